@@ -1,0 +1,1 @@
+"""Removing symmetries before two networks are compared. One file is one method."""

@@ -1,0 +1,153 @@
+"""Weight matching of Git Re-Basin (Ainsworth et al. 2023, section 3.2), by coordinate descent."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from pydantic import Field
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from basins.align.permute import entries, identity, random_permutations
+from basins.errors import UserError
+from basins.nets.permutation import Axis, PermutationSpec
+
+# Gains below this share of the largest possible objective are rounding.
+TOLERANCE = 1e-10
+STATISTICS = ("running_mean", "running_var")
+
+
+class Matching(NamedTuple):
+    """Permutations, and the inner product of the matched weights that they reach."""
+
+    permutations: dict[str, np.ndarray]
+    objective: float
+
+
+def align(
+    reference: dict[str, Tensor],
+    moving: dict[str, Tensor],
+    spec: PermutationSpec,
+    *,
+    generator: np.random.Generator,
+    restarts: Annotated[int, Field(ge=1)] = 5,
+) -> dict[str, np.ndarray]:
+    """Return the permutations that bring the weights of `moving` closest to `reference`."""
+    return match(reference, moving, spec, generator=generator, restarts=restarts).permutations
+
+
+def match(
+    reference: Mapping[str, Tensor],
+    moving: Mapping[str, Tensor],
+    spec: PermutationSpec,
+    *,
+    generator: np.random.Generator,
+    restarts: int = 5,
+) -> Matching:
+    """Maximise the inner product of the weights over permutations; the best of `restarts` descents.
+
+    The first descent starts at the identity, the others at random, so that more restarts on the
+    same stream are never worse. The squared distance is |reference|^2 + |moving|^2 - 2 objective
+    over the weights that `spec` names. Running statistics follow their units but do not vote: they
+    are no weights, and their scale would outweigh the weights. All sums are in float64. Raises
+    `UserError` where spec and states disagree, or a weight is not finite.
+    """
+    spec.check(reference)
+    spec.check(moving)
+    problem = _Problem(reference, moving, spec)
+    for name, ours in problem.reference.items():
+        theirs = problem.moving[name]
+        if ours.shape != theirs.shape:
+            shapes = f"{ours.shape} and {theirs.shape}"
+            raise UserError(f"weight matching: {name!r} has shapes {shapes}; match equal networks")
+        if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+            raise UserError(f"weight matching: {name!r} is not finite; did a network diverge?")
+    best = problem.descend(identity(reference, spec))
+    for _ in range(restarts - 1):
+        found = problem.descend(random_permutations(reference, spec, generator))
+        best = max(best, found, key=lambda matching: matching.objective)
+    return best
+
+
+class _Problem:
+    """Both sets of weights in float64, and which groups act on each tensor, in order."""
+
+    def __init__(
+        self, reference: Mapping[str, Tensor], moving: Mapping[str, Tensor], spec: PermutationSpec
+    ):
+        self.groups = {
+            group: tuple(axis for axis in axes if not axis.tensor.endswith(STATISTICS))
+            for group, axes in spec.groups.items()
+        }
+        self.actions: dict[str, dict[str, Axis]] = defaultdict(dict)
+        for group, axes in self.groups.items():
+            for axis in axes:
+                self.actions[axis.tensor][group] = axis
+        self.reference = {name: reference[name].double().numpy(force=True) for name in self.actions}
+        self.moving = {name: moving[name].double().numpy(force=True) for name in self.actions}
+
+    def descend(self, permutations: dict[str, np.ndarray]) -> Matching:
+        """Solve one group at a time until no group that a change has touched can gain.
+
+        Groups are visited in the order of the spec, inputs and streams first. A random order, as in
+        Git Re-Basin, recovered a planted permutation of a fresh BERT in 6 of 8 descents, this in 8.
+        """
+        permutations = dict(permutations)
+        threshold = TOLERANCE * _length(self.reference) * _length(self.moving)
+        stale = set(self.groups)
+        while stale:
+            for group in [g for g in self.groups if g in stale]:
+                stale.discard(group)
+                scores = self.scores(group, permutations)
+                units, solution = linear_sum_assignment(scores, maximize=True)
+                gain = (scores[units, solution] - scores[units, permutations[group]]).sum()
+                if gain > threshold:
+                    permutations[group] = solution
+                    touched = {g for axis in self.groups[group] for g in self.actions[axis.tensor]}
+                    stale |= touched - {group}
+        return Matching(permutations, self.objective(permutations))
+
+    def scores(self, group: str, permutations: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return [n, n]: what unit i of the reference gains from unit j, other groups held."""
+        size = len(permutations[group])
+        scores = np.zeros((size, size))
+        for axis in self.groups[group]:
+            left, right = self.sides(axis.tensor, group, permutations)
+            scores += _units(left, axis) @ _units(right, axis).T
+        return scores
+
+    def sides(
+        self, name: str, group: str | None, permutations: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return a tensor of both networks with every group but `group` applied.
+
+        Groups before it act on the moving side; those after it are undone on the reference's.
+        """
+        left, right = self.reference[name], self.moving[name]
+        actions = list(self.actions[name].items())
+        place = [g for g, _ in actions].index(group) if group else len(actions)
+        for other, axis in actions[:place]:
+            right = _take(right, axis, permutations[other])
+        for other, axis in reversed(actions[place + 1 :]):
+            left = _take(left, axis, np.argsort(permutations[other]))
+        return left, right
+
+    def objective(self, permutations: Mapping[str, np.ndarray]) -> float:
+        """Return the inner product of the reference and the permuted moving weights."""
+        sides = (self.sides(name, None, permutations) for name in self.actions)
+        return float(sum(np.vdot(left, right) for left, right in sides))
+
+
+def _take(tensor: np.ndarray, axis: Axis, permutation: np.ndarray) -> np.ndarray:
+    return tensor.take(entries(permutation, axis, tensor.shape[axis.dim]), axis.dim)
+
+
+def _units(tensor: np.ndarray, axis: Axis) -> np.ndarray:
+    """Return [units, weights of each] of one axis."""
+    rows = np.moveaxis(tensor, axis.dim, 0)[slice(*axis.window) if axis.window else slice(None)]
+    return rows.reshape(len(rows) // axis.block, -1)
+
+
+def _length(weights: Mapping[str, np.ndarray]) -> float:
+    return float(np.sqrt(sum(np.vdot(w, w) for w in weights.values())))

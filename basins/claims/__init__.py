@@ -1,0 +1,1 @@
+"""The papers' claims as statistical tests over the results. One file is one paper."""

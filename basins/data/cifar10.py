@@ -1,0 +1,60 @@
+"""CIFAR-10 (Krizhevsky 2009), through torchvision, from its official python batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+from torchvision.datasets import CIFAR10
+from torchvision.datasets.utils import check_integrity
+
+from basins.data.images import ImageData, Split
+from basins.errors import UserError
+
+
+def load(
+    *,
+    source: Literal["files", "hub"],
+    root: Path,
+    seed: int,
+    train: Annotated[int, Field(ge=10, le=50_000)] = 50_000,
+    test: Annotated[int, Field(ge=10, le=10_000)] = 10_000,
+) -> ImageData:
+    """Return the first `train` and `test` images, 32x32, of ten classes, in the official order.
+
+    With `files`, `root` must hold `cifar-10-batches-py/`; with `hub`, torchvision downloads it
+    there. Nothing is unpickled before its md5 is the official one. Nothing is random, so `seed` is
+    not used. Raises `UserError` naming each file that is missing or damaged.
+    """
+    if source == "hub":
+        CIFAR10(str(root), download=True)
+    checksums = _verify(root / CIFAR10.base_folder)
+    splits, classes = {}, ()
+    for name, size in (("train", train), ("test", test)):
+        official = CIFAR10(str(root), train=name == "train", download=False)
+        labels = np.array(official.targets, dtype=np.int64)
+        splits[name] = Split(official.data[:size], labels[:size])
+        classes = tuple(official.classes)
+    return ImageData(splits["train"], splits["test"], classes, checksums)
+
+
+def _verify(folder: Path) -> dict[str, str]:
+    """Return each official file's md5, after checking that it has it."""
+    official = {name: md5 for name, md5 in [*CIFAR10.train_list, *CIFAR10.test_list]}
+    official[CIFAR10.meta["filename"]] = CIFAR10.meta["md5"]
+    missing = [name for name in official if not (folder / name).is_file()]
+    damaged = [
+        name
+        for name, md5 in official.items()
+        if name not in missing and not check_integrity(str(folder / name), md5)
+    ]
+    found = [f"missing {', '.join(missing)}"] * bool(missing)
+    found += [f"damaged {', '.join(damaged)}"] * bool(damaged)
+    if found:
+        raise UserError(
+            f"CIFAR-10 in {folder}: {'; '.join(found)}. Unpack the official cifar-10-python.tar.gz "
+            "into `data_root` (params.yaml) or the folder that BASINS_DATA names"
+        )
+    return official

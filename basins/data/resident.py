@@ -1,0 +1,33 @@
+"""Images as they lie on the device, ready for a network."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from basins.data.images import Split
+
+
+class Resident(NamedTuple):
+    """A split on the device: images uint8 [n, height, width, 3], labels int64 [n]."""
+
+    images: Tensor
+    labels: Tensor
+
+
+def resident(split: Split, device: torch.device) -> Resident:
+    """Put a split on the device; on a CPU its images stay where they are mapped from."""
+    images = torch.from_numpy(np.require(split.images, requirements="W"))
+    return Resident(images.to(device), torch.from_numpy(split.labels).to(device))
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Map images uint8 [n, height, width, 3] to float32 [n, 3, height, width] in [-1, 1].
+
+    That is the paper's Normalize(mean .5, std .5). The result is channels-last in memory, as the
+    images were, which convolutions are fastest on.
+    """
+    return images.permute(0, 3, 1, 2).float().mul_(2 / 255).sub_(1)

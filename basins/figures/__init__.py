@@ -1,0 +1,5 @@
+"""Figures of the papers and ours, drawn from tidy rows alone. One file is one figure.
+
+Each offers `draw(tables, **options) -> Figure`; it reads rows and recomputes nothing. Most
+also offer `caption(**options) -> str`, which says what `draw` shows under the same options.
+"""

@@ -1,0 +1,126 @@
+"""Accuracy and loss along paths between models, on each counterfactual set (MMC Fig. 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from pydantic import Field
+
+from basins.figures import rows, style
+
+GROUP = ["recipe_a", "recipe_b", "init"]
+
+
+@style.styled()
+def draw(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiment: str,
+    batchnorm: str,
+    chance: Annotated[float, Field(ge=0, le=1)] | None = None,
+) -> Figure:
+    """Draw accuracy (%) and loss (nats) over t, one column per evaluation set.
+
+    Reads `paths` (thin lines, one per pair of models) and `summary/paths` (mean and 95 % interval
+    over seeds of each group: the two recipes, and whether a pair shares its initial weights).
+    `chance` is the accuracy of guessing, as a fraction; where given it is marked.
+
+    Raises `UserError` where the tables have no such rows. The linear panels of MMC Fig. 4.
+    """
+    chosen = {"experiment": experiment, "batchnorm": batchnorm}
+    pairs = rows.select(tables, "paths", **chosen).assign(
+        recipes=lambda f: [
+            _recipes(rows.recipe(a), rows.recipe(b))
+            for a, b in zip(f["model_a"], f["model_b"], strict=True)
+        ],
+        pair=lambda f: f["model_a"] + " " + f["model_b"],
+    )
+    means = rows.select(tables, "summary/paths", **chosen)
+    eval_sets = style.ordered_sets(means["eval_set"])
+    recipes = [_recipes(a, b) for a, b in zip(means["recipe_a"], means["recipe_b"], strict=True)]
+    colours, markers = style.colours(recipes), style.markers(recipes)
+
+    figure = style.new(style.PAGE_WIDTH, 3.5)
+    panels = figure.subplots(2, len(eval_sets), sharex=True, sharey="row", squeeze=False)
+    for metric, line in zip(("accuracy", "loss"), panels, strict=True):
+        for eval_set, ax in zip(eval_sets, line, strict=True):
+            sns.lineplot(
+                pairs.loc[pairs["eval_set"] == eval_set],
+                x="t",
+                y=metric,
+                hue="recipes",
+                palette=colours,
+                units="pair",
+                estimator=None,
+                linewidth=0.5,
+                alpha=0.3,
+                legend=False,
+                ax=ax,
+            )
+            here = means.loc[(means["eval_set"] == eval_set) & (means["metric"] == metric)]
+            for _, group in here.sort_values("t", kind="stable").groupby(GROUP, sort=False):
+                a, b, init = group[GROUP].iloc[0]
+                pair = _recipes(a, b)
+                _mean_line(ax, group, pair, init, colours[pair], markers[pair])
+            ax.set(xlabel="position on the path", ylabel=style.METRICS[metric], xticks=(0, 0.5, 1))
+            ax.margins(x=0.02)
+            ax.label_outer()
+    for eval_set, ax in zip(eval_sets, panels[0], strict=True):
+        ax.set_title(style.set_title(eval_set))
+        if chance is not None:
+            ax.axhline(chance, **style.CHANCE, zorder=1)
+    panels[0, 0].set_ylim(0, 1.02)
+    style.in_percent(panels[0, 0].yaxis)
+    panels[1, 0].set_ylim(bottom=0)
+    keys = [
+        Line2D([], [], color=colours[pair], marker=markers[pair], label=pair) for pair in colours
+    ]
+    inits = [
+        Line2D([], [], color="#333333", linestyle=linestyle, label=f"{init} init")
+        for init, linestyle in style.LINESTYLES.items()
+        if init in set(means["init"])
+    ]
+    style.legend(figure, keys + inits)
+    return figure
+
+
+def caption(
+    *,
+    experiment: str,
+    batchnorm: str,
+    chance: float | None = None,
+) -> str:
+    """Say what `draw` shows under the same options."""
+    guessing = "" if chance is None else f" Dotted: guessing ({chance:.0%})."
+    return (
+        "Accuracy and loss on the counterfactual sets along the paths of experiment "
+        f"{style.display(experiment)} (BatchNorm statistics: {batchnorm}). "
+        "Position 0 is the first model of a pair, 1 the second. Bold: mean with its 95 % interval "
+        "over seeds; thin: single pairs. Shared or separate init: whether the two models started "
+        f"from the same weights.{guessing} After MMC, Fig. 4."
+    )
+
+
+def _recipes(a: str, b: str) -> str:
+    return f"{style.display(a)} – {style.display(b)}"
+
+
+def _mean_line(
+    ax: Axes, group: pd.DataFrame, pair: str, init: str, colour: str, marker: str
+) -> None:
+    ax.fill_between(group["t"], group["ci_low"], group["ci_high"], color=colour, alpha=0.15)
+    ax.plot(
+        group["t"],
+        group["mean"],
+        color=colour,
+        linestyle=style.LINESTYLES.get(init, "-"),
+        marker=marker,
+        markevery=max(1, len(group) // 5),
+        label=f"{pair}, {init} init",
+    )

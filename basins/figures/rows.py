@@ -1,0 +1,42 @@
+"""Pick the rows that a figure draws, or say which there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+from basins.errors import UserError
+
+
+def select(tables: Mapping[str, pd.DataFrame], table: str, **equal: str) -> pd.DataFrame:
+    """Return the rows of `table` whose columns equal `equal`, in their order.
+
+    Raises `UserError`, naming what there is, for a missing table or a selection without rows.
+    """
+    if table not in tables:
+        raise UserError(f"no table {table!r}; there are: {_listed(tables)}")
+    found = tables[table]
+    for column, value in equal.items():
+        kept = found.loc[found[column] == value]
+        if kept.empty:
+            raise UserError(
+                f"table {table!r} has no row with {column} {value!r}; "
+                f"there are: {_listed(found[column].unique())}"
+            )
+        found = kept
+    return found
+
+
+def recipe(model: str) -> str:
+    """Return the recipe of a model: `nocue` of `nocue/seed0`."""
+    return model.rpartition("/")[0]
+
+
+def seed(model: str) -> int:
+    """Return the seed of a model: 0 of `nocue/seed0`."""
+    return int(model.rpartition("/seed")[2])
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(sorted(map(str, names))) or "none"

@@ -1,0 +1,140 @@
+"""One style for all figures: sizes, colours, display names, and files that repeat byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+
+import matplotlib
+import matplotlib.style
+from matplotlib.artist import Artist
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import PercentFormatter
+
+from basins.store import whole_file
+
+COLUMN_WIDTH = 3.25
+"""Width in inches of one column of an ICML page."""
+
+PAGE_WIDTH = 6.75
+"""Width in inches of both columns of an ICML page."""
+
+EVAL_SETS = {
+    "nc": "without cue",
+    "c": "with cue",
+    "rc": "random cue",
+    "ri": "random image",
+}
+"""The counterfactual sets in the order of every figure (MMC section 3, Table 1)."""
+
+METRICS = {"accuracy": "accuracy (%)", "error": "error (%)", "loss": "loss (nats)"}
+
+DEFINITIONS = {
+    "barrier_linear": "barrier above the chord",
+    "barrier_mean": "barrier above the ends' mean",
+    "barrier_mid": "barrier at the midpoint",
+    "barrier_endpoint": "barrier above the worse end",
+    "convexity_gap": "convexity gap",
+}
+"""The five barrier definitions, which are never mixed."""
+
+LINESTYLES = {"shared": "-", "separate": (0, (3, 1))}
+"""Line style by whether the two models of a pair started from the same weights."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P")
+"""Markers beside the colours, for grey print; one fewer, so that a repeated colour has another."""
+
+CHANCE = {"color": "#666666", "linewidth": 0.8, "linestyle": (0, (1, 1.5))}
+"""How the accuracy of guessing is drawn."""
+
+_STYLE = Path(__file__).with_name("style.mplstyle")
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Hold matplotlib to this style, whatever the user's own settings; also a decorator."""
+    with matplotlib.style.context(_STYLE, after_reset=True):
+        yield
+
+
+def new(width: float, height: float) -> Figure:
+    """Return an empty figure of `width` x `height` inches that pyplot knows nothing about."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasSVG(figure)  # seaborn draws its canvas to look at labels: this one is not rastered
+    return figure
+
+
+def ordered_sets(eval_sets: Iterable[str]) -> list[str]:
+    """Return the distinct `eval_sets`: nc, c, rc, ri, then any others as they come."""
+    present = list(dict.fromkeys(eval_sets))
+    return [s for s in EVAL_SETS if s in present] + [s for s in present if s not in EVAL_SETS]
+
+
+def set_title(eval_set: str) -> str:
+    """Return the display name of `eval_set`, such as "NC: without cue"."""
+    if eval_set not in EVAL_SETS:
+        return display(eval_set)
+    return f"{eval_set.upper()}: {EVAL_SETS[eval_set]}"
+
+
+def display(name: str) -> str:
+    """Return the identifier `name` in words: `weight_matching` becomes "weight matching"."""
+    return name.replace("_", " ")
+
+
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """Give each distinct name its colour, in order of appearance."""
+    with styled():
+        palette = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
+    return dict(zip(dict.fromkeys(names), cycle(palette), strict=False))
+
+
+def markers(names: Iterable[str]) -> dict[str, str]:
+    """Give each distinct name its marker, in order of appearance."""
+    return dict(zip(dict.fromkeys(names), cycle(MARKERS), strict=False))
+
+
+def legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    """Put the labelled `handles` above the panels of `figure`, in as few lines as fit."""
+    labels = [str(handle.get_label()) for handle in handles]
+    for columns in range(len(labels), 0, -1):
+        box = figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+        if columns == 1 or box.get_window_extent().width <= figure.bbox.width:
+            return
+        box.remove()
+
+
+def in_percent(axis: Axis) -> None:
+    """Label the fractions on `axis` as percentages; the unit belongs in the axis label."""
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=""))
+
+
+def footer(figure: Figure, text: str) -> None:
+    """Write `text`, such as the profile, small along the lower edge; call it before `save`."""
+    strip = 0.14 / figure.get_figheight()
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(rect=(0, strip, 1, 1 - strip))
+    figure.text(0.995, strip / 4, text, ha="right", va="bottom", fontsize=5.5, color="#666666")
+
+
+@styled()
+def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
+    """Write `<stem>.svg` and `<stem>.pdf`, the same bytes every time, each by atomic rename.
+
+    Returns the two paths. No dates are written, ids come from a fixed salt and fonts from
+    matplotlib's own files.
+    """
+    # Each draw lets the layout creep a little; settling it once makes a second save the same.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    svg, pdf = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("svg", "pdf"))
+    for target, date in ((svg, "Date"), (pdf, "CreationDate")):
+        with whole_file(target) as partial:
+            figure.savefig(partial, format=target.suffix[1:], metadata={date: None})
+    return svg, pdf

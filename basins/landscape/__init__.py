@@ -1,0 +1,1 @@
+"""Measures of a loss landscape. One file is one measure."""

@@ -1,0 +1,1 @@
+"""Merging techniques. One file is one technique."""

@@ -1,0 +1,50 @@
+"""A trained network on disk: `model.safetensors`, and `config.json` that says how to rebuild it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from basins import weights
+from basins.errors import UserError
+from basins.nets.permutation import Net
+from basins.registry import find, split_options
+
+
+def build(config: dict[str, Any]) -> Net:
+    """Return the network that a config describes, newly initialised from torch's generator.
+
+    `config` has `net` (name and options), `image_shape` (height, width, channels), `num_classes`.
+    """
+    name, options = split_options(config["net"])
+    build_net = find("nets", name, "build")
+    return build_net(tuple(config["image_shape"]), config["num_classes"], **options)
+
+
+def save(net: Net, config: dict[str, Any], folder: Path) -> None:
+    """Write the network and its config into `folder`."""
+    weights.save(net.state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the config of the model in `folder`; raises `UserError` where it is not readable."""
+    try:
+        return json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: no readable config.json ({error}); run `dvc repro`") from None
+
+
+def load(folder: Path) -> Net:
+    """Rebuild the network in `folder` with its weights, in evaluation mode.
+
+    Raises `UserError` where the weights are missing, damaged, or not those of the config's net.
+    """
+    net = build(read_config(folder))
+    try:
+        net.load_state_dict(weights.load(folder / "model.safetensors"))
+    except RuntimeError as error:
+        what = " ".join(str(error).split())
+        raise UserError(f"{folder}: the weights do not fit the config: {what}") from None
+    return net.eval()

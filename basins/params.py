@@ -1,0 +1,227 @@
+"""Every setting of a run, typed and strict, read once from `params.yaml`.
+
+A wrong file is refused before any work starts, in one line that names the key, its value and what
+is allowed. Library functions never see these objects: stages take plain values out of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from basins.errors import UserError
+from basins.registry import check_options, explain, find, module
+
+
+def _without_repeats(values: list[Any]) -> list[Any]:
+    repeated = sorted({value for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"{repeated[0]!r} is there twice; name each once")
+    return values
+
+
+# Names become folders and stage names, so they may not leave the project's folders.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
+Proportion = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_without_repeats)]
+
+
+class Strict(BaseModel):
+    """A section of the file: unknown keys, wrong types and impossible values are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Choice(BaseModel):
+    """One file of a room by its name; the keys beside `name` are its options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    name: Name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options, as keyword arguments for the file's function."""
+        return dict(self.model_extra or {})
+
+
+class Data(Choice):
+    """A dataset, the cue that is drawn on it, and the seed of everything random in both."""
+
+    source: Literal["synthetic", "files", "hub"]
+    seed: Seed
+    cue: Choice
+
+
+class Recipe(Strict):
+    """How the models of one folder come about, one for each seed."""
+
+    data: Name
+    cue_proportion: Proportion
+    net: Choice
+    method: Choice
+    seeds: Seeds
+
+
+class Calibration(Strict):
+    """Which training images BatchNorm statistics are re-estimated on."""
+
+    cue_proportion: Proportion
+    size: Annotated[int, Field(ge=2)]
+
+
+class Experiment(Strict):
+    """Which models are joined by which paths, and where on them losses are measured."""
+
+    data: Name
+    start: Name
+    end: Name
+    pairs: Literal["all", "between"]
+    path: Choice
+    points: Annotated[int, Field(ge=3, le=1001)]
+    alignment: Choice
+    batchnorm: Annotated[
+        list[Literal["reset", "interpolate"]],
+        Field(min_length=1),
+        AfterValidator(_without_repeats),
+    ]
+    calibration: Calibration
+
+
+class Probe(Strict):
+    """Which diagnostic the models of the recipe of the same name are put to."""
+
+    data: Name
+    diagnostic: Choice
+
+
+class Statistics(Strict):
+    """Intervals: their confidence and how many times examples are resampled."""
+
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    resamples: Annotated[int, Field(ge=100)]
+
+
+class Claim(Strict):
+    """Which experiment a claim is read from, and the threshold its interval is held against."""
+
+    experiment: Name
+    threshold: Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Params(Strict):
+    """The whole file."""
+
+    profile: Name
+    expected_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    data_root: str
+    device: Literal["auto", "cpu", "cuda"]
+    workers: Literal["auto"] | Annotated[int, Field(ge=1)]
+    data: dict[Name, Data]
+    train: dict[Name, Recipe]
+    connect: dict[Name, Experiment]
+    probe: dict[Name, Probe]
+    statistics: Statistics
+    claims: dict[Name, dict[Name, Claim]]
+    figures: dict[Name, Choice]
+
+    def root(self) -> Path:
+        """Return the folder of real data; the environment variable BASINS_DATA overrides it."""
+        return Path(os.environ.get("BASINS_DATA") or self.data_root).expanduser()
+
+    def reports(self) -> Path:
+        """Return the folder that this profile's results are written to."""
+        return Path("reports") / self.profile
+
+    def models(self, recipe: str) -> list[str]:
+        """Return the names of a recipe's models, `recipe/seedK`: their folders under models/."""
+        return [f"{recipe}/seed{seed}" for seed in self.train[recipe].seeds]
+
+
+# What an entry of each section chooses: its field ("" where the entry is itself the choice), the
+# room that the name is looked up in, and the function whose keyword arguments the options are.
+CHOICES = {
+    "data": [("", "data", "load"), ("cue", "data.cues", "draw")],
+    "train": [("net", "nets", "build"), ("method", "training", "train")],
+    "connect": [("path", "paths", "coefficients"), ("alignment", "align", "align")],
+    "probe": [("diagnostic", "probes", "measures")],
+    "figures": [("", "figures", "draw")],
+}
+
+
+def read(path: Path = Path("params.yaml"), check: Collection[str] = tuple(CHOICES)) -> Params:
+    """Read, type and cross-check a params file.
+
+    Checking the options of a section imports the rooms that it chooses from, which takes seconds; a
+    stage names those that it uses in `check`. Raises `UserError` with the first thing wrong.
+    """
+    try:
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run from the project's top folder") from None
+    except (OSError, YAMLError, ValueError, LookupError, RecursionError) as error:
+        # A value that does not fit its YAML type (a 13th month) is a plain ValueError or KeyError.
+        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    try:
+        params = Params.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path}: {explain(error, Params)}") from None
+    try:
+        _check_names(params)
+        for section in check:
+            _check_options(params, section)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return params
+
+
+def pick(section: dict[str, Any], name: str, where: str) -> Any:
+    """Return `section[name]`, or raise `UserError` that lists what there is."""
+    if name not in section:
+        raise UserError(f"{where}: no {name!r}; there are: {', '.join(section) or 'none'}")
+    return section[name]
+
+
+def _check_names(params: Params) -> None:
+    """Check that every dataset, recipe and experiment that the file refers to is in it."""
+    for key, recipe in params.train.items():
+        pick(params.data, recipe.data, f"train.{key}.data")
+    for key, experiment in params.connect.items():
+        start = pick(params.train, experiment.start, f"connect.{key}.start")
+        end = pick(params.train, experiment.end, f"connect.{key}.end")
+        pick(params.data, experiment.data, f"connect.{key}.data")
+        if start.net != end.net:
+            raise UserError(
+                f"connect.{key}: {experiment.start} and {experiment.end} have different nets; "
+                "a path joins models of one net"
+            )
+    for key, probe in params.probe.items():
+        pick(params.train, key, "probe")
+        pick(params.data, probe.data, f"probe.{key}.data")
+    for paper, claims in params.claims.items():
+        for key, claim in claims.items():
+            pick(params.connect, claim.experiment, f"claims.{paper}.{key}.experiment")
+    for key, figure in params.figures.items():
+        for option, section in (("experiment", params.connect), ("dataset", params.data)):
+            if option in figure.options:
+                pick(section, figure.options[option], f"figures.{key}.{option}")
+
+
+def _check_options(params: Params, section: str) -> None:
+    """Check that every file which a section chooses exists, and takes the options it is given."""
+    for key, entry in getattr(params, section).items():
+        for field, room, function in CHOICES[section]:
+            choice = getattr(entry, field) if field else entry
+            where = ".".join(filter(None, [section, key, field]))
+            options = dict(choice.options)
+            if isinstance(choice, Data):
+                options |= {"source": choice.source, "seed": choice.seed}
+            found = find(room, choice.name, function, where)
+            check_options(found, options, where, given=("root", "generator"))

@@ -1,0 +1,1 @@
+"""Diagnostic sets that tell strategies apart. One file is one diagnostic."""

@@ -1,0 +1,58 @@
+"""The four counterfactual image sets of Mechanistic Mode Connectivity (section 2.4 of its code).
+
+| set | image | cue | read as |
+|---|---|---|---|
+| `nc` | its own | none | accuracy without the cue |
+| `c`  | its own | its class's | accuracy with the cue |
+| `rc` | its own | a random one | reliance on the image |
+| `ri` | a random one | its class's | reliance on the cue: the target stays the cue's class |
+
+The cue proportion is 1 in all of them. The paper draws `rc` and `ri` afresh at every access; here
+they are drawn once, so that all models and all points of a path see the same examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from basins import seeds
+from basins.data.images import Split
+from basins.paths.engine import Evaluation
+from basins.registry import module, split_options
+
+SETS = ("nc", "c", "rc", "ri")
+
+
+def sets(test: Split, num_classes: int, cue: dict[str, Any], seed: int) -> dict[str, Split]:
+    """Return the four sets, each with as many examples as `test` and in its order.
+
+    `cue` is the cue's name with its options.
+    """
+    name, options = split_options(cue)
+    kind = module("data.cues", name, "draw")
+    count = len(test.labels)
+    own = kind.assign(test.labels, num_classes)
+    random = kind.randomise(seeds.generator("cue", seed), count, num_classes)
+    others = seeds.generator("counterfactual_image", seed).integers(count, size=count)
+
+    def drawn(images: np.ndarray, codes: np.ndarray) -> Split:
+        return Split(kind.draw(images, codes, num_classes, **options), test.labels)
+
+    return {
+        "nc": test,
+        "c": drawn(test.images, own),
+        "rc": drawn(test.images, random),
+        "ri": drawn(test.images[others], own),
+    }
+
+
+def measures(
+    evaluations: Mapping[str, Evaluation],
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield (slice, metric, value of each example [n]) of one model: accuracy and loss (nats)."""
+    for name in SETS:
+        yield name, "accuracy", evaluations[name].correct
+        yield name, "loss", evaluations[name].losses

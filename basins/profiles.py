@@ -1,0 +1,73 @@
+"""Profiles: the laptop's settings, and what the others change in them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from basins.errors import UserError
+
+BASE = "laptop"
+
+
+def names(folder: Path) -> list[str]:
+    """Return the profiles that there are files for."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def render(folder: Path, name: str) -> str:
+    """Return the whole params file of a profile, with the comments of the base and its own.
+
+    A profile's file holds only differences; `null` takes a key out. Raises `UserError` where there
+    is no such profile.
+    """
+    if name not in names(folder):
+        raise UserError(f"no profile {name!r}; there are: {', '.join(names(folder))}")
+    yaml = YAML()
+    yaml.width, yaml.preserve_quotes = 4096, True  # lines stay as they are written
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    content = yaml.load((folder / f"{BASE}.yaml").read_text(encoding="utf-8"))
+    if name != BASE:
+        _merge(content, yaml.load((folder / f"{name}.yaml").read_text(encoding="utf-8")))
+    text = io.StringIO()
+    yaml.dump(content, text)
+    return text.getvalue()
+
+
+def changes(old: str, new: str) -> list[str]:
+    """Return, a line each, the keys whose values differ between two params files."""
+    yaml = YAML(typ="safe")
+    before, after = dict(_leaves(yaml.load(old))), dict(_leaves(yaml.load(new)))
+    return [
+        f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key, "absent") != after.get(key, "absent")
+    ]
+
+
+def _merge(base: Any, overlay: Mapping[str, Any]) -> None:
+    own = dict(base.non_merged_items())
+    for key, value in overlay.items():
+        if value is None:
+            if key not in own:
+                raise UserError(f"a profile's null for {key!r} finds no such key to take out")
+            del base[key]
+        elif isinstance(value, Mapping) and key in base:
+            if key not in own:  # inherited by `<<`: a change here must not reach where it is from
+                base[key] = deepcopy(base[key])
+            _merge(base[key], value)
+        else:
+            base[key] = value
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, value

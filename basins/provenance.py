@@ -1,0 +1,49 @@
+"""What a run's results came from: code, data, versions, machine."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from basins import devices
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "datasets", "dvc")
+
+
+def provenance(datasets: Iterable[Path], device: Literal["auto", "cpu", "cuda"]) -> dict[str, Any]:
+    """Return commit, data checksums, versions and device; nothing in it changes from run to run.
+
+    `datasets` are the files of checksums that the data stage writes.
+    """
+    return {
+        "commit": _commit(),
+        "data": {file.stem: json.loads(file.read_text()) for file in datasets},
+        "device": devices.identity(devices.pick(device))["device"],
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+
+
+def _commit() -> str:
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    code = ("basins", "stages", "dvc.yaml", "params.yaml")
+    changed = git("status", "--porcelain", "--", *code)
+    return (git("rev-parse", "HEAD") or "not in git") + (" with local changes" if changed else "")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.machine()

@@ -1,0 +1,129 @@
+"""Find a dataset, cue, net, path, probe, claim or figure by the name of its file.
+
+A room is a package of `basins`; whatever file lies in it is registered under the file's name.
+Adding one is adding that file and writing its name into `params.yaml`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Collection, Mapping
+from types import ModuleType, UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from basins.errors import UserError
+
+
+def names(room: str, function: str) -> list[str]:
+    """Return the names in `room` (such as `nets` or `data.cues`) that offer `function`."""
+    modules = {name: importlib.import_module(f"basins.{room}.{name}") for name in _files(room)}
+    return [name for name, found in modules.items() if hasattr(found, function)]
+
+
+def find(room: str, name: str, function: str, where: str = "") -> Callable[..., Any]:
+    """Return `function` of the file `name` in `room`.
+
+    Raises `UserError`, naming what there is, where there is no such file or it lacks the function.
+    """
+    return getattr(module(room, name, function, where), function)
+
+
+def module(room: str, name: str, function: str, where: str = "") -> ModuleType:
+    """Return the file `name` of `room` itself, for rooms whose files offer more than one function.
+
+    Raises `UserError` as `find` does.
+    """
+    if name in _files(room):
+        found = importlib.import_module(f"basins.{room}.{name}")
+        if hasattr(found, function):
+            return found
+    known = ", ".join(names(room, function)) or "none"
+    prefix = f"{where}: " if where else ""
+    raise UserError(f"{prefix}no {name!r} in basins/{room.replace('.', '/')}/; there are: {known}")
+
+
+def split_options(choice: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return a choice's name, and its other keys: the options of the file of that name."""
+    return choice["name"], {key: value for key, value in choice.items() if key != "name"}
+
+
+def check_options(
+    function: Callable[..., Any],
+    options: Mapping[str, Any],
+    where: str,
+    given: Collection[str] = (),
+) -> None:
+    """Hold `options` against the keyword-only parameters of `function`, before any work starts.
+
+    Parameters in `given` are the caller's to fill. Raises `UserError` naming the key, its value
+    and what is allowed.
+    """
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    fields: dict[str, Any] = {
+        p.name: (p.annotation, ... if p.default is p.empty else p.default)
+        for p in parameters
+        if p.kind is p.KEYWORD_ONLY and p.name not in given
+    }
+    strict = ConfigDict(extra="forbid", strict=True)
+    model = create_model("Options", __config__=strict, **fields)
+    try:
+        model.model_validate(dict(options))
+    except ValidationError as error:
+        raise UserError(explain(error, model, where)) from None
+
+
+def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> str:
+    """Turn pydantic's first finding into one line: the key, its value, what is allowed."""
+    findings = error.errors()
+    kind, location, value = findings[0]["type"], findings[0]["loc"], findings[0]["input"]
+    if kind not in ("extra_forbidden", "missing"):
+        location = _outside_unions(model, location)
+    key = ".".join([*([where] if where else []), *map(_printable, location)]) or "the file"
+    if kind == "extra_forbidden":
+        known = ", ".join(_keys(model, location[:-1])) or "none"
+        return f"{key}: unknown key; there are: {known}"
+    if kind == "missing":
+        return f"{key}: missing"
+    shown = repr(value)
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    here = [f["msg"] for f in findings if f["loc"][: len(location)] == location]
+    allowed = " or ".join(message.removeprefix("Value error, ") for message in here)
+    return f"{key}: {shown} is not allowed: {allowed}"
+
+
+def _printable(step: int | str) -> str:
+    """Return a key as it is, or quoted where it would break the line."""
+    return str(step) if str(step).isprintable() else repr(step)
+
+
+def _outside_unions(model: Any, location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Return the location of a value in the file, without which branch of a union refused it."""
+    for depth, step in enumerate(location):
+        if get_origin(model) in (Union, UnionType):
+            return location[:depth]
+        model = _inside(model, step)
+    return location
+
+
+def _keys(model: Any, location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that the part of `model` at `location` takes."""
+    for step in location:
+        model = _inside(model, step)
+    return list(getattr(model, "model_fields", ()))
+
+
+def _inside(model: Any, step: int | str) -> Any:
+    """Return the type of what lies at `step` of a section, a mapping or a list."""
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        field = model.model_fields.get(str(step))
+        return field and field.annotation
+    return (get_args(model) or (None,))[-1]
+
+
+def _files(room: str) -> list[str]:
+    package = importlib.import_module(f"basins.{room}")
+    return sorted(info.name for info in pkgutil.iter_modules(package.__path__) if not info.ispkg)

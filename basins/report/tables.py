@@ -1,0 +1,68 @@
+"""The same table as text cells, as Markdown and as LaTeX, with the same digits in each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from math import floor, isfinite, log10
+
+import pandas as pd
+from pandas.api.types import is_bool_dtype, is_float_dtype, is_numeric_dtype
+
+ABSENT = "–"
+"""What stands for a missing value."""
+
+
+def decimals(values: Iterable[float]) -> int:
+    """Return the decimals that show the largest of `values` well: 0.951, 8.214, 12.34, 0.0512."""
+    largest = max((abs(v) for v in values if isfinite(v)), default=0.0)
+    if largest == 0:
+        return 0
+    exponent = floor(log10(largest))
+    return max(0, 3 - exponent if exponent >= 0 else 2 - exponent)
+
+
+def number(value: float, places: int) -> str:
+    """Write `value` with `places` decimals, or in powers of ten where that takes more than six."""
+    if not isfinite(value):
+        return ABSENT if value != value else f"{value:+}"
+    return f"{value:z.{places}f}" if places <= 6 else f"{value:.2e}"
+
+
+def cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return `frame` as strings; a column of floats has one number of decimals throughout."""
+    return pd.DataFrame(
+        {k: _texts(frame.iloc[:, k]) for k in range(frame.shape[1])}, dtype=object
+    ).set_axis(frame.columns, axis=1)
+
+
+def right_aligned(frame: pd.DataFrame) -> list[bool]:
+    """Return, column by column, whether it holds numbers."""
+    return [is_numeric_dtype(kind) and not is_bool_dtype(kind) for kind in frame.dtypes]
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """Return `frame` as a Markdown table without its index, ending in a newline."""
+    rule = ["---:" if right else ":---" for right in right_aligned(frame)]
+    header = [_markdown_cell(str(name)) for name in frame.columns]
+    body = [[_markdown_cell(text) for text in row] for row in cells(frame).itertuples(index=False)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *body])
+
+
+def latex(frame: pd.DataFrame) -> str:
+    """Return `frame` as a LaTeX `tabular` with booktabs rules, without its index."""
+    layout = "".join("r" if right else "l" for right in right_aligned(frame))
+    return cells(frame).to_latex(index=False, escape=True, column_format=layout)
+
+
+def _texts(column: pd.Series) -> list[str]:
+    if not is_float_dtype(column.dtype):
+        return [ABSENT if pd.isna(value) else str(value) for value in column]
+    values = [float(value) for value in column.to_numpy(dtype=float, na_value=float("nan"))]
+    whole = all(value.is_integer() for value in values if isfinite(value))
+    places = 0 if whole else decimals(values)
+    return [number(value, places) for value in values]
+
+
+def _markdown_cell(text: str) -> str:
+    return escape(" ".join(text.split()), quote=False).replace("|", "\\|")

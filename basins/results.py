@@ -1,0 +1,48 @@
+"""The tidy tables of a profile, under `reports/<profile>/results/`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from basins.errors import UserError
+from basins.store import whole_file
+
+TABLES = (
+    "paths",
+    "barriers",
+    "probes",
+    "samples",
+    "summary/paths",
+    "summary/barriers",
+    "summary/probes",
+)
+
+
+def read(file: Path) -> pd.DataFrame:
+    """Read one table; raises `UserError` where it is missing or not a table."""
+    try:
+        return pd.read_csv(file, keep_default_na=False, na_values=["", "nan"])
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such results; run `dvc repro` first") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        what = " ".join(str(error).split())
+        raise UserError(f"{file}: not a readable table ({what}); run `dvc repro`") from None
+
+
+def write(table: pd.DataFrame, file: Path) -> None:
+    """Write one table as a whole, with seven significant digits."""
+    with whole_file(file) as partial:
+        table.to_csv(partial, index=False, float_format="%.7g", lineterminator="\n")
+
+
+def gather(files: Iterable[Path]) -> pd.DataFrame:
+    """Read several tables of one kind as one."""
+    return pd.concat([read(file) for file in files], ignore_index=True)
+
+
+def read_all(folder: Path) -> Mapping[str, pd.DataFrame]:
+    """Read every gathered table of a profile's results, by name."""
+    return {name: read(folder / f"{name}.csv") for name in TABLES}

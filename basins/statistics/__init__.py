@@ -1,0 +1,1 @@
+"""Intervals over examples and over seeds. One file is one method."""

@@ -1,0 +1,60 @@
+"""From the per-example losses along a path to tidy rows: curves, barriers and their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from basins.landscape.barriers import BARRIERS, barrier_linear
+from basins.paths.engine import Curves
+from basins.statistics.examples import basic_interval
+
+
+def path_rows(ts: Sequence[float], curves: Curves) -> Iterator[dict[str, Any]]:
+    """Yield mean loss (nats), its standard error and accuracy at every point and set.
+
+    `curves` holds, by (batchnorm, set), one evaluation for each of `ts`.
+    """
+    for (batchnorm, eval_set), evaluations in curves.items():
+        for t, (losses, correct) in zip(ts, evaluations, strict=True):
+            count = len(losses)
+            yield {
+                "batchnorm": batchnorm,
+                "t": t,
+                "eval_set": eval_set,
+                "n": count,
+                "loss": losses.mean(dtype=np.float64),
+                "loss_se": losses.std(ddof=1, dtype=np.float64) / count**0.5,
+                "accuracy": correct.mean(),
+            }
+
+
+def barrier_rows(
+    ts: Sequence[float], curves: Curves, weights: np.ndarray, confidence: float
+) -> Iterator[dict[str, Any]]:
+    """Yield the five barriers of loss (nats) and of error (a share) for every set.
+
+    `ci_low` and `ci_high` bound `barrier_linear` over examples, resampled jointly along the path by
+    `weights` [resamples, n].
+    """
+    grid = np.asarray(ts)
+    for (batchnorm, eval_set), evaluations in curves.items():
+        by_metric = {
+            "loss": np.stack([e.losses for e in evaluations]),
+            "error": np.stack([~e.correct for e in evaluations]).astype(np.float32),
+        }
+        for metric, values in by_metric.items():
+            curve = values.mean(axis=1, dtype=np.float64)
+            estimates = {name: float(measure(grid, curve)) for name, measure in BARRIERS.items()}
+            resampled = barrier_linear(grid, weights @ values.T)
+            low, high = basic_interval(estimates["barrier_linear"], resampled, confidence)
+            yield {
+                "batchnorm": batchnorm,
+                "eval_set": eval_set,
+                "metric": metric,
+                **estimates,
+                "ci_low": low,
+                "ci_high": high,
+            }

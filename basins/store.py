@@ -1,0 +1,199 @@
+"""A store of finished items, found again by what they were made from.
+
+An item (one trained seed, one evaluated pair) is a folder named after the fingerprint of everything
+that decides its content: settings, data, the code that made it, the versions it ran on. It appears
+by one atomic rename, so a killed run leaves nothing half-written, and deleting the store is safe.
+"""
+
+from __future__ import annotations
+
+import ast
+import errno
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "item.json"
+
+
+class Store:
+    """Finished items under one folder, by kind and fingerprint."""
+
+    def __init__(self, root: Path = Path(".cache")) -> None:
+        self.root = root
+
+    def find(self, kind: str, key: dict[str, Any]) -> Path | None:
+        """Return the folder of a finished item, or None.
+
+        An item whose files are not the ones that were written is named, deleted and made again.
+        """
+        folder = self.folder(kind, key)
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text())
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            manifest = {}
+        written = manifest.get("files", {})
+        if written and all(
+            (folder / name).is_file() and file_hash(folder / name) == checksum
+            for name, checksum in written.items()
+        ):
+            return folder
+        print(f"{folder}: damaged, making it again", file=sys.stderr)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+    @contextmanager
+    def making(self, kind: str, key: dict[str, Any]) -> Iterator[Path]:
+        """Give an empty folder to fill; on success it becomes the item, on failure it is gone."""
+        with whole_folder(self.folder(kind, key), self.root) as folder:
+            yield folder
+            files = {path.name: file_hash(path) for path in sorted(folder.iterdir())}
+            manifest = {"key": key, "files": files}
+            (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+
+    def folder(self, kind: str, key: dict[str, Any]) -> Path:
+        """Return where the item lies, or would lie."""
+        text = json.dumps(key, sort_keys=True)
+        return self.root / kind / hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@contextmanager
+def whole_folder(target: Path, scratch: Path = Path(".cache")) -> Iterator[Path]:
+    """Give an empty folder that replaces `target` as a whole on success and vanishes on failure."""
+    temporary = scratch / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    _sweep(temporary)
+    folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=temporary))
+    try:
+        yield folder
+        folder.chmod(0o755)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _replace(folder, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Give a name beside `target` to write to; it takes its place on success only."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        yield partial
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def copy_item(item: Path, folder: Path) -> None:
+    """Copy an item's files, without its manifest, into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(item.iterdir()):
+        if path.name != MANIFEST:
+            shutil.copyfile(path, folder / path.name)
+
+
+def file_hash(path: Path) -> str:
+    """Return the sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_hash(folder: Path) -> str:
+    """Return the sha256 of a folder's files, names included."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = [f"{path.relative_to(folder).as_posix()} {file_hash(path)}" for path in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def code_hash(script: str | Path, *modules: str) -> str:
+    """Return the sha256 of a script, of modules of `basins`, and of all that those import from it.
+
+    Comments, docstrings and layout do not count: only what the code does.
+    """
+    digest = hashlib.sha256(_syntax(Path(script))[0].encode())
+    seen: set[str] = set()
+    waiting = sorted(modules, reverse=True)
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            spec = find_spec(name)
+            assert spec is not None and spec.origin is not None, name
+            syntax, imported = _syntax(Path(spec.origin))
+            digest.update(f"{name} {syntax}\n".encode())
+            waiting.extend(sorted(imported, reverse=True))
+    return digest.hexdigest()
+
+
+@cache
+def _syntax(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Return a file's syntax without docstrings, and the modules of `basins` it imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported: list[str] = []
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_docstring(body[0]):
+            body[:] = body[1:] or [ast.Pass()]
+        if isinstance(node, ast.Import):
+            imported += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    ours = [name for name in imported if name.startswith("basins.") and _is_module(name)]
+    return ast.dump(tree), tuple(ours)
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _replace(folder: Path, target: Path) -> None:
+    """Rename `folder` to `target`, also where another process does the same at the same time."""
+    while True:
+        try:
+            folder.rename(target)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        # The name begins with this process's, so that it is swept if the process is killed here.
+        aside = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=folder.parent))
+        with suppress(FileNotFoundError):  # the other process has just moved it
+            target.rename(aside)
+        shutil.rmtree(aside)
+
+
+def _sweep(temporary: Path) -> None:
+    """Remove what killed processes left behind."""
+    for folder in temporary.iterdir():
+        owner = folder.name.partition("-")[0]
+        if owner.isdigit() and not _alive(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,1 @@
+"""Ways to obtain a network. One file is one method."""

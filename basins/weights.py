@@ -1,0 +1,64 @@
+"""A network's floating-point state as one flat vector, so that a path is vector arithmetic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
+from torch import Tensor, nn
+
+from basins.errors import UserError
+
+State = dict[str, Tensor]
+
+
+class FlatModule:
+    """A module whose floating-point parameters and buffers are views of `vector`, float32 [size].
+
+    Writing to `vector` changes the module, with no copy. BatchNorm's running statistics are part of
+    it; integer buffers (its batch counters) are not, and are never interpolated.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.vector = flatten(module.state_dict())
+        start = 0
+        for tensor in _floating(module.state_dict(keep_vars=True)).values():
+            tensor.data = self.vector[start : start + tensor.numel()].view(tensor.shape)
+            start += tensor.numel()
+
+
+def flatten(state: State) -> Tensor:
+    """Return the floating-point tensors of a state dict, by name, as one vector [size]."""
+    return torch.cat([tensor.reshape(-1) for tensor in _floating(state).values()])
+
+
+def save(state: State, path: Path) -> None:
+    """Write a state dict as safetensors."""
+    content = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    path.write_bytes(serialise(content))  # `save_file` hides that a disk is full
+
+
+def load(path: Path) -> State:
+    """Read a state dict from safetensors; nothing is unpickled.
+
+    Raises `UserError` where the file is missing, damaged, or holds a value that is not finite.
+    """
+    try:
+        state = load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run `dvc repro` to make it") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged ({error}); delete it and run `dvc repro`") from None
+    for name, tensor in _floating(state).items():
+        if not bool(tensor.isfinite().all()):
+            raise UserError(f"{path}: {name} holds values that are not finite; train it again")
+    return state
+
+
+def _floating(state: State) -> State:
+    # By name, since a file and a module may list the same tensors in different orders.
+    return {name: state[name] for name in sorted(state) if state[name].is_floating_point()}

@@ -1,0 +1,41 @@
+"""Decide every claim by the averaged results: results/summary/ -> claims.json and metrics.json."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from basins import results
+from basins.errors import one_line
+from basins.params import read
+from basins.registry import find
+from basins.store import whole_file
+
+
+def main() -> None:
+    """Write the ledger, and the numbers that `dvc metrics diff` compares."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    params = read(parser.parse_args().params, check=[])
+    tables = results.read_all(params.reports() / "results")
+    ledger = []
+    for paper, claims in params.claims.items():
+        settings = {name: claim.model_dump() for name, claim in claims.items()}
+        ledger += find("claims", paper, "decide")(tables, settings)
+    accuracy = tables["summary/probes"].query("metric == 'accuracy'")
+    metrics = {
+        "accuracy": {
+            recipe: dict(zip(rows["slice"], rows["mean"], strict=True))
+            for recipe, rows in accuracy.groupby("recipe")
+        },
+        "claims": {claim["id"]: claim["estimate"] for claim in ledger},
+    }
+    for name, content in (("claims", ledger), ("metrics", metrics)):
+        with whole_file(params.reports() / f"{name}.json") as file:
+            file.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

@@ -1,0 +1,48 @@
+"""Put every model of one recipe to its diagnostic: models/ + data/ -> results/probe/."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from basins import devices, results
+from basins.data import disk
+from basins.data.resident import resident
+from basins.errors import one_line
+from basins.nets import checkpoint
+from basins.params import pick, read
+from basins.paths.engine import evaluate
+from basins.registry import module
+from basins.statistics.examples import mean_interval
+
+
+def main() -> None:
+    """Evaluate every model as it was trained on every set of the diagnostic."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", help="a key of `probe` in params.yaml")
+    name = parser.parse_args().recipe
+    params = read(check=["probe"])
+    probe = pick(params.probe, name, "probe")
+    diagnostic = module("probes", probe.diagnostic.name, "measures")
+    device = devices.pick(params.device)
+    devices.prepare()
+
+    data = Path("data") / probe.data
+    sets = {key: resident(disk.load(data, key), device) for key in diagnostic.SETS}
+    rows = []
+    for seed, model in zip(params.train[name].seeds, params.models(name), strict=True):
+        net = checkpoint.load(Path("models") / model).to(device)
+        evaluations = {key: evaluate(net, examples) for key, examples in sets.items()}
+        for slice_, metric, values in diagnostic.measures(evaluations):
+            value, low, high = mean_interval(values, params.statistics.confidence)
+            ids = {"recipe": name, "seed": seed, "diagnostic": probe.diagnostic.name}
+            ids |= {"slice": slice_, "metric": metric, "value": value, "n": len(values)}
+            rows.append({**ids, "ci_low": low, "ci_high": high})
+    results.write(pd.DataFrame(rows), params.reports() / "results" / "probe" / f"{name}.csv")
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

@@ -1,0 +1,58 @@
+"""Put everything on one page: claims, figures and tables of a profile -> index.html and tables/."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from basins import results
+from basins.errors import one_line
+from basins.params import read
+from basins.registry import find
+from basins.report import contents, page, tables
+from basins.store import whole_file, whole_folder
+
+TITLE = "Same loss, same mechanism?"
+
+
+def main() -> None:
+    """Write the report from what the other stages left, and its tables as Markdown and LaTeX."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    params = read(parser.parse_args().params, check=[])
+    reports = params.reports()
+    rows = results.read_all(reports / "results")
+    claims = json.loads((reports / "claims.json").read_text())
+    shown = {"accuracy": contents.accuracy(rows), "barriers": contents.barriers(rows)}
+
+    with whole_folder(reports / "tables") as folder:
+        for name, table in shown.items():
+            (folder / f"{name}.md").write_text(tables.markdown(table.frame))
+            (folder / f"{name}.tex").write_text(tables.latex(table.frame))
+    figures = [
+        page.Drawing(
+            title=key.replace("_", " "),
+            caption=find("figures", choice.name, "caption")(**choice.options),
+            svg=(reports / "figures" / f"{key}.svg").read_text(),
+        )
+        for key, choice in params.figures.items()
+    ]
+    text = page.render(
+        title=TITLE,
+        profile=params.profile,
+        headline=contents.headline(claims),
+        claims=claims,
+        figures=figures,
+        tables=list(shown.values()),
+        params=(reports / "params.yaml").read_text(),
+        provenance=json.loads((reports / "provenance.json").read_text()),
+    )
+    with whole_file(reports / "index.html") as file:
+        file.write_text(text)
+    print(f"report: {reports / 'index.html'}")
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

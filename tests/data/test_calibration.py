@@ -1,0 +1,46 @@
+"""A stratified part: every class in its proportion, no example twice, fixed by the seed."""
+
+import numpy as np
+import pytest
+
+from basins.data.calibration import stratified
+from basins.data.images import Split
+from basins.errors import UserError
+
+LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [50, 30, 20]))
+# Each image is its own number, so that it can be told which one was drawn.
+SPLIT = Split(np.arange(100, dtype=np.uint8)[:, None, None, None].repeat(3, 3), LABELS)
+
+
+def chosen(size: int, seed: int) -> list[int]:
+    images, labels = stratified(SPLIT, size, seed)
+    numbers = images[:, 0, 0, 0].tolist()
+    np.testing.assert_array_equal(labels, LABELS[numbers])
+    assert len(set(numbers)) == len(numbers) == size
+    return numbers
+
+
+@pytest.mark.parametrize("size", [10, 20, 50, 90])
+def test_every_class_is_there_in_its_proportion(size: int) -> None:
+    counts = np.bincount(LABELS[chosen(size, 0)])
+    np.testing.assert_array_equal(counts, np.array([5, 3, 2]) * size // 10)
+
+
+def test_the_seed_decides_which_and_in_which_order() -> None:
+    assert chosen(30, 1) == chosen(30, 1)
+    assert set(chosen(30, 1)) != set(chosen(30, 2))
+    assert chosen(30, 1) != sorted(chosen(30, 1))
+
+
+def test_classes_are_mixed() -> None:
+    assert len(set(LABELS[chosen(60, 0)[:20]])) == 3
+
+
+def test_all_of_it_is_the_split_itself() -> None:
+    assert sorted(chosen(100, 0)) == list(range(100))
+
+
+@pytest.mark.parametrize("size", [0, 2, 98, 101, 10**9])
+def test_a_size_that_cannot_be_drawn_is_refused(size: int) -> None:
+    with pytest.raises(UserError, match=f"^cannot draw {size} of 100 examples in 3 classes$"):
+        stratified(SPLIT, size, 0)

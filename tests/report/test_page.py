@@ -1,0 +1,145 @@
+"""The report is one file: nothing loads, nothing breaks out, no two ids are the same."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from basins.figures import style
+from basins.report import page
+
+HOSTILE = "<script>alert('x')</script>\"><img src=http://bad.example/x onerror=y>"
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Elements(HTMLParser):
+    """The elements of a page, and whether each that opens also closes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def svg(tmp_path_factory) -> str:
+    figure = style.new(2, 2)
+    ax = figure.subplots()
+    ax.plot([0, 1], [0, 1], marker="o", label=HOSTILE)
+    ax.imshow([[0, 1]])
+    ax.set_title(HOSTILE)
+    return _saved(figure, tmp_path_factory.mktemp("svg"))
+
+
+def _saved(figure: Figure, folder) -> str:
+    return style.save(figure, folder / "figure")[0].read_text()
+
+
+def _arguments(svg: str) -> dict:
+    claim = {
+        "id": HOSTILE, "paper": HOSTILE, "where": HOSTILE, "statement": HOSTILE,
+        "statistic": HOSTILE, "estimate": 0.41234, "ci_low": 0.3, "ci_high": None,
+        "threshold": 0.05, "direction": "> " + HOSTILE, "n": 12, "verdict": "reproduced",
+    }  # fmt: skip
+    return {
+        "title": HOSTILE,
+        "profile": HOSTILE,
+        "headline": [HOSTILE],
+        "claims": [claim, {**claim, "verdict": "undecided"}, {**claim, "verdict": HOSTILE}],
+        "figures": [page.Drawing(HOSTILE, HOSTILE, svg), page.Drawing("two", "caption", svg)],
+        "tables": [
+            page.Table(HOSTILE, HOSTILE, pd.DataFrame({HOSTILE: [HOSTILE], "n": [3]})),
+        ],
+        "params": HOSTILE,
+        "provenance": {HOSTILE: HOSTILE, "data": {"toys": [1, HOSTILE]}},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def html(svg) -> str:
+    return page.render(**_arguments(svg))
+
+
+def test_hostile_text_is_shown_and_not_run(html):
+    elements = Elements(html)
+    assert not {"script", "img", "iframe", "link"} & {tag for tag, _ in elements.found}
+    assert not [name for _, attrs in elements.found for name in attrs if name.startswith("on")]
+    assert "".join(elements.text).count(HOSTILE) >= 20
+    assert elements.open == []
+
+
+def test_nothing_is_loaded(html):
+    shown = html.replace("http://bad.example", "").replace("http-equiv", "")
+    assert "http" not in shown and "@import" not in shown
+    urls = re.findall(r"url\(([^)]*)\)", html)
+    references = [
+        value for _, attrs in Elements(html).found for name, value in attrs.items()
+        if name in {"href", "src", "xlink:href"}
+    ]  # fmt: skip
+    assert references and all(str(v).startswith(("#", "data:image/png")) for v in references)
+    assert urls and all(url.startswith("#") for url in urls)
+    assert "default-src 'none'" in html
+
+
+def test_ids_are_unique_and_every_reference_meets_one(html):
+    found = Elements(html).found
+    ids = [attrs["id"] for _, attrs in found if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    wanted = {str(a["href"])[1:] for _, a in found if str(a.get("href", "")).startswith("#")}
+    wanted |= set(re.findall(r"url\(#([^)]*)\)", html))
+    assert any(name.startswith("figure2-") for name in wanted)
+    assert wanted <= set(ids)
+
+
+def test_the_same_arguments_give_the_same_page(html, svg):
+    assert page.render(**_arguments(svg)) == html
+
+
+def test_claims_are_counted_and_their_numbers_rounded_alike(html):
+    assert "<strong>1</strong> reproduced" in html
+    assert "<strong>0</strong> not reproduced" in html
+    assert "<strong>1</strong> undecided" in html
+    assert '0.412 <span class="interval">[0.300, –]</span>' in html
+
+
+def test_numbers_stand_right(html):
+    assert '<td class="number">3</td>' in html
+
+
+def test_an_empty_report_says_so():
+    html = page.render(
+        title="t", profile="smoke", headline=[], claims=[], figures=[], tables=[], params="",
+        provenance={},
+    )  # fmt: skip
+    assert "None was tested." in html and "None was drawn." in html and "None was made." in html
+
+
+def test_scripts_in_a_drawing_are_left_out():
+    drawing = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="10pt"><script>bad()</script>'
+        '<g onclick="bad()" id="a"/><use href="#a"/></svg>'
+    )
+    assert page.inline(drawing, prefix="p-", label="x") == (
+        '<svg role="img" aria-label="x" style="--natural: 10pt"><g id="p-a" />'
+        '<use href="#p-a" /></svg>'
+    )

@@ -1,0 +1,259 @@
+"""Params files: all that are shipped are right, and whatever is wrong is refused in one line."""
+
+import copy
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from basins import profiles
+from basins.errors import UserError
+from basins.params import read
+
+PROJECT = Path(__file__).parents[1]
+PROFILES = profiles.names(PROJECT / "profiles")
+GONE = object()
+
+
+@cache
+def text(profile: str) -> str:
+    return profiles.render(PROJECT / "profiles", profile)
+
+
+@cache
+def laptop() -> dict[str, Any]:
+    # Through JSON, so that what aliases share is no longer the same object.
+    return json.loads(json.dumps(YAML(typ="safe").load(text("laptop"))))
+
+
+def leaves(value: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    if not isinstance(value, dict | list) or not value:
+        return [at]
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    return [leaf for key, inner in items for leaf in leaves(inner, (*at, key))]
+
+
+def edited(at: tuple[str | int, ...], value: Any) -> dict[str, Any]:
+    content = copy.deepcopy(laptop())
+    *above, last = at
+    section: Any = content
+    for key in above:
+        section = section[key]
+    if value is GONE:
+        del section[last]
+    else:
+        section[last] = value
+    return content
+
+
+def written(folder: Path, content: Any) -> Path:
+    # JSON is YAML but for these two, and much faster to write.
+    line = json.dumps(content, ensure_ascii=False, default=str)
+    file = folder / "params.yaml"
+    file.write_text(line.replace("NaN", ".nan").replace("Infinity", ".inf"), encoding="utf-8")
+    return file
+
+
+def refusal(file: Path) -> str:
+    """Return the one line that `file` is refused with."""
+    with pytest.raises(UserError) as caught:
+        read(file)
+    line = str(caught.value)
+    assert line.startswith(f"{file}: ")
+    assert line.splitlines() == [line]
+    return line.removeprefix(f"{file}: ")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_shipped_profile_is_right(
+    profile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BASINS_DATA", str(tmp_path / "nothing"))
+    file = tmp_path / "params.yaml"
+    file.write_text(text(profile), encoding="utf-8")
+    params = read(file)
+    assert params.profile == profile
+    assert params.reports() == Path("reports") / profile
+    assert params.root() == tmp_path / "nothing"
+    for recipe, settings_ in params.train.items():
+        assert params.models(recipe) == [f"{recipe}/seed{k}" for k in settings_.seeds]
+
+
+def test_the_committed_params_are_the_render_of_their_profile() -> None:
+    committed = (PROJECT / "params.yaml").read_text(encoding="utf-8")
+    assert committed == text(read(PROJECT / "params.yaml").profile)
+
+
+def test_data_root_is_used_where_the_environment_names_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BASINS_DATA", raising=False)
+    params = read(written(tmp_path, edited(("data_root",), "~/images")))
+    assert params.root() == Path.home() / "images"
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "says"),
+    [
+        ("profil", "x", ["profil: unknown key", "profile, expected_minutes, data_root"]),
+        ("data.shapes.nose", 1, ["data.shapes.nose: unknown key", "noise", "clutter"]),
+        ("train.nocue.sedes", [0], ["train.nocue.sedes: unknown key", "seeds", "net"]),
+        ("train.nocue.net.hight", 3, ["train.nocue.net.hight: unknown key", "depth, width"]),
+        ("train.nocue.method.rate", 3, ["train.nocue.method.rate: unknown key", "lr, momentum"]),
+        ("connect.raw.path.bend", 1, ["connect.raw.path.bend: unknown key", "there are: none"]),
+        ("data.shapes.root", "/etc", ["data.shapes.root: unknown key"]),
+        ("a\nb", 1, [r"'a\nb': unknown key"]),
+        ("train.nocue.net.a\u2028b", 1, [r"train.nocue.net.'a\u2028b': unknown key"]),
+        ("device", GONE, ["device: missing"]),
+        ("train.nocue.net.name", GONE, ["train.nocue.net.name: missing"]),
+        ("train.nocue.method.lr", GONE, ["train.nocue.method.lr: missing"]),
+        ("device", "gpu", ["device: 'gpu'", "'auto', 'cpu' or 'cuda'"]),
+        ("device", "auto\nx", [r"device: 'auto\nx'"]),
+        ("workers", 0, ["workers: 0", "'auto'", "greater than or equal to 1"]),
+        ("workers", "all", ["workers: 'all'", "'auto'", "valid integer"]),
+        ("expected_minutes", float("inf"), ["expected_minutes: inf", "finite"]),
+        ("expected_minutes", 10**400, ["expected_minutes: 1000", "valid number"]),
+        ("profile", "../laptop", ["profile: '../laptop'", "pattern"]),
+        ("data_root", 3, ["data_root: 3", "valid string"]),
+        ("train", [1], ["train: [1]", "valid dictionary"]),
+        ("train.nocue", None, ["train.nocue: None", "Recipe"]),
+        ("train.nocue.net", "resnet", ["train.nocue.net: 'resnet'", "Choice"]),
+        ("train.cued.cue_proportion", 1.01, ["train.cued.cue_proportion: 1.01", "or equal to 1"]),
+        ("train.cued.cue_proportion", -0.1, ["train.cued.cue_proportion: -0.1", "or equal to 0"]),
+        ("train.cued.cue_proportion", float("nan"), ["cue_proportion: nan", "finite"]),
+        ("train.cued.cue_proportion", "0.8", ["cue_proportion: '0.8'", "valid number"]),
+        ("train.cued.cue_proportion", True, ["cue_proportion: True", "valid number"]),
+        ("connect.raw.calibration.cue_proportion", 2, ["calibration.cue_proportion: 2"]),
+        ("connect.raw.calibration.size", 1, ["connect.raw.calibration.size: 1", "equal to 2"]),
+        ("train.nocue.seeds", [0, 1, 0], ["train.nocue.seeds: [0, 1, 0]", "0 is there twice"]),
+        ("train.nocue.seeds", [], ["train.nocue.seeds: []", "at least 1"]),
+        ("train.nocue.seeds", 3, ["train.nocue.seeds: 3", "valid list"]),
+        ("train.nocue.seeds", [0, -1], ["train.nocue.seeds.1: -1", "or equal to 0"]),
+        ("train.nocue.seeds", [1.0], ["train.nocue.seeds.0: 1.0", "valid integer"]),
+        ("train.nocue.seeds", [True], ["train.nocue.seeds.0: True", "valid integer"]),
+        ("train.nocue.seeds", [10**400], ["train.nocue.seeds.0: 1000", "less than 4294967296"]),
+        ("data.shapes.seed", 2**64, ["data.shapes.seed: 18446744073709551616", "less than"]),
+        ("data.shapes.name", "shape", ["data.shapes: no 'shape'", "basins/data/", "cifar10", "shapes"]),
+        ("data.shapes.cue.name", "dot", ["data.shapes.cue: no 'dot'", "data/cues/", ": box"]),
+        ("data.shapes.source", "hub", ["data.shapes.source: 'hub'", "'synthetic'"]),
+        ("data.shapes.source", "web", ["data.shapes.source: 'web'", "'synthetic', 'files' or 'hub'"]),
+        ("train.nocue.net.name", "resnext", ["train.nocue.net: no 'resnext'", "mlp, resnet, vgg"]),
+        ("train.nocue.net.depth", 9, ["train.nocue.net.depth: 9", "8 or 18"]),
+        ("train.nocue.net.width", 0, ["train.nocue.net.width: 0", "equal to 1"]),
+        ("train.nocue.net.width", "16", ["train.nocue.net.width: '16'", "valid integer"]),
+        ("train.nocue.method.name", "magic", ["train.nocue.method: no 'magic'", "scratch"]),
+        ("train.nocue.method.lr", 0, ["train.nocue.method.lr: 0", "greater than 0"]),
+        ("connect.raw.path.name", "bezzier", ["connect.raw.path: no 'bezzier'", "linear"]),
+        ("connect.raw.alignment.name", "magic", ["connect.raw.alignment: no 'magic'", "none"]),
+        ("connect.raw.points", 2, ["connect.raw.points: 2", "or equal to 3"]),
+        ("connect.raw.points", 10**9, ["connect.raw.points: 1000000000", "or equal to 1001"]),
+        ("connect.raw.batchnorm", [], ["connect.raw.batchnorm: []", "at least 1"]),
+        ("connect.raw.batchnorm", ["reset"] * 2, ["connect.raw.batchnorm", "'reset' is there twice"]),
+        ("connect.raw.start", "naive", ["connect.raw.start: no 'naive'", "nocue, cued"]),
+        ("connect.raw.end", "naive", ["connect.raw.end: no 'naive'", "nocue, cued"]),
+        ("connect.raw.data", "cifar", ["connect.raw.data: no 'cifar'", "shapes"]),
+        ("train.nocue.data", "cifar", ["train.nocue.data: no 'cifar'", "shapes"]),
+        ("probe.nocue.data", "cifar", ["probe.nocue.data: no 'cifar'", "shapes"]),
+        ("probe.nocue.diagnostic.name", "hans", ["probe.nocue.diagnostic: no 'hans'", "counterfac"]),
+        ("probe.naive", laptop()["probe"]["nocue"], ["probe: no 'naive'", "nocue, cued"]),
+        ("claims.mmd", {}, ["claims: no 'mmd'", "mmc"]),
+        ("claims.mmc.c99", laptop()["claims"]["mmc"]["c3_raw"], ["claims.mmc: no 'c99'", "c3_raw"]),
+        ("claims.mmc.c3_raw.experiment", "row", ["claims.mmc.c3_raw.experiment: no 'row'", "raw"]),
+        ("claims.mmc.c3_raw.threshold", float("nan"), ["claims.mmc.c3_raw.threshold: nan"]),
+        ("figures.samples.name", "movie", ["figures.samples: no 'movie'", "sample_images"]),
+        ("figures.samples.dataset", "cifar", ["figures.samples.dataset: no 'cifar'", "shapes"]),
+        ("figures.paths.experiment", "row", ["figures.paths.experiment: no 'row'", "raw"]),
+        ("figures.paths.colour", "red", ["figures.paths.colour: unknown key", "experiment"]),
+        ("statistics.confidence", 95, ["statistics.confidence: 95", "less than 1"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_a_wrong_value_is_named(at: str, value: Any, says: list[str], tmp_path: Path) -> None:
+    line = refusal(written(tmp_path, edited(tuple(at.split(".")), value)))
+    assert line.startswith(says[0].partition(":")[0]) or line.startswith(at.partition(".")[0])
+    for part in says:
+        assert part in line
+    assert len(line) < 400
+
+
+@pytest.mark.parametrize("name", ["../cued", "a/b", "a.b", "a b", "Cued", "", ".", "x" * 65, "é"])
+@pytest.mark.parametrize("section", ["data", "train", "connect", "figures"])
+def test_names_stay_within_their_folder(section: str, name: str, tmp_path: Path) -> None:
+    something = next(iter(laptop()[section].values()))
+    line = refusal(written(tmp_path, edited((section, name), something)))
+    assert f"{section}.{name}" in line
+    assert repr(name)[:50] in line
+
+
+def test_an_experiment_joins_models_of_one_net(tmp_path: Path) -> None:
+    line = refusal(written(tmp_path, edited(("train", "cued", "net", "width"), 8)))
+    assert line.startswith("connect.raw: nocue and cued have different nets")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "the file: None is not allowed"),
+        (b"- 1\n", "the file: [1] is not allowed"),
+        (b"laptop\n", "the file: 'laptop' is not allowed"),
+        (b"a: [1\nb: }", "not readable as YAML"),
+        (b"device: auto\ndevice: cpu\n", 'duplicate key "device"'),
+        (b"\xff\xfe\x00", "not readable as YAML"),
+        (b"a: \x00\n", "not readable as YAML"),
+        (b"a: *b\n", "undefined alias"),
+        (b"a: 2020-99-99\n", "not readable as YAML: month must be in 1..12"),
+        (b"a: !!bool x\n", "not readable as YAML"),
+        (b"a: " + b"9" * 5000, "not readable as YAML"),
+        (b"[" * 1200, "not readable as YAML"),
+        (b"device: !!python/object/apply:os._exit [3]\n", "could not determine a constructor"),
+        (b"a: &a [*a]\n", "profile: missing"),
+    ],
+)
+def test_a_file_that_is_no_params_file(content: bytes, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_bytes(content)
+    assert says in refusal(file)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "params.yaml").startswith("no such file; run from the project's")
+    assert refusal(tmp_path).startswith("not readable")
+
+
+KEYS = st.text(max_size=8) | st.sampled_from(["name", "root", "options", "model_config", "self"])
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([10**30, -(10**400), "name", "../x", "resnet", "nocue"])
+    | st.floats()
+    | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@settings(
+    max_examples=250,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(at=st.sampled_from(leaves(laptop())), junk=JUNK, extra=st.none() | KEYS)
+@example(at=("device",), junk="\x85", extra=None)
+@example(at=("train", "nocue", "net", "depth"), junk=8, extra="\x1b\r\n")
+def test_junk_anywhere_is_taken_or_refused_in_one_line(
+    at: tuple[str | int, ...], junk: Any, extra: str | None, tmp_path: Path
+) -> None:
+    beside = at if extra is None or isinstance(at[-1], int) else (*at[:-1], extra)
+    file = written(tmp_path, edited(beside, junk))
+    try:
+        read(file)
+    except UserError as error:
+        assert str(error).splitlines() == [str(error)]
