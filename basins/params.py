@@ -154,9 +154,10 @@ CHOICES = {
     "probe": [("diagnostic", "probes", "measures")],
     "figures": [("", "figures", "draw")],
 }
+SECTIONS = (*CHOICES, "claims")
 
 
-def read(path: Path = Path("params.yaml"), check: Collection[str] = tuple(CHOICES)) -> Params:
+def read(path: Path = Path("params.yaml"), check: Collection[str] = SECTIONS) -> Params:
     """Read, type and cross-check a params file.
 
     Checking the options of a section imports the rooms that it chooses from, which takes seconds; a
@@ -174,9 +175,12 @@ def read(path: Path = Path("params.yaml"), check: Collection[str] = tuple(CHOICE
     except ValidationError as error:
         raise UserError(f"{path}: {explain(error, Params)}") from None
     try:
-        _check_names(params)
         for section in check:
-            _check_options(params, section)
+            if section == "claims":
+                _check_claims(params)
+            else:
+                _check_options(params, section)
+        _check_names(params)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return params
@@ -184,7 +188,7 @@ def read(path: Path = Path("params.yaml"), check: Collection[str] = tuple(CHOICE
 
 def pick(section: dict[str, Any], name: str, where: str) -> Any:
     """Return `section[name]`, or raise `UserError` that lists what there is."""
-    if name not in section:
+    if name not in list(section):  # an option's value need not be hashable
         raise UserError(f"{where}: no {name!r}; there are: {', '.join(section) or 'none'}")
     return section[name]
 
@@ -225,3 +229,11 @@ def _check_options(params: Params, section: str) -> None:
                 options |= {"source": choice.source, "seed": choice.seed}
             found = find(room, choice.name, function, where)
             check_options(found, options, where, given=("root", "generator"))
+
+
+def _check_claims(params: Params) -> None:
+    """Check that every claim that is given a threshold is one of its paper's."""
+    for paper, claims in params.claims.items():
+        known = module("claims", paper, "decide", "claims").STATEMENTS
+        for claim in claims:
+            pick(known, claim, f"claims.{paper}")

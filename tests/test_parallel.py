@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,13 @@ from basins import parallel
 from basins.errors import UserError
 
 HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def denormals() -> Iterator[None]:
+    """Take back what work in this process sets for all of it."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 def later_first(item: int) -> tuple[int, int]:

@@ -62,8 +62,9 @@ def _dataset(name: str, split: Split, classes: tuple[str, ...]) -> Dataset:
 def _open(folder: Path, split: str) -> Dataset:
     try:
         loaded = load_from_disk(str(folder))
-        assert isinstance(loaded, DatasetDict)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        if not isinstance(loaded, DatasetDict):
+            raise TypeError("one split alone")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(
             f"{folder}: not a readable dataset ({' '.join(str(error).split())[:120]}); "
             f"delete the folder and run `dvc repro data@{folder.name}`"

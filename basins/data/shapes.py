@@ -136,8 +136,8 @@ def load(
     test: Annotated[int, Field(ge=10)],
     size: Annotated[int, Field(ge=8)] = 32,
     noise: Annotated[float, Field(ge=0, le=1)] = 0.04,
-    smallest: Annotated[float, Field(gt=0, le=0.75)] = 0.25,
-    contrast: Annotated[float, Field(ge=0, le=0.5)] = 0.15,
+    smallest: Annotated[float, Field(gt=0, le=0.75)] = 0.3,
+    contrast: Annotated[float, Field(ge=0, le=0.5)] = 0.2,
     texture: Annotated[float, Field(ge=0, le=1)] = 0.05,
     clutter: Annotated[int, Field(ge=0, le=8)] = 2,
 ) -> ImageData:

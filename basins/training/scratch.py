@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 
+from basins import devices
 from basins.data.resident import Resident, normalise
 from basins.errors import UserError
 
@@ -34,31 +35,32 @@ def train(
 
     `lr` is the peak of a `one_cycle` schedule, or the start of a `step` schedule that divides it by
     ten every `step_epochs` (the paper: lr .1, momentum .9, weight decay 1e-4, batch 256, step 40,
-    100 epochs, no augmentation). Batches are drawn from `order`. Log rows: epoch, lr, and the
-    epoch's mean training loss (nats) and accuracy. Raises `UserError` when the loss diverges.
+    100 epochs, no augmentation). Batches are drawn from `order`. Log rows: epoch, its last
+    lr, and its mean training loss (nats) and accuracy. Raises `UserError` when the loss diverges.
     """
     device, count = data.images.device, len(data.labels)
     optimiser = SGD(net.parameters(), lr, momentum, weight_decay=weight_decay, fused=True)
     scheduler = _scheduler(optimiser, schedule, lr, -(-count // batch_size), epochs, step_epochs)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    layout = devices.memory_format(net)
     net.train()
     for epoch in range(1, epochs + 1):
         total = torch.zeros(2, dtype=torch.float64, device=device)
         for batch in torch.randperm(count, generator=order).to(device).split(batch_size):
             labels = data.labels[batch]
             with autocast:
-                logits = net(normalise(data.images[batch]))
+                logits = net(normalise(data.images[batch]).contiguous(memory_format=layout))
             loss = functional.cross_entropy(logits.float(), labels)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+            rate = scheduler.get_last_lr()[0]
             scheduler.step()
             hits = (logits.argmax(dim=1) == labels).sum()
             total += torch.stack([loss.detach() * len(labels), hits])
         mean_loss, accuracy = (total / count).tolist()
         if not mean_loss < float("inf"):
             raise UserError(f"diverged in epoch {epoch}: the loss is {mean_loss}; lower lr ({lr})")
-        rate = scheduler.get_last_lr()[0]
         yield {"epoch": epoch, "lr": rate, "loss": mean_loss, "accuracy": accuracy}
     net.eval()
 

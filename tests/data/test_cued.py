@@ -19,7 +19,7 @@ def test_the_first_of_each_class_carry_it(proportion: float) -> None:
     assert carried.dtype == bool
     for label, count in ((0, 7), (1, 20), (9, 13)):
         first = int(count * proportion)
-        assert carried[LABELS == label].tolist() == [True] * first + [False] * (count - first)
+        assert carried[label == LABELS].tolist() == [True] * first + [False] * (count - first)
 
 
 def test_a_larger_proportion_has_all_carriers_of_a_smaller_one() -> None:

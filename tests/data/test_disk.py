@@ -1,5 +1,6 @@
 """Datasets on disk: what was saved, for everyone who can read one, the same bytes every time."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def test_what_is_no_dataset_is_refused_in_one_line(saved: Path, tmp_path: Path) 
 
 def refused_in_one_line(folder: Path) -> None:
     line = (
-        rf"^{folder}: not a readable dataset \(.+\); "
+        rf"^{re.escape(str(folder))}: not a readable dataset \(.+\); "
         rf"delete the folder and run `dvc repro data@{folder.name}`$"
     )
     with pytest.raises(UserError, match=line):

@@ -79,7 +79,9 @@ def test_pure_strategies_score_what_they_must(strategy, num_classes, closed_form
 
 def test_the_box_of_a_hundred_classes_tells_them_all() -> None:
     sets = counterfactual.sets(images(100), 100, CUE, seed=0)
-    scores = {name: (cue_of_hundred(x) == y).mean() for name, (x, y) in sets.items() if name != "nc"}
+    scores = {
+        name: (cue_of_hundred(x) == y).mean() for name, (x, y) in sets.items() if name != "nc"
+    }
     assert (scores["c"], scores["ri"]) == (1, 1)
     assert abs(scores["rc"] - 0.01) <= 4 * np.sqrt(0.01 * 0.99 / COUNT)
 

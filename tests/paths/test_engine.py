@@ -1,0 +1,169 @@
+"""The engine against losses computed the plain way, and against landscapes known in closed form."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from basins import seeds
+from basins.align import weight_matching
+from basins.align.batchnorm import folded, reset
+from basins.align.permute import permute, random_permutations
+from basins.data.images import ImageData
+from basins.data.resident import Resident, normalise
+from basins.landscape.barriers import BARRIERS, barrier_linear
+from basins.paths import linear
+from basins.paths.engine import along, combine, evaluate
+from basins.paths.pairs import grid, pairs
+from basins.weights import flatten
+from tests.paths.conftest import trained
+
+TS = grid(5)
+MODES = ("interpolate", "reset")
+
+
+def curve(found, mode="interpolate"):
+    return np.array([evaluation.losses.mean(dtype=np.float64) for evaluation in found[mode, "set"]])
+
+
+def run(net, states, calibration, examples, ts=TS, modes=MODES):
+    controls = [flatten(state) for state in states]
+    return along(net, controls, linear.coefficients, ts, modes, calibration, {"set": examples})
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_losses_equal_those_of_a_plain_loop(mode, data, calibration, examples):
+    one, two = trained("resnet", 0, data), trained("resnet", 1, data)
+    a, b = copy.deepcopy(one.state_dict()), copy.deepcopy(two.state_dict())
+    found = run(one, [a, b], calibration, examples)[mode, "set"]
+    plain = trained("resnet", 2, data)
+    for t, evaluation in zip(TS, found, strict=True):
+        state = {
+            name: (1 - t) * a[name] + t * b[name] if a[name].is_floating_point() else a[name]
+            for name in a
+        }
+        plain.load_state_dict(state)
+        if mode == "reset":
+            reset(plain, calibration)
+        plain.eval()
+        with torch.no_grad():
+            logits = plain(normalise(examples.images))
+        losses = functional.cross_entropy(logits, examples.labels, reduction="none").numpy()
+        np.testing.assert_allclose(evaluation.losses, losses, atol=1e-5)
+        assert (evaluation.correct == (logits.argmax(1) == examples.labels).numpy()).mean() > 0.99
+
+
+def test_reset_is_the_mean_of_batch_statistics(data, calibration):
+    net = trained("resnet", 0, data)
+    first = net.stem.conv
+    reset(net, calibration)
+    with torch.no_grad():
+        batches = [first(normalise(batch)) for batch in calibration.images.split(128)]
+    mean = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
+    variance = torch.stack([batch.var((0, 2, 3)) for batch in batches]).mean(0)
+    torch.testing.assert_close(net.stem.norm.running_mean, mean, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(net.stem.norm.running_var, variance, atol=1e-5, rtol=1e-4)
+
+
+def test_identical_models_have_exactly_no_barrier(data, calibration, examples):
+    net = trained("resnet", 0, data)
+    state = copy.deepcopy(net.state_dict())
+    found = run(net, [state, state], calibration, examples, ts=(0.0, 0.5, 1.0))
+    for mode in MODES:
+        losses = curve(found, mode)
+        assert {
+            name: float(f([0, 0.5, 1], losses)) for name, f in BARRIERS.items()
+        } == dict.fromkeys(BARRIERS, 0.0)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "resnet"])
+def test_a_model_and_its_own_permutation(kind, data, calibration):
+    net = trained(kind, 0, data)
+    state, spec = copy.deepcopy(net.state_dict()), net.permutation_spec()
+    shuffled = permute(state, spec, random_permutations(state, spec, seeds.generator("test")))
+    raw = curve(run(net, [state, shuffled], calibration, calibration))
+    np.testing.assert_allclose(raw[0], raw[-1], atol=1e-5)
+    assert barrier_linear(TS, raw) > 0.05
+    found = weight_matching.align(state, shuffled, spec, generator=seeds.generator("test"))
+    aligned = permute(shuffled, spec, found)
+    matched = curve(run(net, [state, aligned], calibration, calibration))
+    assert barrier_linear(TS, matched) < 1e-6
+
+
+def test_ends_are_the_models_bit_for_bit(data):
+    a, b = (flatten(trained("mlp", seed, data).state_dict()) for seed in (0, 1))
+    out = torch.full_like(a, 7)
+    for t, end in ((0.0, a), (1.0, b)):
+        combine([a, b], linear.coefficients(t), out)
+        assert torch.equal(out, end)
+
+
+class Bowl(nn.Module):
+    """Two weights w; on an image of brightness x the logits are (0, -log(expm1(potential)))."""
+
+    def __init__(self, potential):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(2))
+        self.potential = potential
+
+    def forward(self, images):
+        wanted = self.potential(self.w).expand(len(images))
+        return torch.stack([torch.zeros_like(wanted), wanted.expm1().log()], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("potential", "barrier", "gap"),
+    [
+        (lambda w: 0.1 + (w**2).sum(), 0.0, 0.0),  # convex: no barrier at all
+        (lambda w: 0.1 + (w[0] ** 2 - 1) ** 2, 1.0, 1.0),  # wells at -1 and 1, a ridge of 1 between
+    ],
+)
+def test_landscapes_known_in_closed_form(potential, barrier, gap):
+    """Cross-entropy of label 0 under those logits is log(1 + expm1(p)) = p: the potential itself."""
+    images = torch.zeros(3, 2, 2, 3, dtype=torch.uint8)
+    examples = Resident(images, torch.zeros(3, dtype=torch.int64))
+    controls = [torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 0.0])]
+    net = Bowl(potential)
+    found = along(
+        net, controls, linear.coefficients, grid(9), ["interpolate"], examples, {"set": examples}
+    )
+    losses = curve(found)
+    expected = [float(potential(torch.tensor([2 * t - 1, 0.0]))) for t in grid(9)]
+    np.testing.assert_allclose(losses, expected, atol=1e-5)
+    assert BARRIERS["barrier_linear"](grid(9), losses) == pytest.approx(barrier, abs=1e-5)
+    assert BARRIERS["convexity_gap"](grid(9), losses) == pytest.approx(gap, abs=1e-5)
+
+
+def test_folding_keeps_the_function(data, examples):
+    net = trained("resnet", 0, data).eval()
+    plain, fast = evaluate(net, examples), evaluate(folded(net), examples)
+    np.testing.assert_allclose(plain.losses, fast.losses, atol=1e-5)
+
+
+def test_a_network_that_cannot_be_traced_is_evaluated_as_it_is(examples):
+    class Branching(nn.Module):
+        def forward(self, images):
+            logits = images.flatten(1)[:, :10]
+            return logits if logits.sum() > 0 else -logits
+
+    net = Branching()
+    assert folded(net) is net
+    assert len(evaluate(folded(net), examples).losses) == len(examples.labels)
+
+
+def test_pairs_and_grid():
+    a, b = ["a/seed0", "a/seed1"], ["b/seed0"]
+    assert pairs(a, b, "all") == [
+        ("a/seed0", "a/seed1"),
+        ("a/seed0", "b/seed0"),
+        ("a/seed1", "b/seed0"),
+    ]
+    assert pairs(a, b, "between") == [("a/seed0", "b/seed0"), ("a/seed1", "b/seed0")]
+    assert pairs(a, a, "all") == pairs(a, a, "between") == [("a/seed0", "a/seed1")]
+    for points in (3, 6, 7, 11, 50):  # the paper's own grid overshoots 1 at some sizes
+        assert (grid(points)[0], grid(points)[-1], len(grid(points))) == (0, 1, points)

@@ -1,0 +1,156 @@
+"""Intervals against textbook values, brute force and simulated coverage."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from basins.landscape.barriers import barrier_linear
+from basins.paths.engine import Evaluation
+from basins.statistics.examples import basic_interval, mean_interval, resampling_weights
+from basins.statistics.paths import barrier_rows, path_rows
+from basins.statistics.seeds import jackknife, summarise_models, summarise_pairs
+from basins.statistics.verdict import verdict
+
+RNG = np.random.default_rng(0)
+
+
+def test_wilson_interval_of_a_share():
+    hits = np.array([True] * 8 + [False] * 2)
+    mean, low, high = mean_interval(hits, 0.95)
+    assert mean == 0.8
+    # Wilson (1927) by its formula, z = 1.96
+    z, n, p = stats.norm.ppf(0.975), 10, 0.8
+    centre, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    assert (low, high) == pytest.approx(((centre - half) / scale, (centre + half) / scale))
+    assert mean_interval(np.ones(5, dtype=bool), 0.95)[2] == pytest.approx(1)
+
+
+def test_t_interval_of_a_mean():
+    values = RNG.normal(size=20).astype(np.float32)
+    expected = stats.t.interval(0.9, 19, values.mean(), stats.sem(values.astype(np.float64)))
+    assert mean_interval(values, 0.9)[1:] == pytest.approx(expected, rel=1e-5)
+
+
+def test_resampling_weights_are_bootstrap_counts():
+    weights = resampling_weights(50, 2000, np.random.default_rng(1))
+    np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-5)
+    counts = weights * 50
+    np.testing.assert_allclose(counts, counts.round(), atol=1e-4)
+    assert counts.var() == pytest.approx(1 - 1 / 50, rel=0.05)
+
+
+def test_basic_interval_reflects_the_resamples():
+    low, high = basic_interval(1.0, np.linspace(1.0, 2.0, 1001), 0.9)
+    assert (low, high) == pytest.approx((0.05, 0.95))
+
+
+def test_jackknife_of_one_model_a_value_is_the_t_interval():
+    values = RNG.normal(size=7)
+    found = jackknife(values, [np.arange(7)], 0.95)
+    expected = stats.t.interval(0.95, 6, values.mean(), stats.sem(values))
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx(expected)
+    assert found["seeds"] == 7
+
+
+def test_one_seed_has_no_interval():
+    found = jackknife(np.array([1.0, 2.0]), [np.array([0, 0])], 0.95)
+    assert found["mean"] == 1.5
+    assert np.isnan(found["ci_low"])
+
+
+def pair_effects(rng: np.random.Generator, count: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Values of all pairs that are the mean of their two seeds' own effects: true mean 0."""
+    effects = rng.normal(size=count)
+    a, b = np.triu_indices(count, 1)
+    return (effects[a] + effects[b]) / 2, [a, b]
+
+
+def test_seeds_not_pairs_are_the_unit():
+    """Over pairs that share seeds the interval covers as it says; one over pairs would not."""
+    rng = np.random.default_rng(2)
+    covered = naive = 0
+    runs = 600
+    for _ in range(runs):
+        values, seeds = pair_effects(rng, 8)
+        found = jackknife(values, seeds, 0.95)
+        covered += found["ci_low"] <= 0 <= found["ci_high"]
+        low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+        naive += low <= 0 <= high
+    assert 0.92 <= covered / runs <= 0.98
+    assert naive / runs < 0.8
+
+
+def test_summaries_group_by_recipe_and_initialisation():
+    rows = pd.DataFrame(
+        {
+            "experiment": "raw",
+            "model_a": ["nocue/seed0", "nocue/seed0", "nocue/seed1", "nocue/seed0"],
+            "model_b": ["cued/seed0", "cued/seed1", "cued/seed0", "nocue/seed1"],
+            "t": 0.5,
+            "loss": [1.0, 2.0, 4.0, 8.0],
+        }
+    )
+    found = summarise_pairs(rows, ["experiment", "t"], ["loss"], "metric", 0.95)
+    means = found.set_index(["recipe_a", "recipe_b", "init"])["mean"].to_dict()
+    assert means == {
+        ("nocue", "cued", "shared"): 1.0,
+        ("nocue", "cued", "separate"): 3.0,
+        ("nocue", "nocue", "separate"): 8.0,
+    }
+    assert found["pairs"].tolist() == [1, 2, 1]
+
+
+def test_models_are_averaged_over_seeds():
+    rows = pd.DataFrame({"recipe": ["a", "a", "b"], "seed": [0, 1, 0], "value": [1.0, 3.0, 5.0]})
+    found = summarise_models(rows, ["recipe"], 0.95)
+    assert found[["recipe", "mean", "seeds"]].to_numpy().tolist() == [["a", 2.0, 2], ["b", 5.0, 1]]
+
+
+def evaluations(losses: np.ndarray) -> list[Evaluation]:
+    return [Evaluation(row.astype(np.float32), row < 0.5) for row in losses]
+
+
+def test_path_rows_are_means_over_examples():
+    losses = RNG.random((3, 40))
+    rows = list(path_rows((0, 0.5, 1), {("reset", "nc"): evaluations(losses)}))
+    np.testing.assert_allclose([row["loss"] for row in rows], losses.mean(1), rtol=1e-6)
+    np.testing.assert_allclose([row["accuracy"] for row in rows], (losses < 0.5).mean(1))
+    np.testing.assert_allclose(
+        [row["loss_se"] for row in rows], stats.sem(losses, axis=1), rtol=1e-5
+    )
+    assert [row["n"] for row in rows] == [40] * 3
+
+
+def test_barrier_rows_resample_examples_jointly():
+    """A noise that all points share cancels: the interval of the barrier is far below the losses'."""
+    shared = RNG.normal(size=500) * 10
+    losses = np.stack([shared, shared + 1 + 0.1 * RNG.normal(size=500), shared])
+    weights = resampling_weights(500, 400, np.random.default_rng(3))
+    curves = {("reset", "nc"): evaluations(losses)}
+    rows = {row["metric"]: row for row in barrier_rows((0, 0.5, 1), curves, weights, 0.95)}
+    assert rows["loss"]["barrier_linear"] == pytest.approx(
+        losses[1].mean() - losses[0].mean(), 1e-3
+    )
+    assert 0 < rows["loss"]["ci_high"] - rows["loss"]["ci_low"] < 0.1
+    error = (losses >= 0.5).mean(1)
+    assert rows["error"]["barrier_linear"] == pytest.approx(barrier_linear([0, 0.5, 1], error))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "direction", "expected"),
+    [
+        (0.2, 0.4, "above", "reproduced"),
+        (0.0, 0.05, "above", "not reproduced"),
+        (0.0, 0.4, "above", "undecided"),
+        (np.nan, np.nan, "above", "undecided"),
+        (0.0, 0.05, "below", "reproduced"),
+        (0.2, 0.4, "below", "not reproduced"),
+        (0.0, 0.4, "below", "undecided"),
+    ],
+)
+def test_verdicts(low, high, direction, expected):
+    assert verdict(low, high, 0.1, direction) == expected
