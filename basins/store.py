@@ -42,8 +42,8 @@ class Store:
         except FileNotFoundError:
             return None
         except ValueError:
-            manifest = {}
-        written = manifest.get("files", {})
+            manifest = None
+        written = manifest.get("files") if isinstance(manifest, dict) else None
         if written and all(
             (folder / name).is_file() and file_hash(folder / name) == checksum
             for name, checksum in written.items()

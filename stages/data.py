@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="a key of `data` in params.yaml")
     name = parser.parse_args().name
-    params = read(check=["data"])
+    params = read()
     settings = pick(params.data, name, "data")
 
     load = find("data", settings.name, "load")

@@ -30,7 +30,7 @@ def main() -> None:
     devices.prepare()
 
     data = Path("data") / probe.data
-    sets = {key: resident(disk.load(data, key), device) for key in diagnostic.SETS}
+    sets = {key: resident(disk.read(data, key), device) for key in diagnostic.SETS}
     rows = []
     for seed, model in zip(params.train[name].seeds, params.models(name), strict=True):
         net = checkpoint.load(Path("models") / model).to(device)

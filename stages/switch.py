@@ -21,23 +21,25 @@ def main() -> None:
     arguments = parser.parse_args()
 
     wanted = profiles.render(FOLDER, arguments.name)
-    current = PARAMS.read_text(encoding="utf-8")
+    lines = []
     if not arguments.discard:
-        active = read(PARAMS, check=[]).profile
-        edits = profiles.changes(profiles.render(FOLDER, active), current)
+        active, current = read(PARAMS, check=[]).profile, PARAMS.read_text(encoding="utf-8")
+        known = active if active in profiles.names(FOLDER) else profiles.BASE
+        edits = profiles.changes(profiles.render(FOLDER, known), current)
         if active == arguments.name:
-            print(f"profile {active}", *(f"  edited {edit}" for edit in edits), sep="\n")
-            return
-        if edits:
+            wanted = current
+            lines = [f"  edited {edit}" for edit in edits]
+        elif edits:
             raise UserError(
-                f"params.yaml has edits that profile {active!r} does not hold: {'; '.join(edits)}. "
+                f"params.yaml has edits that profile {known!r} does not hold: {'; '.join(edits)}. "
                 f"Undo them, or lose them with: python stages/switch.py {arguments.name} --discard"
             )
+        else:
+            lines = [f"  {change}" for change in profiles.changes(current, wanted)]
     with whole_file(PARAMS) as file:
         file.write_text(wanted, encoding="utf-8")
-    changed = [f"  {change}" for change in profiles.changes(current, wanted)]
-    print(f"profile {arguments.name}", *changed, sep="\n")
-    print(f"expected: {read(PARAMS).expected_minutes:g} minutes")
+    print(f"profile {arguments.name}", *lines, sep="\n")
+    print(f"expected: {read(PARAMS).expected_minutes:g} minutes on two cores")
 
 
 if __name__ == "__main__":

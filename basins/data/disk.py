@@ -28,7 +28,7 @@ def save(folder: Path, splits: Mapping[str, Split], classes: tuple[str, ...]) ->
     written.save_to_disk(folder, num_shards=dict.fromkeys(splits, 1))
 
 
-def load(folder: Path, split: str) -> Split:
+def read(folder: Path, split: str) -> Split:
     """Return a split whose images [n, height, width, 3] are mapped from the file, not copied.
 
     Raises `UserError` where the folder or the split is missing or damaged.
@@ -54,7 +54,7 @@ def _dataset(name: str, split: Split, classes: tuple[str, ...]) -> Dataset:
     for length in reversed(split.images.shape[1:]):
         image = pa.FixedSizeListArray.from_arrays(image, length)
     table = pa.Table.from_arrays([image, pa.array(split.labels)], schema=features.arrow_schema)
-    # By default the fingerprint is random; from the content, the same data has the same bytes.
+    # Named by content, so that the same data has the same bytes whatever `datasets` would name it.
     content = hashlib.sha256(name.encode() + split.labels.tobytes() + split.images.tobytes())
     return Dataset(table, fingerprint=content.hexdigest()[:16])
 

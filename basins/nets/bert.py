@@ -17,7 +17,7 @@ class Bert(BertForSequenceClassification):
         return permutation_spec(self.config)
 
 
-def build(
+def build_text(
     vocab_size: int,
     num_classes: int,
     *,

@@ -12,14 +12,14 @@ from basins.nets.permutation import Net
 from basins.registry import find, split_options
 
 
-def build(config: dict[str, Any]) -> Net:
+def initialise(config: dict[str, Any]) -> Net:
     """Return the network that a config describes, newly initialised from torch's generator.
 
     `config` has `net` (name and options), `image_shape` (height, width, channels), `num_classes`.
     """
     name, options = split_options(config["net"])
-    build_net = find("nets", name, "build")
-    return build_net(tuple(config["image_shape"]), config["num_classes"], **options)
+    build = find("nets", name, "build")
+    return build(tuple(config["image_shape"]), config["num_classes"], **options)
 
 
 def save(net: Net, config: dict[str, Any], folder: Path) -> None:
@@ -31,8 +31,11 @@ def save(net: Net, config: dict[str, Any], folder: Path) -> None:
 def read_config(folder: Path) -> dict[str, Any]:
     """Read the config of the model in `folder`; raises `UserError` where it is not readable."""
     try:
-        return json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
+        config = json.loads((folder / "config.json").read_text())
+        if missing := {"net", "image_shape", "num_classes"} - set(config):
+            raise LookupError(f"it lacks {', '.join(sorted(missing))}")
+        return config
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{folder}: no readable config.json ({error}); run `dvc repro`") from None
 
 
@@ -41,7 +44,7 @@ def load(folder: Path) -> Net:
 
     Raises `UserError` where the weights are missing, damaged, or not those of the config's net.
     """
-    net = build(read_config(folder))
+    net = initialise(read_config(folder))
     try:
         net.load_state_dict(weights.load(folder / "model.safetensors"))
     except RuntimeError as error:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from basins import devices, seeds
 from basins.align.permute import permute
@@ -151,7 +151,7 @@ def save_curves(curves: Curves, distance: float, path: Path) -> None:
     for (batchnorm, name), evaluations in curves.items():
         tensors[f"{batchnorm}/{name}/losses"] = np.stack([e.losses for e in evaluations])
         tensors[f"{batchnorm}/{name}/correct"] = np.stack([e.correct for e in evaluations])
-    save_file(tensors, path)
+    path.write_bytes(save(tensors))  # save_file hides a full disk's error number
 
 
 def load_curves(*paths: Path) -> tuple[Curves, float]:
@@ -203,9 +203,9 @@ def _coefficients(piece: Piece) -> Coefficients:
 def _resident(sets: Sets) -> tuple[Resident, dict[str, Resident]]:
     """Return the calibration images and the evaluation sets, on the device."""
     classes = disk.class_names(sets.data)
-    train = disk.load(sets.data, "train")
+    train = disk.read(sets.data, "train")
     cued = with_cue(train, len(classes), dict(sets.cue), sets.cue_proportion)
     calibration = stratified(cued, sets.calibration, seeds.derive("calibration") % 2**32)
     return resident(calibration, sets.device), {
-        name: resident(disk.load(sets.data, name), sets.device) for name in sets.names
+        name: resident(disk.read(sets.data, name), sets.device) for name in sets.names
     }

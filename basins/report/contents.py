@@ -24,11 +24,8 @@ def headline(claims: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def accuracy(tables: Mapping[str, pd.DataFrame]) -> Table:
     """Return accuracy (%) by recipe and counterfactual set, with its interval over seeds."""
-    rows = tables["summary/probes"]
-    rows = rows[rows.metric == "accuracy"]
-    frame = rows[["recipe", "slice"]].assign(
-        **{name: 100 * rows[name] for name in ("mean", "ci_low", "ci_high")}, seeds=rows.seeds
-    )
+    rows = tables["summary/probes"].query("metric == 'accuracy'")
+    frame = _percent(rows, ["recipe", "slice"], ["seeds"])
     return Table(
         "Accuracy on the counterfactual sets",
         "Percent, with 95 % intervals over seeds: nc without cue, c with its class's cue, rc with "
@@ -39,15 +36,17 @@ def accuracy(tables: Mapping[str, pd.DataFrame]) -> Table:
 
 def barriers(tables: Mapping[str, pd.DataFrame]) -> Table:
     """Return the linear barrier of the error (points) by pair of recipes and set."""
-    rows = tables["summary/barriers"]
-    rows = rows[(rows.metric == "error") & (rows.definition == "barrier_linear")]
-    frame = rows[[*PAIR, "eval_set"]].assign(
-        **{name: 100 * rows[name] for name in ("mean", "ci_low", "ci_high")},
-        seeds=rows.seeds,
-        pairs=rows.pairs,
-    )
+    chosen = "metric == 'error' and definition == 'barrier_linear'"
+    rows = tables["summary/barriers"].query(chosen)
+    frame = _percent(rows, [*PAIR, "eval_set"], ["seeds", "pairs"])
     return Table(
         "Barriers of the error along the paths",
         "Percentage points above the chord (barrier_linear), with 95 % intervals over seeds.",
         frame,
     )
+
+
+def _percent(rows: pd.DataFrame, before: list[str], after: list[str]) -> pd.DataFrame:
+    """Return the columns `before`, mean and interval in percent, and the columns `after`."""
+    interval = ["mean", "ci_low", "ci_high"]
+    return pd.concat([rows[before], 100 * rows[interval], rows[after]], axis="columns")

@@ -61,7 +61,7 @@ def run(job: Job) -> Path:
     if found := store.find("train", key):
         return found
     classes = disk.class_names(job.data)
-    split = with_cue(disk.load(job.data, "train"), len(classes), job.cue, job.cue_proportion)
+    split = with_cue(disk.read(job.data, "train"), len(classes), job.cue, job.cue_proportion)
     config = {
         "net": job.net,
         "image_shape": split.images.shape[1:],
@@ -69,7 +69,7 @@ def run(job: Job) -> Path:
         "seed": job.seed,
     }
     with seeds.torch_stream("init", job.seed):
-        net = checkpoint.build(config).to(job.device)
+        net = checkpoint.initialise(config).to(job.device)
     name, options = split_options(job.method)
     train = find("training", name, "train")
     order = seeds.torch_generator("order", job.seed)

@@ -45,7 +45,7 @@ FAMILIES = {
     "vgg": Family(lambda: vgg.build((16, 24, 2), 4, width=4), (2, 16, 24)),
     "resnet8": Family(lambda: resnet.build((12, 16, 3), 4, depth=8, width=6), (3, 12, 16)),
     "resnet18": Family(lambda: resnet.build((16, 16, 3), 4, depth=18, width=4), (3, 16, 16)),
-    "bert": Family(lambda: bert.build(30, 3, layers=2, width=24, heads=4), None),
+    "bert": Family(lambda: bert.build_text(30, 3, layers=2, width=24, heads=4), None),
 }
 
 

@@ -36,7 +36,7 @@ def same(a: Split, b: Split) -> bool:
 
 def test_what_is_saved_is_what_is_loaded(saved: Path) -> None:
     for name, expected in SPLITS.items():
-        loaded = disk.load(saved, name)
+        loaded = disk.read(saved, name)
         assert same(loaded, expected)
         assert (loaded.images.dtype, loaded.labels.dtype) == (np.uint8, np.int64)
         assert not loaded.images.flags.writeable  # mapped from the file
@@ -61,13 +61,13 @@ def test_the_datasets_library_reads_it_too(saved: Path) -> None:
 @pytest.mark.parametrize("n", [1, 1001, 2500])
 def test_any_number_of_images(tmp_path: Path, n: int) -> None:
     disk.save(tmp_path, {"train": split(2, n)}, CLASSES)
-    assert same(disk.load(tmp_path, "train"), split(2, n))
+    assert same(disk.read(tmp_path, "train"), split(2, n))
 
 
 def test_images_of_any_layout(tmp_path: Path) -> None:
     images = split(0).images.transpose(3, 0, 1, 2).copy().transpose(1, 2, 3, 0)
     disk.save(tmp_path, {"train": Split(images[::2], split(0).labels[::2])}, CLASSES)
-    np.testing.assert_array_equal(disk.load(tmp_path, "train").images, images[::2])
+    np.testing.assert_array_equal(disk.read(tmp_path, "train").images, images[::2])
 
 
 def test_the_same_content_is_the_same_bytes(saved: Path, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_the_same_content_is_the_same_bytes(saved: Path, tmp_path: Path) -> None
 
 def test_a_split_that_is_not_there_lists_those_that_are(saved: Path) -> None:
     with pytest.raises(UserError, match="no split 'rc'; there are: train, nc$"):
-        disk.load(saved, "rc")
+        disk.read(saved, "rc")
 
 
 HARMS = {
@@ -121,4 +121,4 @@ def refused_in_one_line(folder: Path) -> None:
         rf"delete the folder and run `dvc repro data@{folder.name}`$"
     )
     with pytest.raises(UserError, match=line):
-        disk.load(folder, "train")
+        disk.read(folder, "train")

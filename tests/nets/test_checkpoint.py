@@ -22,7 +22,7 @@ IMAGES = torch.linspace(-1, 1, 2 * 3 * 8 * 8).view(2, 3, 8, 8)
 @pytest.fixture
 def saved(tmp_path: Path):
     """A trained-mode net and the folder that it is saved in."""
-    net = checkpoint.build(CONFIG)
+    net = checkpoint.initialise(CONFIG)
     net(torch.randn(16, 3, 8, 8))
     checkpoint.save(net, CONFIG, tmp_path)
     return net, tmp_path
@@ -46,7 +46,7 @@ def test_loading_draws_nothing_that_matters(saved) -> None:
 
 
 def test_options_of_the_net_are_used() -> None:
-    wide = checkpoint.build(CONFIG | {"net": {"name": "mlp", "depth": 1, "width": 7}})
+    wide = checkpoint.initialise(CONFIG | {"net": {"name": "mlp", "depth": 1, "width": 7}})
     assert wide.state_dict()["head.weight"].shape == (4, 7)
 
 
@@ -84,4 +84,4 @@ def test_missing_weights_are_refused(saved) -> None:
 
 def test_a_net_that_is_not_there_is_refused() -> None:
     with pytest.raises(UserError, match="no 'resnext' in basins/nets/"):
-        checkpoint.build(CONFIG | {"net": {"name": "resnext"}})
+        checkpoint.initialise(CONFIG | {"net": {"name": "resnext"}})

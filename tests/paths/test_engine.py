@@ -14,7 +14,6 @@ from basins import seeds
 from basins.align import weight_matching
 from basins.align.batchnorm import folded, reset
 from basins.align.permute import permute, random_permutations
-from basins.data.images import ImageData
 from basins.data.resident import Resident, normalise
 from basins.landscape.barriers import BARRIERS, barrier_linear
 from basins.paths import linear
@@ -124,7 +123,7 @@ class Bowl(nn.Module):
     ],
 )
 def test_landscapes_known_in_closed_form(potential, barrier, gap):
-    """Cross-entropy of label 0 under those logits is log(1 + expm1(p)) = p: the potential itself."""
+    """Cross-entropy of label 0 under those logits is log(1 + expm1(p)) = p, the potential."""
     images = torch.zeros(3, 2, 2, 3, dtype=torch.uint8)
     examples = Resident(images, torch.zeros(3, dtype=torch.int64))
     controls = [torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 0.0])]

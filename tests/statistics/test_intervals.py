@@ -126,7 +126,7 @@ def test_path_rows_are_means_over_examples():
 
 
 def test_barrier_rows_resample_examples_jointly():
-    """A noise that all points share cancels: the interval of the barrier is far below the losses'."""
+    """A noise that all points share cancels: the barrier's interval is far below the losses'."""
     shared = RNG.normal(size=500) * 10
     losses = np.stack([shared, shared + 1 + 0.1 * RNG.normal(size=500), shared])
     weights = resampling_weights(500, 400, np.random.default_rng(3))
