@@ -64,7 +64,10 @@ def check_options(
     """
     parameters = inspect.signature(function, eval_str=True).parameters.values()
     fields: dict[str, Any] = {
-        p.name: (p.annotation, ... if p.default is p.empty else p.default)
+        p.name: (
+            Any if p.annotation is p.empty else p.annotation,
+            ... if p.default is p.empty else p.default,
+        )
         for p in parameters
         if p.kind is p.KEYWORD_ONLY and p.name not in given
     }

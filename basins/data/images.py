@@ -1,4 +1,4 @@
-"""What an image dataset is in memory."""
+"""What an image dataset is in memory, and what a network makes of it."""
 
 from __future__ import annotations
 
@@ -24,3 +24,10 @@ class ImageData(NamedTuple):
     test: Split
     classes: tuple[str, ...]
     checksums: dict[str, str]
+
+
+class Evaluation(NamedTuple):
+    """What one network made of a split: cross-entropy (nats) float32 [n], correctness bool [n]."""
+
+    losses: np.ndarray
+    correct: np.ndarray

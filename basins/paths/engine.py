@@ -8,26 +8,18 @@ once on all sets. An end shared by many pairs is evaluated once for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from basins.align.batchnorm import folded, reset
+from basins.data.images import Evaluation
 from basins.data.resident import Resident, normalise
 from basins.weights import FlatModule
 
 BATCH = 128  # larger ones fall out of the processor's cache and are slower
 Coefficients = Callable[[float], Sequence[float]]
-
-
-class Evaluation(NamedTuple):
-    """One network on one set: cross-entropy (nats) float32 [n], correctness bool [n]."""
-
-    losses: np.ndarray
-    correct: np.ndarray
 
 
 # By (batchnorm mode, evaluation set): one evaluation for each t of a path.

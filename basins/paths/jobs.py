@@ -17,10 +17,11 @@ from basins.align.permute import permute
 from basins.data import disk
 from basins.data.calibration import stratified
 from basins.data.cued import with_cue
+from basins.data.images import Evaluation
 from basins.data.resident import Resident, resident
 from basins.nets import checkpoint
 from basins.nets.permutation import Net
-from basins.paths.engine import Coefficients, Curves, Evaluation, along
+from basins.paths.engine import Coefficients, Curves, along
 from basins.registry import find, split_options
 from basins.store import Store, code_hash
 from basins.weights import State, flatten

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 
 from basins import seeds
-from basins.data.images import Split
-from basins.paths.engine import Evaluation
+from basins.data.images import Evaluation, Split
 from basins.registry import module, split_options
 
 SETS = ("nc", "c", "rc", "ri")

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from basins.data.images import Evaluation
 from basins.landscape.barriers import barrier_linear
-from basins.paths.engine import Evaluation
 from basins.statistics.examples import basic_interval, mean_interval, resampling_weights
 from basins.statistics.paths import barrier_rows, path_rows
 from basins.statistics.seeds import jackknife, summarise_models, summarise_pairs

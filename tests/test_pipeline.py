@@ -1,0 +1,325 @@
+"""The real pipeline at smoke size, in a copy of the project: rerun, killed, damaged, extended.
+
+Tests run in the order of the file and share one finished run, which none of them changes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from basins.store import file_hash, folder_hash
+
+pytestmark = pytest.mark.pipeline
+
+PROJECT = Path(__file__).parents[1]
+BY_HAND = ("basins", "stages", "profiles", "params.yaml", "dvc.yaml", ".dvc/config", ".dvcignore")
+RECIPES = ("nocue", "cued")
+
+
+def environment(project: Path, **more: str) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(project), **more}
+
+
+def run(project: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=project, env=environment(project, **more), capture_output=True, text=True
+    )
+
+
+def succeed(project: Path, *command: str) -> str:
+    done = run(project, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def refuse(project: Path, *command: str, **more: str) -> str:
+    """Return the one line that a command ends with, after checking that it is one."""
+    done = run(project, *command, **more)
+    assert done.returncode != 0
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def new_project(folder: Path) -> Path:
+    for name in BY_HAND:
+        source, target = PROJECT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    for name in ("data", "models", "losses"):
+        (folder / name).mkdir()
+        shutil.copy(PROJECT / name / ".gitignore", folder / name)
+    (folder / ".gitignore").write_text("__pycache__/\n.cache/\n")
+    succeed(folder, "git", "init", "--quiet")
+    commit(folder)
+    succeed(folder, sys.executable, "stages/switch.py", "smoke", "--discard")
+    return folder
+
+
+def commit(project: Path) -> None:
+    author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    succeed(project, "git", "add", "--all")
+    succeed(project, "git", *author, "commit", "--quiet", "--message", "as it is")
+
+
+def repro(project: Path, *targets: str) -> str:
+    return succeed(project, sys.executable, "-m", "dvc", "repro", *targets)
+
+
+def edit(project: Path, old: str, new: str, file: str = "params.yaml") -> None:
+    text = (project / file).read_text()
+    assert old in text
+    (project / file).write_text(text.replace(old, new))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = new_project(tmp_path_factory.mktemp("finished"))
+    repro(project)
+    commit(project)
+    return project
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run that a test may change."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+def test_one_command_leaves_everything(finished: Path):
+    for recipe in RECIPES:
+        for seed in (0, 1):
+            folder = finished / "models" / recipe / f"seed{seed}"
+            assert {path.name for path in folder.iterdir()} == {
+                "model.safetensors",
+                "config.json",
+                "log.csv",
+            }
+    reports = finished / "reports" / "smoke"
+    for name in ("index.html", "claims.json", "metrics.json", "provenance.json", "params.yaml"):
+        assert (reports / name).stat().st_size > 0
+    for name in ("paths", "barriers", "probes", "summary/paths"):
+        assert len((reports / "results" / f"{name}.csv").read_text().splitlines()) > 4
+    assert len(list((reports / "figures").glob("*.svg"))) == 7
+    assert len(list((finished / "losses" / "raw").iterdir())) == 6  # four models, every two
+    assert not list((finished / ".cache" / "tmp").iterdir())
+
+
+def test_repro_again_does_nothing(finished: Path):
+    before = (finished / "dvc.lock").read_text()
+    assert "Running stage" not in repro(finished)
+    assert (finished / "dvc.lock").read_text() == before
+    assert succeed(finished, "git", "status", "--porcelain") == ""
+
+
+def test_a_clone_without_models_redraws_everything(finished: Path, tmp_path: Path):
+    clone = tmp_path / "clone"
+    succeed(tmp_path, "git", "clone", "--quiet", str(finished), str(clone))
+    for stage in ("claims", "figures", "report"):
+        params = "reports/smoke/params.yaml"
+        succeed(clone, sys.executable, f"stages/{stage}.py", "--params", params)
+    assert succeed(clone, "git", "status", "--porcelain") == ""
+    assert "Running stage" not in repro(clone, "--allow-missing")
+
+
+def test_adding_a_seed_trains_that_seed_only(copy: Path):
+    made = {item: item.stat().st_mtime_ns for item in (copy / ".cache" / "train").iterdir()}
+    edit(copy, "seeds: [0, 1]", "seeds: [1, 0, 2]")
+    repro(copy, "train@nocue")
+    assert sorted(path.name for path in (copy / "models" / "nocue").iterdir()) == [
+        "seed0",
+        "seed1",
+        "seed2",
+    ]
+    after = {item: item.stat().st_mtime_ns for item in (copy / ".cache" / "train").iterdir()}
+    assert made.items() <= after.items()
+    assert len(after) == len(made) + 1
+
+
+def test_killed_in_training_it_goes_on_and_ends_the_same(finished: Path, tmp_path: Path):
+    project = new_project(tmp_path / "killed")
+    edit(project, "seeds: [0, 1]", "seeds: [0, 1, 2, 3]")
+    repro(project, "data@shapes")
+    command = [sys.executable, "stages/train.py", "nocue"]
+    env = environment(project)
+    training = subprocess.Popen(command, cwd=project, env=env, start_new_session=True)
+    store = project / ".cache" / "train"
+    deadline = time.monotonic() + 120
+    while not (store.exists() and list(store.iterdir())):
+        assert training.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(training.pid, signal.SIGKILL)
+    training.wait()
+    while run(project, "pgrep", "-g", str(training.pid)).stdout:  # its workers end by themselves
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    kept = {item: item.stat().st_mtime_ns for item in store.iterdir()}
+    assert not (project / "models" / "nocue").exists()
+    repro(project, "train@nocue")
+    assert all(item.stat().st_mtime_ns == made for item, made in kept.items())
+    assert not list((project / ".cache" / "tmp").iterdir())
+    for seed in (0, 1):
+        ours, theirs = (root / "models" / "nocue" / f"seed{seed}" for root in (project, finished))
+        assert folder_hash(ours) == folder_hash(theirs)
+
+
+def test_one_worker_and_two_give_the_same_bytes(finished: Path, copy: Path):
+    shutil.rmtree(copy / ".cache")
+    edit(copy, "workers: auto", "workers: 1")
+    succeed(copy, sys.executable, "stages/train.py", "cued")
+    succeed(copy, sys.executable, "stages/connect.py", "matched")
+    for folder in ("models/cued", "losses/matched"):
+        assert folder_hash(copy / folder) == folder_hash(finished / folder)
+    rows = "reports/smoke/results/connect/matched.csv"
+    assert (copy / rows).read_bytes() == (finished / rows).read_bytes()
+
+
+def test_a_damaged_item_is_named_and_made_again(copy: Path):
+    before = folder_hash(copy / "models" / "nocue")
+    item = next((copy / ".cache" / "train").iterdir())
+    weights = item / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    edit(copy, "epochs: 2", "epochs: 2 ")
+    said = succeed(copy, sys.executable, "stages/train.py", "nocue")
+    said += succeed(copy, sys.executable, "stages/train.py", "cued")
+    assert f"{item.relative_to(copy)}: damaged, making it again" in said
+    assert folder_hash(copy / "models" / "nocue") == before
+
+
+def test_damaged_data_is_named(copy: Path):
+    arrow = copy / "data" / "shapes" / "train" / "data-00000-of-00001.arrow"
+    arrow.write_bytes(arrow.read_bytes()[: arrow.stat().st_size // 2])
+    edit(copy, "epochs: 2", "epochs: 3")
+    line = refuse(copy, sys.executable, "stages/train.py", "nocue")
+    assert "data/shapes" in line and "dvc repro data@shapes" in line
+    assert folder_hash(copy / "models" / "nocue")  # what was there is still there
+
+
+LENET = '''
+"""LeNet-5 (LeCun et al. 1998)."""
+
+from torch import nn
+
+from basins.nets.permutation import Net, PermutationSpec, reads, writes
+
+
+class LeNet(Net):
+    def __init__(self, channels, num_classes, width):
+        super().__init__()
+        self.one = nn.Conv2d(channels, width, 5)
+        self.two = nn.Conv2d(width, 2 * width, 5)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(2 * width, num_classes)
+
+    def forward(self, images):
+        hidden = nn.functional.max_pool2d(self.one(images).relu(), 2)
+        return self.head(self.pool(self.two(hidden).relu()).flatten(1))
+
+    def permutation_spec(self):
+        return PermutationSpec(
+            {"one": writes("one") + reads("two"), "two": writes("two") + reads("head")}
+        )
+
+
+def build(image_shape, num_classes, *, width: int = 6):
+    return LeNet(image_shape[2], num_classes, width)
+'''
+
+
+def test_a_new_net_is_one_file_and_its_name(copy: Path):
+    (copy / "basins" / "nets" / "lenet.py").write_text(LENET)
+    made = set((copy / ".cache" / "train").iterdir())
+    assert "Running stage" not in repro(copy)  # nothing else hangs on the new file
+    edit(copy, "{name: resnet, depth: 8, width: 8}", "{name: lenet, width: 6}")
+    repro(copy, "connect@matched", "probe@cued")
+    assert made < set((copy / ".cache" / "train").iterdir())
+    config = (copy / "models" / "cued" / "seed1" / "config.json").read_text()
+    assert '"lenet"' in config
+    assert len(list((copy / "losses" / "matched").iterdir())) == 6
+
+
+def test_a_change_of_a_figure_draws_and_nothing_else(copy: Path):
+    edit(copy, "chance: 0.1}", "chance: 0.2}")
+    said = repro(copy)
+    ran = {line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")}
+    assert ran == {"analyze", "figures", "report"}  # analyze keeps the params beside the results
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("cue_proportion: 0.8", "cue_proportion: 1.5", "train.cued.cue_proportion: 1.5"),
+        ("seeds: [0, 1]", "seeds: [0, 0]", "train.nocue.seeds: [0, 0]"),
+        ("name: resnet", "name: resnest", "no 'resnest' in basins/nets/; there are: "),
+        ("name: shapes ", "name: shapez ", "no 'shapez' in basins/data/; there are: "),
+        ("  confidence:", "  confidense:", "statistics.confidence: missing"),
+        ("data: shapes", "data: shape", "no 'shape'; there are: shapes"),
+    ],
+)
+def test_bad_params_are_refused_before_any_work(finished, tmp_path, old, new, expected):
+    project = tmp_path / "bad"
+    project.mkdir()
+    for name in ("basins", "stages"):
+        (project / name).symlink_to(finished / name)
+    shutil.copy(finished / "params.yaml", project)
+    edit(project, old, new)
+    assert expected in refuse(project, sys.executable, "stages/train.py", "cued")
+    assert not (project / ".cache").exists() and not (project / "models").exists()
+
+
+def test_names_that_are_not_there_are_refused(finished: Path):
+    for stage, section in (("data", "data"), ("train", "train"), ("connect", "connect")):
+        line = refuse(finished, sys.executable, f"stages/{stage}.py", "nothing")
+        assert f"{section}: no 'nothing'; there are: " in line
+    assert "no profile 'nothing'" in refuse(finished, sys.executable, "stages/switch.py", "nothing")
+
+
+def test_missing_real_data_is_said_file_by_file(tmp_path: Path):
+    project = new_project(tmp_path / "real")
+    succeed(project, sys.executable, "stages/switch.py", "cifar")
+    batches = tmp_path / "cifar-10-batches-py"
+    batches.mkdir()
+    (batches / "data_batch_1").write_bytes(b"not a batch")
+    command = (sys.executable, "stages/data.py", "cifar10")
+    line = refuse(project, *command, BASINS_DATA=str(tmp_path))
+    assert "missing data_batch_2" in line and "damaged data_batch_1" in line
+    assert list((project / "data").iterdir()) == [project / "data" / ".gitignore"]
+
+
+def test_edits_by_hand_survive_a_switch(copy: Path):
+    edit(copy, "epochs: 2", "epochs: 3")
+    edited = file_hash(copy / "params.yaml")
+    line = refuse(copy, sys.executable, "stages/switch.py", "laptop")
+    assert "train.nocue.method.epochs: 2 -> 3" in line and "--discard" in line
+    assert "edited" in succeed(copy, sys.executable, "stages/switch.py", "smoke")
+    assert file_hash(copy / "params.yaml") == edited
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(finished: Path, tmp_path: Path):
+    project = tmp_path / "full"
+    project.mkdir()
+    if run(project, "mount", "-t", "tmpfs", "-o", "size=900k", "none", ".").returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        for name in ("basins", "stages"):
+            (project / name).symlink_to(finished / name)
+        shutil.copy(finished / "params.yaml", project)
+        line = refuse(project, sys.executable, "stages/data.py", "shapes")
+        assert "no space left" in line
+        assert not (project / "data" / "shapes").exists()
+        assert not list((project / ".cache" / "tmp").iterdir())
+    finally:
+        succeed(tmp_path, "umount", str(project))
