@@ -35,8 +35,7 @@ def _commit() -> str:
         done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
         return done.stdout.strip() if done.returncode == 0 else ""
 
-    code = ("basins", "stages", "dvc.yaml", "params.yaml")
-    changed = git("status", "--porcelain", "--", *code)
+    changed = git("status", "--porcelain", "--", "basins", "stages", "dvc.yaml")
     return (git("rev-parse", "HEAD") or "not in git") + (" with local changes" if changed else "")
 
 

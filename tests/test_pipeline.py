@@ -208,47 +208,30 @@ def test_damaged_data_is_named(copy: Path):
     assert folder_hash(copy / "models" / "nocue")  # what was there is still there
 
 
-LENET = '''
-"""LeNet-5 (LeCun et al. 1998)."""
-
-from torch import nn
-
-from basins.nets.permutation import Net, PermutationSpec, reads, writes
-
-
-class LeNet(Net):
-    def __init__(self, channels, num_classes, width):
-        super().__init__()
-        self.one = nn.Conv2d(channels, width, 5)
-        self.two = nn.Conv2d(width, 2 * width, 5)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.head = nn.Linear(2 * width, num_classes)
-
-    def forward(self, images):
-        hidden = nn.functional.max_pool2d(self.one(images).relu(), 2)
-        return self.head(self.pool(self.two(hidden).relu()).flatten(1))
-
-    def permutation_spec(self):
-        return PermutationSpec(
-            {"one": writes("one") + reads("two"), "two": writes("two") + reads("head")}
-        )
+def readme(file: str) -> str:
+    """Return the code that the README gives for a new file."""
+    _, _, after = (PROJECT / "README.md").read_text().partition(f"`{file}`:\n\n```python\n")
+    code, _, _ = after.partition("```")
+    assert code
+    return code
 
 
-def build(image_shape, num_classes, *, width: int = 6):
-    return LeNet(image_shape[2], num_classes, width)
-'''
-
-
-def test_a_new_net_is_one_file_and_its_name(copy: Path):
-    (copy / "basins" / "nets" / "lenet.py").write_text(LENET)
+def test_the_files_of_the_readme_are_all_that_is_added(copy: Path):
+    """A dataset, a net and a path, each one file, then its name in the params."""
+    for file in ("basins/data/stripes.py", "basins/nets/lenet.py", "basins/paths/arc.py"):
+        (copy / file).write_text(readme(file))
     made = set((copy / ".cache" / "train").iterdir())
-    assert "Running stage" not in repro(copy)  # nothing else hangs on the new file
+    assert "Running stage" not in repro(copy)  # nothing hangs on the new files yet
+    edit(copy, "  shapes:\n    name: shapes ", "  stripes:\n    name: stripes ")
+    edit(copy, "data: shapes", "data: stripes")
+    edit(copy, "dataset: shapes", "dataset: stripes")
     edit(copy, "{name: resnet, depth: 8, width: 8}", "{name: lenet, width: 6}")
-    repro(copy, "connect@matched", "probe@cued")
+    edit(copy, "path: {name: linear}", "path: {name: arc}")
+    repro(copy)
     assert made < set((copy / ".cache" / "train").iterdir())
-    config = (copy / "models" / "cued" / "seed1" / "config.json").read_text()
-    assert '"lenet"' in config
-    assert len(list((copy / "losses" / "matched").iterdir())) == 6
+    assert '"lenet"' in (copy / "models" / "cued" / "seed1" / "config.json").read_text()
+    rows = (copy / "reports" / "smoke" / "results" / "paths.csv").read_text().splitlines()
+    assert all(",arc," in row for row in rows[1:])
 
 
 def test_a_change_of_a_figure_draws_and_nothing_else(copy: Path):

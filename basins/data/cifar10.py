@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.error import URLError
 
 import numpy as np
 from pydantic import Field
@@ -29,7 +30,10 @@ def load(
     not used. Raises `UserError` naming each file that is missing or damaged.
     """
     if source == "hub":
-        CIFAR10(str(root), download=True)
+        try:
+            CIFAR10(str(root), download=True)
+        except (URLError, RuntimeError) as error:
+            raise UserError(f"CIFAR-10: could not be downloaded ({error}); see `files`") from None
     checksums = _verify(root / CIFAR10.base_folder)
     splits, classes = {}, ()
     for name, size in (("train", train), ("test", test)):
