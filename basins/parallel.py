@@ -30,7 +30,7 @@ def run(
 
     `function` must be importable by other processes, and `str(item)` must name the item to people.
     An item that fails in a foreseeable way does not stop the others; at the end `UserError` names
-    every one that failed.
+    every one that failed. A worker that dies ends the run with `UserError`.
     """
     outcomes = _spawned if workers > 1 and len(items) > 1 else _inline
     results: dict[int, Result] = {}
@@ -43,7 +43,10 @@ def run(
             try:
                 results[index] = outcome()
             except BrokenProcessPool:
-                failures[index] = "its process died (out of memory?)"
+                raise UserError(
+                    f"{title}: a worker process died (out of memory?); finished items are kept, "
+                    "run the same command again, with fewer workers if it happens again"
+                ) from None
             except (UserError, MemoryError) as error:
                 failures[index] = str(error) or type(error).__name__
             bar.update()

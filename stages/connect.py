@@ -8,14 +8,16 @@ from pathlib import Path
 import pandas as pd
 
 from basins import devices, parallel, results, seeds
+from basins.data import disk
 from basins.errors import one_line
+from basins.nets import checkpoint
 from basins.params import pick, read
 from basins.paths import jobs
 from basins.paths.pairs import grid, pairs
 from basins.probes.counterfactual import SETS
 from basins.statistics.examples import resampling_weights
 from basins.statistics.paths import barrier_rows, path_rows
-from basins.store import file_hash, folder_hash, whole_folder
+from basins.store import folder_hash, whole_folder
 
 
 def main() -> None:
@@ -26,16 +28,14 @@ def main() -> None:
     params = read(check=["data", "connect"])
     experiment = pick(params.connect, name, "connect")
     data, device = Path("data") / experiment.data, devices.pick(params.device)
-    cue = params.data[experiment.data].cue.model_dump()
+    cue = tuple(params.data[experiment.data].cue.model_dump().items())
     calibration = experiment.calibration
-    sets = jobs.Sets(
-        data, SETS, tuple(cue.items()), calibration.cue_proportion, calibration.size, device
-    )
+    sets = jobs.Sets(data, SETS, cue, calibration.cue_proportion, calibration.size, device)
     between = jobs.Between(experiment.path.model_dump(), experiment.alignment.model_dump())
 
     starts, ends = params.models(experiment.start), params.models(experiment.end)
     joined, ts = pairs(starts, ends, experiment.pairs), grid(experiment.points)
-    hashes = {m: file_hash(Path("models") / m / "model.safetensors") for m in {*starts, *ends}}
+    hashes = {model: checkpoint.fingerprint(Path("models") / model) for model in {*starts, *ends}}
     hashes["data"] = folder_hash(data)
     pieces = jobs.plan(Path("models"), joined, ts, between, experiment.batchnorm, sets, hashes)
     workers = devices.workers(params.workers, device)
@@ -43,8 +43,9 @@ def main() -> None:
     found = dict(zip(pieces, files, strict=True))
 
     paths, barriers = [], []
-    weights = None
-    statistics = params.statistics
+    statistics, stream = params.statistics, seeds.generator("bootstrap", name)
+    count = len(disk.read(data, SETS[0]).labels)
+    weights = resampling_weights(count, statistics.resamples, stream)
     with whole_folder(Path("losses") / name) as folder:
         for a, b in joined:
             curves, distance = jobs.load_curves(found[a,], found[a, b], found[b,])
@@ -53,10 +54,6 @@ def main() -> None:
             ids = {"experiment": name, "model_a": a, "model_b": b}
             ids |= {"path": experiment.path.name, "alignment": experiment.alignment.name}
             paths += [ids | row for row in path_rows(ts, curves)]
-            if weights is None:
-                count = len(next(iter(curves.values()))[0].losses)
-                stream = seeds.generator("bootstrap", name)
-                weights = resampling_weights(count, statistics.resamples, stream)
             rows = barrier_rows(ts, curves, weights, statistics.confidence)
             barriers += [ids | row | {"distance": distance} for row in rows]
     reports = params.reports() / "results" / "connect"

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from basins import results
-from basins.data import disk
+from basins.data import disk, images
 from basins.data.samples import thumbnails
 from basins.errors import one_line
 from basins.params import pick, read
@@ -28,6 +28,7 @@ def main() -> None:
     loaded = load(
         source=settings.source, root=params.root(), seed=settings.seed, **settings.options
     )
+    images.check(loaded, name)
     sets = counterfactual.sets(
         loaded.test, len(loaded.classes), settings.cue.model_dump(), settings.seed
     )

@@ -77,8 +77,7 @@ def test_a_defect_is_not_hidden() -> None:
 def test_a_worker_that_dies_is_reported() -> None:
     with pytest.raises(UserError) as caught:
         run(die, [5, 6], 2)
-    died = "its process died (out of memory?)"
-    assert str(caught.value) == f"square: 5: {died}; 6: {died}"
+    assert str(caught.value).startswith("square: a worker process died (out of memory?)")
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from basins.errors import UserError
+
 
 class Split(NamedTuple):
     """Images uint8 [n, height, width, 3] and their labels int64 [n]."""
@@ -24,6 +26,22 @@ class ImageData(NamedTuple):
     test: Split
     classes: tuple[str, ...]
     checksums: dict[str, str]
+
+
+def check(data: ImageData, name: str) -> None:
+    """Raise `UserError`, in one line, where a dataset is not what `ImageData` says."""
+    for split, (images, labels) in (("train", data.train), ("test", data.test)):
+        where = f"dataset {name!r}, {split}"
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            found = f"{images.dtype} {list(images.shape)}"
+            raise UserError(f"{where}: images must be uint8 [n, height, width, 3], not {found}")
+        if labels.shape != images.shape[:1] or not len(labels):
+            raise UserError(f"{where}: {len(images)} images and {labels.shape} labels")
+        if labels.dtype != np.int64 or not 0 <= labels.min() <= labels.max() < len(data.classes):
+            allowed = f"int64 from 0 to {len(data.classes) - 1}"
+            raise UserError(f"{where}: labels must be {allowed}, one for each of the class names")
+    if data.train.images.shape[1:] != data.test.images.shape[1:]:
+        raise UserError(f"dataset {name!r}: train and test images differ in size")
 
 
 class Evaluation(NamedTuple):

@@ -10,6 +10,7 @@ from basins import weights
 from basins.errors import UserError
 from basins.nets.permutation import Net
 from basins.registry import find, split_options
+from basins.store import file_hash
 
 
 def initialise(config: dict[str, Any]) -> Net:
@@ -37,6 +38,16 @@ def read_config(folder: Path) -> dict[str, Any]:
         return config
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{folder}: no readable config.json ({error}); run `dvc repro`") from None
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the hash of the weights in `folder`; raises `UserError` where there are none."""
+    try:
+        return file_hash(folder / "model.safetensors")
+    except OSError as error:
+        raise UserError(
+            f"{folder}: no readable model ({error.strerror}); run `dvc repro`"
+        ) from None
 
 
 def load(folder: Path) -> Net:
