@@ -20,7 +20,7 @@ def main() -> None:
     params = read()
     recipe = pick(params.train, name, "train")
     data = Path("data") / recipe.data
-    data_hash, device = folder_hash(data), devices.pick(params.device)
+    data_hash, device = folder_hash(data / "train"), devices.pick(params.device)
     todo = [
         jobs.Job(
             data=data,

@@ -20,7 +20,10 @@ from basins.store import Store, code_hash
 
 @dataclass(frozen=True)
 class Job:
-    """One seed of a recipe; `net`, `method` and `cue` are a name with its options."""
+    """One seed of a recipe; `net`, `method` and `cue` are a name with its options.
+
+    `data_hash` is that of the training split of the dataset in the folder `data`.
+    """
 
     data: Path
     data_hash: str
