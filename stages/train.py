@@ -21,7 +21,7 @@ def main() -> None:
     recipe = pick(params.train, name, "train")
     data = Path("data") / recipe.data
     data_hash, device = folder_hash(data / "train"), devices.pick(params.device)
-    todo = [
+    pending = [
         jobs.Job(
             data=data,
             data_hash=data_hash,
@@ -35,9 +35,10 @@ def main() -> None:
         for seed in recipe.seeds
     ]
     workers = devices.workers(params.workers, device)
-    items = parallel.run(jobs.run, todo, workers=workers, title=f"train {name}")
+    epochs = recipe.method.options.get("epochs", 1)
+    items = parallel.run(jobs.run, pending, workers=workers, title=f"train {name}", steps=epochs)
     with whole_folder(Path("models") / name) as folder:
-        for job, item in zip(todo, items, strict=True):
+        for job, item in zip(pending, items, strict=True):
             copy_item(item, folder / f"seed{job.seed}")
 
 

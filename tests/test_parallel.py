@@ -24,13 +24,13 @@ def denormals() -> Iterator[None]:
     torch.set_flush_denormal(False)
 
 
-def later_first(item: int) -> tuple[int, int]:
+def later_first(item: int, step: Callable) -> tuple[int, int]:
     """Return the square of `item` and how many threads torch has; the first item is slowest."""
     time.sleep(0.2 / (1 + item))
     return item**2, torch.get_num_threads()
 
 
-def odd_fail(item: int) -> int:
+def odd_fail(item: int, step: Callable) -> int:
     if item == 1:
         raise UserError("is odd")
     if item == 3:
@@ -38,11 +38,11 @@ def odd_fail(item: int) -> int:
     return item
 
 
-def die(item: int) -> int:
+def die(item: int, step: Callable) -> int:
     os._exit(3)
 
 
-def hang(folder: Path) -> None:
+def hang(folder: Path, step: Callable) -> None:
     (folder / str(os.getpid())).touch()
     time.sleep(600)
 
@@ -58,7 +58,28 @@ def test_results_are_in_the_items_order(workers: int) -> None:
 
 def test_no_items_and_one_item_need_no_other_process() -> None:
     assert run(later_first, [], 2) == []
-    assert run(lambda item: os.getpid(), [7], 2) == [os.getpid()]
+    assert run(lambda item, step: os.getpid(), [7], 2) == [os.getpid()]
+
+
+def half(item: int, step: Callable) -> None:
+    for _ in range(5 + item):
+        step()
+        time.sleep(0.3)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_bar_counts_steps(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+
+    class Bar(parallel.tqdm):
+        def refresh(self, *args, **options):
+            shown.append(self.n)
+
+    monkeypatch.setattr(parallel, "tqdm", Bar)
+    parallel.run(half, [0, 1], workers=workers, title="half", steps=10)
+    assert shown == sorted(shown)  # an item that ends early counts as whole
+    assert shown[-1] == 20
+    assert any(0 < n < 10 for n in shown)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -71,7 +92,7 @@ def test_failing_items_are_named_and_the_others_finish(workers: int) -> None:
 
 def test_a_defect_is_not_hidden() -> None:
     with pytest.raises(TypeError):
-        run(abs, [1, "x"], 1)
+        run(lambda item, step: abs(item), [1, "x"], 1)
 
 
 def test_a_worker_that_dies_is_reported() -> None:

@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from basins.store import file_hash, folder_hash
@@ -85,6 +87,13 @@ def edit(project: Path, old: str, new: str, file: str = "params.yaml") -> None:
     (project / file).write_text(text.replace(old, new))
 
 
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = new_project(tmp_path_factory.mktemp("finished"))
@@ -155,17 +164,15 @@ def test_killed_in_training_it_goes_on_and_ends_the_same(finished: Path, tmp_pat
     repro(project, "data@shapes")
     command = [sys.executable, "stages/train.py", "nocue"]
     env = environment(project)
-    training = subprocess.Popen(command, cwd=project, env=env, start_new_session=True)
+    training = subprocess.Popen(command, cwd=project, env=env)
     store = project / ".cache" / "train"
-    deadline = time.monotonic() + 120
-    while not (store.exists() and list(store.iterdir())):
-        assert training.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(training.pid, signal.SIGKILL)
+    wait_until(lambda: store.exists() and any(store.iterdir()))
+    assert training.poll() is None
+    workers = psutil.Process(training.pid).children(recursive=True)
+    training.kill()
     training.wait()
-    while run(project, "pgrep", "-g", str(training.pid)).stdout:  # its workers end by themselves
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert workers and not alive  # they end by themselves
     kept = {item: item.stat().st_mtime_ns for item in store.iterdir()}
     assert not (project / "models" / "nocue").exists()
     repro(project, "train@nocue")
@@ -174,6 +181,28 @@ def test_killed_in_training_it_goes_on_and_ends_the_same(finished: Path, tmp_pat
     for seed in (0, 1):
         ours, theirs = (root / "models" / "nocue" / f"seed{seed}" for root in (project, finished))
         assert folder_hash(ours) == folder_hash(theirs)
+
+
+def test_interrupted_it_says_so_and_leaves_nothing_half_written(finished: Path, tmp_path: Path):
+    project = tmp_path / "interrupted"
+    project.mkdir()
+    for name in ("basins", "stages", "data"):
+        (project / name).symlink_to(finished / name)
+    shutil.copy(finished / "params.yaml", project)
+    edit(project, "epochs: 2", "epochs: 2000")
+    command = [sys.executable, "stages/train.py", "nocue"]
+    env = environment(project)
+    training = subprocess.Popen(command, cwd=project, env=env, stderr=subprocess.PIPE, text=True)
+    temporary = project / ".cache" / "tmp"
+    wait_until(lambda: temporary.exists() and len(list(temporary.iterdir())) == 2)
+    training.send_signal(signal.SIGINT)
+    _, said = training.communicate(timeout=60)
+    assert training.returncode == 130
+    assert said.strip() == (
+        "interrupted: finished items are kept; the same command goes on from there"
+    )
+    assert not (project / "models").exists()
+    assert not list((project / ".cache").glob("train/*"))
 
 
 def test_one_worker_and_two_give_the_same_bytes(finished: Path, copy: Path):
@@ -188,15 +217,13 @@ def test_one_worker_and_two_give_the_same_bytes(finished: Path, copy: Path):
 
 
 def test_a_damaged_item_is_named_and_made_again(copy: Path):
-    before = folder_hash(copy / "models" / "nocue")
+    before = [folder_hash(copy / "models" / recipe) for recipe in RECIPES]
     item = next((copy / ".cache" / "train").iterdir())
     weights = item / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    edit(copy, "epochs: 2", "epochs: 2 ")
-    said = succeed(copy, sys.executable, "stages/train.py", "nocue")
-    said += succeed(copy, sys.executable, "stages/train.py", "cued")
+    said = "".join(succeed(copy, sys.executable, "stages/train.py", recipe) for recipe in RECIPES)
     assert f"{item.relative_to(copy)}: damaged, making it again" in said
-    assert folder_hash(copy / "models" / "nocue") == before
+    assert [folder_hash(copy / "models" / recipe) for recipe in RECIPES] == before
 
 
 def test_damaged_data_is_named(copy: Path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -119,8 +119,11 @@ def plan(
     return pieces | {pair: piece(pair, ts[1:-1], between) for pair in joined}
 
 
-def run(piece: Piece) -> Path:
-    """Return the store's file of the piece: losses and hits of every example, and the distance."""
+def run(piece: Piece, step: Callable[[], None]) -> Path:
+    """Return the store's file of the piece: losses and hits of every example, and the distance.
+
+    A piece takes seconds: it is one step, which its end tells.
+    """
     store, key = Store(), piece.key()
     if not store.find("paths", key):
         device = piece.sets.device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,11 @@ class Job:
         }
 
 
-def run(job: Job) -> Path:
-    """Return the folder of the trained seed: model.safetensors, config.json, log.csv."""
+def run(job: Job, step: Callable[[], None]) -> Path:
+    """Return the folder of the trained seed: model.safetensors, config.json, log.csv.
+
+    `step` is called after every row of the log.
+    """
     store, key = Store(), job.key()
     if found := store.find("train", key):
         return found
@@ -77,7 +81,10 @@ def run(job: Job) -> Path:
     train = find("training", name, "train")
     order = seeds.torch_generator("order", job.seed)
     with store.making("train", key) as folder:
-        rows = list(train(net, resident(split, job.device), order, **options))
+        rows = []
+        for row in train(net, resident(split, job.device), order, **options):
+            rows.append(row)
+            step()
         with (folder / "log.csv").open("w", newline="") as file:
             log = csv.DictWriter(file, rows[0], lineterminator="\n")
             log.writeheader()
