@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, MutableSequence, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -126,6 +127,7 @@ def _start_worker(counts: Counts) -> None:
     global _counts
     _counts = counts
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that half-made items are removed
     devices.prepare()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -202,7 +202,7 @@ def test_interrupted_it_says_so_and_leaves_nothing_half_written(finished: Path, 
         "interrupted: finished items are kept; the same command goes on from there"
     )
     assert not (project / "models").exists()
-    assert not list((project / ".cache").glob("train/*"))
+    assert not list((project / ".cache").glob("train/*")) and not list(temporary.iterdir())
 
 
 def test_one_worker_and_two_give_the_same_bytes(finished: Path, copy: Path):
@@ -271,7 +271,7 @@ def test_a_change_of_a_figure_draws_and_nothing_else(copy: Path):
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("cue_proportion: 0.8", "cue_proportion: 1.5", "train.cued.cue_proportion: 1.5"),
+        ("cue_proportion: 0.6", "cue_proportion: 1.5", "train.cued.cue_proportion: 1.5"),
         ("seeds: [0, 1]", "seeds: [0, 0]", "train.nocue.seeds: [0, 0]"),
         ("name: resnet", "name: resnest", "no 'resnest' in basins/nets/; there are: "),
         ("name: shapes ", "name: shapez ", "no 'shapez' in basins/data/; there are: "),
