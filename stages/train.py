@@ -17,7 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe", help="a key of `train` in params.yaml")
     name = parser.parse_args().recipe
-    params = read()
+    params = read(check=["data", "train"])
     recipe = pick(params.train, name, "train")
     data = Path("data") / recipe.data
     data_hash, device = folder_hash(data / "train"), devices.pick(params.device)
