@@ -52,6 +52,29 @@ class Choice(BaseModel):
         return dict(self.model_extra or {})
 
 
+class Labelled(Choice):
+    """A choice of which there may be several; `label`, by default its name, tells them apart."""
+
+    label: Name | None = None
+
+    @property
+    def called(self) -> str:
+        """What rows and figures call it."""
+        return self.label or self.name
+
+    def choice(self) -> dict[str, Any]:
+        """Return name and options, without what it is called."""
+        return self.model_dump(exclude={"label"})
+
+
+def _told_apart(choices: list[Labelled]) -> list[Labelled]:
+    _without_repeats([choice.called for choice in choices])
+    return choices
+
+
+Several = Annotated[list[Labelled], Field(min_length=1), AfterValidator(_told_apart)]
+
+
 class Data(Choice):
     """A dataset, the cue that is drawn on it, and the seed of everything random in both."""
 
@@ -77,6 +100,14 @@ class Calibration(Strict):
     size: Annotated[int, Field(ge=2)]
 
 
+class Adaptive(Strict):
+    """Points that are doubled until no barrier changes by `tolerance`, or there are `limit`."""
+
+    start: Annotated[int, Field(ge=3, le=1001)]
+    tolerance: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    limit: Annotated[int, Field(ge=3, le=1001)]
+
+
 class Experiment(Strict):
     """Which models are joined by which paths, and where on them losses are measured."""
 
@@ -84,11 +115,11 @@ class Experiment(Strict):
     start: Name
     end: Name
     pairs: Literal["all", "between"]
-    path: Choice
-    points: Annotated[int, Field(ge=3, le=1001)]
-    alignment: Choice
+    paths: Several
+    points: Annotated[int, Field(ge=3, le=1001)] | Adaptive
+    alignments: Several
     batchnorm: Annotated[
-        list[Literal["reset", "interpolate"]],
+        list[Literal["reset", "moving", "interpolate"]],
         Field(min_length=1),
         AfterValidator(_without_repeats),
     ]
@@ -113,6 +144,7 @@ class Claim(Strict):
     """Which experiment a claim is read from, and the threshold its interval is held against."""
 
     experiment: Name
+    alignment: Name
     threshold: Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -124,6 +156,7 @@ class Params(Strict):
     data_root: str
     device: Literal["auto", "cpu", "cuda"]
     workers: Literal["auto"] | Annotated[int, Field(ge=1)]
+    precision: Literal["auto", "fp32", "bf16"]
     data: dict[Name, Data]
     train: dict[Name, Recipe]
     connect: dict[Name, Experiment]
@@ -140,17 +173,19 @@ class Params(Strict):
         """Return the folder that this profile's results are written to."""
         return Path("reports") / self.profile
 
-    def models(self, recipe: str) -> list[str]:
-        """Return the names of a recipe's models, `recipe/seedK`: their folders under models/."""
-        return [f"{recipe}/seed{seed}" for seed in self.train[recipe].seeds]
+    def models(self, recipe: str) -> list[Path]:
+        """Return the folders of a recipe's models, `models/<recipe>/seed<k>`."""
+        return [Path("models") / recipe / f"seed{seed}" for seed in self.train[recipe].seeds]
 
 
 # What an entry of each section chooses: its field ("" where the entry is itself the choice), the
-# room that the name is looked up in, and the function whose keyword arguments the options are.
-CHOICES = {
+# room that the name is looked up in, and the function whose keyword arguments the options are (or
+# the functions, of which the file has one).
+ALIGNS = ("align", "align_all")
+CHOICES: dict[str, list[tuple[str, str, str | tuple[str, ...]]]] = {
     "data": [("", "data", "load"), ("cue", "data.cues", "draw")],
     "train": [("net", "nets", "build"), ("method", "training", "train")],
-    "connect": [("path", "paths", "coefficients"), ("alignment", "align", "align")],
+    "connect": [("paths", "paths", "coefficients"), ("alignments", "align", ALIGNS)],
     "probe": [("diagnostic", "probes", "measures")],
     "figures": [("", "figures", "draw")],
 }
@@ -206,12 +241,17 @@ def _check_names(params: Params) -> None:
                 f"connect.{key}: {experiment.start} and {experiment.end} have different nets; "
                 "a path joins models of one net"
             )
+        if experiment.start == experiment.end and len(start.seeds) < 2:
+            raise UserError(f"connect.{key}: {experiment.start} has one seed; a pair takes two")
     for key, probe in params.probe.items():
         pick(params.train, key, "probe")
         pick(params.data, probe.data, f"probe.{key}.data")
     for paper, claims in params.claims.items():
         for key, claim in claims.items():
-            pick(params.connect, claim.experiment, f"claims.{paper}.{key}.experiment")
+            where = f"claims.{paper}.{key}"
+            experiment = pick(params.connect, claim.experiment, f"{where}.experiment")
+            known = {choice.called: choice for choice in experiment.alignments}
+            pick(known, claim.alignment, f"{where}.alignment")
     for key, figure in params.figures.items():
         for option, section in (("experiment", params.connect), ("dataset", params.data)):
             if option in figure.options:
@@ -221,14 +261,17 @@ def _check_names(params: Params) -> None:
 def _check_options(params: Params, section: str) -> None:
     """Check that every file which a section chooses exists, and takes the options it is given."""
     for key, entry in getattr(params, section).items():
-        for field, room, function in CHOICES[section]:
-            choice = getattr(entry, field) if field else entry
-            where = ".".join(filter(None, [section, key, field]))
-            options = dict(choice.options)
-            if isinstance(choice, Data):
-                options |= {"source": choice.source, "seed": choice.seed}
-            found = find(room, choice.name, function, where)
-            check_options(found, options, where, given=("root", "generator"))
+        for field, room, functions in CHOICES[section]:
+            chosen = getattr(entry, field) if field else entry
+            place = ".".join(filter(None, [section, key, field]))
+            several = isinstance(chosen, list)
+            for i, choice in enumerate(chosen if several else [chosen]):
+                where = f"{place}.{i}" if several else place
+                options = dict(choice.options)
+                if isinstance(choice, Data):
+                    options |= {"source": choice.source, "seed": choice.seed}
+                found = find(room, choice.name, functions, where)
+                check_options(found, options, where, given=("root", "generator", "correlations"))
 
 
 def _check_claims(params: Params) -> None:

@@ -18,28 +18,32 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from basins.errors import UserError
 
 
-def names(room: str, function: str) -> list[str]:
+def names(room: str, function: str | tuple[str, ...]) -> list[str]:
     """Return the names in `room` (such as `nets` or `data.cues`) that offer `function`."""
     modules = {name: importlib.import_module(f"basins.{room}.{name}") for name in _files(room)}
-    return [name for name, found in modules.items() if hasattr(found, function)]
+    offers = _several(function)
+    return [name for name, found in modules.items() if any(hasattr(found, f) for f in offers)]
 
 
-def find(room: str, name: str, function: str, where: str = "") -> Callable[..., Any]:
-    """Return `function` of the file `name` in `room`.
+def find(
+    room: str, name: str, function: str | tuple[str, ...], where: str = ""
+) -> Callable[..., Any]:
+    """Return `function` of the file `name` in `room`, or the first of several that it offers.
 
     Raises `UserError`, naming what there is, where there is no such file or it lacks the function.
     """
-    return getattr(module(room, name, function, where), function)
+    found = module(room, name, function, where)
+    return next(getattr(found, f) for f in _several(function) if hasattr(found, f))
 
 
-def module(room: str, name: str, function: str, where: str = "") -> ModuleType:
+def module(room: str, name: str, function: str | tuple[str, ...], where: str = "") -> ModuleType:
     """Return the file `name` of `room` itself, for rooms whose files offer more than one function.
 
     Raises `UserError` as `find` does.
     """
     if name in _files(room):
         found = importlib.import_module(f"basins.{room}.{name}")
-        if hasattr(found, function):
+        if any(hasattr(found, f) for f in _several(function)):
             return found
     known = ", ".join(names(room, function)) or "none"
     prefix = f"{where}: " if where else ""
@@ -125,6 +129,10 @@ def _inside(model: Any, step: int | str) -> Any:
         field = model.model_fields.get(str(step))
         return field and field.annotation
     return (get_args(model) or (None,))[-1]
+
+
+def _several(function: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (function,) if isinstance(function, str) else function
 
 
 def _files(room: str) -> list[str]:

@@ -19,16 +19,20 @@ class FlatModule:
     """A module whose floating-point parameters and buffers are views of `vector`, float32 [size].
 
     Writing to `vector` changes the module, with no copy. BatchNorm's running statistics are part of
-    it; integer buffers (its batch counters) are not, and are never interpolated.
+    it; integer buffers (its batch counters) are not, and are never interpolated. `trained`, bool
+    [size], tells the parameters from the statistics.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self.vector = flatten(module.state_dict())
+        self.trained = torch.zeros(len(self.vector), dtype=torch.bool)
         start = 0
         for tensor in _floating(module.state_dict(keep_vars=True)).values():
-            tensor.data = self.vector[start : start + tensor.numel()].view(tensor.shape)
-            start += tensor.numel()
+            stop = start + tensor.numel()
+            tensor.data = self.vector[start:stop].view(tensor.shape)
+            self.trained[start:stop] = isinstance(tensor, nn.Parameter)
+            start = stop
 
 
 def flatten(state: State) -> Tensor:

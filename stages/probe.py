@@ -33,7 +33,7 @@ def main() -> None:
     sets = {key: resident(disk.read(data, key), device) for key in diagnostic.SETS}
     rows = []
     for seed, model in zip(params.train[name].seeds, params.models(name), strict=True):
-        net = checkpoint.load(Path("models") / model).to(device)
+        net = checkpoint.load(model).to(device)
         evaluations = {key: evaluate(net, examples) for key, examples in sets.items()}
         for slice_, metric, values in diagnostic.measures(evaluations):
             value, low, high = mean_interval(values, params.statistics.confidence)

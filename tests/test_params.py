@@ -81,7 +81,8 @@ def test_every_shipped_profile_is_right(
     assert params.reports() == Path("reports") / profile
     assert params.root() == tmp_path / "nothing"
     for recipe, settings_ in params.train.items():
-        assert params.models(recipe) == [f"{recipe}/seed{k}" for k in settings_.seeds]
+        folder = Path("models") / recipe
+        assert params.models(recipe) == [folder / f"seed{k}" for k in settings_.seeds]
 
 
 def test_the_committed_params_are_the_render_of_their_profile() -> None:
@@ -105,7 +106,7 @@ def test_data_root_is_used_where_the_environment_names_none(
         ("train.nocue.sedes", [0], ["train.nocue.sedes: unknown key", "seeds", "net"]),
         ("train.nocue.net.hight", 3, ["train.nocue.net.hight: unknown key", "depth, width"]),
         ("train.nocue.method.rate", 3, ["train.nocue.method.rate: unknown key", "lr, momentum"]),
-        ("connect.raw.path.bend", 1, ["connect.raw.path.bend: unknown key", "there are: none"]),
+        ("connect.mechanisms.paths.0.bend", 1, ["paths.0.bend: unknown key", "there are: none"]),
         ("data.shapes.root", "/etc", ["data.shapes.root: unknown key"]),
         ("a\nb", 1, [r"'a\nb': unknown key"]),
         ("train.nocue.net.a\u2028b", 1, [r"train.nocue.net.'a\u2028b': unknown key"]),
@@ -128,8 +129,8 @@ def test_data_root_is_used_where_the_environment_names_none(
         ("train.cued.cue_proportion", float("nan"), ["cue_proportion: nan", "finite"]),
         ("train.cued.cue_proportion", "0.8", ["cue_proportion: '0.8'", "valid number"]),
         ("train.cued.cue_proportion", True, ["cue_proportion: True", "valid number"]),
-        ("connect.raw.calibration.cue_proportion", 2, ["calibration.cue_proportion: 2"]),
-        ("connect.raw.calibration.size", 1, ["connect.raw.calibration.size: 1", "equal to 2"]),
+        ("connect.mechanisms.calibration.cue_proportion", 2, ["calibration.cue_proportion: 2"]),
+        ("connect.mechanisms.calibration.size", 1, ["calibration.size: 1", "equal to 2"]),
         ("train.nocue.seeds", [0, 1, 0], ["train.nocue.seeds: [0, 1, 0]", "0 is there twice"]),
         ("train.nocue.seeds", [], ["train.nocue.seeds: []", "at least 1"]),
         ("train.nocue.seeds", 3, ["train.nocue.seeds: 3", "valid list"]),
@@ -148,33 +149,40 @@ def test_data_root_is_used_where_the_environment_names_none(
         ("train.nocue.net.width", "16", ["train.nocue.net.width: '16'", "valid integer"]),
         ("train.nocue.method.name", "magic", ["train.nocue.method: no 'magic'", "scratch"]),
         ("train.nocue.method.lr", 0, ["train.nocue.method.lr: 0", "greater than 0"]),
-        ("connect.raw.path.name", "bezzier", ["connect.raw.path: no 'bezzier'", "linear"]),
-        ("connect.raw.alignment.name", "magic", ["connect.raw.alignment: no 'magic'", "none"]),
-        ("connect.raw.points", 2, ["connect.raw.points: 2", "or equal to 3"]),
-        ("connect.raw.points", 10**9, ["connect.raw.points: 1000000000", "or equal to 1001"]),
-        ("connect.raw.batchnorm", [], ["connect.raw.batchnorm: []", "at least 1"]),
-        ("connect.raw.batchnorm", ["reset"] * 2, ["batchnorm: [", "'reset' is there twice"]),
-        ("connect.raw.start", "naive", ["connect.raw.start: no 'naive'", "nocue, cued"]),
-        ("connect.raw.end", "naive", ["connect.raw.end: no 'naive'", "nocue, cued"]),
-        ("connect.raw.data", "cifar", ["connect.raw.data: no 'cifar'", "shapes"]),
+        ("connect.mechanisms.paths.0.name", "bezzier", ["paths.0: no 'bezzier'", "linear"]),
+        ("connect.mechanisms.paths", [], ["connect.mechanisms.paths: []", "at least 1"]),
+        ("connect.mechanisms.paths", [{"name": "linear"}] * 2, ["'linear' is there twice"]),
+        ("connect.mechanisms.paths.0.label", "a/b", ["paths.0.label: 'a/b'", "pattern"]),
+        ("connect.mechanisms.alignments.1.name", "magic", ["alignments.1: no 'magic'", "none"]),
+        ("connect.mechanisms.alignments.1.restarts", 0, ["alignments.1.restarts: 0", "equal to 1"]),
+        ("connect.mechanisms.points", 2, ["connect.mechanisms.points: 2", "or equal to 3"]),
+        ("connect.mechanisms.points", 10**9, ["points: 1000000000", "or equal to 1001"]),
+        ("connect.mechanisms.points", {"start": 3}, ["connect.mechanisms.points: {'start': 3}"]),
+        ("connect.mechanisms.batchnorm", [], ["connect.mechanisms.batchnorm: []", "at least 1"]),
+        ("connect.mechanisms.batchnorm", ["reset"] * 2, ["batchnorm: [", "'reset' is there twice"]),
+        ("connect.mechanisms.start", "naive", ["start: no 'naive'", "nocue, cued"]),
+        ("connect.mechanisms.end", "naive", ["connect.mechanisms.end: no 'naive'", "nocue, cued"]),
+        ("connect.mechanisms.data", "cifar", ["connect.mechanisms.data: no 'cifar'", "shapes"]),
         ("train.nocue.data", "cifar", ["train.nocue.data: no 'cifar'", "shapes"]),
         ("probe.nocue.data", "cifar", ["probe.nocue.data: no 'cifar'", "shapes"]),
         ("probe.nocue.diagnostic.name", "hans", ["probe.nocue.diagnostic: no 'hans'", "counter"]),
         ("probe.naive", laptop()["probe"]["nocue"], ["probe: no 'naive'", "nocue, cued"]),
         ("claims.mmd", {}, ["claims: no 'mmd'", "mmc"]),
         ("claims.mmc.c99", laptop()["claims"]["mmc"]["c3_raw"], ["claims.mmc: no 'c99'", "c3_raw"]),
-        ("claims.mmc.c3_raw.experiment", "row", ["claims.mmc.c3_raw.experiment: no 'row'", "raw"]),
+        ("claims.mmc.c3_raw.experiment", "row", ["c3_raw.experiment: no 'row'", "mechanisms"]),
+        ("claims.mmc.c3_raw.alignment", "star", ["c3_raw.alignment: no 'star'", "none, weight_m"]),
         ("claims.mmc.c3_raw.threshold", float("nan"), ["claims.mmc.c3_raw.threshold: nan"]),
         ("figures.samples.name", "movie", ["figures.samples: no 'movie'", "sample_images"]),
         ("figures.samples.dataset", "cifar", ["figures.samples.dataset: no 'cifar'", "shapes"]),
-        ("figures.paths.experiment", "row", ["figures.paths.experiment: no 'row'", "raw"]),
+        ("figures.paths.experiment", "row", ["figures.paths.experiment: no 'row'", "mechanisms"]),
         ("figures.paths.colour", "red", ["figures.paths.colour: unknown key", "experiment"]),
         ("statistics.confidence", 95, ["statistics.confidence: 95", "less than 1"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_a_wrong_value_is_named(at: str, value: Any, says: list[str], tmp_path: Path) -> None:
-    line = refusal(written(tmp_path, edited(tuple(at.split(".")), value)))
+    keys = tuple(int(key) if key.isdigit() else key for key in at.split("."))
+    line = refusal(written(tmp_path, edited(keys, value)))
     for part in says:
         assert part in line
     assert len(line) < 400
@@ -191,13 +199,20 @@ def test_names_stay_within_their_folder(section: str, name: str, tmp_path: Path)
 
 def test_an_experiment_joins_models_of_one_net(tmp_path: Path) -> None:
     line = refusal(written(tmp_path, edited(("train", "cued", "net", "width"), 8)))
-    assert line.startswith("connect.raw: nocue and cued have different nets")
+    assert line.startswith("connect.mechanisms: nocue and cued have different nets")
+
+
+def test_a_recipe_of_one_seed_has_no_pair(tmp_path: Path) -> None:
+    content = edited(("connect", "mechanisms", "end"), "nocue")
+    content["train"]["nocue"]["seeds"] = [0]
+    line = refusal(written(tmp_path, content))
+    assert line == "connect.mechanisms: nocue has one seed; a pair takes two"
 
 
 @pytest.mark.parametrize("value", ["row", [1], {}, None])
 def test_names_are_checked_whatever_a_stage_uses(value: Any, tmp_path: Path) -> None:
     file = written(tmp_path, edited(("figures", "paths", "experiment"), value))
-    with pytest.raises(UserError, match=r"figures\.paths\.experiment: no .+; there are: raw"):
+    with pytest.raises(UserError, match=r"figures\.paths\.experiment: no .+; there are: mech"):
         read(file, check=[])
 
 

@@ -123,7 +123,8 @@ def test_one_command_leaves_everything(finished: Path):
     for name in ("paths", "barriers", "probes", "summary/paths"):
         assert len((reports / "results" / f"{name}.csv").read_text().splitlines()) > 4
     assert len(list((reports / "figures").glob("*.svg"))) == 7
-    assert len(list((finished / "losses" / "raw").iterdir())) == 6  # four models, every two
+    # Four models, every two, before and after their units are matched.
+    assert len(list((finished / "losses" / "mechanisms").iterdir())) == 12
     assert not list((finished / ".cache" / "tmp").iterdir())
 
 
@@ -209,10 +210,10 @@ def test_one_worker_and_two_give_the_same_bytes(finished: Path, copy: Path):
     shutil.rmtree(copy / ".cache")
     edit(copy, "workers: auto", "workers: 1")
     succeed(copy, sys.executable, "stages/train.py", "cued")
-    succeed(copy, sys.executable, "stages/connect.py", "matched")
-    for folder in ("models/cued", "losses/matched"):
+    succeed(copy, sys.executable, "stages/connect.py", "mechanisms")
+    for folder in ("models/cued", "losses/mechanisms"):
         assert folder_hash(copy / folder) == folder_hash(finished / folder)
-    rows = "reports/smoke/results/connect/matched.csv"
+    rows = "reports/smoke/results/connect/mechanisms.csv"
     assert (copy / rows).read_bytes() == (finished / rows).read_bytes()
 
 
@@ -247,13 +248,17 @@ def test_the_files_of_the_readme_are_all_that_is_added(copy: Path):
     """A dataset, a net and a path, each one file, then its name in the params."""
     for file in ("basins/data/stripes.py", "basins/nets/lenet.py", "basins/paths/arc.py"):
         (copy / file).write_text(readme(file))
-    made = set((copy / ".cache" / "train").iterdir())
-    assert "Running stage" not in repro(copy)  # nothing hangs on the new files yet
+    made, evaluated = (set((copy / ".cache" / kind).iterdir()) for kind in ("train", "points"))
+    ran = {line.split("'")[1] for line in repro(copy).splitlines() if line.startswith("Running")}
+    assert ran <= {"connect@mechanisms"}  # it looks at all paths that there are, and finds its own
+    assert set((copy / ".cache" / "points").iterdir()) == evaluated
     edit(copy, "  shapes:\n    name: shapes ", "  stripes:\n    name: stripes ")
     edit(copy, "data: shapes", "data: stripes")
     edit(copy, "dataset: shapes", "dataset: stripes")
     edit(copy, "{name: resnet, depth: 8, width: 8}", "{name: lenet, width: 6}")
-    edit(copy, "path: {name: linear}", "path: {name: arc}")
+    edit(copy, "- {name: linear}", "- {name: arc}")
+    edit(copy, "batchnorm: reset", "batchnorm: reset\n    path: arc")
+    edit(copy, "path: linear", "path: arc")
     repro(copy)
     assert made < set((copy / ".cache" / "train").iterdir())
     assert '"lenet"' in (copy / "models" / "cued" / "seed1" / "config.json").read_text()

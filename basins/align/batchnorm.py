@@ -1,16 +1,24 @@
-"""BatchNorm statistics of a network that was put together rather than trained."""
+"""BatchNorm of a network that was put together rather than trained: its statistics, and folding."""
 
 from __future__ import annotations
 
+import copy
+import operator
+from contextlib import suppress
+from typing import Any
+
 import torch
-from torch import nn
-from torch.fx.experimental.optimization import fuse
+from torch import fx, nn
 from torch.fx.proxy import TraceError
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.optim.swa_utils import update_bn
 
 from basins.data.resident import Resident, normalise
 
-BATCH = 128
+BATCH = 128  # the statistics of a batch are part of the definition: it is that of MMC's code
+MEMORY = 160  # batches that a moving average with momentum .1 remembers: .9^160 < float32's epsilon
 
 
 @torch.no_grad()
@@ -18,20 +26,103 @@ def reset(net: nn.Module, calibration: Resident) -> None:
     """Re-estimate BatchNorm statistics in place, as cumulative averages over the calibration set.
 
     Mechanistic Mode Connectivity's code (its section 4) takes a moving average over all training
-    images instead, whose effective sample is about 2,400 of them.
+    images instead (`moving`), whose effective sample is about 2,400 of them.
     """
     # Batches of one size only: in a cumulative average a short one would weigh as much as the rest.
     whole = len(calibration.images) // BATCH * BATCH or len(calibration.images)
     update_bn((normalise(batch) for batch in calibration.images[:whole].split(BATCH)), net)
 
 
-def folded(net: nn.Module) -> nn.Module:
-    """Return a copy for evaluation with BatchNorm folded into the convolutions before it.
+@torch.no_grad()
+def moving(net: nn.Module, calibration: Resident) -> None:
+    """Move BatchNorm statistics in place, as one pass in training mode does (MMC's code).
 
-    The function is the same to rounding and about a sixth cheaper on a CPU. A network whose code
-    cannot be traced is returned as it is.
+    They start at the network's own values and keep 1 - momentum of themselves at every batch, so
+    only the last `MEMORY` batches are run: what came before has less weight than rounding.
     """
-    try:
-        return fuse(net.eval())
-    except (TraceError, RuntimeError, TypeError):  # what tracing raises on control flow and len()
-        return net
+    net.train()
+    for batch in calibration.images.split(BATCH)[-MEMORY:]:
+        net(normalise(batch))
+    net.eval()
+
+
+ESTIMATES = {"reset": reset, "moving": moving}
+
+
+class Folded:
+    """A network's function for evaluation, with BatchNorm folded into the convolutions before it.
+
+    Equal to the network to rounding, and up to a quarter cheaper on a CPU: no separate pass for
+    BatchNorm, none for a ReLU behind a convolution or a sum. Everything else is shared with `net`,
+    so after its weights or statistics have changed, `refresh()` is all it takes. A network without
+    BatchNorm, or whose code cannot be traced, stands for itself.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net.eval()
+        self.function: nn.Module = net
+        self.pairs: list[tuple[nn.Conv2d, nn.Conv2d, _BatchNorm]] = []
+        if any(isinstance(module, _BatchNorm) for module in net.modules()):
+            # Raised on control flow and len(), which tracing cannot follow.
+            with suppress(TraceError, RuntimeError, TypeError):
+                self._fold(fx.Tracer().trace(net))
+
+    @torch.no_grad()
+    def refresh(self) -> nn.Module:
+        """Return the function for the weights and statistics that `net` has now."""
+        self.net.eval()
+        for folded, conv, norm in self.pairs:
+            assert norm.running_mean is not None and norm.running_var is not None
+            weight, bias = fuse_conv_bn_weights(
+                conv.weight,
+                conv.bias,
+                norm.running_mean,
+                norm.running_var,
+                norm.eps,
+                norm.weight,
+                norm.bias,
+            )
+            folded.weight.copy_(weight)
+            assert folded.bias is not None
+            folded.bias.copy_(bias)
+        return self.function
+
+    def _fold(self, graph: fx.Graph) -> None:
+        modules = dict(self.net.named_modules())
+
+        def module(node: Any) -> nn.Module | None:
+            called = isinstance(node, fx.Node) and node.op == "call_module"
+            return modules[str(node.target)] if called else None
+
+        for node in list(graph.nodes):
+            before: Any = node.args[0] if node.args else None
+            norm, conv = module(node), module(before)
+            if (
+                isinstance(norm, nn.BatchNorm2d)
+                and norm.track_running_stats
+                and isinstance(conv, nn.Conv2d)
+                and len(before.users) == 1
+            ):
+                folded = copy.deepcopy(conv).to(memory_format=torch.channels_last)
+                if folded.bias is None:
+                    folded.bias = nn.Parameter(torch.zeros_like(folded.weight[:, 0, 0, 0]))
+                name = str(before.target).replace(".", "_") + "_folded"
+                modules[name], before.target = folded, name
+                self.pairs.append((folded, conv, norm))
+                node.replace_all_uses_with(before)
+                graph.erase_node(node)
+        for node in graph.nodes:
+            before: Any = node.args[0] if node.args else None
+            is_relu = isinstance(module(node), nn.ReLU) or node.target is functional.relu
+            if is_relu and isinstance(before, fx.Node) and len(before.users) == 1:
+                fresh = isinstance(module(before), nn.Conv2d) or before.target is operator.add
+                if fresh:  # nobody else holds what it overwrites
+                    node.op, node.target = "call_function", functional.relu
+                    node.kwargs = {"inplace": True}
+        used = {str(node.target): modules[str(node.target)] for node in graph.nodes if module(node)}
+        attributes = {
+            str(node.target): operator.attrgetter(str(node.target))(self.net)
+            for node in graph.nodes
+            if node.op == "get_attr"
+        }
+        self.function = fx.GraphModule({**used, **attributes}, graph).eval()

@@ -25,7 +25,7 @@ STATEMENTS = {
 def decide(
     tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    """Yield one ledger entry for each claim in `settings` (its `experiment` and `threshold`).
+    """Yield one ledger entry for each claim in `settings` : experiment, alignment, threshold.
 
     Statistic: `barrier_linear` of the error (a share) on images without the cue, BatchNorm reset,
     averaged over pairs of a no-cue and a cue model from separate initialisations.
@@ -36,6 +36,8 @@ def decide(
         rows = tables["summary/barriers"]
         row = rows[
             (rows.experiment == setting["experiment"])
+            & (rows.path == "linear")
+            & (rows.alignment == setting["alignment"])
             & (rows.recipe_a != rows.recipe_b)
             & (rows.init == "separate")
             & (rows.batchnorm == "reset")
@@ -46,7 +48,7 @@ def decide(
         if len(row) != 1:
             raise UserError(
                 f"claims.mmc.{claim}: experiment {setting['experiment']!r} has {len(row)} fitting "
-                "rows, not one; it must join two recipes with batchnorm `reset`"
+                "rows, not one; it must join two recipes on path `linear` with batchnorm `reset`"
             )
         found = row.iloc[0]
         yield {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,12 +11,24 @@ from torch import Tensor
 
 from basins.data.images import Split
 
+BATCH = 64  # in evaluation; larger ones fall out of a processor's cache and are slower
+
 
 class Resident(NamedTuple):
     """A split on the device: images uint8 [n, height, width, 3], labels int64 [n]."""
 
     images: Tensor
     labels: Tensor
+
+    @property
+    def order(self) -> None:
+        """Which row each emitted example is; None, since `batches` keeps the split's order."""
+        return None
+
+    def batches(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+        """Yield a network's inputs and the labels, batch after batch."""
+        for images, labels in zip(self.images.split(BATCH), self.labels.split(BATCH), strict=True):
+            yield (normalise(images),), labels
 
 
 def resident(split: Split, device: torch.device) -> Resident:

@@ -23,11 +23,13 @@ def draw(
     tables: Mapping[str, pd.DataFrame],
     *,
     experiment: str,
+    alignment: str,
     batchnorm: str,
     metric: Literal["loss", "error"],
     definition: Literal[
         "barrier_linear", "barrier_mean", "barrier_mid", "barrier_endpoint", "convexity_gap"
     ] = "barrier_linear",
+    path: str = "linear",
 ) -> Figure:
     """Draw a models x models heatmap of `definition` for each evaluation set, on one colour scale.
 
@@ -36,7 +38,8 @@ def draw(
 
     Raises `UserError` where the table has no such rows.
     """
-    chosen = {"experiment": experiment, "batchnorm": batchnorm, "metric": metric}
+    chosen = {"experiment": experiment, "path": path, "alignment": alignment}
+    chosen |= {"batchnorm": batchnorm, "metric": metric}
     pairs = rows.select(tables, "barriers", **chosen)
     eval_sets = style.ordered_sets(pairs["eval_set"])
     models = _ordered_models(pairs)
@@ -89,15 +92,18 @@ def draw(
 def caption(
     *,
     experiment: str,
+    alignment: str,
     batchnorm: str,
     metric: str,
     definition: str = "barrier_linear",
+    path: str = "linear",
 ) -> str:
     """Say what `draw` shows under the same options."""
     return (
-        f"{style.DEFINITIONS[definition].capitalize()} in {style.METRICS[metric]} along the paths "
-        f"of experiment {style.display(experiment)} (BatchNorm statistics: {batchnorm}). Models "
-        "are ordered by recipe and seed; grey: not measured."
+        f"{style.DEFINITIONS[definition].capitalize()} in {style.METRICS[metric]} along the "
+        f"{style.display(path)} paths of experiment {style.display(experiment)} (alignment: "
+        f"{style.display(alignment)}, BatchNorm statistics: {batchnorm}). Models are ordered by "
+        "recipe and seed; grey: not measured."
     )
 
 

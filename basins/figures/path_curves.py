@@ -22,7 +22,9 @@ def draw(
     tables: Mapping[str, pd.DataFrame],
     *,
     experiment: str,
+    alignment: str,
     batchnorm: str,
+    path: str = "linear",
     chance: Annotated[float, Field(ge=0, le=1)] | None = None,
 ) -> Figure:
     """Draw accuracy (%) and loss (nats) over t, one column per evaluation set.
@@ -33,7 +35,8 @@ def draw(
 
     Raises `UserError` where the tables have no such rows. The linear panels of MMC Fig. 4.
     """
-    chosen = {"experiment": experiment, "batchnorm": batchnorm}
+    chosen = {"experiment": experiment, "path": path, "alignment": alignment}
+    chosen |= {"batchnorm": batchnorm}
     pairs = rows.select(tables, "paths", **chosen).assign(
         recipes=lambda f: [
             _recipes(rows.recipe(a), rows.recipe(b))
@@ -93,14 +96,17 @@ def draw(
 def caption(
     *,
     experiment: str,
+    alignment: str,
     batchnorm: str,
+    path: str = "linear",
     chance: float | None = None,
 ) -> str:
     """Say what `draw` shows under the same options."""
     guessing = "" if chance is None else f" Dotted: guessing ({chance:.0%})."
     return (
-        "Accuracy and loss on the counterfactual sets along the paths of experiment "
-        f"{style.display(experiment)} (BatchNorm statistics: {batchnorm}). "
+        f"Accuracy and loss on the counterfactual sets along the {style.display(path)} paths of "
+        f"experiment {style.display(experiment)} (alignment: {style.display(alignment)}, BatchNorm "
+        f"statistics: {batchnorm}). "
         "Position 0 is the first model of a pair, 1 the second. Bold: mean with its 95 % interval "
         "over seeds; thin: single pairs. Shared or separate init: whether the two models started "
         f"from the same weights.{guessing} After MMC, Fig. 4."

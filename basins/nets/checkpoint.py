@@ -56,9 +56,19 @@ def load(folder: Path) -> Net:
     Raises `UserError` where the weights are missing, damaged, or not those of the config's net.
     """
     net = initialise(read_config(folder))
-    try:
-        net.load_state_dict(weights.load(folder / "model.safetensors"))
-    except RuntimeError as error:
-        what = " ".join(str(error).split())
-        raise UserError(f"{folder}: the weights do not fit the config: {what}") from None
+    net.load_state_dict(load_state(folder, net))
     return net.eval()
+
+
+def load_state(folder: Path, net: Net) -> weights.State:
+    """Read the weights in `folder`, which are to fit `net`; raises `UserError` as `load` does."""
+    state = weights.load(folder / "model.safetensors")
+    expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            wanted, there = (str(s.get(name, "absent")) for s in (expected, found))
+            raise UserError(
+                f"{folder}: the weights do not fit the config: {name} is {there}, not {wanted}"
+            )
+    return state

@@ -1,215 +1,219 @@
-"""The pieces of an experiment as jobs: each end once, and the interior of each pair's path."""
+"""The faces of an experiment as jobs: found in the store, or evaluated and put there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from safetensors.numpy import load_file, save
+from torch import Tensor
 
-from basins import devices, seeds
+from basins import devices
+from basins.align.jobs import Control
 from basins.align.permute import permute
 from basins.data import disk
-from basins.data.calibration import stratified
-from basins.data.cued import with_cue
+from basins.data.calibration import Calibration
 from basins.data.images import Evaluation
 from basins.data.resident import Resident, resident
 from basins.nets import checkpoint
 from basins.nets.permutation import Net
-from basins.paths.engine import Coefficients, Curves, along
-from basins.registry import find, split_options
+from basins.paths import precision
+from basins.paths.engine import Curves, Engine, Point, Precision
+from basins.paths.plan import Curve, Face, distinct, in_blocks, place
 from basins.store import Store, code_hash
 from basins.weights import State, flatten
 
+MEMORY = 2**30  # bytes of models that a process keeps
+BLOCK = 16  # models: the pairs of two blocks come together, so that most are in memory
+
 
 class Sets(NamedTuple):
-    """What every point is measured on; hashable, so that a process loads it once.
+    """What every point is measured on, and how; hashable, so that a process loads it once.
 
-    `names` are the evaluation sets in the dataset's folder `data`. `calibration` counts the
-    training images that BatchNorm statistics are re-estimated on, `cue_proportion` of which carry
-    the cue; `cue` holds the items of its name and options.
+    `names` are evaluation sets in the dataset's folder `data`, whose hash is `fingerprint`;
+    `calibration` is what BatchNorm statistics are re-estimated on, and `batchnorm` the modes of
+    `Engine.along`.
     """
 
     data: Path
+    fingerprint: str
     names: tuple[str, ...]
-    cue: tuple[tuple[str, Any], ...]
-    cue_proportion: float
-    calibration: int
+    calibration: Calibration
+    batchnorm: tuple[str, ...]
+    precision: Precision
     device: torch.device
-
-
-class Between(NamedTuple):
-    """How two models are joined: path and alignment, each a name with its options."""
-
-    path: dict[str, Any]
-    alignment: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Points to evaluate: one model as it is, or the points `ts` between two.
+    """All points of one face."""
 
-    `inputs` holds the hashes of the data and of every model; `batchnorm` is as in `engine.along`.
-    """
-
-    models: tuple[Path, ...]
-    ts: tuple[float, ...]
-    between: Between | None
-    batchnorm: tuple[str, ...]
+    face: Face
+    points: tuple[Point, ...]
     sets: Sets
-    inputs: tuple[str, ...]
 
     def __str__(self) -> str:
-        return " to ".join(f"{model.parent.name}/{model.name}" for model in self.models)
+        return " to ".join(map(str, self.face))
 
     def key(self) -> dict[str, Any]:
         """Return everything that decides the losses, as the store's key."""
-        rooms = [
-            "paths.engine",
-            "data.calibration",
-            "data.cued",
-            f"data.cues.{dict(self.sets.cue)['name']}",
-            f"nets.{checkpoint.read_config(self.models[0])['net']['name']}",
-        ]
-        if self.between:
-            rooms += [f"paths.{self.between.path['name']}"]
-            rooms += [f"align.{self.between.alignment['name']}"]
+        cue = dict(self.sets.calibration.cue)["name"]
+        net = checkpoint.read_config(self.face[0].model)["net"]["name"]
+        rooms = ["paths.engine", "align.permute", "data.calibration", f"data.cues.{cue}"]
+        rooms += [f"nets.{net}"]
         return {
-            "inputs": self.inputs,
-            "ts": self.ts,
-            "between": self.between,
-            "batchnorm": self.batchnorm,
-            "sets": [*self.sets[1:5]],
+            "face": [
+                # The folder of permutations is named after all that decides them.
+                [c.fingerprint, Path(c.permutations).parent.name, c.key]
+                for c in self.face
+            ],
+            "points": self.points,
+            "data": self.sets.fingerprint,
+            "sets": self.sets.names,
+            "calibration": self.sets.calibration[1:],
+            "batchnorm": self.sets.batchnorm,
+            "precision": self.sets.precision,
             "code": code_hash(__file__, *(f"basins.{room}" for room in rooms)),
             **devices.identity(self.sets.device),
         }
 
 
-def plan(
-    models: Path,
-    joined: Sequence[tuple[str, str]],
-    ts: Sequence[float],
-    between: Between,
-    batchnorm: Sequence[str],
-    sets: Sets,
-    hashes: dict[str, str],
-) -> dict[tuple[str, ...], Piece]:
-    """Return the distinct pieces: every model of `joined` once, and each pair's interior points.
-
-    `hashes` holds the hash of every model's weights, and of the dataset under `data`.
-    """
-
-    def piece(names: tuple[str, ...], ts: Sequence[float], between: Between | None) -> Piece:
-        return Piece(
-            models=tuple(models / name for name in names),
-            ts=tuple(ts),
-            between=between,
-            batchnorm=tuple(batchnorm),
-            sets=sets,
-            inputs=(hashes["data"], *(hashes[name] for name in names)),
-        )
-
-    ends = dict.fromkeys(model for pair in joined for model in pair)
-    pieces = {(model,): piece((model,), ts[:1], None) for model in ends}
-    return pieces | {pair: piece(pair, ts[1:-1], between) for pair in joined}
-
-
 def run(piece: Piece, step: Callable[[], None]) -> Path:
-    """Return the store's file of the piece: losses and hits of every example, and the distance.
+    """Return the store's file of the piece: losses and hits of every example, and the distances.
 
     A piece takes seconds: it is one step, which its end tells.
     """
     store, key = Store(), piece.key()
-    if not store.find("paths", key):
-        device = piece.sets.device
-        calibration, sets = _resident(piece.sets)
-        net = checkpoint.load(piece.models[0])
-        states = _states(piece, net)
-        weights = [flatten({n: s[n] for n, _ in net.named_parameters()}) for s in states]
-        curves = along(
-            net.to(device),
-            [flatten(state).to(device) for state in states],
-            _coefficients(piece),
-            piece.ts,
-            piece.batchnorm,
-            calibration,
-            sets,
+    if not store.find("points", key):
+        sets = piece.sets
+        net, engine = _engine(_description(piece.face[0].model), sets.device)
+        controls = [_vector(control, net).to(sets.device) for control in piece.face]
+        calibration, examples = sets.calibration.load(sets.device), _examples(sets)
+        curves = engine.along(
+            controls, piece.points, sets.batchnorm, calibration, examples, sets.precision
         )
-        with store.making("paths", key) as folder:
-            distance = float(torch.dist(weights[0].double(), weights[-1].double()))
-            save_curves(curves, distance, folder / "losses.safetensors")
-    return store.folder("paths", key) / "losses.safetensors"
+        trained = [control[engine.flat.trained].double() for control in controls]
+        distances = [[float(torch.dist(x, y)) for y in trained] for x in trained]
+        with store.making("points", key) as folder:
+            _write(curves, np.array(distances), folder / "losses.safetensors")
+    return store.folder("points", key) / "losses.safetensors"
 
 
-def save_curves(curves: Curves, distance: float, path: Path) -> None:
-    """Write `<batchnorm>/<set>/losses` float32 [T, n], `.../correct` bool [T, n], and `distance`.
+def measure_precision(piece: Piece, step: Callable[[], None]) -> Precision:
+    """Return which precision to evaluate the experiment of an edge in, as it was once measured."""
+    store, sets = Store(), piece.sets
+    key = piece.key() | {"trial": code_hash(precision.__file__)}
+    if not store.find("precision", key):
+        net, engine = _engine(_description(piece.face[0].model), sets.device)
+        controls = [_vector(control, net).to(sets.device) for control in piece.face]
+        calibration, examples = sets.calibration.load(sets.device), _examples(sets)
+        trial = precision.trial(engine, controls, sets.batchnorm, calibration, examples)
+        with store.making("precision", key) as folder:
+            content = trial._asdict() | {"precision": trial.precision}
+            (folder / "trial.json").write_text(json.dumps(content))
+    return json.loads((store.folder("precision", key) / "trial.json").read_text())["precision"]
 
-    `distance` is the Euclidean one between the parameters of the two ends as they are joined.
-    """
-    tensors = {"distance": np.array([distance])}
-    for (batchnorm, name), evaluations in curves.items():
-        tensors[f"{batchnorm}/{name}/losses"] = np.stack([e.losses for e in evaluations])
-        tensors[f"{batchnorm}/{name}/correct"] = np.stack([e.correct for e in evaluations])
+
+class Losses(NamedTuple):
+    """The evaluations of a curve, and the Euclidean distance between its ends' parameters."""
+
+    curves: Curves
+    distance: float
+
+    def write(self, path: Path) -> None:
+        """Write `<batchnorm>/<set>/losses` float32 [T, n] and `correct` bool [T, n], `distance`."""
+        _write(self.curves, np.array(self.distance), path)
+
+
+Places = Mapping[tuple[Face, Point], tuple[Path, int]]
+
+
+def plan(curves: Iterable[Curve], sets: Sets, done: Places = MappingProxyType({})) -> list[Piece]:
+    """Return what is left to evaluate for the curves, each point once, in blocks of few models."""
+    left = {
+        face: tuple(point for point in points if (face, point) not in done)
+        for face, points in distinct(curves).items()
+    }
+    return [Piece(face, left[face], sets) for face in in_blocks(left, BLOCK) if left[face]]
+
+
+def places(
+    pieces: Iterable[Piece], files: Iterable[Path]
+) -> dict[tuple[Face, Point], tuple[Path, int]]:
+    """Return in which file, and which row of it, every point is."""
+    return {
+        (piece.face, point): (file, row)
+        for piece, file in zip(pieces, files, strict=True)
+        for row, point in enumerate(piece.points)
+    }
+
+
+def load(curve: Curve, done: Places) -> Losses:
+    """Put a curve together again from the files of its points."""
+    found: dict[tuple[str, str], list[Evaluation]] = {}
+    distance = float("nan")  # where no point mixes the two ends
+    ends = (curve.controls[0], curve.controls[-1])
+    for point in curve.points:
+        face, weights_ = place(curve.controls, point)
+        path, row = done[face, weights_]
+        file = _read(path)
+        for tensor, losses in file.items():
+            if tensor.endswith("/losses"):
+                mode, name, _ = tensor.split("/")
+                evaluation = Evaluation(losses[row], file[f"{mode}/{name}/correct"][row])
+                found.setdefault((mode, name), []).append(evaluation)
+        if set(ends) <= set(face):
+            distance = float(file["distance"][face.index(ends[0]), face.index(ends[1])])
+    return Losses(found, distance)
+
+
+@lru_cache(maxsize=256)
+def _read(file: Path) -> dict[str, np.ndarray]:
+    return load_file(file)
+
+
+def _write(curves: Curves, distance: np.ndarray, path: Path) -> None:
+    tensors = {"distance": distance}
+    for (mode, name), evaluations in curves.items():
+        tensors[f"{mode}/{name}/losses"] = np.stack([e.losses for e in evaluations])
+        tensors[f"{mode}/{name}/correct"] = np.stack([e.correct for e in evaluations])
     path.write_bytes(save(tensors))  # save_file hides a full disk's error number
 
 
-def load_curves(*paths: Path) -> tuple[Curves, float]:
-    """Read what `save_curves` wrote, the points of all files one after the other.
-
-    The distance is the largest one: that of the file of a pair, since an end's own is 0.
-    """
-    files = [load_file(path) for path in paths]
-    curves = {}
-    for tensor in files[0]:
-        batchnorm, _, rest = tensor.partition("/")
-        name, _, what = rest.partition("/")
-        if what == "losses":
-            points = [
-                Evaluation(losses, correct)
-                for file in files
-                for losses, correct in zip(
-                    file[tensor], file[f"{batchnorm}/{name}/correct"], strict=True
-                )
-            ]
-            curves[batchnorm, name] = points
-    return curves, float(max(file["distance"][0] for file in files))
+@lru_cache(maxsize=1)
+def _engine(description: str, device: torch.device) -> tuple[Net, Engine]:
+    net = checkpoint.initialise(json.loads(description)).to(device)
+    return net, Engine(net)
 
 
-def _states(piece: Piece, net: Net) -> list[State]:
-    """Return the states of the piece's models, the second one aligned to the first."""
-    reference = net.state_dict()
-    if piece.between is None:
-        return [reference]
-    moving = checkpoint.load(piece.models[1]).state_dict()
-    spec = net.permutation_spec()
-    name, options = split_options(piece.between.alignment)
-    generator = seeds.generator("alignment", *piece.inputs)
-    align = find("align", name, "align")
-    return [
-        reference,
-        permute(moving, spec, align(reference, moving, spec, generator=generator, **options)),
-    ]
+def _description(model: Path) -> str:
+    config = checkpoint.read_config(model)
+    return json.dumps({key: config[key] for key in ("net", "image_shape", "num_classes")})
 
 
-def _coefficients(piece: Piece) -> Coefficients:
-    if piece.between is None:
-        return lambda t: (1.0,)
-    name, options = split_options(piece.between.path)
-    return partial(find("paths", name, "coefficients"), **options)
+_states: OrderedDict[Control, State] = OrderedDict()  # the latest last
+
+
+def _vector(control: Control, net: Net) -> Tensor:
+    """Return a control's flat weights [size], its model read unless it was lately."""
+    plain = control.plain()
+    if plain not in _states:
+        _states[plain] = checkpoint.load_state(plain.model, net)
+        size = sum(tensor.nbytes for tensor in _states[plain].values())
+        while len(_states) > max(2, MEMORY // size):
+            _states.popitem(last=False)
+    _states.move_to_end(plain)
+    return flatten(permute(_states[plain], net.permutation_spec(), control.read()))
 
 
 @cache
-def _resident(sets: Sets) -> tuple[Resident, dict[str, Resident]]:
-    """Return the calibration images and the evaluation sets, on the device."""
-    classes = disk.class_names(sets.data)
-    train = disk.read(sets.data, "train")
-    cued = with_cue(train, len(classes), dict(sets.cue), sets.cue_proportion)
-    calibration = stratified(cued, sets.calibration, seeds.derive("calibration") % 2**32)
-    return resident(calibration, sets.device), {
-        name: resident(disk.read(sets.data, name), sets.device) for name in sets.names
-    }
+def _examples(sets: Sets) -> dict[str, Resident]:
+    return {name: resident(disk.read(sets.data, name), sets.device) for name in sets.names}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import combinations, product
-from typing import Literal
+from typing import Literal, TypeVar
+
+Model = TypeVar("Model", bound=Hashable)
 
 
 def pairs(
-    starts: Sequence[str], ends: Sequence[str], which: Literal["all", "between"]
-) -> list[tuple[str, str]]:
+    starts: Sequence[Model], ends: Sequence[Model], which: Literal["all", "between"]
+) -> list[tuple[Model, Model]]:
     """Return the unordered pairs of models, a start first where a pair has one of each.
 
     `all` joins every two models; `between` only a start with an end.

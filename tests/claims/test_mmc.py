@@ -9,12 +9,14 @@ import pytest
 from basins.claims import mmc
 from basins.errors import UserError
 
-SETTINGS = {"c3_raw": {"experiment": "raw", "threshold": 0.05}}
+SETTINGS = {"c3_raw": {"experiment": "raw", "alignment": "none", "threshold": 0.05}}
 
 
 def tables(mean: float, low: float, high: float, seeds: int = 3) -> dict[str, pd.DataFrame]:
     row = {
         "experiment": "raw",
+        "path": "linear",
+        "alignment": "none",
         "recipe_a": "nocue",
         "recipe_b": "cued",
         "init": "separate",
@@ -32,6 +34,8 @@ def tables(mean: float, low: float, high: float, seeds: int = 3) -> dict[str, pd
         {**row, key: value, "mean": 9.0, "ci_low": 9.0, "ci_high": 9.0}
         for key, value in [
             ("experiment", "other"),
+            ("path", "arc"),
+            ("alignment", "star"),
             ("recipe_b", "nocue"),
             ("init", "shared"),
             ("batchnorm", "interpolate"),
@@ -62,4 +66,4 @@ def test_unknown_claims_and_experiments_that_do_not_fit_are_said():
     with pytest.raises(UserError, match="no claim 'c99'; there are: c3_raw"):
         list(mmc.decide(tables(0, 0, 0), {"c99": SETTINGS["c3_raw"]}))
     with pytest.raises(UserError, match="has 0 fitting rows"):
-        list(mmc.decide(tables(0, 0, 0), {"c3_raw": {"experiment": "none", "threshold": 0.1}}))
+        list(mmc.decide(tables(0, 0, 0), {"c3_raw": SETTINGS["c3_raw"] | {"experiment": "none"}}))

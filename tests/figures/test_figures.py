@@ -21,7 +21,7 @@ from basins.errors import UserError
 from basins.figures import barrier_matrix, counterfactual_probe, path_curves, sample_images, style
 from basins.registry import check_options, find, names
 
-CHOSEN = {"experiment": "seeds", "batchnorm": "reset"}
+CHOSEN = {"experiment": "seeds", "alignment": "none", "batchnorm": "reset"}
 OPTIONS = {
     "path_curves": {**CHOSEN, "chance": 0.1},
     "barrier_matrix": {**CHOSEN, "metric": "loss"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,18 +13,19 @@ from torch.nn import functional
 
 from basins import seeds
 from basins.align import weight_matching
-from basins.align.batchnorm import folded, reset
+from basins.align.batchnorm import MEMORY, Folded, moving, reset
 from basins.align.permute import permute, random_permutations
 from basins.data.resident import Resident, normalise
 from basins.landscape.barriers import BARRIERS, barrier_linear
+from basins.nets import resnet, vgg
 from basins.paths import linear
-from basins.paths.engine import along, combine, evaluate
+from basins.paths.engine import Engine, combine, evaluate
 from basins.paths.pairs import grid, pairs
 from basins.weights import flatten
 from tests.paths.conftest import trained
 
 TS = grid(5)
-MODES = ("interpolate", "reset")
+MODES = ("interpolate", "moving", "reset")
 
 
 def curve(found, mode="interpolate"):
@@ -31,8 +33,8 @@ def curve(found, mode="interpolate"):
 
 
 def run(net, states, calibration, examples, ts=TS, modes=MODES):
-    controls = [flatten(state) for state in states]
-    return along(net, controls, linear.coefficients, ts, modes, calibration, {"set": examples})
+    controls, points = [flatten(state) for state in states], list(map(linear.coefficients, ts))
+    return Engine(net).along(controls, points, modes, calibration, {"set": examples})
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -49,6 +51,11 @@ def test_losses_equal_those_of_a_plain_loop(mode, data, calibration, examples):
         plain.load_state_dict(state)
         if mode == "reset":
             reset(plain, calibration)
+        elif mode == "moving":
+            plain.train()
+            with torch.no_grad():
+                for batch in calibration.images.split(128):
+                    plain(normalise(batch))
         plain.eval()
         with torch.no_grad():
             logits = plain(normalise(examples.images))
@@ -127,32 +134,68 @@ def test_landscapes_known_in_closed_form(potential, barrier, gap):
     images = torch.zeros(3, 2, 2, 3, dtype=torch.uint8)
     examples = Resident(images, torch.zeros(3, dtype=torch.int64))
     controls = [torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 0.0])]
-    net = Bowl(potential)
-    found = along(
-        net, controls, linear.coefficients, grid(9), ["interpolate"], examples, {"set": examples}
-    )
-    losses = curve(found)
+    points = list(map(linear.coefficients, grid(9)))
+    engine = Engine(Bowl(potential))
+    losses = curve(engine.along(controls, points, ["interpolate"], None, {"set": examples}))
     expected = [float(potential(torch.tensor([2 * t - 1, 0.0]))) for t in grid(9)]
     np.testing.assert_allclose(losses, expected, atol=1e-5)
     assert BARRIERS["barrier_linear"](grid(9), losses) == pytest.approx(barrier, abs=1e-5)
     assert BARRIERS["convexity_gap"](grid(9), losses) == pytest.approx(gap, abs=1e-5)
 
 
-def test_folding_keeps_the_function(data, examples):
-    net = trained("resnet", 0, data).eval()
-    plain, fast = evaluate(net, examples), evaluate(folded(net), examples)
-    np.testing.assert_allclose(plain.losses, fast.losses, atol=1e-5)
+@pytest.mark.parametrize("net", [vgg.build, partial(resnet.build, depth=18, width=8)])
+def test_folding_follows_the_network(net, data, examples):
+    net = net((16, 16, 3), 10)
+    folded = Folded(net)
+    assert len(folded.pairs) == sum(isinstance(m, nn.BatchNorm2d) for m in net.modules())
+    for _ in range(2):  # the second time, weights and statistics have changed under it
+        with torch.no_grad():
+            for tensor in net.parameters():
+                tensor.add_(0.05 * torch.randn_like(tensor))
+        net.train()(normalise(examples.images))
+        plain, fast = evaluate(net, examples), evaluate(folded.refresh(), examples)
+        np.testing.assert_allclose(plain.losses, fast.losses, atol=1e-5, rtol=1e-4)
+        assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.function.modules())
 
 
 def test_a_network_that_cannot_be_traced_is_evaluated_as_it_is(examples):
     class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(10)
+
         def forward(self, images):
-            logits = images.flatten(1)[:, :10]
+            logits = self.norm(images.flatten(1)[:, :10])
             return logits if logits.sum() > 0 else -logits
 
     net = Branching()
-    assert folded(net) is net
-    assert len(evaluate(folded(net), examples).losses) == len(examples.labels)
+    assert Folded(net).refresh() is net
+    assert len(evaluate(net, examples).losses) == len(examples.labels)
+
+
+def test_a_moving_average_forgets_what_it_does_not_run(data, calibration):
+    """A pass over twice `MEMORY` batches ends where the pass over the last `MEMORY` does."""
+    images = calibration.images[:8].repeat(2 * MEMORY * 128 // 8, 1, 1, 1)
+    net, plain = (nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2)) for _ in range(2))
+    plain.load_state_dict(net.state_dict())
+    with torch.no_grad():
+        for batch in images.split(128):
+            plain(normalise(batch))
+    moving(net, Resident(images, torch.zeros(len(images), dtype=torch.int64)))
+    torch.testing.assert_close(net[1].running_mean, plain[1].running_mean, rtol=0, atol=1e-7)
+    torch.testing.assert_close(net[1].running_var, plain[1].running_var, rtol=0, atol=1e-6)
+
+
+def test_rows_come_back_in_the_order_of_the_dataset(data, examples):
+    class Shuffled(Resident):
+        @property
+        def order(self):
+            return torch.arange(len(self.labels)).flip(0)
+
+    net = trained("mlp", 0, data)
+    flipped = Shuffled(examples.images.flip(0), examples.labels.flip(0))
+    for found, expected in zip(evaluate(net, flipped), evaluate(net, examples), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_pairs_and_grid():

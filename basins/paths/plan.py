@@ -1,0 +1,71 @@
+"""From the curves of an experiment to the distinct points that have to be evaluated.
+
+A point belongs to the set of networks that it mixes, its face: a vertex is one network, an edge
+joins two, a triangle three. Curves that share a point share its face, so an end that many pairs
+have is evaluated once, and so is an edge of a plane that is also somebody's straight path.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from basins.align.jobs import Control
+from basins.paths.engine import Point
+from basins.registry import find, split_options
+
+Face = tuple[Control, ...]
+
+
+class Curve(NamedTuple):
+    """Points in the order that somebody wants to see them, over `controls`."""
+
+    controls: tuple[Control, ...]
+    points: tuple[Point, ...]
+
+    @classmethod
+    def along(
+        cls, path: Mapping[str, Any], controls: tuple[Control, ...], ts: Sequence[float]
+    ) -> Curve:
+        """Return a path, a name with its options, through `controls` at every t."""
+        name, options = split_options(path)
+        coefficients = find("paths", name, "coefficients")
+        return cls(controls, tuple(tuple(coefficients(t, **options)) for t in ts))
+
+
+def place(controls: Sequence[Control], point: Sequence[float]) -> tuple[Face, Point]:
+    """Return the face of a point, and its coefficients there.
+
+    One network alone is taken as it was trained: permuting its units does not change its function.
+    """
+    weights: dict[Control, float] = defaultdict(float)
+    for control, coefficient in zip(controls, point, strict=True):
+        weights[control] += coefficient
+    # Rounded, so that 1 - .7 and .3 are one point.
+    mixed = sorted((c, round(weight, 12)) for c, weight in weights.items() if round(weight, 12))
+    if len(mixed) == 1:
+        mixed = [(mixed[0][0].plain(), mixed[0][1])]
+    return tuple(c for c, _ in mixed), tuple(weight for _, weight in mixed)
+
+
+def distinct(curves: Iterable[Curve]) -> dict[Face, tuple[Point, ...]]:
+    """Return every point of the curves once, by face."""
+    faces: dict[Face, dict[Point, None]] = defaultdict(dict)
+    for curve in curves:
+        for point in curve.points:
+            face, weights = place(curve.controls, point)
+            faces[face][weights] = None
+    return {face: tuple(points) for face, points in faces.items()}
+
+
+def in_blocks(faces: Iterable[Face], size: int) -> list[Face]:
+    """Return the faces in an order in which few networks are needed at a time.
+
+    Networks are cut into blocks of `size`, and the faces of two blocks come together: a process
+    that remembers twice as many loads each O(N / size) times for all pairs, not O(N).
+    """
+    faces = list(faces)
+    models = dict.fromkeys(control.model for face in faces for control in face)
+    number = {model: i for i, model in enumerate(models)}
+    return sorted(faces, key=lambda face: sorted({number[c.model] // size for c in face}))
