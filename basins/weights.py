@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -20,19 +21,34 @@ class FlatModule:
 
     Writing to `vector` changes the module, with no copy. BatchNorm's running statistics are part of
     it; integer buffers (its batch counters) are not, and are never interpolated. `trained`, bool
-    [size], tells the parameters from the statistics.
+    [size], tells the parameters from the statistics; `places` says where a tensor is.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self.vector = flatten(module.state_dict())
         self.trained = torch.zeros(len(self.vector), dtype=torch.bool)
+        self.places: dict[str, slice] = {}
         start = 0
-        for tensor in _floating(module.state_dict(keep_vars=True)).values():
-            stop = start + tensor.numel()
-            tensor.data = self.vector[start:stop].view(tensor.shape)
-            self.trained[start:stop] = isinstance(tensor, nn.Parameter)
-            start = stop
+        for name, tensor in _floating(module.state_dict(keep_vars=True)).items():
+            place = self.places[name] = slice(start, start + tensor.numel())
+            tensor.data = self.vector[place].view(tensor.shape)
+            self.trained[place] = isinstance(tensor, nn.Parameter)
+            start = place.stop
+
+    def where(self, modules: Sequence[str]) -> Tensor:
+        """Return which entries, bool [size], are weights or statistics of the named modules.
+
+        Raises `UserError` for a module that has none.
+        """
+        found = torch.zeros(len(self.vector), dtype=torch.bool)
+        for module in modules:
+            own = [at for name, at in self.places.items() if name.startswith(f"{module}.")]
+            if not own:
+                raise UserError(f"the network has no weights in a module {module!r}")
+            for at in own:
+                found[at] = True
+        return found
 
 
 def flatten(state: State) -> Tensor:

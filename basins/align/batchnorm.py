@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import operator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.fx.proxy import TraceError
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -28,9 +29,16 @@ def reset(net: nn.Module, calibration: Resident) -> None:
     Mechanistic Mode Connectivity's code (its section 4) takes a moving average over all training
     images instead (`moving`), whose effective sample is about 2,400 of them.
     """
-    # Batches of one size only: in a cumulative average a short one would weigh as much as the rest.
+    update_bn(whole_batches(calibration), net)
+
+
+def whole_batches(calibration: Resident) -> Iterator[Tensor]:
+    """Yield a network's inputs in batches of one size, leaving out a shorter last one.
+
+    In a cumulative average it would weigh as much as the others.
+    """
     whole = len(calibration.images) // BATCH * BATCH or len(calibration.images)
-    update_bn((normalise(batch) for batch in calibration.images[:whole].split(BATCH)), net)
+    yield from (normalise(batch) for batch in calibration.images[:whole].split(BATCH))
 
 
 @torch.no_grad()

@@ -1,0 +1,134 @@
+"""Paths that move some layers only: layer-wise barriers (SoK operationalisation, D.5).
+
+The layers that stay are those of one network, so everything before the first that moves is the same
+for every other network and every t. It is computed once: about half of the work for one layer at a
+time, nearly all of it for the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.proxy import TraceError
+from torch.optim.swa_utils import update_bn
+
+from basins.align.batchnorm import reset, whole_batches
+from basins.data.images import Evaluation
+from basins.data.resident import Resident
+from basins.paths.engine import Examples, evaluate
+from basins.weights import FlatModule
+
+# By (part, number of the end, evaluation set): one evaluation for each t.
+Curves = dict[tuple[str, int, str], list[Evaluation]]
+
+
+def along(
+    net: nn.Module,
+    start: Tensor,
+    ends: Sequence[Tensor],
+    parts: Mapping[str, Sequence[str]],
+    ts: Sequence[float],
+    calibration: Resident | None,
+    sets: Mapping[str, Examples],
+) -> Curves:
+    """Evaluate every part of `start` moved towards every end, the rest of `start` held.
+
+    `start` and `ends` are flat weights [size] of `net`; a part is a list of its modules' names, all
+    layers from one on for a cumulative path. BatchNorm statistics are re-estimated on `calibration`
+    at every point, or move with their layer where it is None. What lies between two layers is kept
+    in memory for all examples. A network whose code cannot be traced is evaluated as a whole.
+    """
+    flat = FlatModule(net)
+    found: Curves = {}
+    for part, layers in parts.items():
+        flat.vector.copy_(start)
+        if calibration:
+            reset(net, calibration)
+        before, after = cut(net, layers)
+        kept = {name: _Kept.through(before, data) for name, data in sets.items()}
+        warm = _in_training(before, whole_batches(calibration)) if calibration else []
+        moving = flat.where(layers)
+        for number, end in enumerate(ends):
+            for t in ts:
+                flat.vector.copy_(start)
+                flat.vector[moving] = torch.lerp(start[moving], end[moving], t)
+                if calibration:
+                    # Statistics before the cut do not depend on t, but copying undid them.
+                    update_bn(warm, _Packed(after))
+                for name, examples in kept.items():
+                    curve = found.setdefault((part, number, name), [])
+                    curve.append(evaluate(after, examples))
+    return found
+
+
+def cut(net: nn.Module, layers: Sequence[str]) -> tuple[nn.Module, nn.Module]:
+    """Split a network before the first of `layers`: inputs -> values in between -> outputs.
+
+    Both halves use the network's own modules. One that cannot be traced is not split: its first
+    half passes the inputs on.
+    """
+    graph = fx.Graph()
+    with suppress(TraceError, RuntimeError, TypeError):
+        graph = fx.Tracer().trace(net)
+    nodes = list(graph.nodes)
+    first = next((i for i, node in enumerate(nodes) if _belongs(str(node.target), layers)), 0)
+    if not first:
+        return _Inputs(), net
+    early, late = nodes[:first], nodes[first:]
+    live = [node for node in early if any(user in late for user in node.users)]
+    before, after = fx.Graph(), fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in early:
+        copies[node] = before.node_copy(node, copies.__getitem__)
+    before.output(tuple(copies[node] for node in live))
+    copies = {node: after.placeholder(node.name) for node in live}
+    for node in late:
+        copies[node] = after.node_copy(node, copies.__getitem__)
+    return fx.GraphModule(net, before), fx.GraphModule(net, after)
+
+
+class _Inputs(nn.Module):
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return inputs
+
+
+class _Packed(nn.Module):
+    """A module that takes its inputs as one tuple, as `update_bn` hands them over."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        return self.module(*inputs)
+
+
+class _Kept(NamedTuple):
+    """Examples as they are at the cut."""
+
+    kept: list[tuple[tuple[Tensor, ...], Tensor]]
+    order: Tensor | None
+
+    @classmethod
+    @torch.inference_mode()
+    def through(cls, before: nn.Module, data: Examples) -> _Kept:
+        before.eval()
+        return cls([(before(*inputs), labels) for inputs, labels in data.batches()], data.order)
+
+    def batches(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+        yield from self.kept
+
+
+@torch.no_grad()
+def _in_training(before: nn.Module, batches: Iterable[Tensor]) -> list[tuple[tuple[Tensor, ...]]]:
+    """Return the values at the cut as they are while statistics are estimated."""
+    before.train()
+    return [(before(batch),) for batch in batches]
+
+
+def _belongs(name: str, layers: Sequence[str]) -> bool:
+    return any(name == layer or name.startswith(f"{layer}.") for layer in layers)
