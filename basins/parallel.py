@@ -1,20 +1,26 @@
-"""Run a function over many items, one process a worker, and lose none that finished."""
+"""Run a function over many items, here or on a Dask cluster, and lose none that finished."""
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, MutableSequence, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from functools import partial
-from multiprocessing import connection
-from typing import TypeVar
+from functools import cache, partial
+from multiprocessing import connection, forkserver
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
+import torch
 from tqdm import tqdm
 
 from basins import devices
@@ -27,9 +33,15 @@ Function = Callable[[Item, Step], Result]
 Outcomes = Generator[tuple[int, Callable[[], Result]], None, None]
 Counts = MutableSequence[int]
 
+PATIENCE = 5  # seconds that a scheduler has to answer
+
 # In a worker: how many steps of each item are done, in memory shared with the parent. A pool hands
 # such memory over when a process starts and at no other time, so it has to be kept here.
 _counts: Counts = []
+
+
+class _Unfit(Exception):
+    """What makes a worker of a cluster unable to do any item of this run."""
 
 
 def run(
@@ -39,15 +51,18 @@ def run(
     workers: int,
     title: str,
     steps: int = 1,
+    scheduler: str | None = None,
 ) -> list[Result]:
     """Return `function(item, step)` for every item, in the items' order, with a progress bar.
 
-    `function` must be importable by other processes, and may call `step()` up to `steps` times as
-    it gets on; `str(item)` must name the item to people. An item that fails in a foreseeable way
-    does not stop the others; at the end `UserError` names every one that failed. A worker that
-    dies ends the run with `UserError`.
+    Items run in `workers` processes here or, with the address of a Dask `scheduler`, on the workers
+    of that cluster, which must share this folder. `function` must be importable by other processes,
+    and may call `step()` up to `steps` times as it gets on (a cluster tells only whole items);
+    `str(item)` must name the item to people. An item that fails in a foreseeable way does not stop
+    the others; at the end `UserError` names every one that failed. An item whose worker dies is
+    tried again (here once, after the others; a cluster decides how often) before it counts as
+    failed.
     """
-    outcomes = _spawned if workers > 1 and len(items) > 1 else _inline
     counts: Counts = multiprocessing.RawArray("i", len(items))
     results: dict[int, Result] = {}
     failures: dict[int, str] = {}
@@ -57,15 +72,16 @@ def run(
             bar.n = sum(counts)
             bar.refresh()
 
-        with closing(outcomes(function, items, workers, counts, refresh)) as stream:
+        if scheduler and items:
+            outcomes = _on_cluster(function, items, scheduler, refresh)
+        elif workers > 1 and len(items) > 1:
+            outcomes = _in_processes(function, items, workers, counts, refresh)
+        else:
+            outcomes = _inline(function, items, counts, refresh)
+        with closing(outcomes) as stream:
             for index, outcome in stream:
                 try:
                     results[index] = outcome()
-                except BrokenProcessPool:
-                    raise UserError(
-                        f"{title}: a worker process died (out of memory?); finished items are "
-                        "kept, run the same command again, with fewer workers if it happens again"
-                    ) from None
                 except (UserError, MemoryError) as error:
                     failures[index] = str(error) or type(error).__name__
                 counts[index] = steps
@@ -78,11 +94,7 @@ def run(
 
 
 def _inline(
-    function: Function[Item, Result],
-    items: Sequence[Item],
-    workers: int,
-    counts: Counts,
-    refresh: Step,
+    function: Function[Item, Result], items: Sequence[Item], counts: Counts, refresh: Step
 ) -> Outcomes[Result]:
     devices.prepare()
     for index, item in enumerate(items):
@@ -94,42 +106,90 @@ def _inline(
         yield index, partial(function, item, step)
 
 
-def _spawned(
+def _in_processes(
     function: Function[Item, Result],
     items: Sequence[Item],
     workers: int,
     counts: Counts,
     refresh: Step,
 ) -> Outcomes[Result]:
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(items)), spawn, _start_worker, (counts,))
+    # Each worker is a pool of its own: a pool ends all its processes when one dies.
+    context = _context(function)
+    pools = [_pool(context, counts, worker) for worker in range(min(workers, len(items)))]
+    idle, waiting = deque(range(len(pools))), deque(range(len(items)))
+    running: dict[Future[Result], tuple[int, int]] = {}
+    died: set[int] = set()
     try:
-        futures = {
-            pool.submit(_call, function, item, index): index for index, item in enumerate(items)
-        }
-        pending = set(futures)
-        while pending:
-            done, pending = wait(pending, timeout=1, return_when=FIRST_COMPLETED)
+        while waiting or running:
+            while idle and waiting:
+                worker, index = idle.popleft(), waiting.popleft()
+                future = pools[worker].submit(_call, function, items[index], index)
+                running[future] = worker, index
+            done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
             refresh()
             for future in done:
-                yield futures[future], future.result
+                worker, index = running.pop(future)
+                idle.append(worker)
+                if not isinstance(future.exception(), BrokenProcessPool):
+                    yield index, future.result
+                    continue
+                pools[worker].shutdown()
+                pools[worker] = _pool(context, counts, worker)
+                counts[index] = 0
+                if index in died:
+                    yield index, _died
+                else:
+                    died.add(index)
+                    waiting.append(index)
     except BaseException:
-        # Leaving would wait for the items under way, which may take hours; the pool has no public
-        # way to end them before Python 3.14.
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
+        # Leaving would wait for the items under way, which may take hours; a pool has no public
+        # way to end its process before Python 3.14.
+        for pool in pools:
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
         raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        for pool in pools:
+            pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(counts: Counts) -> None:
+def _context(function: Callable) -> BaseContext:
+    """Return how processes start: forks of a server that has imported what they need.
+
+    The server starts no thread of torch and never touches a GPU, so its forks are sound; elsewhere
+    than on Linux system libraries forbid forks.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, function.__module__])
+    # An interruption while the server imports has to end this process alone: the server inherits
+    # deaf ears, and what it may still fork after the end of this process is no worker.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    forkserver.ensure_running()
+    signal.signal(signal.SIGINT, before)
+    context.Process(target=int).start()
+    return context
+
+
+def _pool(context: BaseContext, counts: Counts, worker: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, context, _start_worker, (counts, worker))
+
+
+def _start_worker(counts: Counts, worker: int) -> None:
     global _counts
     _counts = counts
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that half-made items are removed
     devices.prepare()
+    _take_gpu(worker)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _take_gpu(worker: int) -> None:
+    """Make "cuda" mean a GPU of this worker's own, as far as there are enough."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(worker % torch.cuda.device_count())
 
 
 def _call(function: Function[Item, Result], item: Item, index: int) -> Result:
@@ -139,9 +199,96 @@ def _call(function: Function[Item, Result], item: Item, index: int) -> Result:
     return function(item, step)
 
 
+def _died() -> NoReturn:
+    raise UserError("its worker died every time (out of memory? fewer workers at a time need less)")
+
+
 def _end_with_parent() -> None:
     """End this process when its parent is gone: a killed parent cannot tell its workers to stop."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])
     os._exit(1)
+
+
+def _on_cluster(
+    function: Function[Item, Result], items: Sequence[Item], scheduler: str, refresh: Step
+) -> Outcomes[Result]:
+    client, killed = _connect(scheduler)
+    executor = client.get_executor(pure=False)
+    there = partial(_call_there, function, folder=Path.cwd(), code=_code())
+    waiting = deque(range(len(items)))
+    running: dict[Future[Result], int] = {}
+    try:
+        while waiting or running:
+            # No more at a time than run at once, since Dask also blames a death on the items that
+            # the worker had queued. At least one, to wait for where no worker has come yet.
+            slots = max(1, len(client.nthreads()))
+            while waiting and len(running) < slots:
+                index = waiting.popleft()
+                running[executor.submit(there, items[index])] = index
+            done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
+            refresh()
+            for future in done:
+                index = running.pop(future)
+                error = future.exception()
+                if isinstance(error, (_Unfit, ImportError)):
+                    raise UserError(
+                        f"scheduler {scheduler}: a worker cannot work here: {error}; start workers "
+                        "in the project's environment, with --nthreads 1, afresh when code changes"
+                    )
+                yield index, _died if isinstance(error, killed) else future.result
+    except (OSError, CancelledError):
+        raise UserError(
+            f"scheduler {scheduler}: the connection is lost; finished items are kept, start the "
+            "cluster again and run the same command"
+        ) from None
+    finally:
+        executor.shutdown(wait=False)
+        client.close()
+
+
+def _connect(scheduler: str) -> tuple[Any, type[Exception]]:
+    """Return a client of the scheduler, and the error that items of dead workers end with."""
+    try:
+        from distributed import Client, KilledWorker
+        from distributed.comm.addressing import get_address_host_port
+    except ImportError:
+        raise UserError(
+            f"scheduler {scheduler}: the package distributed is missing; "
+            "pip install 'basins[dask]', or set scheduler to null"
+        ) from None
+    try:
+        # A client that fails to connect complains for another ten seconds.
+        socket.create_connection(get_address_host_port(scheduler), PATIENCE).close()
+        return Client(scheduler, timeout=PATIENCE, set_as_default=False), KilledWorker
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"scheduler {scheduler}: no Dask scheduler answers there ({error}); start one with "
+            "`dask scheduler`, then workers with `dask worker ADDRESS --nthreads 1`"
+        ) from None
+
+
+def _call_there(function: Function[Item, Result], item: Item, *, folder: Path, code: str) -> Result:
+    """Call `function` in a worker of a cluster as it would be called in `folder` here."""
+    from distributed import get_worker
+
+    if _code() != code:
+        raise _Unfit("it has imported other code of basins than this run")
+    if get_worker().state.nthreads > 1:  # random streams and the working folder are a process's
+        raise _Unfit("it runs several items at a time")
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise _Unfit(str(error)) from None
+    devices.prepare()
+    return function(item, lambda: None)
+
+
+@cache
+def _code() -> str:
+    """Return the hash of the package as it was when this process first worked."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -126,6 +126,14 @@ class Experiment(Strict):
     calibration: Calibration
 
 
+class Race(Experiment):
+    """Which pairs are to be found connected or not; `decide` are the options of `racing.race`."""
+
+    points: Annotated[int, Field(ge=3, le=1001)]
+    eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
+    decide: dict[str, Any]
+
+
 class Probe(Strict):
     """Which diagnostic the models of the recipe of the same name are put to."""
 
@@ -157,13 +165,21 @@ class Params(Strict):
     device: Literal["auto", "cpu", "cuda"]
     workers: Literal["auto"] | Annotated[int, Field(ge=1)]
     precision: Literal["auto", "fp32", "bf16"]
+    executor: Literal["local", "dask"]
+    scheduler: str | None = None
     data: dict[Name, Data]
     train: dict[Name, Recipe]
     connect: dict[Name, Experiment]
+    race: dict[Name, Race]
     probe: dict[Name, Probe]
     statistics: Statistics
     claims: dict[Name, dict[Name, Claim]]
     figures: dict[Name, Choice]
+
+    @property
+    def cluster(self) -> str | None:
+        """The address of the Dask scheduler whose workers do the work, None to do it here."""
+        return self.scheduler if self.executor == "dask" else None
 
     def root(self) -> Path:
         """Return the folder of real data; the environment variable BASINS_DATA overrides it."""
@@ -186,6 +202,7 @@ CHOICES: dict[str, list[tuple[str, str, str | tuple[str, ...]]]] = {
     "data": [("", "data", "load"), ("cue", "data.cues", "draw")],
     "train": [("net", "nets", "build"), ("method", "training", "train")],
     "connect": [("paths", "paths", "coefficients"), ("alignments", "align", ALIGNS)],
+    "race": [("paths", "paths", "coefficients"), ("alignments", "align", ALIGNS)],
     "probe": [("diagnostic", "probes", "measures")],
     "figures": [("", "figures", "draw")],
 }
@@ -210,6 +227,8 @@ def read(path: Path = Path("params.yaml"), check: Collection[str] = SECTIONS) ->
     except ValidationError as error:
         raise UserError(f"{path}: {explain(error, Params)}") from None
     try:
+        if params.executor == "dask" and not params.scheduler:
+            raise UserError("scheduler: missing; executor dask needs its address: tcp://host:8786")
         for section in check:
             if section == "claims":
                 _check_claims(params)
@@ -232,17 +251,19 @@ def _check_names(params: Params) -> None:
     """Check that every dataset, recipe and experiment that the file refers to is in it."""
     for key, recipe in params.train.items():
         pick(params.data, recipe.data, f"train.{key}.data")
-    for key, experiment in params.connect.items():
-        start = pick(params.train, experiment.start, f"connect.{key}.start")
-        end = pick(params.train, experiment.end, f"connect.{key}.end")
-        pick(params.data, experiment.data, f"connect.{key}.data")
+    experiments = {f"connect.{key}": found for key, found in params.connect.items()}
+    experiments |= {f"race.{key}": found for key, found in params.race.items()}
+    for where, experiment in experiments.items():
+        start = pick(params.train, experiment.start, f"{where}.start")
+        end = pick(params.train, experiment.end, f"{where}.end")
+        pick(params.data, experiment.data, f"{where}.data")
         if start.net != end.net:
             raise UserError(
-                f"connect.{key}: {experiment.start} and {experiment.end} have different nets; "
+                f"{where}: {experiment.start} and {experiment.end} have different nets; "
                 "a path joins models of one net"
             )
         if experiment.start == experiment.end and len(start.seeds) < 2:
-            raise UserError(f"connect.{key}: {experiment.start} has one seed; a pair takes two")
+            raise UserError(f"{where}: {experiment.start} has one seed; a pair takes two")
     for key, probe in params.probe.items():
         pick(params.train, key, "probe")
         pick(params.data, probe.data, f"probe.{key}.data")
@@ -272,6 +293,9 @@ def _check_options(params: Params, section: str) -> None:
                     options |= {"source": choice.source, "seed": choice.seed}
                 found = find(room, choice.name, functions, where)
                 check_options(found, options, where, given=("root", "generator", "correlations"))
+        if isinstance(entry, Race):
+            race = find("paths", "racing", "race")
+            check_options(race, entry.decide, f"{section}.{key}.decide", given=("overhead",))
 
 
 def _check_claims(params: Params) -> None:

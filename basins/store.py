@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -74,7 +75,7 @@ def whole_folder(target: Path, scratch: Path = Path(".cache")) -> Iterator[Path]
     temporary = scratch / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     _sweep(temporary)
-    folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=temporary))
+    folder = Path(tempfile.mkdtemp(prefix=_owner(), dir=temporary))
     try:
         yield folder
         folder.chmod(0o755)
@@ -175,17 +176,23 @@ def _replace(folder: Path, target: Path) -> None:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         # The name begins with this process's, so that it is swept if the process is killed here.
-        aside = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=folder.parent))
+        aside = Path(tempfile.mkdtemp(prefix=_owner(), dir=folder.parent))
         with suppress(FileNotFoundError):  # the other process has just moved it
             target.rename(aside)
         shutil.rmtree(aside)
 
 
+def _owner() -> str:
+    """Return how the names of this process's folders begin; other machines may share the disk."""
+    return f"{os.getpid()}-{socket.gethostname()}-"
+
+
 def _sweep(temporary: Path) -> None:
-    """Remove what killed processes left behind."""
+    """Remove what killed processes of this machine left behind."""
     for folder in temporary.iterdir():
-        owner = folder.name.partition("-")[0]
-        if owner.isdigit() and not _alive(int(owner)):
+        process, _, rest = folder.name.partition("-")
+        here = rest.rpartition("-")[0] == socket.gethostname()
+        if here and process.isdigit() and not _alive(int(process)):
             shutil.rmtree(folder, ignore_errors=True)
 
 

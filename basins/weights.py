@@ -56,6 +56,16 @@ def flatten(state: State) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in _floating(state).values()])
 
 
+def unflatten(vector: Tensor, like: State) -> State:
+    """Return a state dict whose floating-point tensors, named and shaped as in `like`, are views.
+
+    They are views of `vector` [size]; other tensors are those of `like`.
+    """
+    sizes = [tensor.numel() for tensor in _floating(like).values()]
+    parts = zip(_floating(like).items(), vector.split(sizes), strict=True)
+    return like | {name: part.view(tensor.shape) for (name, tensor), part in parts}
+
+
 def save(state: State, path: Path) -> None:
     """Write a state dict as safetensors."""
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}

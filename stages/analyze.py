@@ -11,6 +11,7 @@ from basins.errors import one_line
 from basins.landscape.barriers import BARRIERS
 from basins.params import read
 from basins.provenance import provenance
+from basins.statistics.paths import on_common_points
 from basins.statistics.seeds import summarise_models, summarise_pairs
 from basins.store import whole_file
 
@@ -34,7 +35,11 @@ def main() -> None:
         "probes": probes,
         "samples": results.gather(folder / "data" / f"{name}.csv" for name in params.data),
         "summary/paths": summarise_pairs(
-            paths, [*JOIN, "t"], ["loss", "accuracy"], "metric", confidence
+            on_common_points(paths, JOIN),
+            [*JOIN, "t"],
+            ["loss", "accuracy"],
+            "metric",
+            confidence,
         ),
         "summary/barriers": summarise_pairs(
             barriers, [*JOIN, "metric"], list(BARRIERS), "definition", confidence

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from basins import devices, parallel, results, seeds
-from basins.align import jobs as alignments
-from basins.align.jobs import Control
 from basins.data import disk
 from basins.data.calibration import Calibration
 from basins.errors import one_line
-from basins.nets import checkpoint
-from basins.params import pick, read
+from basins.landscape.barriers import barrier_linear
+from basins.params import Experiment as Setting
+from basins.params import Params, pick, read
 from basins.paths import jobs
-from basins.paths.pairs import grid, pairs
-from basins.paths.plan import Curve
+from basins.paths.adaptive import refine
+from basins.paths.experiment import Experiment, Grid, Joined
+from basins.paths.pairs import grid
 from basins.probes.counterfactual import SETS
 from basins.statistics.examples import resampling_weights
-from basins.statistics.paths import barrier_rows, path_rows
+from basins.statistics.paths import barrier_rows, mean_losses, path_rows
 from basins.store import folder_hash, whole_folder
 
 
@@ -31,55 +33,64 @@ def main() -> None:
     parser.add_argument("experiment", help="a key of `connect` in params.yaml")
     name = parser.parse_args().experiment
     params = read(check=["data", "connect"])
-    experiment = pick(params.connect, name, "connect")
-    device = devices.pick(params.device)
-    run = partial(parallel.run, workers=devices.workers(params.workers, device))
+    settings = pick(params.connect, name, "connect")
+    experiment = prepare(params, settings, SETS)
 
-    data = Path("data") / experiment.data
-    cue = tuple(params.data[experiment.data].cue.model_dump().items())
-    calibration = Calibration(data, cue, *experiment.calibration.model_dump().values())
-    modes, precision = tuple(experiment.batchnorm), params.precision
-    sets = jobs.Sets(data, folder_hash(data), SETS, calibration, modes, "fp32", device)
-    starts, ends = (
-        [Control(model, checkpoint.fingerprint(model)) for model in params.models(recipe)]
-        for recipe in (experiment.start, experiment.end)
-    )
-    joined = pairs(starts, ends, experiment.pairs)
-    if precision == "auto":
-        [precision] = run(jobs.measure_precision, [jobs.Piece(joined[0], (), sets)], title="trial")
-    sets = sets._replace(precision=precision)
+    def means(grids: Mapping[Joined, Grid]) -> dict[Joined, np.ndarray]:
+        experiment.evaluate(grids)
+        return {key: mean_losses(experiment.losses(key, ts).curves) for key, ts in grids.items()}
 
-    ts = grid(experiment.points)
-    curves = {}
-    for alignment in experiment.alignments:
-        work = alignments.plan(joined, alignment.choice(), calibration, sets.fingerprint, device)
-        files = run(alignments.run, work, title=f"{alignment.called} {name}") if work else []
-        aligned = alignments.aligned(work, files)
-        for path in experiment.paths:
-            for pair in joined:
-                controls = aligned.get(pair, pair)
-                curve = Curve.along(path.choice(), controls, ts)
-                curves[*pair, path.called, alignment.called] = curve
-    pieces = jobs.plan(curves.values(), sets)
-    done = jobs.places(pieces, run(jobs.run, pieces, title=f"connect {name}"))
+    if isinstance(settings.points, int):
+        grids = dict.fromkeys(experiment.joined, grid(settings.points))
+        experiment.evaluate(grids)
+    else:
+        options = settings.points.model_dump()
+        grids = refine(experiment.joined, means, barrier_linear, **options)
 
-    paths, barriers = [], []
-    count = len(disk.read(data, SETS[0]).labels)
-    stream, statistics = seeds.generator("bootstrap", name), params.statistics
+    paths, barriers, statistics = [], [], params.statistics
+    count = len(disk.read(experiment.sets.data, SETS[0]).labels)
+    stream = seeds.generator("bootstrap", name)
     weights = resampling_weights(count, statistics.resamples, stream)
     with whole_folder(Path("losses") / name) as folder:
-        for (a, b, path, alignment), curve in curves.items():
-            losses = jobs.load(curve, done)
-            file = f"{path}-{alignment}-{a}--{b}.safetensors".replace("/", "-")
-            losses.write(folder / file)
-            ids = {"experiment": name, "model_a": str(a), "model_b": str(b)}
-            ids |= {"path": path, "alignment": alignment}
+        for joined, ts in grids.items():
+            losses = experiment.losses(joined, ts)
+            losses.write(folder / f"{joined}.safetensors".replace("/", "-"))
+            ids = {"experiment": name, **joined.ids()}
             paths += [ids | row for row in path_rows(ts, losses.curves)]
             rows = barrier_rows(ts, losses.curves, weights, statistics.confidence)
             barriers += [ids | row | {"distance": losses.distance} for row in rows]
     reports = params.reports() / "results" / "connect"
     results.write(pd.DataFrame(paths), reports / f"{name}.csv")
     results.write(pd.DataFrame(barriers), reports / f"{name}.barriers.csv")
+
+
+def prepare(params: Params, settings: Setting, sets: Sequence[str]) -> Experiment:
+    """Return an experiment with its models aligned, to be measured on these evaluation sets."""
+    device = devices.pick(params.device)
+    data = Path("data") / settings.data
+    cue = tuple(params.data[settings.data].cue.model_dump().items())
+    return Experiment(
+        params.models(settings.start),
+        params.models(settings.end),
+        settings.pairs,
+        {choice.called: choice.choice() for choice in settings.paths},
+        {choice.called: choice.choice() for choice in settings.alignments},
+        jobs.Sets(
+            data,
+            folder_hash(data),
+            tuple(sets),
+            Calibration(data, cue, **settings.calibration.model_dump()),
+            tuple(settings.batchnorm),
+            "fp32",
+            device,
+        ),
+        params.precision,
+        partial(
+            parallel.run,
+            workers=devices.workers(params.workers, device),
+            scheduler=params.cluster,
+        ),
+    )
 
 
 if __name__ == "__main__":

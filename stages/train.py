@@ -36,7 +36,14 @@ def main() -> None:
     ]
     workers = devices.workers(params.workers, device)
     epochs = recipe.method.options.get("epochs", 1)
-    items = parallel.run(jobs.run, pending, workers=workers, title=f"train {name}", steps=epochs)
+    items = parallel.run(
+        jobs.run,
+        pending,
+        workers=workers,
+        title=f"train {name}",
+        steps=epochs,
+        scheduler=params.cluster,
+    )
     with whole_folder(Path("models") / name) as folder:
         for job, item in zip(pending, items, strict=True):
             copy_item(item, folder / f"seed{job.seed}")

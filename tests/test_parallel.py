@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -38,12 +39,24 @@ def odd_fail(item: int, step: Callable) -> int:
     return item
 
 
-def die(item: int, step: Callable) -> int:
-    os._exit(3)
+def one_dies(item: int, step: Callable) -> int:
+    if item == 1:
+        os._exit(3)
+    return item
+
+
+def dies_once(folder: Path, step: Callable) -> str:
+    for _ in range(3):
+        step()
+    with suppress(FileExistsError):
+        folder.mkdir()
+        os._exit(3)
+    return folder.name
 
 
 def hang(folder: Path, step: Callable) -> None:
     (folder / str(os.getpid())).touch()
+    (folder / str(os.getppid())).touch()
     time.sleep(600)
 
 
@@ -95,33 +108,79 @@ def test_a_defect_is_not_hidden() -> None:
         run(lambda item, step: abs(item), [1, "x"], 1)
 
 
-def test_a_worker_that_dies_is_reported() -> None:
+def test_an_item_that_always_kills_its_worker_is_named() -> None:
     with pytest.raises(UserError) as caught:
-        run(die, [5, 6], 2)
-    assert str(caught.value).startswith("square: a worker process died (out of memory?)")
+        run(one_dies, [0, 1, 2, 3], 2)
+    line = str(caught.value)
+    assert line.startswith("square: 1: its worker died every time (out of memory?")
+    assert line.endswith("(3 others finished and are kept)")
 
 
-def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; import test_parallel as t\n"
-        "if __name__ == '__main__': t.run(t.hang, [Path(sys.argv[1])] * 2, 2)"
-    )
-    (tmp_path / "parent.py").write_text(code)
+def test_an_item_whose_worker_dies_is_run_again(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "abc"]
+    results = parallel.run(dies_once, folders, workers=2, title="die", steps=4)
+    assert results == ["a", "b", "c"]
+
+
+def test_workers_share_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    for worker in range(3):
+        parallel._take_gpu(worker)
+    assert taken == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("kill", "number"),
+    [(os.kill, signal.SIGKILL), (os.kill, signal.SIGTERM), (os.killpg, signal.SIGINT)],
+)
+def test_no_process_outlives_the_parent(kill: Callable, number: int, tmp_path: Path) -> None:
     (tmp_path / "pids").mkdir()
-    command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "pids")]
-    paths = os.pathsep.join([str(HERE), str(HERE.parent)])
-    parent = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": paths})
+    with parent(tmp_path, "t.run(t.hang, [Path(sys.argv[1])] * 2, 2)") as process:
+        assert within(60, lambda: len(list((tmp_path / "pids").iterdir())) == 3)
+        kill(process.pid, number)
+        process.wait(10)
+    processes = [int(path.name) for path in (tmp_path / "pids").iterdir()]
     try:
-        assert within(60, lambda: len(list((tmp_path / "pids").iterdir())) == 2)
+        assert within(10, lambda: not any(map(running, processes)))
     finally:
-        parent.send_signal(signal.SIGKILL)
-        parent.wait()
-    workers = [int(path.name) for path in (tmp_path / "pids").iterdir()]
+        for process in filter(running, processes):
+            os.kill(process, signal.SIGKILL)
+
+
+def test_an_interruption_while_workers_start_is_one_line(tmp_path: Path) -> None:
+    with parent(tmp_path, "print('go', flush=True); t.run(t.later_first, [1, 2], 2)") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "go\n"
+        time.sleep(0.5)
+        os.killpg(process.pid, signal.SIGINT)
+        _, lines = process.communicate(timeout=60)
+    assert "Traceback" not in lines
+
+
+@contextmanager
+def parent(folder: Path, code: str) -> Iterator[subprocess.Popen[str]]:
+    """Run code as the main script of a process group of its own, told the folder of pids."""
+    (folder / "parent.py").write_text(
+        "import sys; from pathlib import Path; import test_parallel as t\n"
+        "from basins.errors import one_line\n"
+        f"if __name__ == '__main__':\n    with one_line():\n        {code}\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(folder / "parent.py"), str(folder / "pids")],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     try:
-        assert within(10, lambda: not any(map(running, workers)))
+        yield process
     finally:
-        for worker in filter(running, workers):
-            os.kill(worker, signal.SIGKILL)
+        process.kill()
+        process.communicate()
 
 
 def within(seconds: float, happened: Callable[[], bool]) -> bool:

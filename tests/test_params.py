@@ -202,11 +202,40 @@ def test_an_experiment_joins_models_of_one_net(tmp_path: Path) -> None:
     assert line.startswith("connect.mechanisms: nocue and cued have different nets")
 
 
+@pytest.mark.parametrize(
+    ("at", "value", "says"),
+    [
+        ("decide", {"metric": "error"}, ["race.screen.decide.threshold: missing"]),
+        ("decide", {"metric": "loss", "threshold": 1, "b": 1}, ["decide.b: unknown key", "alpha"]),
+        ("decide", {"metric": "error", "threshold": 1, "overhead": 5}, ["overhead: unknown key"]),
+        ("eval_sets", [], ["race.screen.eval_sets: []"]),
+        ("points", {"start": 3, "tolerance": 0.1, "limit": 9}, ["race.screen.points: {"]),
+        ("end", "naive", ["race.screen.end: no 'naive'"]),
+        ("paths", [{"name": "arch"}], ["race.screen.paths.0: no 'arch'"]),
+    ],
+)
+def test_races_are_checked_as_experiments_are(at: str, value: Any, says: list[str], tmp_path: Path):
+    more = {"eval_sets": ["nc"], "decide": {"metric": "error", "threshold": 0.05}}
+    screen = {**laptop()["connect"]["mechanisms"], **more}
+    assert read(written(tmp_path, edited(("race", "screen"), screen))).race["screen"].points == 11
+    line = refusal(written(tmp_path, edited(("race", "screen"), screen | {at: value})))
+    for part in says:
+        assert part in line
+
+
 def test_a_recipe_of_one_seed_has_no_pair(tmp_path: Path) -> None:
     content = edited(("connect", "mechanisms", "end"), "nocue")
     content["train"]["nocue"]["seeds"] = [0]
     line = refusal(written(tmp_path, content))
     assert line == "connect.mechanisms: nocue has one seed; a pair takes two"
+
+
+def test_a_cluster_needs_its_address(tmp_path: Path) -> None:
+    assert read(written(tmp_path, edited(("executor",), "local"))).cluster is None
+    content = edited(("executor",), "dask")
+    assert refusal(written(tmp_path, content)).startswith("scheduler: missing; executor dask needs")
+    address = read(written(tmp_path, content | {"scheduler": "tcp://127.0.0.1:8786"})).cluster
+    assert address == "tcp://127.0.0.1:8786"
 
 
 @pytest.mark.parametrize("value", ["row", [1], {}, None])

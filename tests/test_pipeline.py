@@ -256,18 +256,16 @@ def test_the_files_of_the_readme_are_all_that_is_added(copy: Path):
     edit(copy, "data: shapes", "data: stripes")
     edit(copy, "dataset: shapes", "dataset: stripes")
     edit(copy, "{name: resnet, depth: 8, width: 8}", "{name: lenet, width: 6}")
-    edit(copy, "- {name: linear}", "- {name: arc}")
-    edit(copy, "batchnorm: reset", "batchnorm: reset\n    path: arc")
-    edit(copy, "path: linear", "path: arc")
+    edit(copy, "- {name: linear}", "- {name: linear}\n      - {name: arc}")
     repro(copy)
     assert made < set((copy / ".cache" / "train").iterdir())
     assert '"lenet"' in (copy / "models" / "cued" / "seed1" / "config.json").read_text()
     rows = (copy / "reports" / "smoke" / "results" / "paths.csv").read_text().splitlines()
-    assert all(",arc," in row for row in rows[1:])
+    assert sum(",arc," in row for row in rows) == sum(",linear," in row for row in rows) > 0
 
 
 def test_a_change_of_a_figure_draws_and_nothing_else(copy: Path):
-    edit(copy, "chance: 0.1}", "chance: 0.2}")
+    edit(copy, "chance: 0.1", "chance: 0.2")
     said = repro(copy)
     ran = {line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")}
     assert ran == {"analyze", "figures", "report"}  # analyze keeps the params beside the results

@@ -24,7 +24,7 @@ PLUMBING = {
 
 
 def imported(file: Path) -> set[Path]:
-    """Return the files of `basins` that a file imports by name."""
+    """Return the files of the project that a file imports by name."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -34,8 +34,9 @@ def imported(file: Path) -> set[Path]:
         else:
             continue
         for name in names:
-            path = (PROJECT / name.replace(".", "/")).with_suffix(".py")
-            if name.startswith("basins.") and path.exists():
+            ours = name if name.startswith("basins.") else f"stages.{name}"  # stages share code
+            path = (PROJECT / ours.replace(".", "/")).with_suffix(".py")
+            if path.exists():
                 found.add(path)
     return found
 

@@ -63,6 +63,16 @@ def test_order_is_by_name(net: nn.Module) -> None:
     assert weights.flatten(pair).tolist() == [0, 1, 2]
 
 
+def test_unflatten_undoes_flatten_without_a_copy(net: nn.Module) -> None:
+    state = net.state_dict()
+    vector = weights.flatten(state)
+    views = weights.unflatten(vector, state)
+    assert views.keys() == state.keys()
+    assert all(torch.equal(views[name], state[name]) for name in state)
+    vector.zero_()
+    assert all(not v.any() for v in views.values() if v.is_floating_point())
+
+
 def test_what_is_saved_is_what_is_loaded(net: nn.Module, tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     flat = weights.FlatModule(net)

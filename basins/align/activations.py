@@ -1,10 +1,10 @@
 """Correlations between the units of many networks, in one pass over the data.
 
 A group is read where its activation is: at the output of the module it is named after. Whether that
-is before or after a ReLU is the network's choice of names; those of `basins.nets` name modules that
-end in their ReLU, so their maps are post-ReLU, as Mechanistic Mode Connectivity's are (its section
-4). A group of windows, such as the units within one head, is read at the module that its name lies
-below. What is correlated are a module's output entries; a unit owns one of them or a run of them.
+is before or after a ReLU is the network's choice of names; the image networks of `basins.nets` name
+modules that end in a ReLU, so their maps are post-ReLU, as Mechanistic Mode Connectivity's are (its
+section 4). A group of windows, such as the units within one head, is read at the module that its
+name lies below. What is correlated are a module's output entries; a unit owns one or a run of them.
 """
 
 from __future__ import annotations

@@ -57,6 +57,13 @@ def moving(net: nn.Module, calibration: Resident) -> None:
 ESTIMATES = {"reset": reset, "moving": moving}
 
 
+def cost(mode: str, calibration: Resident) -> int:
+    """Return how many images are run to give a network its statistics in a BatchNorm mode."""
+    if mode == "reset":
+        return sum(map(len, whole_batches(calibration)))
+    return sum(map(len, calibration.images.split(BATCH)[-MEMORY:])) if mode == "moving" else 0
+
+
 class Folded:
     """A network's function for evaluation, with BatchNorm folded into the convolutions before it.
 

@@ -34,7 +34,7 @@ class Examples(Protocol):
         """The dataset's row [n] of each emitted example, or None where they come in order."""
         ...
 
-    def batches(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    def batches(self) -> Iterator[tuple[tuple[Tensor | None, ...], Tensor]]:
         """Yield the network's positional inputs and the labels, every example once."""
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -29,7 +29,7 @@ from basins.paths import precision
 from basins.paths.engine import Curves, Engine, Point, Precision
 from basins.paths.plan import Curve, Face, distinct, in_blocks, place
 from basins.store import Store, code_hash
-from basins.weights import State, flatten
+from basins.weights import State, flatten, unflatten
 
 MEMORY = 2**30  # bytes of models that a process keeps
 BLOCK = 16  # models: the pairs of two blocks come together, so that most are in memory
@@ -94,9 +94,7 @@ def run(piece: Piece, step: Callable[[], None]) -> Path:
     store, key = Store(), piece.key()
     if not store.find("points", key):
         sets = piece.sets
-        net, engine = _engine(_description(piece.face[0].model), sets.device)
-        controls = [_vector(control, net).to(sets.device) for control in piece.face]
-        calibration, examples = sets.calibration.load(sets.device), _examples(sets)
+        engine, controls, calibration, examples = prepared(piece.face, sets)
         curves = engine.along(
             controls, piece.points, sets.batchnorm, calibration, examples, sets.precision
         )
@@ -107,14 +105,21 @@ def run(piece: Piece, step: Callable[[], None]) -> Path:
     return store.folder("points", key) / "losses.safetensors"
 
 
+def prepared(
+    controls: Sequence[Control], sets: Sets
+) -> tuple[Engine, list[Tensor], Resident, dict[str, Resident]]:
+    """Return this process's engine, the controls' flat weights, and the data, all on the device."""
+    net, engine = _engine(_description(controls[0].model), sets.device)
+    vectors = [_vector(control, net).to(sets.device) for control in controls]
+    return engine, vectors, sets.calibration.load(sets.device), _examples(sets)
+
+
 def measure_precision(piece: Piece, step: Callable[[], None]) -> Precision:
     """Return which precision to evaluate the experiment of an edge in, as it was once measured."""
     store, sets = Store(), piece.sets
     key = piece.key() | {"trial": code_hash(precision.__file__)}
     if not store.find("precision", key):
-        net, engine = _engine(_description(piece.face[0].model), sets.device)
-        controls = [_vector(control, net).to(sets.device) for control in piece.face]
-        calibration, examples = sets.calibration.load(sets.device), _examples(sets)
+        engine, controls, calibration, examples = prepared(piece.face, sets)
         trial = precision.trial(engine, controls, sets.batchnorm, calibration, examples)
         with store.making("precision", key) as folder:
             content = trial._asdict() | {"precision": trial.precision}
@@ -199,19 +204,24 @@ def _description(model: Path) -> str:
     return json.dumps({key: config[key] for key in ("net", "image_shape", "num_classes")})
 
 
-_states: OrderedDict[Control, State] = OrderedDict()  # the latest last
+_states: OrderedDict[Control, tuple[Tensor, State]] = OrderedDict()  # the latest last
 
 
 def _vector(control: Control, net: Net) -> Tensor:
     """Return a control's flat weights [size], its model read unless it was lately."""
     plain = control.plain()
     if plain not in _states:
-        _states[plain] = checkpoint.load_state(plain.model, net)
-        size = sum(tensor.nbytes for tensor in _states[plain].values())
-        while len(_states) > max(2, MEMORY // size):
+        state = checkpoint.load_state(plain.model, net)
+        vector = flatten(state)
+        _states[plain] = vector, unflatten(vector, state)
+        while len(_states) > max(2, MEMORY // vector.nbytes):
             _states.popitem(last=False)
     _states.move_to_end(plain)
-    return flatten(permute(_states[plain], net.permutation_spec(), control.read()))
+    vector, state = _states[plain]
+    permutations = control.read()
+    if not permutations:
+        return vector
+    return flatten(permute(state, net.permutation_spec(), permutations))
 
 
 @cache

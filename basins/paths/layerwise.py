@@ -92,7 +92,7 @@ def cut(net: nn.Module, layers: Sequence[str]) -> tuple[nn.Module, nn.Module]:
 
 
 class _Inputs(nn.Module):
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *inputs: Tensor | None) -> tuple[Tensor | None, ...]:
         return inputs
 
 
@@ -110,7 +110,7 @@ class _Packed(nn.Module):
 class _Kept(NamedTuple):
     """Examples as they are at the cut."""
 
-    kept: list[tuple[tuple[Tensor, ...], Tensor]]
+    kept: list[tuple[tuple[Tensor | None, ...], Tensor]]
     order: Tensor | None
 
     @classmethod
@@ -119,7 +119,7 @@ class _Kept(NamedTuple):
         before.eval()
         return cls([(before(*inputs), labels) for inputs, labels in data.batches()], data.order)
 
-    def batches(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    def batches(self) -> Iterator[tuple[tuple[Tensor | None, ...], Tensor]]:
         yield from self.kept
 
 

@@ -6,10 +6,18 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from basins.landscape.barriers import BARRIERS, barrier_linear
 from basins.paths.engine import Curves
 from basins.statistics.examples import basic_interval
+
+
+def mean_losses(curves: Curves) -> np.ndarray:
+    """Return the mean loss (nats) and error (a share) of every curve, [curves, T]."""
+    values = [[e.losses for e in evaluations] for evaluations in curves.values()]
+    values += [[~e.correct for e in evaluations] for evaluations in curves.values()]
+    return np.array([[v.mean(dtype=np.float64) for v in curve] for curve in values])
 
 
 def path_rows(ts: Sequence[float], curves: Curves) -> Iterator[dict[str, Any]]:
@@ -58,3 +66,12 @@ def barrier_rows(
                 "ci_low": low,
                 "ci_high": high,
             }
+
+
+def on_common_points(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Return the rows at those `t` that all pairs of a group of `keys` have.
+
+    Pairs whose grids were refined have more; a mean over only some pairs would jump there.
+    """
+    having = rows.groupby([*keys, "t"])["t"].transform("size")
+    return rows.loc[having == having.groupby([rows[key] for key in keys]).transform("max")]

@@ -1,0 +1,67 @@
+"""Activation matching: units are paired by the correlation of what they compute.
+
+Li et al. 2015; Git Re-Basin (Ainsworth et al. 2023), section 3.1; Mechanistic Mode Connectivity,
+section 4, whose "LMCP" solves the same assignment on each batch alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from basins.align import activations
+from basins.align.permute import entries
+from basins.errors import UserError
+from basins.nets.permutation import Axis, PermutationSpec
+from basins.weights import State
+
+
+def align(
+    reference: State,
+    moving: State,
+    spec: PermutationSpec,
+    *,
+    generator: np.random.Generator,
+    correlations: activations.Correlations,
+) -> dict[str, np.ndarray]:
+    """Return the permutations of `moving` under which summed correlations of units are largest.
+
+    `correlations` are those of `activations.correlations`, reference by moving. One assignment for
+    each group, exact and without a draw. A unit that owns a run of outputs, as a head does, counts
+    their sum; where other groups reorder within the runs, the sum under the best such order, and
+    those groups are solved where the earlier one has put their entries. Raises `UserError` where
+    `correlations` lacks a module, or the networks differ in width.
+    """
+    spec.check(reference)
+    spec.check(moving)
+    aligned = dict(correlations)
+    reordered = {activations.module(spec, g) for g, axes in spec.groups.items() if axes[0].window}
+    permutations = {}
+    for group in spec.groups:
+        name, units = activations.module(spec, group), spec.size(reference, group)
+        if units != spec.size(moving, group):
+            raise UserError(f"activation matching: {group!r} differs in width")
+        if name not in aligned:
+            raise UserError(f"activation matching: no correlations of {name!r} given")
+        between = aligned[name]
+        axis = activations.axis(spec, group, units, len(between))
+        scores = _scores(between, axis, free=name in reordered and axis.window is None)
+        permutations[group] = linear_sum_assignment(scores, maximize=True)[1]
+        # A later group's window is of places, so it must see what this one has put there.
+        aligned[name] = between[:, entries(permutations[group], axis, len(between))]
+    return permutations
+
+
+def _scores(between: np.ndarray, axis: Axis, *, free: bool) -> np.ndarray:
+    """Return [n, n], each unit's correlation with each, from that of all entries [d, d].
+
+    `free` where the entries of a unit have no order of their own.
+    """
+    window = slice(*axis.window) if axis.window else slice(None)
+    square = between[window, window]
+    units = len(square) // axis.block
+    tiles = square.reshape(units, axis.block, units, axis.block).swapaxes(1, 2)
+    if not free:
+        return tiles.trace(axis1=2, axis2=3)
+    scores = [t[linear_sum_assignment(t, maximize=True)].sum() for row in tiles for t in row]
+    return np.reshape(scores, (units, units))

@@ -1,0 +1,122 @@
+"""Text as it lies on the device, ready for a network: batches of rows of nearly one length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from basins.errors import UserError
+
+# Tokens in a batch. On a CPU more gain nothing and pad more; a GPU idles with as few.
+BUDGET = {"cpu": 1024, "cuda": 32768}
+OVERHEAD = 1 / 32  # what a batch costs before its first token, as a share of a full one
+
+
+class Inputs(NamedTuple):
+    """What BERT takes, in its order: ids and types int64 [n, T], between them the attention mask.
+
+    The mask, float32 [n, 1, 1, T], is added to attention's scores: 0 at tokens and -inf at padding.
+    That is its last form, which Hugging Face would otherwise work out anew in every forward pass.
+    It is None where nothing is padded, and attention takes a faster kernel to the same logits.
+    """
+
+    ids: Tensor
+    mask: Tensor | None
+    types: Tensor
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A text split on the device, in batches that are made once.
+
+    `order` int64 [n] is the dataset's row of each row that the batches hold, one after the other;
+    `padding` is how many tokens the batches hold for each token of the text, 1 at best.
+    """
+
+    parts: tuple[tuple[Inputs, Tensor], ...]
+    order: Tensor
+    padding: float
+
+    def batches(self) -> Iterator[tuple[Inputs, Tensor]]:
+        """Yield a network's inputs and the labels int64 [n], batch after batch."""
+        return iter(self.parts)
+
+
+def tokens(
+    ids: Sequence[Sequence[int]],
+    types: Sequence[Sequence[int]],
+    labels: Sequence[int],
+    *,
+    pad: int,
+    limit: int,
+    device: torch.device,
+    where: str,
+    budget: int | None = None,
+) -> Tokens:
+    """Put rows of token ids, their token types and labels on the device, sorted by length.
+
+    A batch holds at most `budget` tokens (by default what suits the device), with those that `pad`
+    its shorter rows, or else a single row. Raises `UserError`, saying `where`, if there are no rows
+    or if any is empty or longer than `limit` tokens: nothing is ever cut off.
+    """
+    lengths = np.array([len(row) for row in ids], dtype=np.int64)
+    if not len(lengths):
+        raise UserError(f"{where}: it has no rows; give it at least one")
+    if refused := np.count_nonzero((lengths < 1) | (lengths > limit)):
+        raise UserError(
+            f"{where}: {refused} of {len(lengths)} rows do not have 1 to {limit} tokens (the "
+            f"longest has {lengths.max()}); drop them or give the network more positions"
+        )
+    order = np.argsort(lengths, kind="stable")
+    lengths = lengths[order]
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    flat_ids, flat_types = _flat(ids, order), _flat(types, order)
+    sorted_labels = torch.from_numpy(np.asarray(labels, dtype=np.int64)[order]).to(device)
+
+    def batch(start: int, stop: int) -> tuple[Inputs, Tensor]:
+        real = np.arange(lengths[stop - 1]) < lengths[start:stop, None]
+
+        def padded(flat: np.ndarray, value: int) -> Tensor:
+            rows = np.full(real.shape, value)
+            rows[real] = flat[ends[start] : ends[stop]]
+            return torch.from_numpy(rows).to(device)
+
+        scores = np.where(real, np.float32(0), np.float32(-np.inf))[:, None, None]
+        mask = None if real.all() else torch.from_numpy(scores).to(device)
+        inputs = Inputs(padded(flat_ids, pad), mask, padded(flat_types, 0))
+        return inputs, sorted_labels[start:stop]
+
+    cuts = _cuts(lengths, budget or BUDGET[device.type])
+    parts = tuple(batch(*pair) for pair in pairwise(cuts))
+    held = sum(inputs.ids.numel() for inputs, _ in parts)
+    return Tokens(parts, torch.from_numpy(order), held / int(ends[-1]))
+
+
+def _flat(rows: Sequence[Sequence[int]], order: np.ndarray) -> np.ndarray:
+    """Return the numbers of all rows, the rows in the given order, as int64 [tokens]."""
+    return np.fromiter(chain.from_iterable(rows[i] for i in order), dtype=np.int64)
+
+
+def _cuts(lengths: np.ndarray, budget: int) -> list[int]:
+    """Return where to cut ascending lengths [n] into batches, from 0 to n.
+
+    The cuts minimise the tokens held, padding included, plus the overhead of each batch: rows of
+    one length stay by themselves where they are many, and join their neighbours where few.
+    """
+    cost = np.zeros(len(lengths) + 1)  # of the cheapest batches that hold the rows before each
+    start = np.zeros(len(lengths) + 1, dtype=np.int64)  # of the last of those batches
+    for stop, width in enumerate(lengths, start=1):
+        first = max(0, stop - max(1, budget // width))
+        costs = cost[first:stop] + width * np.arange(stop - first, 0, -1)
+        start[stop] = first + costs.argmin()
+        cost[stop] = costs.min() + OVERHEAD * budget
+    cuts = [len(lengths)]
+    while cuts[-1]:
+        cuts.append(int(start[cuts[-1]]))
+    return cuts[::-1]
