@@ -37,8 +37,8 @@ def whole_batches(calibration: Resident) -> Iterator[Tensor]:
 
     In a cumulative average it would weigh as much as the others.
     """
-    whole = len(calibration.images) // BATCH * BATCH or len(calibration.images)
-    yield from (normalise(batch) for batch in calibration.images[:whole].split(BATCH))
+    images = calibration.images[: cost("reset", calibration)]
+    yield from (normalise(batch) for batch in images.split(BATCH))
 
 
 @torch.no_grad()
@@ -59,9 +59,10 @@ ESTIMATES = {"reset": reset, "moving": moving}
 
 def cost(mode: str, calibration: Resident) -> int:
     """Return how many images are run to give a network its statistics in a BatchNorm mode."""
+    count = len(calibration.images)
     if mode == "reset":
-        return sum(map(len, whole_batches(calibration)))
-    return sum(map(len, calibration.images.split(BATCH)[-MEMORY:])) if mode == "moving" else 0
+        return count // BATCH * BATCH or count
+    return count - max(0, -(-count // BATCH) - MEMORY) * BATCH if mode == "moving" else 0
 
 
 class Folded:

@@ -48,24 +48,29 @@ def barrier_rows(
     `weights` [resamples, n].
     """
     grid = np.asarray(ts)
-    for (batchnorm, eval_set), evaluations in curves.items():
-        by_metric = {
-            "loss": np.stack([e.losses for e in evaluations]),
-            "error": np.stack([~e.correct for e in evaluations]).astype(np.float32),
+    named = [
+        (batchnorm, eval_set, metric, values)
+        for (batchnorm, eval_set), evaluations in curves.items()
+        for metric, values in (
+            ("loss", np.stack([e.losses for e in evaluations])),
+            ("error", np.stack([~e.correct for e in evaluations]).astype(np.float32)),
+        )
+    ]
+    # One product for all curves: the weights are by far the largest of its factors.
+    drawn = weights @ np.concatenate([values for *_, values in named]).T
+    resampled = barrier_linear(grid, drawn.reshape(len(weights), len(named), len(grid)))
+    for (batchnorm, eval_set, metric, values), barriers in zip(named, resampled.T, strict=True):
+        curve = values.mean(axis=1, dtype=np.float64)
+        estimates = {name: float(measure(grid, curve)) for name, measure in BARRIERS.items()}
+        low, high = basic_interval(estimates["barrier_linear"], barriers, confidence)
+        yield {
+            "batchnorm": batchnorm,
+            "eval_set": eval_set,
+            "metric": metric,
+            **estimates,
+            "ci_low": low,
+            "ci_high": high,
         }
-        for metric, values in by_metric.items():
-            curve = values.mean(axis=1, dtype=np.float64)
-            estimates = {name: float(measure(grid, curve)) for name, measure in BARRIERS.items()}
-            resampled = barrier_linear(grid, weights @ values.T)
-            low, high = basic_interval(estimates["barrier_linear"], resampled, confidence)
-            yield {
-                "batchnorm": batchnorm,
-                "eval_set": eval_set,
-                "metric": metric,
-                **estimates,
-                "ci_low": low,
-                "ci_high": high,
-            }
 
 
 def on_common_points(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from scipy import stats
 from basins.data.images import Evaluation
 from basins.landscape.barriers import barrier_linear
 from basins.statistics.examples import basic_interval, mean_interval, resampling_weights
-from basins.statistics.paths import barrier_rows, path_rows
+from basins.statistics.paths import barrier_rows, mean_losses, on_common_points, path_rows
 from basins.statistics.seeds import jackknife, summarise_models, summarise_pairs
 from basins.statistics.verdict import verdict
 
@@ -154,3 +154,21 @@ def test_barrier_rows_resample_examples_jointly():
 )
 def test_verdicts(low, high, direction, expected):
     assert verdict(low, high, 0.1, direction) == expected
+
+
+def test_means_of_curves_are_those_of_their_rows():
+    evaluations = [
+        Evaluation(np.float32([1, 2, 6]), np.array([True, False, i])) for i in (False, True)
+    ]
+    means = mean_losses({("reset", "nc"): evaluations})
+    np.testing.assert_allclose(means, [[3, 3], [2 / 3, 1 / 3]])
+
+
+def test_only_points_that_all_pairs_have_are_averaged():
+    rows = pd.DataFrame(
+        [("x", "a", 0), ("x", "a", 0.5), ("x", "a", 1), ("x", "b", 0), ("x", "b", 1)]
+        + [("y", "a", t) for t in (0, 0.25, 1)],
+        columns=["experiment", "model_a", "t"],
+    )
+    kept = on_common_points(rows, ["experiment"])
+    assert list(kept.index) == [0, 2, 3, 4, 5, 6, 7]
