@@ -59,10 +59,11 @@ def correlations(
     one batch in all networks, and 4 d^2 per pair and module (VGG-13: 5 MB a pair, ResNet-18: 4 MB,
     BERT-base: 486 MB); give fewer pairs at a time where that is too much.
 
-    Raises `UserError` where a network's outputs are not finite, or there is no batch.
+    Raises `UserError` where networks differ in width, their outputs are not finite, or there is no
+    batch.
     """
     names = list(dict.fromkeys(module(spec, group) for group in spec.groups))
-    moments = {name: _Moments(pairs) for name in names}
+    moments = {name: _Moments(name, pairs) for name in names}
     with ExitStack() as hooks:
         outputs: list[dict[str, _Centred]] = [{} for _ in nets]
         for net, found in zip(nets, outputs, strict=True):
@@ -74,7 +75,7 @@ def correlations(
                 net.eval()(*inputs)
             for name in names:
                 moments[name].add([found.pop(name) for found in outputs])
-    results = {name: moments[name].correlations(name) for name in names}
+    results = {name: moments[name].correlations() for name in names}
     return [{name: results[name][p] for name in names} for p in range(len(pairs))]
 
 
@@ -102,8 +103,8 @@ def _keep(found: dict[str, _Centred], name: str) -> Callable[..., None]:
 class _Moments:
     """Second moments of one module's outputs: within batches as they come, between them at last."""
 
-    def __init__(self, pairs: Sequence[tuple[int, int]]):
-        self.pairs = pairs
+    def __init__(self, name: str, pairs: Sequence[tuple[int, int]]):
+        self.name, self.pairs = name, pairs
         self.counts: list[int] = []
         self.means: list[Tensor] = []  # of each batch, float64 [nets, d]
         self.squares: list[Tensor] = []
@@ -111,6 +112,12 @@ class _Moments:
 
     def add(self, outputs: Sequence[_Centred]) -> None:
         """Take in one batch of every network."""
+        widths = {len(output.mean) for output in outputs}
+        if len(widths) > 1:
+            raise UserError(
+                f"activation matching: {self.name!r} has {min(widths)} outputs in one network and "
+                f"{max(widths)} in another; match equal networks"
+            )
         self.counts.append(len(outputs[0].deviations))
         self.means.append(torch.stack([output.mean for output in outputs]).double())
         self.squares.append(torch.stack([o.deviations.square().sum(0) for o in outputs]).double())
@@ -121,8 +128,8 @@ class _Moments:
         for total, product in zip(self.products, products, strict=True):
             total += product
 
-    def correlations(self, name: str) -> list[np.ndarray]:
-        """Return float32 [d, d] of each pair; `name` is the module's, for errors."""
+    def correlations(self) -> list[np.ndarray]:
+        """Return float32 [d, d] of each pair."""
         if not self.counts:
             raise UserError("activation matching: no batch to run the networks on; give some data")
         means = torch.stack(self.means)
@@ -133,7 +140,7 @@ class _Moments:
         for net, finite in enumerate(variances.isfinite().all(1).tolist()):
             if not finite:
                 raise UserError(
-                    f"activation matching: {name!r} of network {net} is not finite; "
+                    f"activation matching: {self.name!r} of network {net} is not finite; "
                     "did its training diverge?"
                 )
         spread = variances.sqrt()

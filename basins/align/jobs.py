@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import isqrt
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from basins.registry import find, module, split_options
 from basins.store import Store, code_hash
 
 OFFERS = ("align", "align_all")  # a file of this room has one of them
-TILE = 16  # networks on each side of a block of pairs whose activations are taken in one pass
+MEMORY = 2**31  # bytes that the correlations of a block of pairs may take
 
 
 class Control(NamedTuple):
@@ -188,7 +189,7 @@ def _correlations(
 ) -> list[dict[str, Any]]:
     batches = (inputs for inputs, _ in job.calibration.load(job.device).batches())
     found = correlations(nets, nets[0].permutation_spec(), batches, pairs)
-    return [{"correlations": groups} for groups in found]
+    return [{"correlations": modules} for modules in found]
 
 
 def _takes_correlations(method: ModuleType) -> bool:
@@ -197,9 +198,12 @@ def _takes_correlations(method: ModuleType) -> bool:
 
 
 def _tiles(pairs: Sequence[Pair]) -> Iterator[tuple[Pair, ...]]:
-    """Yield the pairs in blocks of at most `TILE` networks on each side."""
+    """Yield the pairs in blocks of as many networks on each side as memory allows."""
+    # The correlations of a pair take about as many bytes as its larger networks' weights, or fewer.
+    weights = (pairs[0][0].model / "model.safetensors").stat().st_size
+    side = max(1, isqrt(MEMORY // weights))
     number = {control: i for i, control in enumerate(dict.fromkeys(c for p in pairs for c in p))}
     blocks: dict[tuple[int, int], list[Pair]] = {}
     for a, b in pairs:
-        blocks.setdefault((number[a] // TILE, number[b] // TILE), []).append((a, b))
+        blocks.setdefault((number[a] // side, number[b] // side), []).append((a, b))
     yield from (tuple(block) for block in blocks.values())

@@ -70,22 +70,31 @@ def match(
     return best
 
 
+def actions(spec: PermutationSpec) -> dict[str, dict[str, Axis]]:
+    """Return by weight the groups that act on it, in order; running statistics are no weights."""
+    found: dict[str, dict[str, Axis]] = defaultdict(dict)
+    for group, axes in spec.groups.items():
+        for axis in axes:
+            if not axis.tensor.endswith(STATISTICS):
+                found[axis.tensor][group] = axis
+    return dict(found)
+
+
 class _Problem:
     """Both sets of weights in float64, and which groups act on each tensor, in order."""
 
     def __init__(
         self, reference: Mapping[str, Tensor], moving: Mapping[str, Tensor], spec: PermutationSpec
     ):
+        self.actions = actions(spec)
         self.groups = {
-            group: tuple(axis for axis in axes if not axis.tensor.endswith(STATISTICS))
+            group: tuple(axis for axis in axes if axis.tensor in self.actions)
             for group, axes in spec.groups.items()
         }
-        self.actions: dict[str, dict[str, Axis]] = defaultdict(dict)
-        for group, axes in self.groups.items():
-            for axis in axes:
-                self.actions[axis.tensor][group] = axis
         self.reference = {name: reference[name].double().numpy(force=True) for name in self.actions}
         self.moving = {name: moving[name].double().numpy(force=True) for name in self.actions}
+        # The last product of each group and tensor, and the permutations of the others it is for.
+        self.products: dict[tuple[str, str], tuple[list[bytes], np.ndarray]] = {}
 
     def descend(self, permutations: dict[str, np.ndarray]) -> Matching:
         """Solve one group at a time until no group that a change has touched can gain.
@@ -110,12 +119,17 @@ class _Problem:
 
     def scores(self, group: str, permutations: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return [n, n]: what unit i of the reference gains from unit j, other groups held."""
-        size = len(permutations[group])
-        scores = np.zeros((size, size))
-        for axis in self.groups[group]:
+        return np.sum([self.product(group, a, permutations) for a in self.groups[group]], axis=0)
+
+    def product(self, group: str, axis: Axis, permutations: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return one tensor's part of the scores; the last one again if its other groups stayed."""
+        others = [permutations[g].tobytes() for g in self.actions[axis.tensor] if g != group]
+        before, product = self.products.get((group, axis.tensor), (None, None))
+        if product is None or before != others:
             left, right = self.sides(axis.tensor, group, permutations)
-            scores += _units(left, axis) @ _units(right, axis).T
-        return scores
+            product = _units(left, axis) @ _units(right, axis).T
+            self.products[group, axis.tensor] = others, product
+        return product
 
     def sides(
         self, name: str, group: str | None, permutations: Mapping[str, np.ndarray]

@@ -102,3 +102,9 @@ def test_refuses_no_data():
     net = mlp.build((2, 2, 1), 3, depth=1, width=4)
     with pytest.raises(UserError, match="no batch"):
         correlate([net, net], [])
+
+
+def test_refuses_networks_of_different_width():
+    nets = [mlp.build((2, 2, 1), 3, depth=1, width=width) for width in (4, 5)]
+    with pytest.raises(UserError, match="'hidden.0' has 4 outputs in one network and 5"):
+        correlate(nets, [(torch.randn(5, 1, 2, 2),)])

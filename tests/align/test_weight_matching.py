@@ -60,6 +60,31 @@ def test_the_objective_gives_the_distance(family):
     assert squared < distance(ours, theirs) ** 2
 
 
+def test_no_group_alone_can_gain(family):
+    states = [family.trained(seed).state_dict() for seed in range(2)]
+    spec = family.build().permutation_spec()
+    found, reached = weight_matching.match(
+        *states, spec, generator=np.random.default_rng(0), restarts=3
+    )
+    for group, permutation in found.items():
+        for i, j in itertools.pairwise(range(len(permutation))):
+            swapped = permutation.copy()
+            swapped[[i, j]] = permutation[[j, i]]
+            other = inner_product(
+                states[0], permute(states[1], spec, found | {group: swapped}), spec
+            )
+            assert other <= reached * (1 + 1e-10)
+
+
+def inner_product(a, b, spec):
+    names = {axis.tensor for axes in spec.groups.values() for axis in axes}
+    return sum(
+        float((a[name].double() * b[name].double()).sum())
+        for name in names
+        if "running" not in name
+    )
+
+
 def test_one_hidden_layer_is_matched_optimally():
     torch.manual_seed(0)
     a, b = (mlp.build((2, 2, 1), 3, depth=1, width=5) for _ in range(2))

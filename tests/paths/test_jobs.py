@@ -1,0 +1,181 @@
+"""Experiments on checkpoints on disk, against the engine run by hand."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from basins import seeds
+from basins.align import jobs as alignments
+from basins.align.jobs import Control
+from basins.align.permute import permute
+from basins.data import disk
+from basins.data.calibration import Calibration
+from basins.data.resident import resident
+from basins.nets import checkpoint
+from basins.paths import jobs
+from basins.paths.engine import Engine
+from basins.paths.pairs import grid
+from basins.paths.plan import Curve
+from basins.store import folder_hash
+from basins.weights import flatten
+
+CPU = torch.device("cpu")
+NET = {"name": "resnet", "depth": 8, "width": 4}
+CONFIG = {"net": NET, "image_shape": [16, 16, 3], "num_classes": 10}
+LINEAR = {"name": "linear"}
+
+
+def nothing() -> None:
+    pass
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch, data) -> list[Control]:
+    """Three networks and a dataset, in a working folder of their own."""
+    monkeypatch.chdir(tmp_path)
+    disk.save(Path("data"), {"train": data.train, "test": data.test}, data.classes)
+    for seed in range(3):
+        with seeds.torch_stream("init", seed):
+            net = checkpoint.initialise(CONFIG)
+        with torch.no_grad():
+            net.train()(torch.randn(64, 3, 16, 16, generator=torch.Generator().manual_seed(seed)))
+        folder = Path("models/net") / f"seed{seed}"
+        folder.mkdir(parents=True)
+        checkpoint.save(net, CONFIG | {"seed": seed}, folder)
+    jobs._states.clear()  # other tests' models have the same names
+    folders = [Path("models/net") / f"seed{seed}" for seed in range(3)]
+    return [Control(folder, checkpoint.fingerprint(folder)) for folder in folders]
+
+
+@pytest.fixture
+def sets(models) -> jobs.Sets:
+    calibration = Calibration(Path("data"), (("name", "box"),), 0.0, 256)
+    hashed = folder_hash(Path("data"))
+    return jobs.Sets(Path("data"), hashed, ("test",), calibration, ("reset",), "fp32", CPU)
+
+
+def evaluate(curves: list[Curve], sets: jobs.Sets, done: jobs.Places | None = None) -> jobs.Places:
+    pieces = jobs.plan(curves, sets, done or {})
+    found = jobs.places(pieces, [jobs.run(piece, nothing) for piece in pieces])
+    return {**(done or {}), **found}
+
+
+def by_hand(curve: Curve, sets: jobs.Sets) -> np.ndarray:
+    net = checkpoint.load(curve.controls[0].model)
+    spec, states = net.permutation_spec(), [checkpoint.load(c.model).state_dict() for c in curve[0]]
+    moved = [permute(s, spec, c.read()) for s, c in zip(states, curve[0], strict=True)]
+    found = Engine(net).along(
+        [flatten(state) for state in moved],
+        curve.points,
+        ["reset"],
+        sets.calibration.load(CPU),
+        {"test": resident(disk.read(Path("data"), "test"), CPU)},
+    )
+    return np.stack([evaluation.losses for evaluation in found["reset", "test"]])
+
+
+def losses(curve: Curve, done: jobs.Places) -> np.ndarray:
+    return np.stack([e.losses for e in jobs.load(curve, done).curves["reset", "test"]])
+
+
+def test_curves_are_put_together_from_shared_points(models, sets):
+    curves = [Curve.along(LINEAR, pair, grid(5)) for pair in combinations(models, 2)]
+    done = evaluate(curves, sets)
+    assert len(done) == 3 * 3 + 3
+    for curve in curves:
+        np.testing.assert_allclose(losses(curve, done), by_hand(curve, sets), atol=1e-5)
+        a, b = (checkpoint.load(c.model) for c in curve.controls)
+        x, y = (torch.cat([p.detach().flatten() for p in net.parameters()]) for net in (a, b))
+        distance = float(torch.dist(x.double(), y.double()))
+        assert jobs.load(curve, done).distance == pytest.approx(distance, rel=1e-5)
+
+
+def test_a_finer_grid_evaluates_only_what_is_new(models, sets):
+    pair = tuple(models[:2])
+    done = evaluate([Curve.along(LINEAR, pair, grid(3))], sets)
+    finer = Curve.along(LINEAR, pair, grid(5))
+    assert [len(piece.points) for piece in jobs.plan([finer], sets, done)] == [2]
+    done = evaluate([finer], sets, done)
+    np.testing.assert_allclose(losses(finer, done), by_hand(finer, sets), atol=1e-5)
+
+
+def test_a_plane_costs_only_its_inside(models, sets):
+    edges = [Curve.along(LINEAR, pair, grid(4)) for pair in combinations(models, 2)]
+    done = evaluate(edges, sets)
+    points = [((3 - i - j) / 3, i / 3, j / 3) for i in range(4) for j in range(4 - i)]
+    plane = Curve(tuple(models), tuple(points))
+    (inside,) = jobs.plan([plane], sets, done)
+    assert len(inside.points) == 1
+    done = evaluate([plane], sets, done)
+    np.testing.assert_allclose(losses(plane, done), by_hand(plane, sets), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["weight_matching", "activation_matching", "star", "universe"])
+def test_an_alignment_keeps_the_ends(name, models, sets):
+    joined = list(combinations(models, 2))
+    hashed = sets.fingerprint
+    work = alignments.plan(joined, {"name": name}, sets.calibration, hashed, CPU)
+    aligned = alignments.aligned(work, [alignments.run(job, nothing) for job in work])
+    assert aligned.keys() == set(joined)
+    for pair in joined:
+        raw = Curve.along(LINEAR, pair, grid(3))
+        moved = Curve.along(LINEAR, aligned[pair], grid(3))
+        done = evaluate([raw, moved], sets)
+        assert len(done) == 4  # two ends and two middles
+        expected = by_hand(moved, sets)
+        np.testing.assert_allclose(losses(moved, done), expected, atol=1e-4, rtol=1e-4)
+        assert jobs.load(moved, done).distance < jobs.load(raw, done).distance
+
+
+def test_activations_are_taken_in_blocks_that_fit(models, sets, monkeypatch):
+    joined = list(combinations(models, 2))
+    choice = {"name": "activation_matching"}
+    whole = alignments.plan(joined, choice, sets.calibration, sets.fingerprint, CPU)
+    assert [job.pairs for job in whole] == [tuple(joined)]
+    monkeypatch.setattr(alignments, "MEMORY", 0)
+    single = alignments.plan(joined, choice, sets.calibration, sets.fingerprint, CPU)
+    assert [job.pairs for job in single] == [(pair,) for pair in joined]
+    (file,) = [alignments.run(job, nothing) for job in whole]
+    for number, job in enumerate(single):
+        apart = job.pairs[0][1].permuted(alignments.run(job, nothing), 0).read()
+        together = job.pairs[0][1].permuted(file, number).read()
+        assert apart.keys() == together.keys()
+        for group in apart:
+            np.testing.assert_array_equal(apart[group], together[group])
+
+
+def test_a_missing_alignment_needs_no_job(models, sets):
+    pairs = list(combinations(models, 2))
+    assert alignments.plan(pairs, {"name": "none"}, sets.calibration, "", CPU) == []
+
+
+def test_items_are_found_again(models, sets):
+    curves = [Curve.along(LINEAR, tuple(models[:2]), grid(3))]
+    (*_, piece) = jobs.plan(curves, sets)
+    file = jobs.run(piece, nothing)
+    made = file.stat().st_mtime_ns
+    assert jobs.run(piece, nothing) == file
+    assert file.stat().st_mtime_ns == made
+
+
+def test_models_are_read_once_unless_memory_is_short(models, sets, monkeypatch):
+    read: list[Path] = []
+    load_state = checkpoint.load_state
+
+    def counted(folder, net):
+        read.append(folder)
+        return load_state(folder, net)
+
+    monkeypatch.setattr(checkpoint, "load_state", counted)
+    curves = [Curve.along(LINEAR, pair, grid(3)) for pair in combinations(models, 2)]
+    evaluate(curves, sets)
+    assert len(read) == 3
+    jobs._states.clear()
+    monkeypatch.setattr(jobs, "MEMORY", 0)
+    evaluate([Curve.along(LINEAR, pair, grid(5)) for pair in combinations(models, 2)], sets)
+    assert len(jobs._states) == 2
