@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Stages are run by DVC as `python ...`; this is the python they get.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test figures lint clean-cache
+.PHONY: repro test figures bench lint clean-cache
 
 repro: .venv/installed  ## run the pipeline of PROFILE and say where its report is
 	python stages/switch.py $(PROFILE)
@@ -27,6 +27,9 @@ figures: .venv/installed  ## claims, figures, tables and report of every profile
 	    echo "$$stage of $$params"; python stages/$$stage.py --params $$params || exit 1; \
 	  done; \
 	done
+
+bench: .venv/installed  ## speed ratios, measured side by side on a quiet machine
+	python -m benchmarks
 
 .venv/installed: requirements.lock pyproject.toml
 	@echo "making .venv and installing the pinned requirements (about 6 GB, a few minutes)"

@@ -1,29 +1,26 @@
-"""Run a function over many items, here or on a Dask cluster, and lose none that finished."""
+"""Run a function over many items, in processes here or on a cluster; lose none that finished."""
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, MutableSequence, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from functools import cache, partial
+from functools import partial
 from multiprocessing import connection, forkserver
 from multiprocessing.context import BaseContext
-from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TypeVar
 
 import torch
 from tqdm import tqdm
 
-from basins import devices
+from basins import cluster, devices
 from basins.errors import UserError
 
 Item = TypeVar("Item")
@@ -33,15 +30,9 @@ Function = Callable[[Item, Step], Result]
 Outcomes = Generator[tuple[int, Callable[[], Result]], None, None]
 Counts = MutableSequence[int]
 
-PATIENCE = 5  # seconds that a scheduler has to answer
-
 # In a worker: how many steps of each item are done, in memory shared with the parent. A pool hands
 # such memory over when a process starts and at no other time, so it has to be kept here.
 _counts: Counts = []
-
-
-class _Unfit(Exception):
-    """What makes a worker of a cluster unable to do any item of this run."""
 
 
 def run(
@@ -73,7 +64,7 @@ def run(
             bar.refresh()
 
         if scheduler and items:
-            outcomes = _on_cluster(function, items, scheduler, refresh)
+            outcomes = cluster.outcomes(function, items, scheduler, refresh)
         elif workers > 1 and len(items) > 1:
             outcomes = _in_processes(function, items, workers, counts, refresh)
         else:
@@ -137,7 +128,7 @@ def _in_processes(
                 pools[worker] = _pool(context, counts, worker)
                 counts[index] = 0
                 if index in died:
-                    yield index, _died
+                    yield index, cluster.died
                 else:
                     died.add(index)
                     waiting.append(index)
@@ -199,96 +190,9 @@ def _call(function: Function[Item, Result], item: Item, index: int) -> Result:
     return function(item, step)
 
 
-def _died() -> NoReturn:
-    raise UserError("its worker died every time (out of memory? fewer workers at a time need less)")
-
-
 def _end_with_parent() -> None:
     """End this process when its parent is gone: a killed parent cannot tell its workers to stop."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])
     os._exit(1)
-
-
-def _on_cluster(
-    function: Function[Item, Result], items: Sequence[Item], scheduler: str, refresh: Step
-) -> Outcomes[Result]:
-    client, killed = _connect(scheduler)
-    executor = client.get_executor(pure=False)
-    there = partial(_call_there, function, folder=Path.cwd(), code=_code())
-    waiting = deque(range(len(items)))
-    running: dict[Future[Result], int] = {}
-    try:
-        while waiting or running:
-            # No more at a time than run at once, since Dask also blames a death on the items that
-            # the worker had queued. At least one, to wait for where no worker has come yet.
-            slots = max(1, len(client.nthreads()))
-            while waiting and len(running) < slots:
-                index = waiting.popleft()
-                running[executor.submit(there, items[index])] = index
-            done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
-            refresh()
-            for future in done:
-                index = running.pop(future)
-                error = future.exception()
-                if isinstance(error, (_Unfit, ImportError)):
-                    raise UserError(
-                        f"scheduler {scheduler}: a worker cannot work here: {error}; start workers "
-                        "in the project's environment, with --nthreads 1, afresh when code changes"
-                    )
-                yield index, _died if isinstance(error, killed) else future.result
-    except (OSError, CancelledError):
-        raise UserError(
-            f"scheduler {scheduler}: the connection is lost; finished items are kept, start the "
-            "cluster again and run the same command"
-        ) from None
-    finally:
-        executor.shutdown(wait=False)
-        client.close()
-
-
-def _connect(scheduler: str) -> tuple[Any, type[Exception]]:
-    """Return a client of the scheduler, and the error that items of dead workers end with."""
-    try:
-        from distributed import Client, KilledWorker
-        from distributed.comm.addressing import get_address_host_port
-    except ImportError:
-        raise UserError(
-            f"scheduler {scheduler}: the package distributed is missing; "
-            "pip install 'basins[dask]', or set scheduler to null"
-        ) from None
-    try:
-        # A client that fails to connect complains for another ten seconds.
-        socket.create_connection(get_address_host_port(scheduler), PATIENCE).close()
-        return Client(scheduler, timeout=PATIENCE, set_as_default=False), KilledWorker
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"scheduler {scheduler}: no Dask scheduler answers there ({error}); start one with "
-            "`dask scheduler`, then workers with `dask worker ADDRESS --nthreads 1`"
-        ) from None
-
-
-def _call_there(function: Function[Item, Result], item: Item, *, folder: Path, code: str) -> Result:
-    """Call `function` in a worker of a cluster as it would be called in `folder` here."""
-    from distributed import get_worker
-
-    if _code() != code:
-        raise _Unfit("it has imported other code of basins than this run")
-    if get_worker().state.nthreads > 1:  # random streams and the working folder are a process's
-        raise _Unfit("it runs several items at a time")
-    try:
-        os.chdir(folder)
-    except OSError as error:
-        raise _Unfit(str(error)) from None
-    devices.prepare()
-    return function(item, lambda: None)
-
-
-@cache
-def _code() -> str:
-    """Return the hash of the package as it was when this process first worked."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

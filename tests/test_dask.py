@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from basins import cluster as clusters
 from basins import parallel
 from basins.errors import UserError
 
@@ -149,7 +150,7 @@ def within(seconds: float, happened: Callable[[], bool]) -> bool:
 def test_workers_with_other_code_are_refused(
     scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parallel, "_code", lambda: "edited")
+    monkeypatch.setattr(clusters, "_code", lambda: "edited")
     with pytest.raises(UserError, match="imported other code of basins.*afresh when code changes"):
         run(odd_fail, [0, 2], scheduler)
 
@@ -157,7 +158,7 @@ def test_workers_with_other_code_are_refused(
 def test_workers_that_do_not_see_this_folder_are_refused(
     scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parallel.Path, "cwd", lambda: tmp_path / "elsewhere")
+    monkeypatch.setattr(clusters.Path, "cwd", lambda: tmp_path / "elsewhere")
     with pytest.raises(UserError, match="cannot work here.*No such file.*elsewhere"):
         run(odd_fail, [0, 2], scheduler)
 

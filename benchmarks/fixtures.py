@@ -1,0 +1,96 @@
+"""What the measurements work on: a dataset of silhouettes, and small networks trained on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import chdir
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from basins import parallel
+from basins.align.jobs import Control
+from basins.data import disk, shapes
+from basins.data.calibration import Calibration
+from basins.data.resident import Resident, resident
+from basins.nets import checkpoint
+from basins.probes import counterfactual
+from basins.store import folder_hash
+from basins.training import jobs
+
+CPU = torch.device("cpu")
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+NET = {"name": "resnet", "depth": 8, "width": 16}
+CUE = {"name": "box"}
+RECIPE = {"epochs": 1, "batch_size": 32, "lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4}
+RECIPE |= {"schedule": "one_cycle"}
+
+
+class Data(NamedTuple):
+    """A dataset with its counterfactual sets, in the folder `path`."""
+
+    path: Path
+    fingerprint: str
+
+    def calibration(self, size: int) -> Calibration:
+        """Return the training images without a cue that statistics are taken from."""
+        return Calibration(self.path, tuple(CUE.items()), 0.0, size)
+
+    def sets(self) -> dict[str, Resident]:
+        """Return the counterfactual sets."""
+        return {name: resident(disk.read(self.path, name), CPU) for name in counterfactual.SETS}
+
+    def seeds(self, count: int, cued: Sequence[float] = (0.0,)) -> list[jobs.Job]:
+        """Return the training of `count` seeds, the proportions `cued` in turn."""
+        return [
+            jobs.Job(
+                data=self.path,
+                data_hash=self.fingerprint,
+                net=NET,
+                method={"name": "scratch", **RECIPE},
+                cue=CUE,
+                cue_proportion=cued[seed % len(cued)],
+                seed=seed,
+                device=CPU,
+            )
+            for seed in range(count)
+        ]
+
+
+def dataset(folder: Path, train: int, test: int, side: int) -> Data:
+    """Draw a dataset of `train` images, and of `test` in each set, into `folder`."""
+    made = shapes.load(source="synthetic", root=folder, seed=0, train=train, test=test, size=side)
+    sets = counterfactual.sets(made.test, len(made.classes), CUE, seed=0)
+    disk.save(folder / "data", {"train": made.train, **sets}, made.classes)
+    return Data(folder / "data", folder_hash(folder / "data"))
+
+
+def models(folder: Path, data: Data, count: int) -> tuple[Control, ...]:
+    """Train networks, without and with a cue in turn, into the store of `folder`."""
+    with chdir(folder):
+        pending = data.seeds(count, cued=(0.0, 0.6))
+        found = parallel.run(jobs.run, pending, workers=CORES, title="models")
+    trained = [folder / path for path in found]
+    return tuple(Control(model, checkpoint.fingerprint(model)) for model in trained)
+
+
+def pairs(controls: Sequence[Control]) -> list[tuple[Control, Control]]:
+    """Return all pairs, those first that share no network."""
+    apart = list(zip(controls[::2], controls[1::2], strict=False))
+    return apart + [pair for pair in combinations(controls, 2) if pair not in apart]
+
+
+def start_workers(count: int = CORES) -> None:
+    """Start worker processes, and let them import what their work needs.
+
+    Its time is taken from that of every run with workers, since the loops they are held against
+    run in a process that has started already.
+    """
+    parallel.run(idle, range(count), workers=count, title="start")
+
+
+def idle(item: int, step: Callable[[], None]) -> None:
+    """Do nothing, in a process that has imported this file."""

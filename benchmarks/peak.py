@@ -1,0 +1,54 @@
+"""The highest rate of this machine: what a share of its speed is a share of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch.nn import functional
+
+from benchmarks.harness import seconds, threads
+
+SQUARES = (512, 1024, 2048)
+# (channels, side of the image, batch) of 3x3 convolutions: those of ResNet-8 and of VGG-13.
+CONVOLUTIONS = (
+    (16, 32, 64),
+    (32, 16, 64),
+    (64, 8, 128),
+    (64, 32, 32),
+    (128, 16, 32),
+    (256, 8, 64),
+    (512, 4, 128),
+)
+ENOUGH = 0.25  # seconds for each shape
+
+
+@torch.inference_mode()
+def peak_rate(count: int, dtype: torch.dtype) -> float:
+    """Return the best FLOP/s of `count` threads over matrix products and convolutions."""
+    with threads(count):
+        return max(_rate(flops, call) for flops, call in _grid(dtype))
+
+
+def _grid(dtype: torch.dtype) -> Iterator[tuple[float, Callable[[], object]]]:
+    """Yield the FLOPs of a call, and the call."""
+    stream = torch.Generator().manual_seed(0)
+    for size in SQUARES:
+        left, right = torch.randn(2, size, size, generator=stream).to(dtype)
+        yield 2 * size**3, lambda left=left, right=right: left @ right
+    for channels, side, batch in CONVOLUTIONS:
+        kernel = torch.randn(channels, channels, 3, 3, generator=stream).to(dtype)
+        images = torch.randn(batch, channels, side, side, generator=stream).to(dtype)
+        flops = 2 * 9 * channels**2 * side**2 * batch
+        for layout in (torch.contiguous_format, torch.channels_last):
+            x, w = images.contiguous(memory_format=layout), kernel.contiguous(memory_format=layout)
+            yield flops, lambda x=x, w=w: functional.conv2d(x, w, padding=1)
+
+
+def _rate(flops: float, call: Callable[[], object]) -> float:
+    call()
+    spent, best = 0.0, float("inf")
+    while spent < ENOUGH:
+        taken = seconds(call)
+        spent, best = spent + taken, min(best, taken)
+    return flops / best

@@ -1,0 +1,146 @@
+"""Evaluation of a text classifier against padding to 512 tokens, and against the machine.
+
+The baseline is the method of LCRGS's code: the tokeniser pads every row to the 512 tokens that BERT
+has room for, and rows go in the dataset's order. Its rows lie in memory here, so that the ratio is
+that of the padding alone. Rows are those of MNLI's dev_matched where `BASINS_DATA` has them, else
+random tokens, as many in a row as MNLI has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import BertTokenizer
+
+from basins import seeds
+from basins.data.tokens import tokens
+from basins.errors import UserError
+from basins.nets.bert import Bert, build_text
+from basins.paths.engine import evaluate
+from benchmarks.harness import Row, quantity, rounds, threads
+from benchmarks.peak import peak_rate
+
+CPU = torch.device("cpu")
+ROWS, LIMIT, CLASSES, VOCABULARY = 512, 512, 3, 30522  # the first two are LCRGS's
+TIMED = 128  # of these rows in the baseline: it treats each alike, so its time is scaled to all
+BATCH = 8  # padded rows: on a CPU faster than LCRGS's 512, so the stricter baseline
+TOLERANCE = 1e-5  # nats, of one example
+EXAMPLES, WORDS = "text/mnli/dev_matched.jsonl", "bert-base-uncased/vocab.txt"
+Columns = tuple[list[list[int]], list[list[int]]]  # token ids, and types, of each row
+Batch = tuple[tuple[Tensor, Tensor, Tensor], Tensor]  # ids, attention mask and types; labels
+
+
+def mnli(root: Path) -> Columns:
+    """Return the first rows of MNLI's dev_matched as BERT's tokeniser makes them."""
+    tokeniser = BertTokenizer(vocab=str(root / WORDS))
+    with (root / EXAMPLES).open() as file:
+        rows = [json.loads(line) for line in islice(file, ROWS)]
+    made = tokeniser([row["premise"] for row in rows], [row["hypothesis"] for row in rows])
+    return made["input_ids"], made["token_type_ids"]
+
+
+def simulated() -> Columns:
+    """Return random rows whose lengths are distributed as those of MNLI's dev_matched."""
+    stream = seeds.generator("order", "benchmarks")
+    lengths = np.rint(stream.lognormal(3.55, 0.48, ROWS)).clip(6, LIMIT).astype(int)
+    ids = [stream.integers(1, VOCABULARY, n).tolist() for n in lengths]
+    return ids, [[0] * len(row) for row in ids]
+
+
+def padded(ids: list[list[int]], types: list[list[int]], labels: list[int]) -> list[Batch]:
+    """Return batches in the dataset's order, every row padded to the limit."""
+
+    def column(rows: list[list[int]]) -> tuple[Tensor, ...]:
+        return torch.tensor([row + [0] * (LIMIT - len(row)) for row in rows]).split(BATCH)
+
+    masks = column([[1] * len(row) for row in ids])
+    inputs = zip(column(ids), masks, column(types), strict=True)
+    return list(zip(inputs, torch.tensor(labels).split(BATCH), strict=True))
+
+
+@torch.inference_mode()
+def published(net: Bert, batches: list[Batch]) -> np.ndarray:
+    """Return the loss of each row, padded as it is."""
+    losses = [
+        functional.cross_entropy(net(*inputs).logits, answers, reduction="none")
+        for inputs, answers in batches
+    ]
+    return torch.cat(losses).numpy()
+
+
+def flops(lengths: list[int]) -> int:
+    """Count the operations in matrix products, attention's too, of rows of the given lengths."""
+    with torch.device("meta"):
+        net = build_text(VOCABULARY, CLASSES, positions=LIMIT).eval()
+    total = 0
+    for length, rows in zip(*np.unique(lengths, return_counts=True), strict=True):
+        ids = torch.zeros(1, int(length), dtype=torch.int64, device="meta")
+        with FlopCounterMode(display=False) as counter:
+            net(ids, None, ids)
+        total += int(rows) * counter.get_total_flops()
+    return total
+
+
+def measure(repetitions: int) -> Iterator[Row]:
+    """Yield the share of the padding that is saved, then the share of this machine's speed."""
+    root = Path(os.environ.get("BASINS_DATA", ""))
+    found = all((root / file).is_file() for file in (EXAMPLES, WORDS))
+    ids, types = mnli(root) if found else simulated()
+    labels = [row % CLASSES for row in range(ROWS)]
+    with seeds.torch_stream("init", 0):
+        net = build_text(VOCABULARY, CLASSES, positions=LIMIT).eval()
+    data = tokens(ids, types, labels, pad=0, limit=LIMIT, device=CPU, where="benchmark")
+    ours = partial(evaluate, net, data)
+    loop = partial(published, net, padded(ids[:TIMED], types[:TIMED], labels[:TIMED]))
+    with threads(1):
+        difference = float(np.abs(ours().losses[:TIMED] - loop()).max())
+        if not difference <= TOLERANCE:
+            raise UserError(f"text: losses differ from the padded ones by {difference} nats")
+        before = peak_rate(1, torch.float32)
+        slow, fast = rounds((loop, ours), repetitions)
+        after = peak_rate(1, torch.float32)
+    slow *= ROWS / TIMED
+
+    lengths = [len(row) for row in ids]
+    widths = [inputs.ids.shape[1] for inputs, answers in data.batches() for _ in answers]
+    work, held, wasteful = flops(lengths), flops(widths), flops([LIMIT] * ROWS)
+    sizes = {
+        "lengths": "MNLI dev_matched" if found else "simulated",
+        "rows": ROWS,
+        "mean_length": float(np.mean(lengths)),
+        "padding": data.padding,
+        "dtype": "float32",
+        "our_seconds": fast.tolist(),
+    }
+    yield quantity(
+        "text: share of the padding factor gained over padding to 512",
+        "x",
+        slow / fast * work / wasteful,
+        must=0.8,
+        aim=0.95,
+        flops=work / held,
+        **sizes,
+        padding_factor=wasteful / work,
+        baseline_seconds=slow.tolist(),
+        loss_difference=difference,
+    )
+    yield quantity(
+        "BERT, width 128: share of the highest rate, one thread",
+        "%",
+        100 * work / fast / max(before, after),
+        must=40,
+        aim=60,
+        **sizes,
+        gflops_highest=[before / 1e9, after / 1e9],
+        steady=abs(before - after) < 0.05 * max(before, after),
+    )
