@@ -75,7 +75,12 @@ def measure(repetitions: int) -> Iterator[Row]:
 
     for metric, threshold in THRESHOLDS.items():
         racing = partial(
-            race, ts=TS, metric=metric, threshold=threshold, batch=BATCH["cpu"], overhead=CALIBRATION
+            race,
+            ts=TS,
+            metric=metric,
+            threshold=threshold,
+            batch=BATCH["cpu"],
+            overhead=CALIBRATION,
         )
         barriers = [
             float(barrier_linear(TS, _means([ends[i], *curve, ends[j]], metric)))
