@@ -29,25 +29,32 @@ def load(
     there. Nothing is unpickled before its md5 is the official one. Nothing is random, so `seed` is
     not used. Raises `UserError` naming each file that is missing or damaged.
     """
+    return official(CIFAR10, "CIFAR-10", source, root, train, test)
+
+
+def official(
+    kind: type[CIFAR10], title: str, source: str, root: Path, train: int, test: int
+) -> ImageData:
+    """Return one of torchvision's CIFAR datasets from its verified files; see `load`."""
     if source == "hub":
         try:
-            CIFAR10(str(root), download=True)
+            kind(str(root), download=True)
         except (URLError, RuntimeError) as error:
-            raise UserError(f"CIFAR-10: could not be downloaded ({error}); see `files`") from None
-    checksums = _verify(root / CIFAR10.base_folder)
+            raise UserError(f"{title}: could not be downloaded ({error}); see `files`") from None
+    checksums = _verify(kind, title, root / kind.base_folder)
     splits, classes = {}, ()
     for name, size in (("train", train), ("test", test)):
-        official = CIFAR10(str(root), train=name == "train", download=False)
-        labels = np.array(official.targets, dtype=np.int64)
-        splits[name] = Split(official.data[:size], labels[:size])
-        classes = tuple(official.classes)
+        loaded = kind(str(root), train=name == "train", download=False)
+        labels = np.array(loaded.targets, dtype=np.int64)
+        splits[name] = Split(loaded.data[:size], labels[:size])
+        classes = tuple(loaded.classes)
     return ImageData(splits["train"], splits["test"], classes, checksums)
 
 
-def _verify(folder: Path) -> dict[str, str]:
+def _verify(kind: type[CIFAR10], title: str, folder: Path) -> dict[str, str]:
     """Return each official file's md5, after checking that it has it."""
-    official = {name: md5 for name, md5 in [*CIFAR10.train_list, *CIFAR10.test_list]}
-    official[CIFAR10.meta["filename"]] = CIFAR10.meta["md5"]
+    official = {name: md5 for name, md5 in [*kind.train_list, *kind.test_list]}
+    official[kind.meta["filename"]] = kind.meta["md5"]
     missing = [name for name in official if not (folder / name).is_file()]
     damaged = [
         name
@@ -58,7 +65,7 @@ def _verify(folder: Path) -> dict[str, str]:
     found += [f"damaged {', '.join(damaged)}"] * bool(damaged)
     if found:
         raise UserError(
-            f"CIFAR-10 in {folder}: {'; '.join(found)}. Unpack the official cifar-10-python.tar.gz "
+            f"{title} in {folder}: {'; '.join(found)}. Unpack the official {kind.filename} "
             "into `data_root` (params.yaml) or the folder that BASINS_DATA names"
         )
     return official
