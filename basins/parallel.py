@@ -43,6 +43,7 @@ def run(
     title: str,
     steps: int = 1,
     scheduler: str | None = None,
+    spare: Sequence[Item] = (),
 ) -> list[Result]:
     """Return `function(item, step)` for every item, in the items' order, with a progress bar.
 
@@ -53,6 +54,9 @@ def run(
     the others; at the end `UserError` names every one that failed. An item whose worker dies is
     tried again (here once, after the others; a cluster decides how often) before it counts as
     failed.
+
+    `spare` are items of later runs that a process with nothing left to do may begin, while another
+    has most of an item before it. Whatever becomes of them is for the later run to find.
     """
     counts: Counts = multiprocessing.RawArray("i", len(items))
     results: dict[int, Result] = {}
@@ -66,7 +70,7 @@ def run(
         if scheduler and items:
             outcomes = cluster.outcomes(function, items, scheduler, refresh)
         elif workers > 1 and len(items) > 1:
-            outcomes = _in_processes(function, items, workers, counts, refresh)
+            outcomes = _in_processes(function, items, spare, workers, counts, steps, refresh)
         else:
             outcomes = _inline(function, items, counts, refresh)
         with closing(outcomes) as stream:
@@ -100,15 +104,17 @@ def _inline(
 def _in_processes(
     function: Function[Item, Result],
     items: Sequence[Item],
+    spare: Sequence[Item],
     workers: int,
     counts: Counts,
+    steps: int,
     refresh: Step,
 ) -> Outcomes[Result]:
     # Each worker is a pool of its own: a pool ends all its processes when one dies.
     context = _context(function)
     pools = [_pool(context, counts, worker) for worker in range(min(workers, len(items)))]
-    idle, waiting = deque(range(len(pools))), deque(range(len(items)))
-    running: dict[Future[Result], tuple[int, int]] = {}
+    idle, waiting, more = deque(range(len(pools))), deque(range(len(items))), deque(spare)
+    running: dict[Future[Result], tuple[int, int | None]] = {}  # of a spare item, no index
     died: set[int] = set()
     try:
         while waiting or running:
@@ -116,16 +122,25 @@ def _in_processes(
                 worker, index = idle.popleft(), waiting.popleft()
                 future = pools[worker].submit(_call, function, items[index], index)
                 running[future] = worker, index
+            ours = [index for _, index in running.values() if index is not None]
+            while idle and more and any(counts[index] < steps / 2 for index in ours):
+                worker = idle.popleft()
+                future = pools[worker].submit(_call, function, more.popleft(), None)
+                running[future] = worker, None
             done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
             refresh()
             for future in done:
                 worker, index = running.pop(future)
                 idle.append(worker)
-                if not isinstance(future.exception(), BrokenProcessPool):
+                broken = isinstance(future.exception(), BrokenProcessPool)
+                if broken:
+                    pools[worker].shutdown()
+                    pools[worker] = _pool(context, counts, worker)
+                if index is None:
+                    continue
+                if not broken:
                     yield index, future.result
                     continue
-                pools[worker].shutdown()
-                pools[worker] = _pool(context, counts, worker)
                 counts[index] = 0
                 if index in died:
                     yield index, cluster.died
@@ -183,9 +198,10 @@ def _take_gpu(worker: int) -> None:
         torch.cuda.set_device(worker % torch.cuda.device_count())
 
 
-def _call(function: Function[Item, Result], item: Item, index: int) -> Result:
+def _call(function: Function[Item, Result], item: Item, index: int | None) -> Result:
     def step() -> None:
-        _counts[index] += 1  # only this process writes this entry
+        if index is not None:
+            _counts[index] += 1  # only this process writes this entry
 
     return function(item, step)
 

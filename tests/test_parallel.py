@@ -199,3 +199,34 @@ def running(process: int) -> bool:
         return False
     except FileNotFoundError:  # no /proc here, or it has just ended
         return not Path("/proc/self").exists()
+
+
+def in_turn(item: tuple[str, str, Path], step: Callable) -> str:
+    """Take one step and say so in a file, then wait for another file before the end."""
+    name, awaited, folder = item
+    step()
+    (folder / f"{name} began").touch()
+    if name == "deadly":
+        os._exit(3)
+    if name == "broken":
+        raise UserError("is broken")
+    assert within(30, lambda: (folder / awaited).exists())
+    (folder / f"{name} ended").touch()
+    return name
+
+
+@pytest.mark.parametrize("name", ["good", "deadly", "broken"])
+def test_an_idle_worker_begins_what_is_spare(name: str, tmp_path: Path) -> None:
+    items = [("short", "short began", tmp_path), ("long", f"{name} began", tmp_path)]
+    spare = [(name, f"{name} began", tmp_path)]
+    found = parallel.run(in_turn, items, workers=2, title="test", steps=3, spare=spare)
+    assert found == ["short", "long"]
+    assert (tmp_path / f"{name} ended").exists() == (name == "good")
+
+
+def test_nothing_spare_is_begun_where_others_are_nearly_done(tmp_path: Path) -> None:
+    items = [("short", "long began", tmp_path), ("long", "short ended", tmp_path)]
+    spare = [("spare", "spare began", tmp_path)]
+    found = parallel.run(in_turn, items, workers=2, title="test", steps=1, spare=spare)
+    assert found == ["short", "long"]
+    assert not (tmp_path / "spare began").exists()

@@ -58,6 +58,10 @@ class Job:
             **devices.identity(self.device),
         }
 
+    def find(self) -> Path | None:
+        """Return the folder of the trained seed where the store holds it."""
+        return Store().find("train", self.key())
+
 
 def run(job: Job, step: Callable[[], None]) -> Path:
     """Return the folder of the trained seed: model.safetensors, config.json, log.csv.
@@ -65,7 +69,7 @@ def run(job: Job, step: Callable[[], None]) -> Path:
     `step` is called after every row of the log.
     """
     store, key = Store(), job.key()
-    if found := store.find("train", key):
+    if found := job.find():
         return found
     classes = disk.class_names(job.data)
     split = with_cue(disk.read(job.data, "train"), len(classes), job.cue, job.cue_proportion)
