@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
+from contextlib import suppress
 from typing import Literal
 
 import torch
 from torch import nn
 
 from basins.errors import UserError
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def pick(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
@@ -33,17 +38,31 @@ def workers(asked: int | Literal["auto"], device: torch.device) -> int:
 
 
 def prepare() -> None:
-    """Make this process deterministic.
+    """Make this process deterministic, and fast on one thread.
 
     One thread each: the order of additions, so the bytes, must not depend on the number of workers,
     and on small nets one single-threaded process a core is faster than one process on all cores.
     """
+    _keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     if torch.cuda.is_available():  # one thread on a CPU is deterministic as it is
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep large blocks that are freed, instead of handing them back.
+
+    It would ask for them again at the next layer, and the system clears every page of them: a fifth
+    of the time of evaluation. Does nothing where the library is not glibc.
+    """
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # other libraries have no such option
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+            mallopt(M_MMAP_THRESHOLD, 2**30)
 
 
 def memory_format(net: nn.Module) -> torch.memory_format:

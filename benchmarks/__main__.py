@@ -1,6 +1,7 @@
-"""Run the benchmarks: benchmarks/*.py -> a table, and benchmarks/results.json when all of them ran.
+"""Run the benchmarks: benchmarks/*.py -> a table, and benchmarks/results.json.
 
-Rows appear as they are measured. What the columns mean is said in `benchmarks/harness.py`.
+Rows appear as they are measured. What the columns mean is said in `benchmarks/harness.py`. Each
+file's part of the results says when and on what it was measured; naming files replaces theirs.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,33 +46,34 @@ def main() -> None:
     if arguments.repetitions < 1:
         raise UserError(f"--repetitions {arguments.repetitions}: at least one is needed")
 
-    rows = []
     print(HEADER)
     for name in arguments.names or known:
+        rows = []
         for row in files[name].measure(arguments.repetitions):
             print(row, flush=True)
             rows.append(row)
-    print("GPU rows: none, all of these run on the CPU")
-    if not arguments.names:
+        there = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         with whole_file(RESULTS) as file:
-            file.write_text(document(rows, arguments.repetitions))
-        print("results: benchmarks/results.json")
+            file.write_text(document({**there, name: part(rows, arguments.repetitions)}))
+    print("GPU rows: none, all of these run on the CPU")
+    print("results: benchmarks/results.json")
 
 
-def document(rows: Sequence[Row], repetitions: int) -> str:
-    """Return the content of `results.json`: where and when it was measured, and every row."""
-    content = {
+def part(rows: Sequence[Row], repetitions: int) -> dict[str, Any]:
+    """Return one file's part of the results: where and when it was measured, and every row."""
+    return {
         "date": datetime.now(UTC).date().isoformat(),
         **provenance([], "cpu"),
         "cores": CORES,
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "dtype": "float32",
-        "threads_of_a_worker": 1,
-        "threads_of_a_loop": CORES,
         "repetitions": repetitions,
         "rows": [asdict(row) | {"reached": row.reached} for row in rows],
     }
-    return json.dumps(content, indent=1, default=np.ndarray.tolist) + "\n"
+
+
+def document(parts: Mapping[str, Any]) -> str:
+    """Return the content of `results.json`."""
+    return json.dumps(parts, indent=1, sort_keys=True, default=np.ndarray.tolist) + "\n"
 
 
 if __name__ == "__main__":

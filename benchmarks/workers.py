@@ -11,7 +11,7 @@ from benchmarks.evaluation import POINTS, ours
 from benchmarks.fixtures import NET, dataset, models, pairs, start_workers
 from benchmarks.harness import Row, ratio, rounds
 
-SIDE, NETWORKS, CALIBRATION, EVALUATION = 16, 4, 640, 384
+SIDE, NETWORKS, CALIBRATION, EVALUATION = 16, 8, 640, 256
 
 
 def measure(repetitions: int) -> Iterator[Row]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.__main__ import document
+from benchmarks.__main__ import document, part
 from benchmarks.harness import (
     HEADER,
     Row,
@@ -97,7 +97,7 @@ def test_a_line_of_the_table_stands_under_its_header():
 
 def test_document_says_what_was_measured_where():
     found = ratio("a", np.array([4.0]), np.array([2.0]), must=1, aim=3, spread=np.array([0.5]))
-    content = json.loads(document([found], repetitions=1))
+    content = json.loads(document({"a": {}, "b": part([found], repetitions=1)}))["b"]
     assert {"date", "processor", "cores", "instruction_set", "versions", "repetitions"} <= set(
         content
     )
