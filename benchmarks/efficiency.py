@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from basins import seeds
+from basins import devices, seeds
 from basins.data.resident import Resident
 from basins.nets import resnet, vgg
 from basins.nets.permutation import Net
@@ -33,6 +33,7 @@ MIDDLE = [(0.5, 0.5)]
 
 def measure(repetitions: int) -> Iterator[Row]:
     """Yield the shares of the highest rate, then those of bookkeeping and of waiting."""
+    devices.prepare()
     wide = vgg.build((SIDE, SIDE, 3), 10)
     narrow = resnet.build((SIDE, SIDE, 3), 10, depth=8, width=16)
     yield share_of_peak("VGG-13", wide, 128, repetitions, must=60, aim=75)
