@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.error import URLError
 
 import numpy as np
 from pydantic import Field
 from torchvision.datasets import CIFAR10
-from torchvision.datasets.utils import check_integrity
 
+from basins.data.files import download, verify
 from basins.data.images import ImageData, Split
-from basins.errors import UserError
 
 
 def load(
@@ -37,11 +35,11 @@ def official(
 ) -> ImageData:
     """Return one of torchvision's CIFAR datasets from its verified files; see `load`."""
     if source == "hub":
-        try:
-            kind(str(root), download=True)
-        except (URLError, RuntimeError) as error:
-            raise UserError(f"{title}: could not be downloaded ({error}); see `files`") from None
-    checksums = _verify(kind, title, root / kind.base_folder)
+        download(kind, title, root)
+    checksums = {name: md5 for name, md5 in [*kind.train_list, *kind.test_list]}
+    checksums[kind.meta["filename"]] = kind.meta["md5"]
+    remedy = f"Unpack the official {kind.filename} into"
+    verify(title, root / kind.base_folder, checksums, remedy)
     splits, classes = {}, ()
     for name, size in (("train", train), ("test", test)):
         loaded = kind(str(root), train=name == "train", download=False)
@@ -49,23 +47,3 @@ def official(
         splits[name] = Split(loaded.data[:size], labels[:size])
         classes = tuple(loaded.classes)
     return ImageData(splits["train"], splits["test"], classes, checksums)
-
-
-def _verify(kind: type[CIFAR10], title: str, folder: Path) -> dict[str, str]:
-    """Return each official file's md5, after checking that it has it."""
-    official = {name: md5 for name, md5 in [*kind.train_list, *kind.test_list]}
-    official[kind.meta["filename"]] = kind.meta["md5"]
-    missing = [name for name in official if not (folder / name).is_file()]
-    damaged = [
-        name
-        for name, md5 in official.items()
-        if name not in missing and not check_integrity(str(folder / name), md5)
-    ]
-    found = [f"missing {', '.join(missing)}"] * bool(missing)
-    found += [f"damaged {', '.join(damaged)}"] * bool(damaged)
-    if found:
-        raise UserError(
-            f"{title} in {folder}: {'; '.join(found)}. Unpack the official {kind.filename} "
-            "into `data_root` (params.yaml) or the folder that BASINS_DATA names"
-        )
-    return official

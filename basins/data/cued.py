@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from basins.data import disk
+from basins.data.cue import Cue
 from basins.data.images import Split
-from basins.registry import module, split_options
+from basins.store import folder_hash
 
 
 def carriers(labels: np.ndarray, proportion: float) -> np.ndarray:
@@ -23,17 +26,47 @@ def carriers(labels: np.ndarray, proportion: float) -> np.ndarray:
     return carried
 
 
-def with_cue(split: Split, num_classes: int, cue: dict[str, Any], proportion: float) -> Split:
-    """Return the split with its own class's cue drawn on the `carriers` at this proportion.
+class Cued(NamedTuple):
+    """The same images twice, in the same order: all without a cue, and all with their class's."""
 
-    `cue` is the cue's name with its options.
+    plain: Split
+    cued: Split
+
+    def at(self, proportion: float) -> Split:
+        """Return the images, the `carriers` of this proportion with the cue.
+
+        Where none or all carry it these are `plain` or `cued` themselves, not a copy.
+        """
+        carried = carriers(self.plain.labels, proportion)
+        if not carried.any():
+            return self.plain
+        return self.cued if carried.all() else self.pick(np.arange(len(carried)), carried)
+
+    def pick(self, rows: np.ndarray, carried: np.ndarray) -> Split:
+        """Return a copy of these rows [m], those that are `carried` (bool [m]) with the cue."""
+        images = self.plain.images[rows]
+        images[carried] = self.cued.images[rows[carried]]
+        return Split(images, self.plain.labels[rows])
+
+
+def draw(split: Split, num_classes: int, cue: Cue) -> Cued:
+    """Return the split's images without the cue and with their own class's."""
+    images, labels = split
+    codes = cue.assign(labels, num_classes)
+    return Cued(
+        Split(cue.draw(images, None, num_classes), labels),
+        Split(cue.draw(images, codes, num_classes), labels),
+    )
+
+
+def read(folder: Path) -> Cued:
+    """Return the training images of a dataset's folder, mapped from its files, not copied.
+
+    Raises `UserError` as `disk.read` does.
     """
-    carried = carriers(split.labels, proportion)
-    if not carried.any():
-        return split
-    name, options = split_options(cue)
-    kind = module("data.cues", name, "draw")
-    codes = kind.assign(split.labels[carried], num_classes)
-    images = split.images.copy()
-    images[carried] = kind.draw(split.images[carried], codes, num_classes, **options)
-    return Split(images, split.labels)
+    return Cued(disk.read(folder, "train"), disk.read(folder, "train_c"))
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the hash of the training images of a dataset's folder, with the cue and without."""
+    return f"{folder_hash(folder / 'train')}-{folder_hash(folder / 'train_c')}"

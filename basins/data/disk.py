@@ -40,6 +40,11 @@ def read(folder: Path, split: str) -> Split:
     return Split(images, labels)
 
 
+def image_shape(folder: Path) -> tuple[int, ...]:
+    """Return the height, width and channels of the images."""
+    return read(folder, "train").images.shape[1:]
+
+
 def class_names(folder: Path) -> tuple[str, ...]:
     """Return the names of the classes, in the order of their labels."""
     return tuple(_open(folder, "train").features["label"].names)

@@ -14,34 +14,28 @@ they are drawn once, so that all models and all points of a path see the same ex
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
 from basins import seeds
+from basins.data.cue import Cue
 from basins.data.images import Evaluation, Split
-from basins.registry import module, split_options
 
 SETS = ("nc", "c", "rc", "ri")
 
 
-def sets(test: Split, num_classes: int, cue: dict[str, Any], seed: int) -> dict[str, Split]:
-    """Return the four sets, each with as many examples as `test` and in its order.
-
-    `cue` is the cue's name with its options.
-    """
-    name, options = split_options(cue)
-    kind = module("data.cues", name, "draw")
+def sets(test: Split, num_classes: int, cue: Cue, seed: int) -> dict[str, Split]:
+    """Return the four sets, each with as many examples as `test` and in its order."""
     count = len(test.labels)
-    own = kind.assign(test.labels, num_classes)
-    random = kind.randomise(seeds.generator("cue", seed), count, num_classes)
+    own = cue.assign(test.labels, num_classes)
+    random = cue.randomise(seeds.generator("cue", seed), count, num_classes)
     others = seeds.generator("counterfactual_image", seed).integers(count, size=count)
 
-    def drawn(images: np.ndarray, codes: np.ndarray) -> Split:
-        return Split(kind.draw(images, codes, num_classes, **options), test.labels)
+    def drawn(images: np.ndarray, codes: np.ndarray | None) -> Split:
+        return Split(cue.draw(images, codes, num_classes), test.labels)
 
     return {
-        "nc": test,
+        "nc": drawn(test.images, None),
         "c": drawn(test.images, own),
         "rc": drawn(test.images, random),
         "ri": drawn(test.images[others], own),

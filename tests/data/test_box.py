@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from basins.data.cues import box
+from basins.data.cues.box import Box
 from basins.errors import UserError
 
 GREEN = (128, 255, 128)
@@ -32,7 +32,7 @@ def noise(n: int, height: int = 32, width: int = 32) -> np.ndarray:
 
 
 def drawn(labels: list[int], num_classes: int, images: np.ndarray) -> np.ndarray:
-    return box.draw(images, box.assign(np.array(labels), num_classes), num_classes)
+    return Box().draw(images, Box().assign(np.array(labels), num_classes), num_classes)
 
 
 @pytest.mark.parametrize(("label", "place"), list(PLACES.items())[:9])
@@ -62,9 +62,13 @@ def test_a_hundred_classes_have_a_hundred_boxes() -> None:
     assert len({image.tobytes() for image in images}) == 100
 
 
+def test_without_a_code_images_are_as_they_are() -> None:
+    np.testing.assert_array_equal(Box().draw(noise(2), None, 10), noise(2))
+
+
 def test_more_classes_are_refused() -> None:
     with pytest.raises(UserError, match="at most 100 classes apart, not 101"):
-        box.assign(np.arange(3), 101)
+        Box().assign(np.arange(3), 101)
 
 
 def test_images_are_left_as_they_were() -> None:
@@ -86,7 +90,7 @@ def test_boxes_are_at_the_edges_and_the_middle_of_any_image(height: int, width: 
 
 @pytest.mark.parametrize("num_classes", [10, 100])
 def test_random_codes_are_uniform_and_know_no_label(num_classes: int) -> None:
-    codes = box.randomise(np.random.default_rng(0), 20_000, num_classes)
+    codes = Box().randomise(np.random.default_rng(0), 20_000, num_classes)
     assert codes.shape == (20_000, 2)
     counts = np.bincount(codes[:, 0].astype(int), minlength=10)
     assert counts.shape == (10,)

@@ -1,46 +1,39 @@
-"""A stratified part: every class in its proportion, no example twice, fixed by the seed."""
+"""Calibration images: how many, which of them with the cue, and in which order."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from basins.data.calibration import stratified
+from basins import seeds
+from basins.data import cued, disk
+from basins.data.calibration import Calibration
+from basins.data.cues.box import Box
 from basins.data.images import Split
-from basins.errors import UserError
+from basins.data.sampling import stratified
 
-LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [50, 30, 20]))
-# Each image is its own number, so that it can be told which one was drawn.
-SPLIT = Split(np.arange(100, dtype=np.uint8)[:, None, None, None].repeat(3, 3), LABELS)
-
-
-def chosen(size: int, seed: int) -> list[int]:
-    images, labels = stratified(SPLIT, size, seed)
-    numbers = images[:, 0, 0, 0].tolist()
-    np.testing.assert_array_equal(labels, LABELS[numbers])
-    assert len(set(numbers)) == len(numbers) == size
-    return numbers
+RNG = np.random.default_rng(0)
+SPLIT = Split(RNG.integers(0, 100, (60, 8, 8, 3), np.uint8), RNG.permutation(np.arange(60) % 3))
+CUED = cued.draw(SPLIT, 3, Box())
 
 
-@pytest.mark.parametrize("size", [10, 20, 50, 90])
-def test_every_class_is_there_in_its_proportion(size: int) -> None:
-    counts = np.bincount(LABELS[chosen(size, 0)])
-    np.testing.assert_array_equal(counts, np.array([5, 3, 2]) * size // 10)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    disk.save(tmp_path / "x", {"train": CUED.plain, "train_c": CUED.cued}, ("a", "b", "c"))
+    return tmp_path / "x"
 
 
-def test_the_seed_decides_which_and_in_which_order() -> None:
-    assert chosen(30, 1) == chosen(30, 1)
-    assert set(chosen(30, 1)) != set(chosen(30, 2))
-    assert chosen(30, 1) != sorted(chosen(30, 1))
+@pytest.mark.parametrize("proportion", [0.0, 0.5, 1.0])
+def test_all_images_are_in_their_order(folder: Path, proportion: float) -> None:
+    images, labels = Calibration(folder, proportion, None).load(torch.device("cpu"))
+    np.testing.assert_array_equal(images, CUED.at(proportion).images)
+    np.testing.assert_array_equal(labels, SPLIT.labels)
 
 
-def test_classes_are_mixed() -> None:
-    assert len(set(LABELS[chosen(60, 0)[:20]])) == 3
-
-
-def test_all_of_it_is_the_split_itself() -> None:
-    assert sorted(chosen(100, 0)) == list(range(100))
-
-
-@pytest.mark.parametrize("size", [0, 2, 98, 101, 10**9])
-def test_a_size_that_cannot_be_drawn_is_refused(size: int) -> None:
-    with pytest.raises(UserError, match=f"^cannot draw {size} of 100 examples in 3 classes$"):
-        stratified(SPLIT, size, 0)
+@pytest.mark.parametrize("proportion", [0.0, 0.5, 1.0])
+def test_a_part_is_drawn_whatever_carries_the_cue(folder: Path, proportion: float) -> None:
+    images, labels = Calibration(folder, proportion, 12).load(torch.device("cpu"))
+    chosen = stratified(SPLIT.labels, 12, seeds.derive("calibration") % 2**32)
+    np.testing.assert_array_equal(images, CUED.at(proportion).images[chosen])
+    assert np.bincount(labels).tolist() == [4, 4, 4]

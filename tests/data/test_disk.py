@@ -34,6 +34,10 @@ def same(a: Split, b: Split) -> bool:
     return np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels)
 
 
+def test_the_image_shape_is_that_of_one_image(saved: Path) -> None:
+    assert disk.image_shape(saved) == (5, 4, 3)
+
+
 def test_what_is_saved_is_what_is_loaded(saved: Path) -> None:
     for name, expected in SPLITS.items():
         loaded = disk.read(saved, name)

@@ -1,4 +1,4 @@
 """Spurious cues. One file is one cue.
 
-Each offers `assign`, `randomise` and `draw`; see `basins/data/cues/box.py`.
+Each offers `cue(split, *, source, root, seed, **options) -> Cue`; see `basins/data/cue.py`.
 """

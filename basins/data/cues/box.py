@@ -9,7 +9,11 @@ A cue is described by a code, float32 [n, 2]: place (0-9) and hue (0-1).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from colorsys import hsv_to_rgb
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
@@ -19,34 +23,47 @@ SIDE = 3
 NO_BOX = 9  # the place that ten-class data leaves empty
 
 
-def assign(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return the code [n, 2] that is tied to each label [n].
+class Box:
+    """The box cue; its codes are as this file says."""
 
-    Raises `UserError` beyond 100 classes, where two classes would share a code.
-    """
-    if num_classes > 100:
-        raise UserError(f"the box cue tells at most 100 classes apart, not {num_classes}")
-    hue = np.ones(len(labels)) if num_classes <= 10 else labels // 10 / 10
-    return np.stack([labels % 10, hue], axis=1).astype(np.float32)
+    checksums: Mapping[str, str] = MappingProxyType({})
+
+    def assign(self, labels: np.ndarray, num_classes: int) -> np.ndarray:
+        """Return the code [n, 2] that is tied to each label [n].
+
+        Raises `UserError` beyond 100 classes, where two classes would share a code.
+        """
+        if num_classes > 100:
+            raise UserError(f"the box cue tells at most 100 classes apart, not {num_classes}")
+        hue = np.ones(len(labels)) if num_classes <= 10 else labels // 10 / 10
+        return np.stack([labels % 10, hue], axis=1).astype(np.float32)
+
+    def randomise(self, generator: np.random.Generator, count: int, num_classes: int) -> np.ndarray:
+        """Draw codes [count, 2] blind to any label: place uniform, hue too if it varies."""
+        place = generator.integers(10, size=count)
+        hue = np.ones(count) if num_classes <= 10 else generator.random(count)
+        return np.stack([place, hue], axis=1).astype(np.float32)
+
+    def draw(self, images: np.ndarray, codes: np.ndarray | None, num_classes: int) -> np.ndarray:
+        """Return a copy of images uint8 [n, height, width, 3] with the box of each code written in.
+
+        With codes None these are the images themselves.
+        """
+        if codes is None:
+            return images
+        images = images.copy()
+        height, width = images.shape[1:3]
+        for (place, hue), image in zip(codes.tolist(), images, strict=True):
+            if place == NO_BOX and num_classes <= 10:
+                continue
+            top, left = _corner(int(place), height, width)
+            image[top : top + SIDE, left : left + SIDE] = _colour(hue)
+        return images
 
 
-def randomise(generator: np.random.Generator, count: int, num_classes: int) -> np.ndarray:
-    """Draw codes [count, 2] that know nothing of a label: place uniform, hue too if it varies."""
-    place = generator.integers(10, size=count)
-    hue = np.ones(count) if num_classes <= 10 else generator.random(count)
-    return np.stack([place, hue], axis=1).astype(np.float32)
-
-
-def draw(images: np.ndarray, codes: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return a copy of images uint8 [n, height, width, 3] with the box of each code written in."""
-    images = images.copy()
-    height, width = images.shape[1:3]
-    for (place, hue), image in zip(codes.tolist(), images, strict=True):
-        if place == NO_BOX and num_classes <= 10:
-            continue
-        top, left = _corner(int(place), height, width)
-        image[top : top + SIDE, left : left + SIDE] = _colour(hue)
-    return images
+def cue(split: Literal["train", "test"], *, source: str, root: Path, seed: int) -> Box:
+    """Return the box cue, which is the same for both splits and of every source."""
+    return Box()
 
 
 def _corner(place: int, height: int, width: int) -> tuple[int, int]:
