@@ -49,7 +49,7 @@ def run(
 
     Items run in `workers` processes here or, with the address of a Dask `scheduler`, on the workers
     of that cluster, which must share this folder. `function` must be importable by other processes,
-    and may call `step()` up to `steps` times as it gets on (a cluster tells only whole items);
+    and may call `step()` about `steps` times as it gets on (a cluster tells only whole items);
     `str(item)` must name the item to people. An item that fails in a foreseeable way does not stop
     the others; at the end `UserError` names every one that failed. An item whose worker dies is
     tried again (here once, after the others; a cluster decides how often) before it counts as
@@ -64,7 +64,7 @@ def run(
     with tqdm(total=steps * len(items), desc=title, disable=None) as bar:
 
         def refresh() -> None:
-            bar.n = sum(counts)
+            bar.n = sum(min(count, steps) for count in counts)
             bar.refresh()
 
         if scheduler and items:

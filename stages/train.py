@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 
 from basins import devices, parallel
+from basins.data import cued
 from basins.errors import one_line
 from basins.params import Params, pick, read
-from basins.store import copy_item, folder_hash, whole_folder
+from basins.store import copy_item, whole_folder
 from basins.training import jobs
 
 
@@ -19,16 +20,11 @@ def main() -> None:
     name = parser.parse_args().recipe
     params = read(check=["data", "train"])
     recipe = pick(params.train, name, "train")
-    data_hash = folder_hash(Path("data") / recipe.data / "train")
-    pending = seeds(params, name, data_hash)
+    inputs = cued.fingerprint(Path("data") / recipe.data)
+    pending = seeds(params, name, inputs)
     # A core that has no seed left may begin one of another recipe, which the store will hand to it.
-    spare = [
-        job
-        for other, settings in params.train.items()
-        if other != name and settings.data == recipe.data
-        for job in seeds(params, other, data_hash)
-        if not job.find()
-    ]
+    others = [key for key, other in params.train.items() if other.data == recipe.data]
+    spare = [job for key in others if key != name for job in seeds(params, key, inputs)]
     items = parallel.run(
         jobs.run,
         pending,
@@ -36,27 +32,20 @@ def main() -> None:
         title=f"train {name}",
         steps=recipe.method.options.get("epochs", 1),
         scheduler=params.cluster,
-        spare=[] if all(job.find() for job in pending) else spare,
+        spare=[job for job in spare if not job.find()],
     )
     with whole_folder(Path("models") / name) as folder:
         for job, item in zip(pending, items, strict=True):
             copy_item(item, folder / f"seed{job.seed}")
 
 
-def seeds(params: Params, name: str, data_hash: str) -> list[jobs.Job]:
+def seeds(params: Params, name: str, inputs: str) -> list[jobs.Training]:
     """Return the training of every seed of a recipe."""
     recipe = params.train[name]
+    fixed = recipe.model_dump(include={"method", "net", "cue_proportion", "order"})
+    device, data = devices.pick(params.device), Path("data") / recipe.data
     return [
-        jobs.Job(
-            data=Path("data") / recipe.data,
-            data_hash=data_hash,
-            net=recipe.net.model_dump(),
-            method=recipe.method.model_dump(),
-            cue=params.data[recipe.data].cue.model_dump(),
-            cue_proportion=recipe.cue_proportion,
-            seed=seed,
-            device=devices.pick(params.device),
-        )
+        jobs.Training(data=data, inputs=inputs, device=device, seed=seed, **fixed)
         for seed in recipe.seeds
     ]
 

@@ -1,97 +1,157 @@
-"""One trained seed as a job: found in the store, or made and put there."""
+"""One seed of a recipe or of a fine-tuning method, as a job: found in the store, or put there."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from basins import devices, seeds
-from basins.data import disk
-from basins.data.cued import with_cue
+from basins.data import cued, disk
+from basins.data.clean import draw
 from basins.data.resident import resident
 from basins.nets import checkpoint
-from basins.registry import find, split_options
+from basins.nets.permutation import Net
+from basins.registry import find, keywords, module, split_options
 from basins.store import Store, code_hash
+
+Rows = Iterator[dict[str, Any]]
+NAMES = ("data", "start", "label", "device")  # where things are and what they are called
 
 
 @dataclass(frozen=True)
-class Job:
-    """One seed of a recipe; `net`, `method` and `cue` are a name with its options.
+class Job(ABC):
+    """What trains one network; `method` is a name with its options.
 
-    `data_hash` is that of the training split of the dataset in the folder `data`.
+    `inputs` is the hash of the training images of the dataset in the folder `data`.
     """
 
     data: Path
-    data_hash: str
-    net: dict[str, Any]
+    inputs: str
     method: dict[str, Any]
-    cue: dict[str, Any]
-    cue_proportion: float
     seed: int
     device: torch.device
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Return what the network is: the content of its `config.json`."""
+
+    @abstractmethod
+    def begin(self) -> tuple[Net, Rows]:
+        """Return the network, and the rows of the log, which train it while they are made."""
+
+    def new(self) -> Net:
+        """Return the network newly initialised: the same for a seed in every recipe."""
+        with seeds.torch_stream("init", self.seed):
+            return checkpoint.initialise(self.config()).to(self.device)
+
+    def key(self) -> dict[str, Any]:
+        """Return everything that decides the weights, as the store's key."""
+        decides = {name: value for name, value in vars(self).items() if name not in NAMES}
+        rooms = [f"nets.{self.config()['net']['name']}", f"training.{self.method['name']}"]
+        code = code_hash(__file__, "basins.data.clean", *(f"basins.{room}" for room in rooms))
+        return {**decides, "code": code, **devices.identity(self.device)}
+
+    def find(self) -> Path | None:
+        """Return the folder of the trained network where the store holds it."""
+        return Store().find("train", self.key())
+
+
+@dataclass(frozen=True)
+class Training(Job):
+    """A seed of a recipe: new weights, trained on data of which `cue_proportion` carries the cue.
+
+    `order` numbers the orders of batches: those of one number are the same in every recipe.
+    """
+
+    net: dict[str, Any]
+    cue_proportion: float
+    order: int
 
     def __str__(self) -> str:
         return f"seed {self.seed}"
 
-    def key(self) -> dict[str, Any]:
-        """Return everything that decides the weights, as the store's key."""
-        code = code_hash(
-            __file__,
-            "basins.data.cued",
-            f"basins.data.cues.{self.cue['name']}",
-            f"basins.nets.{self.net['name']}",
-            f"basins.training.{self.method['name']}",
-        )
+    def config(self) -> dict[str, Any]:
+        """Return what the network is: the content of its `config.json`."""
         return {
-            "data": self.data_hash,
             "net": self.net,
-            "method": self.method,
-            "cue": self.cue,
-            "cue_proportion": self.cue_proportion,
+            "image_shape": disk.image_shape(self.data),
+            "num_classes": len(disk.class_names(self.data)),
             "seed": self.seed,
-            "code": code,
-            **devices.identity(self.device),
         }
 
-    def find(self) -> Path | None:
-        """Return the folder of the trained seed where the store holds it."""
-        return Store().find("train", self.key())
+    def begin(self) -> tuple[Net, Rows]:
+        """Return the network, and the rows of the log, which train it while they are made."""
+        name, options = split_options(self.method)
+        net = self.new()
+        data = resident(cued.read(self.data).at(self.cue_proportion), self.device)
+        order = seeds.torch_generator("order", self.seed, *([self.order] if self.order else []))
+        return net, find("training", name, "train")(net, data, order, **options)
+
+
+@dataclass(frozen=True)
+class FineTuning(Job):
+    """A seed of a method of a group: the network in `start`, tuned on `clean` images without cue.
+
+    `fingerprint` is the hash of its weights. A method that offers no `finetune` begins anew, on the
+    clean images alone. `label` is what the group calls the method.
+    """
+
+    start: Path
+    fingerprint: str
+    label: str
+    protocol: Literal["published", "corrected"]
+    clean: int
+    cue_proportion: float
+
+    def __str__(self) -> str:
+        return f"{self.label}, seed {self.seed}"
+
+    def config(self) -> dict[str, Any]:
+        """Return what the network is: the content of its `config.json`."""
+        return checkpoint.read_config(self.start)
+
+    def begin(self) -> tuple[Net, Rows]:
+        """Return the network, and the rows of the log, which tune it while they are made."""
+        name, options = split_options(self.method)
+        method = module("training", name, ("finetune", "train"))
+        drawn = draw(
+            cued.read(self.data), self.clean, self.cue_proportion, self.protocol, self.seed
+        )
+        few, rest = (resident(split, self.device) for split in drawn)
+        # One stream for all methods, so that they see the same batches.
+        order = seeds.torch_generator("fine_tuning", self.seed)
+        if not hasattr(method, "finetune"):
+            net = self.new()
+            return net, method.train(net, few, order, **options)
+        net = checkpoint.load(self.start).to(self.device)
+        if "protocol" in keywords(method.finetune):
+            options["protocol"] = self.protocol
+        return net, method.finetune(net, few, rest, order, **options)
 
 
 def run(job: Job, step: Callable[[], None]) -> Path:
-    """Return the folder of the trained seed: model.safetensors, config.json, log.csv.
+    """Return the folder of the trained network: model.safetensors, config.json, log.csv.
 
     `step` is called after every row of the log.
     """
     store, key = Store(), job.key()
     if found := job.find():
         return found
-    classes = disk.class_names(job.data)
-    split = with_cue(disk.read(job.data, "train"), len(classes), job.cue, job.cue_proportion)
-    config = {
-        "net": job.net,
-        "image_shape": split.images.shape[1:],
-        "num_classes": len(classes),
-        "seed": job.seed,
-    }
-    with seeds.torch_stream("init", job.seed):
-        net = checkpoint.initialise(config).to(job.device)
-    name, options = split_options(job.method)
-    train = find("training", name, "train")
-    order = seeds.torch_generator("order", job.seed)
+    net, log = job.begin()
     with store.making("train", key) as folder:
         rows = []
-        for row in train(net, resident(split, job.device), order, **options):
+        for row in log:
             rows.append(row)
             step()
         with (folder / "log.csv").open("w", newline="") as file:
-            log = csv.DictWriter(file, rows[0], lineterminator="\n")
-            log.writeheader()
-            log.writerows(rows)
-        checkpoint.save(net, config, folder)
+            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        checkpoint.save(net, job.config(), folder)
     return store.folder("train", key)

@@ -1,0 +1,144 @@
+"""Connectivity-based fine-tuning, CBFT (Mechanistic Mode Connectivity, Table 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import NormalDist
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+from torch.optim import SGD
+
+from basins.data.resident import Resident
+from basins.training import sgd
+from basins.training.features import features, last_layer
+
+Tensors = dict[str, Tensor]
+
+
+def finetune(
+    net: nn.Module,
+    clean: Resident,
+    cued: Resident,
+    order: torch.Generator,
+    *,
+    epochs: sgd.Epochs = 20,
+    batch_size: sgd.BatchSize = 256,
+    lr: sgd.Rate = 0.01,
+    momentum: sgd.Momentum = 0.9,
+    weight_decay: sgd.Weight = 1e-4,
+    barrier_weight: sgd.Weight = 1.0,
+    margin: sgd.Weight = 1.0,
+    invariance_weight: sgd.Weight = 1.0,
+    warm_up: Annotated[int, Field(ge=0)] = 1,
+    protocol: Literal["published", "corrected"] = "corrected",
+) -> Iterator[dict[str, Any]]:
+    """Fine-tune `net` in place off the mechanisms of its start; yield a log row after each epoch.
+
+    Each step descends `barrier_weight` times the `barrier` to the start on a batch of `cued`, then
+    the cross-entropy on a batch of `clean` plus, after `warm_up` epochs, `invariance_weight` times
+    the `invariance` between the two batches. A term of weight 0 is left out: the paper's ablations
+    (its appendix E). Cued batches are whole, and no image comes again before all have come. Log
+    rows as `scratch`, of the clean images, and the mean barrier and invariance (0 while left out).
+    Raises `UserError` when the loss diverges.
+
+    `published` is the authors' code: positions by `clipped`, and an lr that stays for two epochs
+    and is then cut off on its way to 0. `corrected` draws positions by `truncated`, as the paper
+    says, and ends at 0. Both alternate two steps that share one momentum, and compare L2-normalised
+    means: what the paper's formulas leave open stays as in the code.
+    """
+    last_layer(net)
+    optimiser = SGD(net.parameters(), lr, momentum, weight_decay=weight_decay, fused=True)
+    steps = sgd.steps_of(clean.labels, batch_size)
+    position, held = (clipped, 2 * steps) if protocol == "published" else (truncated, 0)
+    scheduler = sgd.cosine(optimiser, epochs * steps, held)
+    start = {name: weight.detach().clone() for name, weight in net.named_parameters()}
+    statistics = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    clean_images, cued_images = sgd.loader(net, clean), sgd.loader(net, cued)
+    cued_batches = endless(len(cued.labels), batch_size, order)
+
+    def step(rows: Tensor, labels: Tensor) -> Tensors:
+        cued_rows = next(cued_batches).to(labels.device)
+        images, cued_labels = cued_images(cued_rows), cued.labels[cued_rows]
+        gap = apart = torch.zeros((), device=labels.device)
+        if barrier_weight:
+            gap = barrier(net, start, statistics, position(order), images, cued_labels, margin)
+            sgd.move(optimiser, barrier_weight * gap)
+        read, logits = features(net, clean_images(rows))
+        loss = objective = functional.cross_entropy(logits, labels)
+        if invariance_weight and scheduler.last_epoch >= warm_up * steps:
+            cued_read, _ = features(net, images)
+            apart = invariance(read, labels, cued_read, cued_labels, logits.shape[1])
+            objective = loss + invariance_weight * apart
+        sgd.move(optimiser, objective)
+        return sgd.sums(logits, labels, loss, barrier=gap, invariance=apart)
+
+    net.train()
+    yield from sgd.descend(
+        step, clean.labels, order, scheduler, epochs=epochs, batch_size=batch_size
+    )
+    net.eval()
+
+
+def barrier(
+    net: nn.Module,
+    start: Tensors,
+    statistics: Tensors,
+    t: float,
+    images: Tensor,
+    labels: Tensor,
+    margin: float,
+) -> Tensor:
+    """Return how far the loss on the line from `net` (t = 0) to `start` (t = 1) is from `margin`.
+
+    That is |cross-entropy - margin| in nats, of images [b, C, H, W] with labels [b] in the
+    network's present mode; its gradient in the weights of `net` has the factor 1 - t of the chain
+    rule. `statistics` stand in for the buffers of `net`, which stay as they are.
+    """
+    weights = {name: weight.lerp(start[name], t) for name, weight in net.named_parameters()}
+    logits = functional_call(net, (weights, statistics), (images,))
+    return (functional.cross_entropy(logits, labels) - margin).abs()
+
+
+def invariance(
+    read: Tensor, labels: Tensor, cued_read: Tensor, cued_labels: Tensor, classes: int
+) -> Tensor:
+    """Return the mean over classes of the squared distance between their two mean features.
+
+    Features are [b, d] with labels [b]; every class mean is scaled to length 1. A class that either
+    batch lacks has distance 0, and still counts among the `classes`.
+    """
+    mean, there = _class_means(read, labels, classes)
+    cued_mean, cued_there = _class_means(cued_read, cued_labels, classes)
+    distances = (mean - cued_mean).square().sum(dim=1)
+    return (distances * (there & cued_there)).sum() / classes
+
+
+def clipped(order: torch.Generator) -> float:
+    """Draw t = .5 + .5 clip(z, -.5, .5): of its mass 61.7 % lies on the ends, .25 and .75."""
+    return 0.5 + 0.5 * min(max(torch.randn((), generator=order).item(), -0.5), 0.5)
+
+
+def truncated(order: torch.Generator) -> float:
+    """Draw t from the normal of mean .5 and deviation .5, truncated to [0, 1]."""
+    normal = NormalDist(0.5, 0.5)
+    low, high = normal.cdf(0), normal.cdf(1)
+    uniform = torch.rand((), generator=order, dtype=torch.float64).item()
+    return normal.inv_cdf(low + uniform * (high - low))
+
+
+def _class_means(read: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Return the direction of each class's mean feature [K, d], and which classes are there [K]."""
+    members = labels == torch.arange(classes, device=labels.device)[:, None]
+    # A sum has the direction of the mean.
+    return functional.normalize(members.to(read.dtype) @ read), members.any(dim=1)
+
+
+def endless(count: int, size: int, order: torch.Generator) -> Iterator[Tensor]:
+    """Yield whole batches of rows for ever, shuffled anew when no whole one is left."""
+    while True:
+        yield from torch.randperm(count, generator=order).split(size)[: max(1, count // size)]

@@ -1,0 +1,59 @@
+"""Linear probing, then fine-tuning: LP-FT (Kumar et al. 2022, as in MMC)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from basins.data.resident import Resident
+from basins.training import llrt, naive, sgd
+
+
+def finetune(
+    net: nn.Module,
+    clean: Resident,
+    cued: Resident,
+    order: torch.Generator,
+    *,
+    head_epochs: sgd.Epochs = 200,
+    head_lr: sgd.Rate = 30.0,
+    epochs: sgd.Epochs = 20,
+    batch_size: sgd.BatchSize = 256,
+    lr: sgd.Rate,
+    momentum: sgd.Momentum = 0.9,
+    weight_decay: sgd.Weight = 1e-4,
+    precision: sgd.Precision = "fp32",
+) -> Iterator[dict[str, Any]]:
+    """Retrain the last layer of `net` (`llrt`), then fine-tune all of it (`naive`); yield log rows.
+
+    The first `head_epochs` rows are the last layer's, which does not decay meanwhile. On a small
+    net a `head_lr` of 30 can make it so large that fine-tuning from there destroys the features.
+    The defaults are those of Mechanistic Mode Connectivity (Table 1, LPFT). Raises `UserError` when
+    the loss diverges.
+    """
+    yield from llrt.finetune(
+        net,
+        clean,
+        cued,
+        order,
+        epochs=head_epochs,
+        batch_size=batch_size,
+        lr=head_lr,
+        momentum=momentum,
+    )
+    for row in naive.finetune(
+        net,
+        clean,
+        cued,
+        order,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        precision=precision,
+    ):
+        yield row | {"epoch": head_epochs + row["epoch"]}

@@ -1,0 +1,139 @@
+"""Stochastic gradient descent: the loop that the methods of this room share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import cos, pi
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, StepLR
+
+from basins import devices
+from basins.data.resident import Resident, normalise
+from basins.errors import UserError
+
+Epochs = Annotated[int, Field(ge=1)]
+BatchSize = Annotated[int, Field(ge=2)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Schedule = Literal["one_cycle", "step", "cosine"]
+Precision = Literal["fp32", "bf16"]
+
+# From the rows [b] of a batch and their labels [b], to sums over the batch of what is logged.
+Step = Callable[[Tensor, Tensor], dict[str, Tensor]]
+
+
+def fit(
+    net: nn.Module,
+    inputs: Callable[[Tensor], Tensor],
+    labels: Tensor,
+    order: torch.Generator,
+    *,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    schedule: Schedule,
+    step_epochs: int = 40,
+    precision: Precision = "fp32",
+) -> Iterator[dict[str, Any]]:
+    """Fit `net` in place to `labels` [n] by cross-entropy; yield a log row after each epoch.
+
+    `inputs` maps rows [b] to what `net` takes; batches are drawn from `order`. `lr` is the peak of
+    a `one_cycle` schedule, or the start of a `step` schedule, which divides it by ten every
+    `step_epochs`, or of a `cosine` to 0 over all steps. Raises `UserError` as `descend` does.
+    """
+    optimiser = SGD(net.parameters(), lr, momentum, weight_decay=weight_decay, fused=True)
+    steps = steps_of(labels, batch_size)
+    scheduler = _scheduler(optimiser, schedule, lr, steps, epochs, step_epochs)
+    autocast = torch.autocast(labels.device.type, torch.bfloat16, enabled=precision == "bf16")
+
+    def step(rows: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        with autocast:
+            logits = net(inputs(rows))
+        loss = functional.cross_entropy(logits.float(), targets)
+        move(optimiser, loss)
+        return sums(logits, targets, loss)
+
+    net.train()
+    yield from descend(step, labels, order, scheduler, epochs=epochs, batch_size=batch_size)
+    net.eval()
+
+
+def descend(
+    step: Step,
+    labels: Tensor,
+    order: torch.Generator,
+    scheduler: LRScheduler,
+    *,
+    epochs: int,
+    batch_size: int,
+) -> Iterator[dict[str, Any]]:
+    """Take `step` on every batch of `labels` [n], drawn from `order`; yield a row after each epoch.
+
+    A row has the epoch, its last lr, and the means over its examples of what `step` returns, of
+    which one is the `loss`. Raises `UserError` after an epoch whose loss is not finite.
+    """
+    for epoch in range(1, epochs + 1):
+        total: dict[str, Tensor] = {}
+        shuffled = torch.randperm(len(labels), generator=order).to(labels.device)
+        for rows in shuffled.split(batch_size):
+            rate = scheduler.get_last_lr()[0]
+            for name, value in step(rows, labels[rows]).items():
+                total[name] = total.get(name, 0) + value.double()
+            scheduler.step()
+        means = {name: value.item() / len(labels) for name, value in total.items()}
+        if not means["loss"] < float("inf"):
+            lr = scheduler.optimizer.defaults["lr"]
+            raise UserError(
+                f"diverged in epoch {epoch}: the loss is {means['loss']}; lower lr ({lr})"
+            )
+        yield {"epoch": epoch, "lr": rate, **means}
+
+
+def move(optimiser: Optimizer, loss: Tensor) -> None:
+    """Take one step down the gradient of `loss`."""
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+
+
+def sums(logits: Tensor, labels: Tensor, loss: Tensor, **terms: Tensor) -> dict[str, Tensor]:
+    """Return a batch's sums, for the log, of right answers of `logits` [b, K] and of means."""
+    hits = (logits.argmax(dim=1) == labels).sum()
+    means = {name: term.detach() * len(labels) for name, term in terms.items()}
+    return {"loss": loss.detach() * len(labels), "accuracy": hits, **means}
+
+
+def loader(net: nn.Module, data: Resident) -> Callable[[Tensor], Tensor]:
+    """Return a function from rows [b] to the images there, laid out as `net` trains fastest on."""
+    layout = devices.memory_format(net)
+    return lambda rows: normalise(data.images[rows]).contiguous(memory_format=layout)
+
+
+def steps_of(labels: Tensor, batch_size: int) -> int:
+    """Return how many batches an epoch over `labels` [n] has; the last may be smaller."""
+    return -(-len(labels) // batch_size)
+
+
+def cosine(optimiser: Optimizer, steps: int, held: int = 0) -> LRScheduler:
+    """Return half a cosine from lr to 0 over `steps`, which begins after `held` steps at lr."""
+    return LambdaLR(optimiser, lambda done: (1 + cos(pi * max(0, done - held) / steps)) / 2)
+
+
+def _scheduler(
+    optimiser: SGD, schedule: Schedule, lr: float, steps: int, epochs: int, step_epochs: int
+) -> LRScheduler:
+    if schedule == "step":
+        return StepLR(optimiser, step_size=step_epochs * steps)
+    if schedule == "cosine":
+        return cosine(optimiser, epochs * steps)
+    # Momentum stays what the params say; by default it would cycle too.
+    return OneCycleLR(optimiser, lr, epochs * steps, pct_start=0.3, cycle_momentum=False)
