@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from basins import devices, parallel, results, seeds
-from basins.data import disk
-from basins.data.calibration import Calibration
 from basins.errors import one_line
-from basins.landscape.barriers import barrier_linear
 from basins.params import Experiment as Setting
 from basins.params import Params, pick, read
-from basins.paths import jobs
-from basins.paths.adaptive import refine
-from basins.paths.experiment import Experiment, Grid, Joined
-from basins.paths.pairs import grid
+from basins.paths.experiment import Experiment, measured
 from basins.probes.counterfactual import SETS
-from basins.statistics.examples import resampling_weights
-from basins.statistics.paths import barrier_rows, mean_losses, path_rows
-from basins.store import folder_hash, whole_folder
+from basins.statistics.curves import evaluated, tables
+from basins.store import whole_folder
 
 
 def main() -> None:
@@ -35,61 +25,32 @@ def main() -> None:
     params = read(check=["data", "connect"])
     settings = pick(params.connect, name, "connect")
     experiment = prepare(params, settings, SETS)
-
-    def means(grids: Mapping[Joined, Grid]) -> dict[Joined, np.ndarray]:
-        experiment.evaluate(grids)
-        return {key: mean_losses(experiment.losses(key, ts).curves) for key, ts in grids.items()}
-
-    if isinstance(settings.points, int):
-        grids = dict.fromkeys(experiment.joined, grid(settings.points))
-        experiment.evaluate(grids)
-    else:
-        options = settings.points.model_dump()
-        grids = refine(experiment.joined, means, barrier_linear, **options)
-
-    paths, barriers, statistics = [], [], params.statistics
-    count = len(disk.read(experiment.sets.data, SETS[0]).labels)
-    stream = seeds.generator("bootstrap", name)
-    weights = resampling_weights(count, statistics.resamples, stream)
+    grids = evaluated(experiment, settings.model_dump()["points"])
     with whole_folder(Path("losses") / name) as folder:
-        for joined, ts in grids.items():
-            losses = experiment.losses(joined, ts)
-            losses.write(folder / f"{joined}.safetensors".replace("/", "-"))
-            ids = {"experiment": name, **joined.ids()}
-            paths += [ids | row for row in path_rows(ts, losses.curves)]
-            rows = barrier_rows(ts, losses.curves, weights, statistics.confidence)
-            barriers += [ids | row | {"distance": losses.distance} for row in rows]
+        experiment.write(grids, folder)
+    stream, statistics = seeds.generator("bootstrap", name), params.statistics
+    found = tables(experiment, grids, stream, statistics.resamples, statistics.confidence)
     reports = params.reports() / "results" / "connect"
-    results.write(pd.DataFrame(paths), reports / f"{name}.csv")
-    results.write(pd.DataFrame(barriers), reports / f"{name}.barriers.csv")
+    for table, file in zip(found, (f"{name}.csv", f"{name}.barriers.csv"), strict=True):
+        table.insert(0, "experiment", name)
+        results.write(table, reports / file)
 
 
-def prepare(params: Params, settings: Setting, sets: Sequence[str]) -> Experiment:
-    """Return an experiment with its models aligned, to be measured on these evaluation sets."""
+def prepare(params: Params, settings: Setting, names: Sequence[str]) -> Experiment:
+    """Return an experiment, aligned and fitted, to be measured on these evaluation sets."""
     device = devices.pick(params.device)
-    data = Path("data") / settings.data
-    cue = tuple(params.data[settings.data].cue.model_dump().items())
+    calibration = settings.calibration and settings.calibration.model_dump()
+    workers = devices.workers(params.workers, device)
     return Experiment(
         params.models(settings.start),
         params.models(settings.end),
         settings.pairs,
-        {choice.called: choice.choice() for choice in settings.paths},
-        {choice.called: choice.choice() for choice in settings.alignments},
-        jobs.Sets(
-            data,
-            folder_hash(data),
-            tuple(sets),
-            Calibration(data, cue, **settings.calibration.model_dump()),
-            tuple(settings.batchnorm),
-            "fp32",
-            device,
-        ),
-        params.precision,
-        partial(
-            parallel.run,
-            workers=devices.workers(params.workers, device),
-            scheduler=params.cluster,
-        ),
+        paths={choice.called: choice.choice() for choice in settings.paths},
+        alignments={choice.called: choice.choice() for choice in settings.alignments},
+        sets=measured(Path("data") / settings.data, names, settings.batchnorm, calibration, device),
+        protocol=settings.protocol,
+        precision=params.precision,
+        run=partial(parallel.run, workers=workers, scheduler=params.cluster),
     )
 
 

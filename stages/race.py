@@ -35,7 +35,7 @@ def main() -> None:
             experiment.sets._replace(batchnorm=(mode,), names=(eval_set,)),
         )
         for joined, mode, eval_set in product(
-            experiment.joined, settings.batchnorm, settings.eval_sets
+            experiment.joined, experiment.sets.batchnorm, experiment.sets.names
         )
     }
     decisions = experiment.run(races.run, [*work.values()], title="races")

@@ -1,7 +1,8 @@
 """Activation matching: units are paired by the correlation of what they compute.
 
 Li et al. 2015; Git Re-Basin (Ainsworth et al. 2023), section 3.1; Mechanistic Mode Connectivity,
-section 4, whose "LMCP" solves the same assignment on each batch alone.
+section 4, whose "LMCP" solves the same assignment on each batch alone, so that the last one's stays
+(the protocol `published`; see `jobs`).
 """
 
 from __future__ import annotations

@@ -54,15 +54,15 @@ def moving(net: nn.Module, calibration: Resident) -> None:
     net.eval()
 
 
-ESTIMATES = {"reset": reset, "moving": moving}
+ESTIMATES = {"reset": reset, "reset_cued": reset, "moving": moving}
 
 
-def cost(mode: str, calibration: Resident) -> int:
+def cost(mode: str, calibration: Resident | None) -> int:
     """Return how many images are run to give a network its statistics in a BatchNorm mode."""
-    count = len(calibration.images)
-    if mode == "reset":
+    count, estimate = len(calibration.images) if calibration else 0, ESTIMATES.get(mode)
+    if estimate is reset:
         return count // BATCH * BATCH or count
-    return count - max(0, -(-count // BATCH) - MEMORY) * BATCH if mode == "moving" else 0
+    return count - max(0, -(-count // BATCH) - MEMORY) * BATCH if estimate is moving else 0
 
 
 class Folded:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,12 +16,15 @@ from safetensors.numpy import load_file, save
 
 from basins import devices, seeds
 from basins.align.activations import correlations
+from basins.align.batchnorm import BATCH
 from basins.data.calibration import Calibration
+from basins.data.resident import Resident
 from basins.nets import checkpoint
 from basins.nets.permutation import Net
 from basins.registry import find, module, split_options
 from basins.store import Store, code_hash
 
+Protocol = Literal["published", "corrected"]  # of Mechanistic Mode Connectivity's code, or ours
 OFFERS = ("align", "align_all")  # a file of this room has one of them
 MEMORY = 2**31  # bytes that the correlations of a block of pairs may take
 
@@ -39,7 +42,14 @@ class Control(NamedTuple):
     key: str = ""
 
     def __str__(self) -> str:
-        return f"{self.model.parent.name}/{self.model.name}"
+        """Return the model's id: its folder, below `models/` where it lies there."""
+        below = self.model.relative_to("models") if self.model.is_relative_to("models") else None
+        return (below or self.model).as_posix()
+
+    def identity(self) -> list[str]:
+        """Return what decides its weights, as a part of a store's key."""
+        # The folder of permutations is named after all that decides them.
+        return [self.fingerprint, Path(self.permutations).parent.name, self.key]
 
     def plain(self) -> Control:
         """Return the model as it is."""
@@ -65,13 +75,15 @@ Pair = tuple[Control, Control]
 class Job:
     """Pairs to align by one method; `alignment` is its name with its options.
 
-    `inputs` is the hash of the data that activations are taken on, empty where none are.
+    `inputs` is the hash of the data that activations are taken on, empty where none are. What
+    follows `protocol` is which of the calibration images: all, or as published those of one batch.
     """
 
     pairs: tuple[Pair, ...]
     alignment: dict[str, Any]
     calibration: Calibration
     inputs: str
+    protocol: Protocol
     device: torch.device
 
     def __str__(self) -> str:
@@ -85,7 +97,7 @@ class Job:
         return {
             "pairs": [[control.fingerprint for control in pair] for pair in self.pairs],
             "alignment": self.alignment,
-            "calibration": self.inputs and [self.inputs, *self.calibration[1:]],
+            "calibration": self.inputs and [self.inputs, *self.calibration[1:], self.protocol],
             "code": code_hash(__file__, *rooms),
             **devices.identity(self.device),
         }
@@ -96,6 +108,7 @@ def plan(
     alignment: dict[str, Any],
     calibration: Calibration,
     data_hash: str,
+    protocol: Protocol,
     device: torch.device,
 ) -> list[Job]:
     """Return the jobs that align every pair: none, one a pair, one a block of pairs, or one.
@@ -114,7 +127,7 @@ def plan(
         groups = list(_tiles(pairs))
     else:
         groups = [(pair,) for pair in pairs]
-    return [Job(group, alignment, calibration, seen, device) for group in groups]
+    return [Job(group, alignment, calibration, seen, protocol, device) for group in groups]
 
 
 def aligned(jobs: Iterable[Job], files: Iterable[Path]) -> dict[Pair, Pair]:
@@ -187,7 +200,10 @@ def _is_common(job: Job) -> bool:
 def _correlations(
     job: Job, nets: Sequence[Net], pairs: Sequence[tuple[int, int]]
 ) -> list[dict[str, Any]]:
-    batches = (inputs for inputs, _ in job.calibration.load(job.device).batches())
+    data = job.calibration.load(job.device)
+    if job.protocol == "published":  # every batch is matched alone, and the last one's match stays
+        data = Resident(data.images[-BATCH:], data.labels[-BATCH:])
+    batches = (inputs for inputs, _ in data.batches())
     found = correlations(nets, nets[0].permutation_spec(), batches, pairs)
     return [{"correlations": modules} for modules in found]
 

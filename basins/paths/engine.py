@@ -70,26 +70,26 @@ class Engine:
         self,
         controls: Sequence[Tensor],
         points: Sequence[Point],
-        batchnorm: Sequence[str],
-        calibration: Resident | None,
+        batchnorm: Mapping[str, Resident | None],
         sets: Mapping[str, Examples],
         precision: Precision = "fp32",
     ) -> Curves:
         """Evaluate every point, a combination of `controls` (flat weights [size]), on all `sets`.
 
-        `batchnorm` names what BatchNorm's statistics are at a point: `interpolate` takes the same
-        combination of the controls' statistics as of their weights; `reset` (a cumulative average)
-        and `moving` (MMC's moving average) re-estimate them on `calibration`, at the ends of a path
-        as well. Returns, by (batchnorm, set), one evaluation for each point.
+        `batchnorm` names what BatchNorm's statistics are at a point, and the images they are taken
+        from: `interpolate` takes from none, but the same combination of the controls' statistics as
+        of their weights; `reset` and `reset_cued` (cumulative averages) and `moving` (MMC's moving
+        average) re-estimate them on their images, at the ends of a path as well. Returns, by
+        (batchnorm, set), one evaluation for each point.
         """
         found: dict[tuple[str, str], list[Evaluation]] = {
             (mode, name): [] for mode in batchnorm for name in sets
         }
         for point in points:
             combine(controls, point, out=self.flat.vector)
-            # In this order: moving starts from the interpolated statistics, reset from none.
+            # In this order: moving starts from the interpolated statistics, resets from none.
             for mode in sorted(batchnorm):
-                function = self.settle(mode, calibration, precision)
+                function = self.settle(mode, batchnorm[mode], precision)
                 for name, data in sets.items():
                     found[mode, name].append(evaluate(function, data, precision))
         return found

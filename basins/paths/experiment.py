@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from basins.align import jobs as alignments
-from basins.align.jobs import Control
+import torch
+
+from basins.align import jobs as aligning
+from basins.align.jobs import Control, Pair, Protocol
+from basins.data import cued, disk
+from basins.data.calibration import Calibration
 from basins.nets import checkpoint
-from basins.paths import jobs
+from basins.paths import fits, jobs
 from basins.paths.engine import Precision
-from basins.paths.pairs import pairs
-from basins.paths.plan import Curve, place
+from basins.paths.pairs import Which, pairs
+from basins.paths.plan import Curve, is_fitted, place
+from basins.store import folder_hash
 
 Choices = Mapping[str, dict[str, Any]]  # a name with its options, by label
 Grid = tuple[float, ...]
@@ -35,6 +41,24 @@ class Joined(NamedTuple):
         return {name: str(value) for name, value in self._asdict().items()}
 
 
+def measured(
+    data: Path,
+    names: Sequence[str],
+    batchnorm: Sequence[str] | None,
+    calibration: Mapping[str, Any] | None,
+    device: torch.device,
+) -> jobs.Sets:
+    """Return what points are measured on: the sets `names` of the dataset in the folder `data`.
+
+    `batchnorm` are the modes of `Engine.along`; `calibration` has the `cue_proportion` and the
+    `size` of what they take statistics from. None is what the code of Mechanistic Mode Connectivity
+    does (section 4): a moving average over all training images, without their cue.
+    """
+    modes = tuple(batchnorm or ["moving"])
+    source = Calibration(data, **(calibration or {"cue_proportion": 0.0, "size": None}))
+    return jobs.Sets(data, folder_hash(data), tuple(names), source, modes, "fp32", device)
+
+
 class Experiment:
     """Pairs of models, aligned in every way and joined by every path, on one group of sets."""
 
@@ -42,45 +66,52 @@ class Experiment:
         self,
         starts: Sequence[Path],
         ends: Sequence[Path],
-        which: Literal["all", "between"],
+        which: Which,
+        *,
         paths: Choices,
-        alignments_: Choices,
+        alignments: Choices,
         sets: jobs.Sets,
+        protocol: Protocol,
         precision: Precision | Literal["auto"],
         run: Run,
     ) -> None:
-        """Choose a precision and align the pairs.
+        """Choose a precision, align the pairs and fit the paths that have something to fit.
 
-        `starts` and `ends` are folders of models, `run` does jobs and returns their results, and
-        precision `auto` lets a trial decide, whatever `sets` says.
+        `starts` and `ends` are folders of models, `run` does jobs and returns their results,
+        `protocol` is given to all that has one, and precision `auto` lets a trial decide, whatever
+        `sets` says.
         """
         self.run, self.paths = run, paths
-        left, right = (
-            [Control(folder, checkpoint.fingerprint(folder)) for folder in folders]
-            for folders in (starts, ends)
-        )
-        self.pairs = pairs(left, right, which)
+        self.protocol: Protocol = protocol
+        model = cache(lambda folder: Control(folder, checkpoint.fingerprint(folder)))
+        self.pairs = [(model(a), model(b)) for a, b in pairs(starts, ends, which)]
         if precision == "auto":
             trial = jobs.Piece(self.pairs[0], (), sets)
             [precision] = run(jobs.measure_precision, [trial], title="precision")
         self.sets = sets._replace(precision=precision)
-        self.ends = {label: self._aligned(label, choice) for label, choice in alignments_.items()}
+        aligned = {label: self._aligned(label, choice) for label, choice in alignments.items()}
+        joined = {
+            Joined(*pair, path, alignment): aligned[alignment][pair]
+            for alignment in aligned
+            for path in paths
+            for pair in self.pairs
+        }
+        self.controls: dict[Joined, tuple[Control, ...]] = {**joined, **self._fitted(joined)}
         self.done: jobs.Places = {}
 
     @property
     def joined(self) -> list[Joined]:
         """Every curve of the experiment."""
-        return [
-            Joined(a, b, path, alignment)
-            for alignment in self.ends
-            for path in self.paths
-            for a, b in self.pairs
-        ]
+        return list(self.controls)
+
+    @property
+    def examples(self) -> int:
+        """How many examples every evaluation set has."""
+        return len(disk.read(self.sets.data, self.sets.names[0]).labels)
 
     def curve(self, joined: Joined, ts: Grid) -> Curve:
         """Return the points of one curve."""
-        ends = self.ends[joined.alignment][joined.model_a, joined.model_b]
-        return Curve.along(self.paths[joined.path], ends, ts)
+        return Curve.along(self.paths[joined.path], self.controls[joined], ts)
 
     def evaluate(self, grids: Mapping[Joined, Grid]) -> None:
         """Evaluate every point on these grids that has not been yet, each once."""
@@ -100,10 +131,34 @@ class Experiment:
         """Return the losses along one curve, all of whose points have been evaluated."""
         return jobs.load(self.curve(joined, ts), self.done)
 
-    def _aligned(
-        self, label: str, choice: dict[str, Any]
-    ) -> dict[alignments.Pair, alignments.Pair]:
-        sets = self.sets
-        work = alignments.plan(self.pairs, choice, sets.calibration, sets.fingerprint, sets.device)
-        files = self.run(alignments.run, work, title=label) if work else []
-        return {pair: pair for pair in self.pairs} | alignments.aligned(work, files)
+    def write(self, grids: Mapping[Joined, Grid], folder: Path) -> None:
+        """Write the losses along every curve on its grid, each into a file of its own."""
+        for joined, ts in grids.items():
+            self.losses(joined, ts).write(folder / f"{joined}.safetensors".replace("/", "-"))
+
+    def _aligned(self, label: str, choice: dict[str, Any]) -> dict[Pair, Pair]:
+        sets, protocol = self.sets, self.protocol
+        work = aligning.plan(
+            self.pairs, choice, sets.calibration, sets.fingerprint, protocol, sets.device
+        )
+        files = self.run(aligning.run, work, title=label) if work else []
+        return {pair: pair for pair in self.pairs} | aligning.aligned(work, files)
+
+    def _fitted(self, ends: Mapping[Joined, Pair]) -> dict[Joined, tuple[Control, ...]]:
+        """Return the control points, in their order, of those curves that have one to be fitted."""
+        fitted = {label: path for label, path in self.paths.items() if is_fitted(path)}
+        if not fitted:
+            return {}
+        data, device = self.sets.data, self.sets.device
+        rest = (data, cued.fingerprint(data), self.protocol, device)
+        work = {
+            joined: fits.Job(str(joined), fitted[joined.path], pair, *rest)
+            for joined, pair in ends.items()
+            if joined.path in fitted
+        }
+        epochs = max(path["epochs"] for path in fitted.values())
+        inner = self.run(fits.run, [*work.values()], title="paths", steps=epochs)
+        return {
+            joined: (job.ends[0], control, job.ends[1])
+            for (joined, job), control in zip(work.items(), inner, strict=True)
+        }

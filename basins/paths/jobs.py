@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save
 from torch import Tensor
 
 from basins import devices
+from basins.align.batchnorm import ESTIMATES
 from basins.align.jobs import Control
 from basins.align.permute import permute
 from basins.data import disk
@@ -40,7 +41,7 @@ class Sets(NamedTuple):
 
     `names` are evaluation sets in the dataset's folder `data`, whose hash is `fingerprint`;
     `calibration` is what BatchNorm statistics are re-estimated on, and `batchnorm` the modes of
-    `Engine.along`.
+    `Engine.along`: `reset_cued` takes the same images with the cue on all of them.
     """
 
     data: Path
@@ -65,16 +66,10 @@ class Piece:
 
     def key(self) -> dict[str, Any]:
         """Return everything that decides the losses, as the store's key."""
-        cue = dict(self.sets.calibration.cue)["name"]
         net = checkpoint.read_config(self.face[0].model)["net"]["name"]
-        rooms = ["paths.engine", "align.permute", "data.calibration", f"data.cues.{cue}"]
-        rooms += [f"nets.{net}"]
+        rooms = ["paths.engine", "align.permute", "data.calibration", f"nets.{net}"]
         return {
-            "face": [
-                # The folder of permutations is named after all that decides them.
-                [c.fingerprint, Path(c.permutations).parent.name, c.key]
-                for c in self.face
-            ],
+            "face": [control.identity() for control in self.face],
             "points": self.points,
             "data": self.sets.fingerprint,
             "sets": self.sets.names,
@@ -94,10 +89,8 @@ def run(piece: Piece, step: Callable[[], None]) -> Path:
     store, key = Store(), piece.key()
     if not store.find("points", key):
         sets = piece.sets
-        engine, controls, calibration, examples = prepared(piece.face, sets)
-        curves = engine.along(
-            controls, piece.points, sets.batchnorm, calibration, examples, sets.precision
-        )
+        engine, controls, batchnorm, examples = prepared(piece.face, sets)
+        curves = engine.along(controls, piece.points, batchnorm, examples, sets.precision)
         trained = [control[engine.flat.trained].double() for control in controls]
         distances = [[float(torch.dist(x, y)) for y in trained] for x in trained]
         with store.making("points", key) as folder:
@@ -107,11 +100,20 @@ def run(piece: Piece, step: Callable[[], None]) -> Path:
 
 def prepared(
     controls: Sequence[Control], sets: Sets
-) -> tuple[Engine, list[Tensor], Resident, dict[str, Resident]]:
-    """Return this process's engine, the controls' flat weights, and the data, all on the device."""
-    net, engine = _engine(_description(controls[0].model), sets.device)
-    vectors = [_vector(control, net).to(sets.device) for control in controls]
-    return engine, vectors, sets.calibration.load(sets.device), _examples(sets)
+) -> tuple[Engine, list[Tensor], dict[str, Resident | None], dict[str, Resident]]:
+    """Return this process's engine, the controls' flat weights, and the data, all on the device.
+
+    The data are what each BatchNorm mode takes its statistics from, and the evaluation sets.
+    """
+    net, engine = _engine(json.dumps(description(controls[0].model)), sets.device)
+    vectors = [vector(control, net).to(sets.device) for control in controls]
+    sources = dict.fromkeys(ESTIMATES, sets.calibration)
+    sources["reset_cued"] = sets.calibration._replace(cue_proportion=1.0)
+    batchnorm = {
+        mode: sources[mode].load(sets.device) if mode in sources else None
+        for mode in sets.batchnorm
+    }
+    return engine, vectors, batchnorm, _examples(sets)
 
 
 def measure_precision(piece: Piece, step: Callable[[], None]) -> Precision:
@@ -119,8 +121,7 @@ def measure_precision(piece: Piece, step: Callable[[], None]) -> Precision:
     store, sets = Store(), piece.sets
     key = piece.key() | {"trial": code_hash(precision.__file__)}
     if not store.find("precision", key):
-        engine, controls, calibration, examples = prepared(piece.face, sets)
-        trial = precision.trial(engine, controls, sets.batchnorm, calibration, examples)
+        trial = precision.trial(*prepared(piece.face, sets))
         with store.making("precision", key) as folder:
             content = trial._asdict() | {"precision": trial.precision}
             (folder / "trial.json").write_text(json.dumps(content))
@@ -199,28 +200,29 @@ def _engine(description: str, device: torch.device) -> tuple[Net, Engine]:
     return net, Engine(net)
 
 
-def _description(model: Path) -> str:
+def description(model: Path) -> dict[str, Any]:
+    """Return what of a model's config says how to build its network."""
     config = checkpoint.read_config(model)
-    return json.dumps({key: config[key] for key in ("net", "image_shape", "num_classes")})
+    return {key: config[key] for key in ("net", "image_shape", "num_classes")}
 
 
 _states: OrderedDict[Control, tuple[Tensor, State]] = OrderedDict()  # the latest last
 
 
-def _vector(control: Control, net: Net) -> Tensor:
+def vector(control: Control, net: Net) -> Tensor:
     """Return a control's flat weights [size], its model read unless it was lately."""
     plain = control.plain()
     if plain not in _states:
         state = checkpoint.load_state(plain.model, net)
-        vector = flatten(state)
-        _states[plain] = vector, unflatten(vector, state)
-        while len(_states) > max(2, MEMORY // vector.nbytes):
+        flat = flatten(state)
+        _states[plain] = flat, unflatten(flat, state)
+        while len(_states) > max(2, MEMORY // flat.nbytes):
             _states.popitem(last=False)
     _states.move_to_end(plain)
-    vector, state = _states[plain]
+    flat, state = _states[plain]
     permutations = control.read()
     if not permutations:
-        return vector
+        return flat
     return flatten(permute(state, net.permutation_spec(), permutations))
 
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from itertools import combinations, product
-from typing import Literal, TypeVar
+from pathlib import Path
+from typing import Literal
 
-Model = TypeVar("Model", bound=Hashable)
+from basins.errors import UserError
+
+Which = Literal["all", "between", "seed"]
 
 
-def pairs(
-    starts: Sequence[Model], ends: Sequence[Model], which: Literal["all", "between"]
-) -> list[tuple[Model, Model]]:
+def pairs(starts: Sequence[Path], ends: Sequence[Path], which: Which) -> list[tuple[Path, Path]]:
     """Return the unordered pairs of models, a start first where a pair has one of each.
 
-    `all` joins every two models; `between` only a start with an end.
+    Models are folders `.../seed<k>`. `all` joins every two models; `between` only a start with an
+    end; `seed` only a start with the ends of its own seed. Raises `UserError` where that is none.
     """
-    if which == "between" and starts != ends:
-        return list(product(starts, ends))
-    return list(combinations(dict.fromkeys([*starts, *ends]), 2))
+    if which == "seed":
+        found = [(a, b) for a, b in product(starts, ends) if a.name == b.name and a != b]
+    elif which == "between" and starts != ends:
+        found = list(product(starts, ends))
+    else:
+        found = list(combinations(dict.fromkeys([*starts, *ends]), 2))
+    if not found:
+        joined = f"{starts[0].parent} and {ends[0].parent}"
+        raise UserError(f"pairs: {which} leaves none of {joined}; choose other pairs or recipes")
+    return found
 
 
 def grid(points: int) -> tuple[float, ...]:

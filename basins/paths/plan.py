@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from basins.align.jobs import Control
 from basins.paths.engine import Point
-from basins.registry import find, split_options
+from basins.registry import find, module, split_options
 
 Face = tuple[Control, ...]
 
@@ -28,10 +28,19 @@ class Curve(NamedTuple):
     def along(
         cls, path: Mapping[str, Any], controls: tuple[Control, ...], ts: Sequence[float]
     ) -> Curve:
-        """Return a path, a name with its options, through `controls` at every t."""
+        """Return a path, a name with its options, through `controls` at every t.
+
+        Where the path is fitted, its options are those of the fit.
+        """
         name, options = split_options(path)
         coefficients = find("paths", name, "coefficients")
+        options = {} if is_fitted(path) else options
         return cls(controls, tuple(tuple(coefficients(t, **options)) for t in ts))
+
+
+def is_fitted(path: Mapping[str, Any]) -> bool:
+    """Return whether a path, a name with its options, has an inner control point to be fitted."""
+    return hasattr(module("paths", path["name"], "coefficients"), "fit")
 
 
 def place(controls: Sequence[Control], point: Sequence[float]) -> tuple[Face, Point]:

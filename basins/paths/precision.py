@@ -40,17 +40,17 @@ class Trial(NamedTuple):
 def trial(
     engine: Engine,
     controls: Sequence[Tensor],
-    batchnorm: Sequence[str],
-    calibration: Resident | None,
+    batchnorm: Mapping[str, Resident | None],
     sets: Mapping[str, Examples],
     seconds: Callable[[], float] = time.perf_counter,
 ) -> Trial:
     """Time one set, and where bf16 is faster, compare the middle of a path in both precisions.
 
-    `controls` are the flat weights [size] of two networks; a barrier here is that of the loss or
-    the error at t = 1/2, the largest difference over modes and sets counts.
+    `controls` are the flat weights [size] of two networks, `batchnorm` and `sets` as in `along`; a
+    barrier here is that of the loss or the error at t = 1/2, the largest difference over modes and
+    sets counts.
     """
-    engine.along(controls, POINTS[:1], ["interpolate"], None, {})
+    engine.along(controls, POINTS[:1], {"interpolate": None}, {})
     function, first = engine.settle("interpolate", None), next(iter(sets.values()))
     took = {"fp32": np.inf, "bf16": np.inf}
     for _ in range(3):
@@ -64,7 +64,7 @@ def trial(
     if faster < WORTH:
         return Trial(faster, float("nan"))
     full, half = (
-        _barriers(engine.along(controls, POINTS, batchnorm, calibration, sets, precision))
+        _barriers(engine.along(controls, POINTS, batchnorm, sets, precision))
         for precision in ("fp32", "bf16")
     )
     return Trial(faster, float(np.abs(full - half).max()))

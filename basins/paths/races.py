@@ -60,7 +60,7 @@ def run(item: Race, step: Callable[[], None]) -> Decision:
 def _race(item: Race) -> Decision:
     sets = item.sets
     (mode,), (name,) = sets.batchnorm, sets.names
-    engine, controls, calibration, examples = jobs.prepared(item.curve.controls, sets)
+    engine, controls, batchnorm, examples = jobs.prepared(item.curve.controls, sets)
     evaluated = jobs.load(ends(item.curve), item.ends).curves[mode, name]
     order = seeds.generator("race", name).permutation(len(evaluated[0].losses))
     first, last = (Evaluation(e.losses[order], e.correct[order]) for e in evaluated)
@@ -70,12 +70,12 @@ def _race(item: Race) -> Decision:
 
     def visit(t: float) -> Callable[[slice], Evaluation]:
         combine(controls, points[t], out=engine.flat.vector)
-        function = engine.settle(mode, calibration, sets.precision)
+        function = engine.settle(mode, batchnorm[mode], sets.precision)
 
         def look(part: slice) -> Evaluation:
             return evaluate(function, Resident(images[part], labels[part]), sets.precision)
 
         return look
 
-    options = {"overhead": cost(mode, calibration), **item.options}
+    options = {"overhead": cost(mode, batchnorm[mode]), **item.options}
     return race(visit, (first, last), item.ts, **options)

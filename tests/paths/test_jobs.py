@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from basins.align.jobs import Control
 from basins.align.permute import permute
 from basins.data import disk
 from basins.data.calibration import Calibration
+from basins.data.images import Split
 from basins.data.resident import resident
 from basins.nets import checkpoint
 from basins.paths import jobs
@@ -38,7 +40,9 @@ def nothing() -> None:
 def models(tmp_path, monkeypatch, data) -> list[Control]:
     """Three networks and a dataset, in a working folder of their own."""
     monkeypatch.chdir(tmp_path)
-    disk.save(Path("data"), {"train": data.train, "test": data.test}, data.classes)
+    cued = Split(255 - data.train.images, data.train.labels)
+    splits = {"train": data.train, "train_c": cued, "test": data.test}
+    disk.save(Path("data"), splits, data.classes)
     for seed in range(3):
         with seeds.torch_stream("init", seed):
             net = checkpoint.initialise(CONFIG)
@@ -54,7 +58,7 @@ def models(tmp_path, monkeypatch, data) -> list[Control]:
 
 @pytest.fixture
 def sets(models) -> jobs.Sets:
-    calibration = Calibration(Path("data"), (("name", "box"),), 0.0, 256)
+    calibration = Calibration(Path("data"), 0.0, 256)
     hashed = folder_hash(Path("data"))
     return jobs.Sets(Path("data"), hashed, ("test",), calibration, ("reset",), "fp32", CPU)
 
@@ -72,8 +76,7 @@ def by_hand(curve: Curve, sets: jobs.Sets) -> np.ndarray:
     found = Engine(net).along(
         [flatten(state) for state in moved],
         curve.points,
-        ["reset"],
-        sets.calibration.load(CPU),
+        {"reset": sets.calibration.load(CPU)},
         {"test": resident(disk.read(Path("data"), "test"), CPU)},
     )
     return np.stack([evaluation.losses for evaluation in found["reset", "test"]])
@@ -119,7 +122,7 @@ def test_a_plane_costs_only_its_inside(models, sets):
 def test_an_alignment_keeps_the_ends(name, models, sets):
     joined = list(combinations(models, 2))
     hashed = sets.fingerprint
-    work = alignments.plan(joined, {"name": name}, sets.calibration, hashed, CPU)
+    work = alignments.plan(joined, {"name": name}, sets.calibration, hashed, "corrected", CPU)
     aligned = alignments.aligned(work, [alignments.run(job, nothing) for job in work])
     assert aligned.keys() == set(joined)
     for pair in joined:
@@ -135,10 +138,11 @@ def test_an_alignment_keeps_the_ends(name, models, sets):
 def test_activations_are_taken_in_blocks_that_fit(models, sets, monkeypatch):
     joined = list(combinations(models, 2))
     choice = {"name": "activation_matching"}
-    whole = alignments.plan(joined, choice, sets.calibration, sets.fingerprint, CPU)
+    plan = partial(alignments.plan, joined, choice, sets.calibration, sets.fingerprint)
+    whole = plan("corrected", CPU)
     assert [job.pairs for job in whole] == [tuple(joined)]
     monkeypatch.setattr(alignments, "MEMORY", 0)
-    single = alignments.plan(joined, choice, sets.calibration, sets.fingerprint, CPU)
+    single = plan("corrected", CPU)
     assert [job.pairs for job in single] == [(pair,) for pair in joined]
     (file,) = [alignments.run(job, nothing) for job in whole]
     for number, job in enumerate(single):
@@ -151,7 +155,25 @@ def test_activations_are_taken_in_blocks_that_fit(models, sets, monkeypatch):
 
 def test_a_missing_alignment_needs_no_job(models, sets):
     pairs = list(combinations(models, 2))
-    assert alignments.plan(pairs, {"name": "none"}, sets.calibration, "", CPU) == []
+    calibration, choice = sets.calibration, {"name": "none"}
+    assert alignments.plan(pairs, choice, calibration, "", "corrected", CPU) == []
+
+
+def test_published_activations_are_those_of_the_last_batch(models, sets, data):
+    """On all images as published, what is matched is as on the last 128 of them alone."""
+    last = Split(data.train.images[-128:], data.train.labels[-128:])
+    disk.save(Path("last"), {"train": last, "train_c": last}, data.classes)
+    (pair, *_) = combinations(models, 2)
+
+    def matched(folder: str, protocol: alignments.Protocol) -> dict[str, list[int]]:
+        calibration, hashed = Calibration(Path(folder), 0.0, None), folder_hash(Path(folder))
+        choice = {"name": "activation_matching"}
+        (job,) = alignments.plan([pair], choice, calibration, hashed, protocol, CPU)
+        found = pair[1].permuted(alignments.run(job, nothing), 0).read()
+        return {group: permutation.tolist() for group, permutation in found.items()}
+
+    assert matched("data", "published") == matched("last", "corrected")
+    assert matched("data", "published") != matched("data", "corrected")
 
 
 def test_items_are_found_again(models, sets):

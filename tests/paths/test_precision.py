@@ -24,7 +24,7 @@ def measured(data, calibration, examples, seconds):
     nets = [trained("resnet", seed, data) for seed in (0, 1)]
     controls = [flatten(copy.deepcopy(net.state_dict())) for net in nets]
     sets = {"set": examples}
-    return trial(Engine(nets[0]), controls, ["reset"], calibration, sets, seconds)
+    return trial(Engine(nets[0]), controls, {"reset": calibration}, sets, seconds)
 
 
 def test_a_faster_bf16_is_compared_and_taken(data, calibration, examples):

@@ -194,7 +194,7 @@ def test_networks_get_the_verdict_of_the_engine(metric, data, calibration, examp
     verdicts = set()
     for controls in ([states[0], states[0]], states):
         points = [(1 - t, t) for t in TS]
-        curve = engine.along(controls, points, ["reset"], calibration, {"set": examples})
+        curve = engine.along(controls, points, {"reset": calibration}, {"set": examples})
         evaluations = curve["reset", "set"]
         barrier = barrier_linear(TS, [measure(e).mean(dtype=np.float64) for e in evaluations])
         ends = evaluations[0], evaluations[-1]

@@ -1,0 +1,78 @@
+"""The inner control points of paths as jobs: found in the store, or fitted and put there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from basins import devices, results, seeds
+from basins.align.jobs import Control, Pair, Protocol
+from basins.data import cued
+from basins.nets import checkpoint
+from basins.paths import jobs
+from basins.registry import find, split_options
+from basins.store import Store, code_hash
+
+
+@dataclass(frozen=True)
+class Job:
+    """One curve whose inner control point is to be fitted; `path` is its name with its options.
+
+    `curve` is what people call it, `ends` are as they are aligned, and `inputs` is the hash of the
+    training images of the dataset in the folder `data`, with and without their cue.
+    """
+
+    curve: str
+    path: dict[str, Any]
+    ends: Pair
+    data: Path
+    inputs: str
+    protocol: Protocol
+    device: torch.device
+
+    def __str__(self) -> str:
+        return self.curve
+
+    def key(self) -> dict[str, Any]:
+        """Return everything that decides the fitted weights, as the store's key."""
+        net = jobs.description(self.ends[0].model)["net"]["name"]
+        rooms = [f"paths.{self.path['name']}", "align.permute", f"nets.{net}"]
+        return {
+            "ends": [end.identity() for end in self.ends],
+            "path": self.path,
+            "data": self.inputs,
+            "protocol": self.protocol,
+            "code": code_hash(__file__, *(f"basins.{room}" for room in rooms)),
+            **devices.identity(self.device),
+        }
+
+
+def run(job: Job, step: Callable[[], None]) -> Control:
+    """Return the fitted control point: a folder with model.safetensors, config.json and log.csv.
+
+    Its draws are the same for all paths and alignments of two models. `step` is called after every
+    row of the log.
+    """
+    store, key = Store(), job.key()
+    if not store.find("fits", key):
+        name, options = split_options(job.path)
+        config = jobs.description(job.ends[0].model)
+        models = [end.fingerprint for end in job.ends]
+        with seeds.torch_stream("midpoint", *models):
+            net = checkpoint.initialise(config).to(job.device)
+        ends = [jobs.vector(end, net).to(job.device) for end in job.ends]
+        order, data = seeds.torch_generator("path", *models), cued.read(job.data)
+        fit, rows = find("paths", name, "fit"), []
+        with store.making("fits", key) as folder:
+            for row in fit(net, ends, data, order, protocol=job.protocol, **options):
+                rows.append(row)
+                step()
+            results.write(pd.DataFrame(rows), folder / "log.csv")
+            checkpoint.save(net, config, folder)
+    folder = store.folder("fits", key)
+    return Control(folder, checkpoint.fingerprint(folder))

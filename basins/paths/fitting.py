@@ -1,0 +1,88 @@
+"""The inner control point of a path, fitted so that the mean loss along the path is least."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import SGD
+from torch.optim.lr_scheduler import LambdaLR
+
+from basins.data.cued import Cued
+from basins.data.resident import resident
+from basins.paths.engine import Coefficients, combine
+from basins.training import sgd
+from basins.weights import FlatModule
+
+
+def minimise(
+    coefficients: Coefficients,
+    net: nn.Module,
+    ends: Sequence[Tensor],
+    data: Cued,
+    order: torch.Generator,
+    *,
+    cue_proportion: Annotated[float, Field(ge=0, le=1)],
+    epochs: sgd.Epochs,
+    batch_size: sgd.BatchSize,
+    lr: sgd.Rate,
+    momentum: sgd.Momentum,
+    weight_decay: sgd.Weight,
+    precision: sgd.Precision = "fp32",
+    protocol: Literal["published", "corrected"] = "corrected",
+) -> Iterator[dict[str, Any]]:
+    """Make `net` the inner control point between two `ends` and yield a log row after each epoch.
+
+    `ends` are flat weights [size] on the net's device; `coefficients(t)` are those of the first
+    end, the inner point and the second end. Every batch draws t uniformly, and SGD on the inner
+    point lowers the cross-entropy of the network at t, its BatchNorm in training mode. The images
+    are the training images, `cue_proportion` of which carry the cue. `lr` is divided by ten after
+    two thirds of the steps. Batches and t are drawn from `order`.
+
+    `corrected` starts at the mean of the ends and follows the gradient of the inner point, which is
+    the network's times its coefficient. `published` is the code of Mechanistic Mode Connectivity
+    (section 4; there 15 epochs, batch 128, lr .1, momentum .9, weight decay 1e-4): it starts at
+    the weights that `net` has, newly initialised, and scales the rate in the gradient's place, and
+    so weight decay, but not what momentum remembers. The inner point's BatchNorm statistics are the
+    mean of the ends': the fit needs none, and only `interpolate` reads them.
+
+    Log rows: epoch, its last lr, and its mean loss (nats) and accuracy along the path. Raises
+    `UserError` when the loss diverges.
+    """
+    examples, flat = resident(data.at(cue_proportion), ends[0].device), FlatModule(net)
+    mean = (ends[0] + ends[1]) / 2
+    inner = flat.vector.clone() if protocol == "published" else mean.clone()
+    inner.grad = gradient = torch.zeros_like(inner)
+    for name, weight in net.named_parameters():
+        weight.grad = gradient[flat.places[name]].view_as(weight)  # where backward adds it
+    optimiser = SGD([inner], lr, momentum, weight_decay=weight_decay, fused=True)
+    turn = epochs * sgd.steps_of(examples.labels, batch_size) * 2 / 3
+    scheduler = LambdaLR(optimiser, lambda done: 1.0 if done < turn else 0.1)
+    autocast = torch.autocast(inner.device.type, torch.bfloat16, enabled=precision == "bf16")
+    images = sgd.loader(net, examples)
+
+    def step(rows: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        point = coefficients(float(torch.rand((), generator=order)))
+        combine((ends[0], inner, ends[1]), point, out=flat.vector)
+        with autocast:
+            logits = net(images(rows))
+        loss = functional.cross_entropy(logits.float(), labels)
+        gradient.zero_()
+        loss.backward()
+        if protocol == "published":
+            optimiser.param_groups[0]["lr"] *= point[1]  # until the scheduler sets the next
+        else:
+            gradient.mul_(point[1])
+        optimiser.step()
+        return sgd.sums(logits, labels, loss)
+
+    net.train()
+    yield from sgd.descend(
+        step, examples.labels, order, scheduler, epochs=epochs, batch_size=batch_size
+    )
+    flat.vector.copy_(torch.where(flat.trained.to(inner.device), inner, mean))
+    net.eval()

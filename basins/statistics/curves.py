@@ -1,0 +1,56 @@
+"""From an experiment to the tidy rows of its curves, on as many points as are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from basins.landscape.barriers import barrier_linear
+from basins.paths.adaptive import refine
+from basins.paths.experiment import Experiment, Grid, Joined
+from basins.paths.pairs import grid
+from basins.statistics.examples import resampling_weights
+from basins.statistics.paths import barrier_rows, mean_losses, path_rows
+
+
+def evaluated(experiment: Experiment, points: int | Mapping[str, Any]) -> dict[Joined, Grid]:
+    """Evaluate every curve of an experiment and return its points, by curve.
+
+    `points` are as many equally spaced ones, or the options of `adaptive.refine`, by which a grid
+    is doubled until none of its curve's `barrier_linear` changes.
+    """
+    if isinstance(points, int):
+        grids = dict.fromkeys(experiment.joined, grid(points))
+        experiment.evaluate(grids)
+        return grids
+
+    def means(grids: Mapping[Joined, Grid]) -> dict[Joined, np.ndarray]:
+        experiment.evaluate(grids)
+        return {key: mean_losses(experiment.losses(key, ts).curves) for key, ts in grids.items()}
+
+    return refine(experiment.joined, means, barrier_linear, **points)
+
+
+def tables(
+    experiment: Experiment,
+    grids: Mapping[Joined, Grid],
+    generator: np.random.Generator,
+    resamples: int,
+    confidence: float,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of all points, and those of all barriers, of evaluated curves.
+
+    `generator` draws the resamples of the examples, the same for all curves.
+    """
+    paths: list[dict[str, Any]] = []
+    barriers: list[dict[str, Any]] = []
+    weights = resampling_weights(experiment.examples, resamples, generator)
+    for joined, ts in grids.items():
+        ids, (curves, distance) = joined.ids(), experiment.losses(joined, ts)
+        paths += [ids | row for row in path_rows(ts, curves)]
+        rows = barrier_rows(ts, curves, weights, confidence)
+        barriers += [ids | row | {"distance": distance} for row in rows]
+    return pd.DataFrame(paths), pd.DataFrame(barriers)
