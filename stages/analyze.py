@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
+
+import pandas as pd
 
 from basins import results
 from basins.errors import one_line
-from basins.landscape.barriers import BARRIERS
 from basins.params import read
 from basins.provenance import provenance
-from basins.statistics.paths import on_common_points
-from basins.statistics.seeds import summarise_models, summarise_pairs
+from basins.statistics.summary import summarise
 from basins.store import whole_file
-
-JOIN = ["experiment", "path", "alignment", "batchnorm", "eval_set"]
 
 
 def main() -> None:
@@ -23,32 +22,19 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     params = read(check=[])
     folder = params.reports() / "results"
-    confidence = params.statistics.confidence
 
-    connect = folder / "connect"
-    paths = results.gather(connect / f"{name}.csv" for name in params.connect)
-    barriers = results.gather(connect / f"{name}.barriers.csv" for name in params.connect)
-    probes = results.gather(folder / "probe" / f"{name}.csv" for name in params.probe)
-    tables = {
-        "paths": paths,
-        "barriers": barriers,
-        "probes": probes,
-        "samples": results.gather(folder / "data" / f"{name}.csv" for name in params.data),
-        "summary/paths": summarise_pairs(
-            on_common_points(paths, JOIN),
-            [*JOIN, "t"],
-            ["loss", "accuracy"],
-            "metric",
-            confidence,
-        ),
-        "summary/barriers": summarise_pairs(
-            barriers, [*JOIN, "metric"], list(BARRIERS), "definition", confidence
-        ),
-        "summary/probes": summarise_models(
-            probes, ["recipe", "diagnostic", "slice", "metric"], confidence
-        ),
+    def gathered(stage: str, names: Iterable[str], kind: str = "") -> pd.DataFrame:
+        return results.gather(folder / stage / f"{name}{kind}.csv" for name in names)
+
+    rows = {
+        "paths": gathered("connect", params.connect),
+        "barriers": gathered("connect", params.connect, ".barriers"),
+        "probes": gathered("probe", params.probe),
     }
-    for name, table in tables.items():
+    trained_on = {name: (made.data, made.cue_proportion) for name, made in params.train.items()}
+    averages = summarise(**rows, trained_on=trained_on, confidence=params.statistics.confidence)
+    samples = {"samples": gathered("data", params.data)}
+    for name, table in {**rows, **averages, **samples}.items():
         results.write(table, folder / f"{name}.csv")
     made = provenance((folder / "data" / f"{name}.json" for name in params.data), params.device)
     with whole_file(params.reports() / "provenance.json") as file:

@@ -17,12 +17,12 @@ def main() -> None:
     """Write the ledger, and the numbers that `dvc metrics diff` compares."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    params = read(parser.parse_args().params, check=[])
+    params = read(parser.parse_args().params, check=["claims"])
     tables = results.read_all(params.reports() / "results")
     ledger = []
     for paper, claims in params.claims.items():
         settings = {name: claim.model_dump() for name, claim in claims.items()}
-        ledger += find("claims", paper, "decide")(tables, settings)
+        ledger += find("claims", paper, "decide")(tables, settings, params.statistics.confidence)
     accuracy = tables["summary/probes"].query("metric == 'accuracy'")
     metrics = {
         "accuracy": {

@@ -11,7 +11,7 @@ from basins.data.images import Evaluation
 from basins.landscape.barriers import barrier_linear
 from basins.statistics.examples import basic_interval, mean_interval, resampling_weights
 from basins.statistics.paths import barrier_rows, mean_losses, on_common_points, path_rows
-from basins.statistics.seeds import jackknife, summarise_models, summarise_pairs
+from basins.statistics.seeds import contrast, jackknife, summarise_models, summarise_pairs
 from basins.statistics.verdict import verdict
 
 RNG = np.random.default_rng(0)
@@ -84,6 +84,45 @@ def test_seeds_not_pairs_are_the_unit():
     assert naive / runs < 0.8
 
 
+def test_contrast_by_hand():
+    """Leaving out a seed takes its pairs out of both groups."""
+    values = np.array([5.0, 6.0, 10.0, 1.0, 2.0, 3.0])
+    first = np.array([True] * 3 + [False] * 3)
+    seeds = [np.array([0, 0, 1, 0, 0, 1]), np.array([1, 2, 2, 1, 2, 2])]
+    found = contrast(values, first, seeds, 0.95)
+    without = np.array([10 - 3, 6 - 2, 5 - 1])
+    half = stats.t.ppf(0.975, 2) * np.sqrt(2 / 3 * np.sum((without - 5) ** 2))
+    assert found == pytest.approx({"mean": 5, "ci_low": 5 - half, "ci_high": 5 + half, "seeds": 3})
+    swapped = contrast(values, ~first, seeds, 0.95)
+    assert [swapped["ci_low"], swapped["ci_high"]] == [-found["ci_high"], -found["ci_low"]]
+
+
+def test_contrast_covers_when_groups_share_seeds():
+    """What a seed does to both groups cancels, and the rest is covered as the interval says."""
+    rng = np.random.default_rng(4)
+    covered = narrower = 0
+    runs = 600
+    for _ in range(runs):
+        common, seeds = pair_effects(rng, 8)
+        first, _ = pair_effects(rng, 8)
+        values = np.concatenate([5 * common + first, 5 * common])
+        groups = np.arange(len(values)) < len(first)
+        both = [np.tile(side, 2) for side in seeds]
+        found = contrast(values, groups, both, 0.95)
+        covered += found["ci_low"] <= 0 <= found["ci_high"]
+        alone = jackknife(values[groups], seeds, 0.95)
+        narrower += found["ci_high"] - found["ci_low"] < alone["ci_high"] - alone["ci_low"]
+    assert 0.92 <= covered / runs <= 0.98
+    assert narrower / runs > 0.95
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_has_no_mean():
+    found = jackknife(np.array([]), [np.array([], int)], 0.95)
+    assert np.isnan([found["mean"], found["ci_low"]]).all()
+    assert found["seeds"] == 0
+
+
 def test_summaries_group_by_recipe_and_initialisation():
     rows = pd.DataFrame(
         {
@@ -102,6 +141,14 @@ def test_summaries_group_by_recipe_and_initialisation():
         ("nocue", "nocue", "separate"): 8.0,
     }
     assert found["pairs"].tolist() == [1, 2, 1]
+
+
+def test_models_of_a_group_are_told_apart():
+    rows = pd.DataFrame({"experiment": "tuned", "model_a": "cued/seed0", "loss": [1.0, 2.0]})
+    rows["model_b"] = ["tuned/small/seed0", "tuned/large/seed0"]
+    found = summarise_pairs(rows, ["experiment"], ["loss"], "metric", 0.95)
+    assert found["recipe_b"].tolist() == ["tuned/small", "tuned/large"]
+    assert found["init"].tolist() == ["shared", "shared"]
 
 
 def test_models_are_averaged_over_seeds():
@@ -150,6 +197,12 @@ def test_barrier_rows_resample_examples_jointly():
         (0.0, 0.05, "below", "reproduced"),
         (0.2, 0.4, "below", "not reproduced"),
         (0.0, 0.4, "below", "undecided"),
+        (-0.05, 0.05, "within", "reproduced"),
+        (0.2, 0.4, "within", "not reproduced"),
+        (-0.4, -0.2, "within", "not reproduced"),
+        (0.0, 0.4, "within", "undecided"),
+        (-0.4, 0.4, "within", "undecided"),
+        (np.nan, np.nan, "within", "undecided"),
     ],
 )
 def test_verdicts(low, high, direction, expected):

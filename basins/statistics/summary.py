@@ -1,0 +1,42 @@
+"""From the rows of all models and pairs to the tables that average them over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+import pandas as pd
+
+from basins.landscape.barriers import BARRIERS
+from basins.statistics import invariance
+from basins.statistics.paths import on_common_points
+from basins.statistics.seeds import summarise_models, summarise_pairs
+
+MODEL = ["recipe", "diagnostic", "slice", "metric"]
+JOIN = ["experiment", "path", "alignment", "batchnorm", "eval_set"]
+
+
+def summarise(
+    paths: pd.DataFrame,
+    barriers: pd.DataFrame,
+    probes: pd.DataFrame,
+    trained_on: Mapping[str, Hashable],
+    confidence: float,
+) -> dict[str, pd.DataFrame]:
+    """Return, by name, the tables that are made of three others (docs/formats.md).
+
+    `trained_on` tells for each recipe what its models were trained on, for `invariance.pairs`.
+    """
+    known = invariance.pairs(barriers, probes, trained_on)
+    curves, points = on_common_points(paths, JOIN), [*JOIN, "t"]
+    measured = [*JOIN, "metric"]
+    return {
+        "invariance": known,
+        "summary/paths": summarise_pairs(
+            curves, points, ["loss", "accuracy"], "metric", confidence
+        ),
+        "summary/barriers": summarise_pairs(
+            barriers, measured, list(BARRIERS), "definition", confidence
+        ),
+        "summary/probes": summarise_models(probes, MODEL, confidence),
+        "summary/invariance": invariance.summarise(known, confidence),
+    }
