@@ -20,11 +20,12 @@ def main() -> None:
     """Write the report from what the other stages left, and its tables as Markdown and LaTeX."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    params = read(parser.parse_args().params, check=[])
+    params = read(parser.parse_args().params, check=["tables"])
     reports = params.reports()
     rows = results.read_all(reports / "results")
     claims = json.loads((reports / "claims.json").read_text())
-    shown = {"accuracy": contents.accuracy(rows), "barriers": contents.barriers(rows)}
+    chosen = params.tables.items()
+    shown = {key: find("tables", c.name, "table")(rows, **c.options) for key, c in chosen}
 
     with whole_folder(reports / "tables") as folder:
         for name, table in shown.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -19,18 +19,21 @@ def draw(
     tables: Mapping[str, pd.DataFrame],
     *,
     diagnostic: str,
+    recipes: Annotated[list[str], Field(min_length=1)] | None = None,
     chance: Annotated[float, Field(ge=0, le=1)] | None = None,
 ) -> Figure:
     """Draw accuracy (%) by slice and recipe: a dot per seed, the mean and 95 % interval over seeds.
 
-    Reads `probes` and `summary/probes`. `chance` is the accuracy of guessing, as a fraction; where
-    given it is marked. A model that reads the image alone is high on NC, C and RC and guesses on
+    Reads `probes` and `summary/probes`. `recipes` are those that are drawn, in their order; by
+    default all. `chance` is the accuracy of guessing, as a fraction; where given it is marked. A
+    model that reads the image alone is high on NC, C and RC and guesses on
     RI; one that reads the cue alone is high on C and RI (MMC section 3).
 
     Raises `UserError` where the tables have no such rows.
     """
-    seeds = rows.select(tables, "probes", diagnostic=diagnostic, metric="accuracy")
-    means = rows.select(tables, "summary/probes", diagnostic=diagnostic, metric="accuracy")
+    chosen = {"diagnostic": diagnostic, "metric": "accuracy", "recipe": recipes}
+    seeds = rows.select(tables, "probes", **chosen)
+    means = rows.select(tables, "summary/probes", **chosen)
     slices = style.ordered_sets(means["slice"])
     recipes = list(dict.fromkeys(means["recipe"]))
     colours, markers = style.colours(recipes), style.markers(recipes)
@@ -83,7 +86,9 @@ def draw(
     return figure
 
 
-def caption(*, diagnostic: str, chance: float | None = None) -> str:
+def caption(
+    *, diagnostic: str, recipes: Sequence[str] | None = None, chance: float | None = None
+) -> str:
     """Say what `draw` shows under the same options."""
     guessing = "" if chance is None else f" Dotted: guessing ({chance:.0%})."
     return (

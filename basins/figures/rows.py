@@ -9,22 +9,29 @@ import pandas as pd
 from basins.errors import UserError
 
 
-def select(tables: Mapping[str, pd.DataFrame], table: str, **equal: str) -> pd.DataFrame:
+def select(
+    tables: Mapping[str, pd.DataFrame], table: str, **equal: str | int | Iterable[str] | None
+) -> pd.DataFrame:
     """Return the rows of `table` whose columns equal `equal`, in their order.
 
+    Several values for a column are all to be there, and rows come in their order; None is any.
     Raises `UserError`, naming what there is, for a missing table or a selection without rows.
     """
     if table not in tables:
         raise UserError(f"no table {table!r}; there are: {_listed(tables)}")
     found = tables[table]
-    for column, value in equal.items():
-        kept = found.loc[found[column] == value]
-        if kept.empty:
-            raise UserError(
-                f"table {table!r} has no row with {column} {value!r}; "
-                f"there are: {_listed(found[column].unique())}"
-            )
-        found = kept
+    for column, wanted in equal.items():
+        if wanted is None:
+            continue
+        values = dict.fromkeys([wanted] if isinstance(wanted, str | int) else wanted)
+        kept = {value: found.loc[found[column] == value] for value in values}
+        for value, part in kept.items():
+            if part.empty:
+                raise UserError(
+                    f"table {table!r} has no row with {column} {value!r}; "
+                    f"there are: {_listed(found[column].unique())}"
+                )
+        found = pd.concat(kept.values())
     return found
 
 

@@ -1,1 +1,1 @@
-"""The HTML report and the tables. One file is one page or one table."""
+"""The HTML report: what stands on its page, and how tables are written."""

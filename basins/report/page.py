@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from basins.report import tables as text
+from basins.tables.table import Table
 
 VERDICTS = ("reproduced", "not reproduced", "undecided")
 """The verdicts on a claim, in the order in which they are counted."""
@@ -27,14 +27,6 @@ class Drawing(NamedTuple):
     title: str
     caption: str
     svg: str
-
-
-class Table(NamedTuple):
-    """A table of the report; its index is not shown."""
-
-    title: str
-    caption: str
-    frame: pd.DataFrame
 
 
 def render(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from html import escape
 from math import floor, isfinite, log10
@@ -11,6 +12,9 @@ from pandas.api.types import is_bool_dtype, is_float_dtype, is_numeric_dtype
 
 ABSENT = "–"
 """What stands for a missing value."""
+
+NUMBER = re.compile(r"[+-]?[\d.]+( \[.*\])?")
+"""A text that is a number, with its interval or without."""
 
 
 def decimals(values: Iterable[float]) -> int:
@@ -37,8 +41,8 @@ def cells(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def right_aligned(frame: pd.DataFrame) -> list[bool]:
-    """Return, column by column, whether it holds numbers."""
-    return [is_numeric_dtype(kind) and not is_bool_dtype(kind) for kind in frame.dtypes]
+    """Return, column by column, whether it holds numbers, perhaps as texts with an interval."""
+    return [_holds_numbers(frame.iloc[:, k]) for k in range(frame.shape[1])]
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -50,9 +54,27 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def latex(frame: pd.DataFrame) -> str:
-    """Return `frame` as a LaTeX `tabular` with booktabs rules, without its index."""
+    """Return `frame` as a LaTeX `tabular` with booktabs rules, without its index.
+
+    Where the first column groups rows, there is some space between one group and the next.
+    """
     layout = "".join("r" if right else "l" for right in right_aligned(frame))
-    return cells(frame).to_latex(index=False, escape=True, column_format=layout)
+    texts = cells(frame).map(_one_line)
+    lines = texts.to_latex(index=False, escape=True, column_format=layout).splitlines(keepends=True)
+    body = lines.index("\\midrule\n") + 1
+    first = texts.iloc[:, 0].tolist()
+    starts = [k for k in range(1, len(first)) if first[k] != first[k - 1]]
+    if len(starts) < len(first) - 1:
+        for k in reversed(starts):
+            lines.insert(body + k, "\\addlinespace\n")
+    return "".join(lines)
+
+
+def _holds_numbers(column: pd.Series) -> bool:
+    if is_numeric_dtype(column.dtype):
+        return not is_bool_dtype(column.dtype)
+    texts = [str(value) for value in column.dropna()]
+    return bool(texts) and all(map(NUMBER.fullmatch, texts))
 
 
 def _texts(column: pd.Series) -> list[str]:
@@ -65,4 +87,8 @@ def _texts(column: pd.Series) -> list[str]:
 
 
 def _markdown_cell(text: str) -> str:
-    return escape(" ".join(text.split()), quote=False).replace("|", "\\|")
+    return escape(_one_line(text), quote=False).replace("|", "\\|")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

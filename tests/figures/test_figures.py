@@ -133,6 +133,18 @@ def test_probe_dots_and_means_are_the_rows(tables):
         np.testing.assert_allclose(spans, mean[["ci_low", "ci_high"]])
 
 
+def test_the_probe_of_some_recipes_shows_them_in_their_order(tables):
+    chosen = {"diagnostic": "counterfactual", "recipes": ["spurious"]}
+    (key,) = counterfactual_probe.draw(tables, **chosen).legends[0].get_texts()
+    assert key.get_text() == "spurious"
+    chosen["recipes"] = ["spurious", "plain"]
+    keys = counterfactual_probe.draw(tables, **chosen).legends[0].get_texts()
+    assert [key.get_text() for key in keys] == ["spurious", "plain"]
+    chosen["recipes"] = ["absent"]
+    with pytest.raises(UserError, match="recipe 'absent'; there are: plain, spurious"):
+        counterfactual_probe.draw(tables, **chosen)
+
+
 def test_sample_images_show_every_pixel_in_place(tables):
     (ax,) = sample_images.draw(tables, dataset="toys", columns=2).axes
     assert len(ax.images) == 8

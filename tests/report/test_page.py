@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from basins.figures import style
 from basins.report import page
+from basins.tables.table import Table
 
 HOSTILE = "<script>alert('x')</script>\"><img src=http://bad.example/x onerror=y>"
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -68,7 +69,7 @@ def _arguments(svg: str) -> dict:
         "claims": [claim, {**claim, "verdict": "undecided"}, {**claim, "verdict": HOSTILE}],
         "figures": [page.Drawing(HOSTILE, HOSTILE, svg), page.Drawing("two", "caption", svg)],
         "tables": [
-            page.Table(HOSTILE, HOSTILE, pd.DataFrame({HOSTILE: [HOSTILE], "n": [3]})),
+            Table(HOSTILE, HOSTILE, pd.DataFrame({HOSTILE: [HOSTILE], "n": [3]})),
         ],
         "params": HOSTILE,
         "provenance": {HOSTILE: HOSTILE, "data": {"toys": [1, HOSTILE]}},

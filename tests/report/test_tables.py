@@ -50,5 +50,36 @@ def test_latex_has_booktabs_rules_and_escapes():
     assert text == tables.latex(FRAME.copy())
 
 
+def test_numbers_with_their_intervals_stand_right():
+    frame = pd.DataFrame(
+        {
+            "interval": ["70.1 [68.0, 72.2]", "-0.5"],
+            "published": ["9.68", None],
+            "version": ["1.2 beta", "1.3"],
+            "absent": [None, None],
+        }
+    )
+    assert tables.right_aligned(frame) == [True, True, False, False]
+    assert tables.markdown(frame).splitlines()[2:] == [
+        "| 70.1 [68.0, 72.2] | 9.68 | 1.2 beta | – |",
+        "| -0.5 | – | 1.3 | – |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "spaces"),
+    [(["a", "a", "b", "c"], [2, 3]), (["a", "b", "c", "d"], []), (["a", "a", "a", "a"], [])],
+)
+def test_latex_sets_groups_of_rows_apart(first, spaces):
+    text = tables.latex(pd.DataFrame({"group": first, "text": ["x", "x\n\ny", "z", "&"]}))
+    body = text.partition("\\midrule\n")[2].splitlines()
+    found = [k for k, line in enumerate(body) if line == "\\addlinespace"]
+    assert found == [k + n for n, k in enumerate(spaces)]
+    assert [line for line in body if line.endswith("\\\\")] == [
+        f"{name} & {text} \\\\" for name, text in zip(first, ["x", "x y", "z", "\\&"], strict=True)
+    ]
+
+
 def test_an_empty_table_is_its_header():
     assert tables.markdown(FRAME.head(0)).count("\n") == 2
+    assert tables.latex(FRAME.head(0)).count("\\\\") == 1

@@ -1,0 +1,193 @@
+"""Kinds of path side by side: a row per cue proportion, a column per set (MMC Fig. 4 and 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from pydantic import Field
+
+from basins.errors import UserError
+from basins.figures import rows, style
+
+FEW = 5
+"""Up to this many pairs of models, each is drawn beside their mean."""
+
+Column = Literal["path", "alignment", "batchnorm", "recipe_a", "recipe_b", "init"]
+Names = Annotated[list[str], Field(min_length=1)]
+
+
+class Curve(NamedTuple):
+    """What tells one curve from every other."""
+
+    experiment: str
+    path: str
+    alignment: str
+    batchnorm: str
+    recipe_a: str
+    recipe_b: str
+    init: str
+
+
+@style.styled()
+def draw(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiments: Annotated[dict[str, Names], Field(min_length=1)],
+    lines: Annotated[dict[str, dict[Column, str]], Field(min_length=1)],
+    metric: Literal["accuracy", "loss"] = "accuracy",
+    chance: Annotated[float, Field(ge=0, le=1)] | None = None,
+) -> Figure:
+    """Draw accuracy (%) or loss (nats) over t: a row per cue proportion, a column per set.
+
+    Reads `summary/paths` (mean and 95 % interval over seeds) and `paths` (thin lines, one per pair
+    of models, where a line has few).
+
+    Args:
+        tables: rows, by the name of their table.
+        experiments: the label of each row, and the experiments in which its lines are looked for,
+            in that order.
+        lines: the label of each line, and the values that single it out. A recipe goes without
+            its group too: `small` is also `finetuned_80/small`. Pairs within one recipe are left
+            out unless the line names both. A row without such a curve leaves the line out.
+        metric: what is drawn.
+        chance: the accuracy of guessing, as a fraction; where given it is marked.
+
+    Raises `UserError` where a row has no line at all, or a line is several curves.
+    """
+    names = [name for row in experiments.values() for name in row]
+    means = _curves(rows.select(tables, "summary/paths", metric=metric, experiment=names))
+    pairs = _curves(
+        rows.select(tables, "paths", experiment=names).assign(
+            recipe_a=lambda f: f["model_a"].map(rows.recipe),
+            recipe_b=lambda f: f["model_b"].map(rows.recipe),
+            init=lambda f: np.where(
+                f["model_a"].map(rows.seed) == f["model_b"].map(rows.seed), "shared", "separate"
+            ),
+        )
+    )
+    found = {row: _found(means, row, names, lines) for row, names in experiments.items()}
+    shown = [label for label in lines if any(label in curves for curves in found.values())]
+    eval_sets = style.ordered_sets(s for curve in means.values() for s in curve["eval_set"])
+    colours, markers = style.colours(lines), style.markers(lines)
+
+    figure = style.new(style.PAGE_WIDTH, 0.6 + 1.25 * len(found))
+    panels = figure.subplots(len(found), len(eval_sets), sharex=True, sharey="row", squeeze=False)
+    for (row, curves), line in zip(found.items(), panels, strict=True):
+        line[-1].yaxis.set_label_position("right")
+        line[-1].set_ylabel(row, rotation=270, va="bottom")
+        for eval_set, ax in zip(eval_sets, line, strict=True):
+            for label, curve in curves.items():
+                _draw_pairs(ax, _on(eval_set, pairs[curve]), metric, colours[label])
+                _draw_mean(ax, _on(eval_set, means[curve]), label, colours[label], markers[label])
+            if chance is not None and metric == "accuracy":
+                ax.axhline(chance, **style.CHANCE, zorder=1)
+        if metric == "accuracy":
+            line[0].set_ylim(0, 1.02)
+            style.in_percent(line[0].yaxis)
+        else:
+            line[0].set_ylim(bottom=0)
+    for eval_set, ax in zip(eval_sets, panels[0], strict=True):
+        ax.set_title(style.set_title(eval_set))
+        ax.set(xticks=(0, 0.5, 1))
+        ax.margins(x=0.02)
+    figure.supxlabel("position on the path", fontsize=7.5)
+    figure.supylabel(style.METRICS[metric], fontsize=7.5)
+    style.legend(
+        figure,
+        [Line2D([], [], color=colours[k], marker=markers[k], label=k) for k in shown],
+    )
+    return figure
+
+
+def caption(
+    *,
+    experiments: Mapping[str, Sequence[str]],
+    lines: Mapping[str, Mapping[str, str]],
+    metric: str = "accuracy",
+    chance: float | None = None,
+) -> str:
+    """Say what `draw` shows under the same options."""
+    guessing = chance is not None and metric == "accuracy"
+    return (
+        f"{metric.capitalize()} on the counterfactual sets (columns) along paths between models; "
+        f"rows: {_listed(experiments)}; lines, as far as a row has them: {_listed(lines)}. "
+        "Bold: mean with its 95 % interval over seeds; thin: single pairs."
+        f"{f' Dotted: guessing ({chance:.0%}).' if guessing else ''} After MMC, Fig. 4 and 5."
+    )
+
+
+def _listed(labels: Iterable[str]) -> str:
+    return ", ".join(f"“{label}”" for label in labels)
+
+
+def _curves(points: pd.DataFrame) -> dict[Curve, pd.DataFrame]:
+    columns = list(Curve._fields)
+    groups = points.sort_values("t", kind="stable").groupby(columns, sort=False)
+    return {Curve(*curve[columns].iloc[0]): curve for _, curve in groups}
+
+
+def _found(
+    curves: Collection[Curve],
+    row: str,
+    experiments: Sequence[str],
+    lines: Mapping[str, Mapping[Column, str]],
+) -> dict[str, Curve]:
+    """Return the curve of each line that the row has, from the first experiment that has it."""
+    found = {}
+    for label, chosen in lines.items():
+        for experiment in experiments:
+            fitting = [c for c in curves if c.experiment == experiment and _fits(c, chosen)]
+            if len(fitting) > 1:
+                raise UserError(_several(row, label, fitting))
+            if fitting:
+                found[label] = fitting[0]
+                break
+    if not found:
+        raise UserError(f"row {row!r} has none of the lines, in: {', '.join(experiments)}")
+    return found
+
+
+def _fits(curve: Curve, chosen: Mapping[Column, str]) -> bool:
+    if curve.recipe_a == curve.recipe_b and not {"recipe_a", "recipe_b"} <= chosen.keys():
+        return False
+    found = curve._asdict()
+    return all(
+        found[column] == value
+        or (column in ("recipe_a", "recipe_b") and found[column].endswith(f"/{value}"))
+        for column, value in chosen.items()
+    )
+
+
+def _several(row: str, label: str, fitting: Sequence[Curve]) -> str:
+    values = {column: {getattr(curve, column) for curve in fitting} for column in Curve._fields}
+    choices = "; ".join(f"{k} {', '.join(sorted(v))}" for k, v in values.items() if len(v) > 1)
+    return f"row {row!r}, line {label!r}: {len(fitting)} curves; choose one by: {choices}"
+
+
+def _on(eval_set: str, points: pd.DataFrame) -> pd.DataFrame:
+    return points.loc[points["eval_set"] == eval_set]
+
+
+def _draw_pairs(ax: Axes, points: pd.DataFrame, metric: str, colour: str) -> None:
+    pairs = [pair for _, pair in points.groupby(["model_a", "model_b"], sort=False)]
+    if len(pairs) <= FEW:
+        for pair in pairs:
+            ax.plot(pair["t"], pair[metric], color=colour, linewidth=0.5, alpha=0.4)
+
+
+def _draw_mean(ax: Axes, mean: pd.DataFrame, label: str, colour: str, marker: str) -> None:
+    ax.fill_between(mean["t"], mean["ci_low"], mean["ci_high"], color=colour, alpha=0.15)
+    ax.plot(
+        mean["t"],
+        mean["mean"],
+        color=colour,
+        marker=marker,
+        markevery=max(1, len(mean) // 5),
+        label=label,
+    )

@@ -1,0 +1,32 @@
+"""What each recipe's models rely on: their accuracy on the counterfactual sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import pandas as pd
+from pydantic import Field
+
+from basins.figures import rows
+from basins.tables.table import Table, in_percent
+
+
+def table(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    recipes: Annotated[list[str], Field(min_length=1)] | None = None,
+) -> Table:
+    """Return accuracy (%) by recipe and counterfactual set, with its interval over seeds.
+
+    Reads `summary/probes`; `recipes` are those that are shown, in their order; by default all.
+
+    Raises `UserError` where the table has no such rows.
+    """
+    found = rows.select(tables, "summary/probes", metric="accuracy", recipe=recipes)
+    return Table(
+        "Accuracy on the counterfactual sets",
+        "Percent, with 95 % intervals over seeds: nc without cue, c with its class's cue, rc with "
+        "a random cue, ri a random image with the label's cue.",
+        in_percent(found, ["recipe", "slice"], ["seeds"]),
+    )

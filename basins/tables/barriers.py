@@ -1,0 +1,35 @@
+"""How high the error rises along the paths of each experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import pandas as pd
+from pydantic import Field
+
+from basins.figures import rows
+from basins.tables.table import Table, in_percent
+
+PAIR = ["experiment", "recipe_a", "recipe_b", "init", "path", "alignment", "batchnorm", "eval_set"]
+
+
+def table(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiments: Annotated[list[str], Field(min_length=1)] | None = None,
+) -> Table:
+    """Return the linear barrier of the error (points) by pair of recipes, path and set.
+
+    Reads `summary/barriers`; `experiments` are those that are shown, in their order; by default
+    all.
+
+    Raises `UserError` where the table has no such rows.
+    """
+    chosen = {"metric": "error", "definition": "barrier_linear", "experiment": experiments}
+    found = rows.select(tables, "summary/barriers", **chosen)
+    return Table(
+        "Barriers of the error along the paths",
+        "Percentage points above the chord (barrier_linear), with 95 % intervals over seeds.",
+        in_percent(found, PAIR, ["seeds", "pairs"]),
+    )
