@@ -23,17 +23,23 @@ def names(folder: Path) -> list[str]:
 def render(folder: Path, name: str) -> str:
     """Return the whole params file of a profile, with the comments of the base and its own.
 
-    A profile's file holds only differences; `null` takes a key out. Raises `UserError` where there
-    is no such profile.
+    A profile's file holds only differences, from the profile that its `extends` names or from the
+    laptop's; `null` takes a key out. Raises `UserError` where there is no such profile.
     """
-    if name not in names(folder):
-        raise UserError(f"no profile {name!r}; there are: {', '.join(names(folder))}")
     yaml = YAML()
     yaml.width, yaml.preserve_quotes = 4096, True  # lines stay as they are written
     yaml.indent(mapping=2, sequence=4, offset=2)
+    overlays: list[Any] = []
+    while name != BASE:
+        if name not in names(folder):
+            raise UserError(f"no profile {name!r}; there are: {', '.join(names(folder))}")
+        overlays.append(yaml.load((folder / f"{name}.yaml").read_text(encoding="utf-8")))
+        if len(overlays) > len(names(folder)):
+            raise UserError(f"profile {name!r} extends itself")
+        name = overlays[-1].pop("extends", BASE)
     content = yaml.load((folder / f"{BASE}.yaml").read_text(encoding="utf-8"))
-    if name != BASE:
-        _merge(content, yaml.load((folder / f"{name}.yaml").read_text(encoding="utf-8")))
+    for overlay in reversed(overlays):
+        _merge(content, overlay)
     text = io.StringIO()
     yaml.dump(content, text)
     return text.getvalue()

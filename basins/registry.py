@@ -10,7 +10,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Collection, Mapping
-from types import ModuleType, UnionType
+from types import ModuleType, NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -55,6 +55,12 @@ def split_options(choice: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return choice["name"], {key: value for key, value in choice.items() if key != "name"}
 
 
+def keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the keyword-only parameters of a function, which are its options, by name."""
+    parameters = inspect.signature(function, eval_str=True).parameters
+    return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
 def check_options(
     function: Callable[..., Any],
     options: Mapping[str, Any],
@@ -66,14 +72,13 @@ def check_options(
     Parameters in `given` are the caller's to fill. Raises `UserError` naming the key, its value
     and what is allowed.
     """
-    parameters = inspect.signature(function, eval_str=True).parameters.values()
     fields: dict[str, Any] = {
-        p.name: (
+        name: (
             Any if p.annotation is p.empty else p.annotation,
             ... if p.default is p.empty else p.default,
         )
-        for p in parameters
-        if p.kind is p.KEYWORD_ONLY and p.name not in given
+        for name, p in keywords(function).items()
+        if name not in given
     }
     strict = ConfigDict(extra="forbid", strict=True)
     model = create_model("Options", __config__=strict, **fields)
@@ -110,16 +115,24 @@ def _printable(step: int | str) -> str:
 def _outside_unions(model: Any, location: tuple[int | str, ...]) -> tuple[int | str, ...]:
     """Return the location of a value in the file, without which branch of a union refused it."""
     for depth, step in enumerate(location):
+        model = _present(model)
         if get_origin(model) in (Union, UnionType):
             return location[:depth]
         model = _inside(model, step)
     return location
 
 
+def _present(model: Any) -> Any:
+    """Return a type without None beside it."""
+    others = [part for part in get_args(model) if part is not NoneType]
+    optional = get_origin(model) in (Union, UnionType) and len(others) == 1
+    return others[0] if optional else model
+
+
 def _keys(model: Any, location: tuple[int | str, ...]) -> list[str]:
     """Return the keys that the part of `model` at `location` takes."""
     for step in location:
-        model = _inside(model, step)
+        model = _present(_inside(model, step))
     return list(getattr(model, "model_fields", ()))
 
 

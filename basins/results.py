@@ -15,9 +15,11 @@ TABLES = (
     "barriers",
     "probes",
     "samples",
+    "invariance",
     "summary/paths",
     "summary/barriers",
     "summary/probes",
+    "summary/invariance",
 )
 
 
@@ -44,5 +46,6 @@ def gather(files: Iterable[Path]) -> pd.DataFrame:
 
 
 def read_all(folder: Path) -> Mapping[str, pd.DataFrame]:
-    """Read every gathered table of a profile's results, by name."""
-    return {name: read(folder / f"{name}.csv") for name in TABLES}
+    """Read every gathered table of a profile's results, and those of its toys, by name."""
+    toys = sorted(f"toy/{file.stem}" for file in (folder / "toy").glob("*.csv"))
+    return {name: read(folder / f"{name}.csv") for name in (*TABLES, *toys)}

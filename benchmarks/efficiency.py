@@ -137,4 +137,4 @@ class Point:
 
     def evaluate(self) -> None:
         """Evaluate the point once."""
-        self.engine.along(self.controls, MIDDLE, ("reset",), self.calibration, self.sets)
+        self.engine.along(self.controls, MIDDLE, {"reset": self.calibration}, self.sets)

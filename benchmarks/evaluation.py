@@ -231,7 +231,7 @@ def barriers_apart(data: Data, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     engine = Engine(checkpoint.load(pair[0].model))
 
     def barriers(mode: str, calibration: Resident) -> np.ndarray:
-        curves = engine.along(controls, points, (mode,), calibration, sets)
+        curves = engine.along(controls, points, {mode: calibration}, sets)
         return barrier_linear(ts, [[e.losses.mean() for e in curves[mode, n]] for n in SETS])
 
     stream = seeds.torch_generator("order", "benchmarks")

@@ -13,8 +13,9 @@ import torch
 
 from basins import parallel
 from basins.align.jobs import Control
-from basins.data import disk, shapes
+from basins.data import cued, disk, shapes
 from basins.data.calibration import Calibration
+from basins.data.cues.box import Box
 from basins.data.resident import Resident, resident
 from basins.nets import checkpoint
 from basins.probes import counterfactual
@@ -24,7 +25,6 @@ from basins.training import jobs
 CPU = torch.device("cpu")
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 NET = {"name": "resnet", "depth": 8, "width": 16}
-CUE = {"name": "box"}
 RECIPE = {"epochs": 1, "batch_size": 32, "lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4}
 RECIPE |= {"schedule": "one_cycle"}
 
@@ -37,24 +37,24 @@ class Data(NamedTuple):
 
     def calibration(self, size: int) -> Calibration:
         """Return the training images without a cue that statistics are taken from."""
-        return Calibration(self.path, tuple(CUE.items()), 0.0, size)
+        return Calibration(self.path, 0.0, size)
 
     def sets(self) -> dict[str, Resident]:
         """Return the counterfactual sets."""
         return {name: resident(disk.read(self.path, name), CPU) for name in counterfactual.SETS}
 
-    def seeds(self, count: int, cued: Sequence[float] = (0.0,)) -> list[jobs.Job]:
-        """Return the training of `count` seeds, the proportions `cued` in turn."""
+    def seeds(self, count: int, proportions: Sequence[float] = (0.0,)) -> list[jobs.Training]:
+        """Return the training of `count` seeds, the proportions of the cue in turn."""
         return [
-            jobs.Job(
+            jobs.Training(
                 data=self.path,
-                data_hash=self.fingerprint,
-                net=NET,
+                inputs=cued.fingerprint(self.path),
                 method={"name": "scratch", **RECIPE},
-                cue=CUE,
-                cue_proportion=cued[seed % len(cued)],
                 seed=seed,
                 device=CPU,
+                net=NET,
+                cue_proportion=proportions[seed % len(proportions)],
+                order=0,
             )
             for seed in range(count)
         ]
@@ -63,15 +63,18 @@ class Data(NamedTuple):
 def dataset(folder: Path, train: int, test: int, side: int) -> Data:
     """Draw a dataset of `train` images, and of `test` in each set, into `folder`."""
     made = shapes.load(source="synthetic", root=folder, seed=0, train=train, test=test, size=side)
-    sets = counterfactual.sets(made.test, len(made.classes), CUE, seed=0)
-    disk.save(folder / "data", {"train": made.train, **sets}, made.classes)
+    classes = len(made.classes)
+    both = cued.draw(made.train, classes, Box())
+    splits = {"train": both.plain, "train_c": both.cued}
+    splits |= counterfactual.sets(made.test, classes, Box(), 0)
+    disk.save(folder / "data", splits, made.classes)
     return Data(folder / "data", folder_hash(folder / "data"))
 
 
 def models(folder: Path, data: Data, count: int) -> tuple[Control, ...]:
     """Train networks, without and with a cue in turn, into the store of `folder`."""
     with chdir(folder):
-        pending = data.seeds(count, cued=(0.0, 0.6))
+        pending = data.seeds(count, proportions=(0.0, 0.6))
         found = parallel.run(jobs.run, pending, workers=CORES, title="models")
     trained = [folder / path for path in found]
     return tuple(Control(model, checkpoint.fingerprint(model)) for model in trained)

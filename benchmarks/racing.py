@@ -146,7 +146,7 @@ def _points(
     calibration: Resident,
     test: Resident,
 ) -> Sequence[Evaluation]:
-    found = engine.along(controls, points, ["reset"], calibration, {"test": test})
+    found = engine.along(controls, points, {"reset": calibration}, {"test": test})
     return found["reset", "test"]
 
 

@@ -1,4 +1,4 @@
-"""Put every model of one recipe to its diagnostic: models/ + data/ -> results/probe/."""
+"""Put every model of a recipe or group to its diagnostic: models/ + data/ -> results/probe/."""
 
 from __future__ import annotations
 
@@ -32,12 +32,14 @@ def main() -> None:
     data = Path("data") / probe.data
     sets = {key: resident(disk.read(data, key), device) for key in diagnostic.SETS}
     rows = []
-    for seed, model in zip(params.train[name].seeds, params.models(name), strict=True):
+    for model in params.models(name):
+        recipe = model.parent.relative_to("models").as_posix()
         net = checkpoint.load(model).to(device)
         evaluations = {key: evaluate(net, examples) for key, examples in sets.items()}
         for slice_, metric, values in diagnostic.measures(evaluations):
             value, low, high = mean_interval(values, params.statistics.confidence)
-            ids = {"recipe": name, "seed": seed, "diagnostic": probe.diagnostic.name}
+            ids = {"recipe": recipe, "seed": int(model.name.removeprefix("seed"))}
+            ids |= {"diagnostic": probe.diagnostic.name}
             ids |= {"slice": slice_, "metric": metric, "value": value, "n": len(values)}
             rows.append({**ids, "ci_low": low, "ci_high": high})
     results.write(pd.DataFrame(rows), params.reports() / "results" / "probe" / f"{name}.csv")

@@ -42,8 +42,9 @@ def test_folders_and_files_without_the_function_are_not_offered(room: Path) -> N
 @pytest.mark.parametrize("name", ["", ".", "mlp.MLP", "../mlp", "mlp.py", "__init__", "os", "MLP"])
 def test_an_unknown_name_lists_what_there_is(name: str) -> None:
     with pytest.raises(UserError) as caught:
-        registry.find("data.cues", name, "draw", "data.x.cue")
-    assert str(caught.value) == f"data.x.cue: no {name!r} in basins/data/cues/; there are: box"
+        registry.find("data.cues", name, "cue", "data.x.cue")
+    known = "there are: box, dominoes"
+    assert str(caught.value) == f"data.x.cue: no {name!r} in basins/data/cues/; {known}"
 
 
 def test_a_name_is_split_from_its_options() -> None:
