@@ -9,10 +9,11 @@ from pathlib import Path
 
 from basins import devices, parallel, results, seeds
 from basins.errors import one_line
-from basins.params import Experiment as Setting
-from basins.params import Params, pick, read
+from basins.params import pick, read
 from basins.paths.experiment import Experiment, measured
 from basins.probes.counterfactual import SETS
+from basins.settings import Experiment as Setting
+from basins.settings import Params
 from basins.statistics.curves import evaluated, tables
 from basins.store import whole_folder
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from basins import devices, parallel
 from basins.data import cued
 from basins.errors import one_line
-from basins.params import Params, pick, read
+from basins.params import pick, read
+from basins.settings import Params
 from basins.store import copy_item, whole_folder
 from basins.training import jobs
 

@@ -24,7 +24,9 @@ pytestmark = pytest.mark.pipeline
 
 PROJECT = Path(__file__).parents[1]
 BY_HAND = ("basins", "stages", "profiles", "params.yaml", "dvc.yaml", ".dvc/config", ".dvcignore")
-RECIPES = ("nocue", "cued")
+RECIPES = ("nocue", "cued", "cued_all", "nocue_reordered")
+METHODS = {"small", "medium", "large", "llrt", "lpft", "scratch"}
+METHODS |= {"cbft", "cbft_no_barrier", "cbft_no_invariance"}
 
 
 def environment(project: Path, **more: str) -> dict[str, str]:
@@ -110,7 +112,8 @@ def copy(finished: Path, tmp_path: Path) -> Path:
 
 
 def test_one_command_leaves_everything(finished: Path):
-    for recipe in RECIPES:
+    tuned = [f"finetuned/{method}" for method in METHODS]
+    for recipe in (*RECIPES, *tuned, "finetuned_all/medium"):
         for seed in (0, 1):
             folder = finished / "models" / recipe / f"seed{seed}"
             assert {path.name for path in folder.iterdir()} == {
@@ -121,11 +124,21 @@ def test_one_command_leaves_everything(finished: Path):
     reports = finished / "reports" / "smoke"
     for name in ("index.html", "claims.json", "metrics.json", "provenance.json", "params.yaml"):
         assert (reports / name).stat().st_size > 0
-    for name in ("paths", "barriers", "probes", "summary/paths"):
+    for name in ("paths", "barriers", "probes", "invariance", "summary/paths", "toy/theory"):
         assert len((reports / "results" / f"{name}.csv").read_text().splitlines()) > 4
-    assert len(list((reports / "figures").glob("*.svg"))) == 7
-    # Four models, every two, before and after their units are matched.
-    assert len(list((finished / "losses" / "mechanisms").iterdir())) == 12
+    assert len(list((reports / "figures").glob("*.svg"))) == 13
+    # Four models, every two, as they are and with their units matched in two ways.
+    assert len(list((finished / "losses" / "mechanisms").iterdir())) == 18
+    # Every method with the model that it started from, seed by seed.
+    assert len(list((finished / "losses" / "finetuned").iterdir())) == 2 * len(METHODS)
+    assert {path.stem for path in (reports / "tables").iterdir()} == {
+        "fine_tuning",
+        "ablation",
+        "accuracy",
+        "barriers",
+    }
+    rows = (reports / "results" / "connect" / "published.csv").read_text()
+    assert rows.count(",moving,") > 0 and ",reset," not in rows
     assert not list((finished / ".cache" / "tmp").iterdir())
 
 
@@ -160,7 +173,7 @@ def test_adding_a_seed_trains_that_seed_only(copy: Path):
     # The recipe's own, and perhaps the other recipe's, which shares its list and an idle core.
     added = [json.loads((item / "item.json").read_text())["key"] for item in after.keys() - made]
     assert {key["seed"] for key in added} == {2}
-    assert [key["cue_proportion"] for key in added].count(0.0) == 1
+    assert [(key["cue_proportion"], key["order"]) for key in added].count((0.0, 0)) == 1
 
 
 def test_killed_in_training_it_goes_on_and_ends_the_same(finished: Path, tmp_path: Path):
@@ -214,8 +227,9 @@ def test_one_worker_and_two_give_the_same_bytes(finished: Path, copy: Path):
     shutil.rmtree(copy / ".cache")
     edit(copy, "workers: auto", "workers: 1")
     succeed(copy, sys.executable, "stages/train.py", "cued")
+    succeed(copy, sys.executable, "stages/finetune.py", "finetuned")
     succeed(copy, sys.executable, "stages/connect.py", "mechanisms")
-    for folder in ("models/cued", "losses/mechanisms"):
+    for folder in ("models/cued", "models/finetuned", "losses/mechanisms"):
         assert folder_hash(copy / folder) == folder_hash(finished / folder)
     rows = "reports/smoke/results/connect/mechanisms.csv"
     assert (copy / rows).read_bytes() == (finished / rows).read_bytes()
@@ -229,6 +243,18 @@ def test_a_damaged_item_is_named_and_made_again(copy: Path):
     said = "".join(succeed(copy, sys.executable, "stages/train.py", recipe) for recipe in RECIPES)
     assert f"{item.relative_to(copy)}: damaged, making it again" in said
     assert [folder_hash(copy / "models" / recipe) for recipe in RECIPES] == before
+
+
+def test_a_divergent_method_is_named_and_the_others_are_kept(copy: Path):
+    edit(copy, "lr: 0.001, ", "lr: 1.0e+30, ")
+    made = set((copy / ".cache" / "train").iterdir())
+    edit(copy, "llrt: {name: llrt, ", "llrt: {name: llrt, epochs: 100, ")
+    line = refuse(copy, sys.executable, "stages/finetune.py", "finetuned")
+    assert "finetune finetuned: small, seed 0: diverged in epoch 1" in line
+    assert "small, seed 1: diverged" in line and "others finished and are kept" in line
+    added = set((copy / ".cache" / "train").iterdir()) - made
+    assert len(added) == 2  # the method that has changed beside it
+    assert (copy / "models" / "finetuned" / "small" / "seed0" / "model.safetensors").exists()
 
 
 def test_damaged_data_is_named(copy: Path):
@@ -254,7 +280,8 @@ def test_the_files_of_the_readme_are_all_that_is_added(copy: Path):
         (copy / file).write_text(readme(file))
     made, evaluated = (set((copy / ".cache" / kind).iterdir()) for kind in ("train", "points"))
     ran = {line.split("'")[1] for line in repro(copy).splitlines() if line.startswith("Running")}
-    assert ran <= {"connect@mechanisms"}  # it looks at all paths that there are, and finds its own
+    # They look at all paths that there are, and find their own.
+    assert all(stage.startswith("connect@") for stage in ran)
     assert set((copy / ".cache" / "points").iterdir()) == evaluated
     edit(copy, "  shapes:\n    name: shapes ", "  stripes:\n    name: stripes ")
     edit(copy, "data: shapes", "data: stripes")

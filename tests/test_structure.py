@@ -20,6 +20,7 @@ PLUMBING = {
     "basins/profiles.py",
     "basins/registry.py",
     "basins/results.py",
+    "basins/settings.py",
     "basins/store.py",
 }
 

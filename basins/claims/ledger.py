@@ -184,14 +184,19 @@ def entries(
             "where": paper.where[name.partition("_")[0]],
             "statement": claim.__doc__,
             "statistic": f"mean {statistic}",
-            "estimate": float(interval["mean"]),
-            "ci_low": low,
-            "ci_high": high,
+            "estimate": _known(interval["mean"]),
+            "ci_low": _known(low),
+            "ci_high": _known(high),
             "threshold": threshold,
             "direction": direction,
             "n": int(interval["seeds"]),
             "verdict": verdict(low, high, threshold, direction),
         }
+
+
+def _known(value: float) -> float | None:
+    """Return a number, or None, which JSON knows, for one that is not."""
+    return float(value) if np.isfinite(value) else None
 
 
 def _seeds(rows: pd.DataFrame) -> list[np.ndarray]:
