@@ -291,6 +291,7 @@ def test_the_files_of_the_readme_are_all_that_is_added(copy: Path):
     assert all(stage.startswith("connect@") for stage in ran)
     assert set((copy / ".cache" / "points").iterdir()) == evaluated
     edit(copy, "  shapes:\n    name: shapes ", "  stripes:\n    name: stripes ")
+    edit(copy, "    size: 16             # pixels a side\n", "")
     edit(copy, "data: shapes", "data: stripes")
     edit(copy, "dataset: shapes", "dataset: stripes")
     edit(copy, "{name: resnet, depth: 8, width: 8}", "{name: lenet, width: 6}")
@@ -312,7 +313,7 @@ def test_a_change_of_a_figure_draws_and_nothing_else(copy: Path):
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("cue_proportion: 0.6", "cue_proportion: 1.5", "train.cued.cue_proportion: 1.5"),
+        ("cue_proportion: 0.7", "cue_proportion: 1.5", "train.cued.cue_proportion: 1.5"),
         ("seeds: [0, 1]", "seeds: [0, 0]", "train.nocue.seeds: [0, 0]"),
         ("name: resnet", "name: resnest", "no 'resnest' in basins/nets/; there are: "),
         ("name: shapes ", "name: shapez ", "no 'shapez' in basins/data/; there are: "),
