@@ -33,11 +33,16 @@ def read(folder: Path, split: str) -> Split:
 
     Raises `UserError` where the folder or the split is missing or damaged.
     """
-    dataset = _open(folder, split)
+    dataset = opened(folder, split)
     labels = np.array(dataset.data.column("label").to_numpy(), dtype=np.int64)
     chunks = dataset.data.column("image").chunks
     images = np.concatenate([_pixels(c) for c in chunks]) if len(chunks) > 1 else _pixels(chunks[0])
     return Split(images, labels)
+
+
+def is_image(folder: Path) -> bool:
+    """Return whether the dataset in `folder` is one of images."""
+    return "image" in opened(folder, "train").features
 
 
 def image_shape(folder: Path) -> tuple[int, ...]:
@@ -47,7 +52,7 @@ def image_shape(folder: Path) -> tuple[int, ...]:
 
 def class_names(folder: Path) -> tuple[str, ...]:
     """Return the names of the classes, in the order of their labels."""
-    return tuple(_open(folder, "train").features["label"].names)
+    return tuple(opened(folder, "train").features["label"].names)
 
 
 def _dataset(name: str, split: Split, classes: tuple[str, ...]) -> Dataset:
@@ -64,7 +69,8 @@ def _dataset(name: str, split: Split, classes: tuple[str, ...]) -> Dataset:
     return Dataset(table, fingerprint=content.hexdigest()[:16])
 
 
-def _open(folder: Path, split: str) -> Dataset:
+def opened(folder: Path, split: str) -> Dataset:
+    """Return a split of any dataset; raises `UserError` where it is missing or damaged."""
     try:
         loaded = load_from_disk(str(folder))
         if not isinstance(loaded, DatasetDict):

@@ -26,6 +26,11 @@ class Resident(NamedTuple):
         """Which row each emitted example is; None, since `batches` keeps the split's order."""
         return None
 
+    @property
+    def merge(self) -> None:
+        """Which class each of the network's counts as; None, since they are the split's own."""
+        return None
+
     def batches(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
         """Yield a network's inputs and the labels, batch after batch."""
         size = BATCH[self.images.device.type]

@@ -19,8 +19,10 @@ def thumbnails(dataset: str, sets: Mapping[str, Split], classes: tuple[str, ...]
     """Return one image of each of the first ten classes from every set, as rows.
 
     Columns: dataset, eval_set, label, class, png (base64). The row of one class is the same example
-    in all sets.
+    in all sets; none of a dataset of text, of which some may not be passed on.
     """
+    if not sets:
+        return pd.DataFrame(columns=["dataset", "eval_set", "label", "class", "png"])
     labels = next(iter(sets.values())).labels
     present = [label for label in range(len(classes)) if (labels == label).any()][:MOST_CLASSES]
     return pd.DataFrame(

@@ -1,21 +1,27 @@
-"""Text as it lies on the device, ready for a network: batches of rows of nearly one length."""
+"""Text as token ids, and as it lies on the device: batches of rows of nearly one length."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from basins.data.text import Columns, fields
 from basins.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # Tokens in a batch. On a CPU more gain nothing and pad more; a GPU idles with as few.
 BUDGET = {"cpu": 1024, "cuda": 32768}
 OVERHEAD = 1 / 32  # what a batch costs before its first token, as a share of a full one
+
+Rows = Sequence[Sequence[int]]
 
 
 class Inputs(NamedTuple):
@@ -36,16 +42,56 @@ class Tokens:
     """A text split on the device, in batches that are made once.
 
     `order` int64 [n] is the dataset's row of each row that the batches hold, one after the other;
-    `padding` is how many tokens the batches hold for each token of the text, 1 at best.
+    `padding` is how many tokens the batches hold for each token of the text, 1 at best. `merge`
+    int64 [classes of the network] is the split's class that each of the network's counts as, or
+    None where they are the same: to HANS contradiction and neutral are one class.
     """
 
     parts: tuple[tuple[Inputs, Tensor], ...]
     order: Tensor
     padding: float
+    merge: Tensor | None = None
 
     def batches(self) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield a network's inputs and the labels int64 [n], batch after batch."""
         return iter(self.parts)
+
+
+def encode(columns: Columns, tokenizer: PreTrainedTokenizerBase) -> tuple[Rows, Rows]:
+    """Return the token ids and token types of each row's sentence or pair, of any length."""
+    first, *second = (columns[name] for name in fields(columns))
+    found = tokenizer(
+        first,
+        second[0] if second else None,
+        return_token_type_ids=True,
+        return_attention_mask=False,
+        verbose=False,
+    )
+    return found["input_ids"], found["token_type_ids"]
+
+
+def truncate(ids: Rows, types: Rows, limit: int) -> tuple[Rows, Rows, int]:
+    """Cut rows to `limit` tokens as BERT's own code does; return also how many rows were cut.
+
+    Of a pair the longer sentence loses its last token, again and again, the second where both are
+    equally long. The special tokens that begin the row and end each sentence stay.
+    """
+    kept = [_kept(row, limit) for row in types]
+    cut_ids = [[row[i] for i in places] for row, places in zip(ids, kept, strict=True)]
+    cut_types = [[row[i] for i in places] for row, places in zip(types, kept, strict=True)]
+    return cut_ids, cut_types, sum(len(row) > limit for row in ids)
+
+
+def _kept(types: Sequence[int], limit: int) -> list[int]:
+    """Return which tokens of a row of these types are left of it."""
+    length, pair = len(types), sum(types) > 0
+    ends = [length - sum(types) - 1, length - 1] if pair else [length - 1]
+    starts = [1, ends[0] + 1][: len(ends)]
+    room = [end - start for start, end in zip(starts, ends, strict=True)]
+    while sum(room) + len(room) + 1 > limit:
+        room[0 if room[0] > room[-1] else -1] -= 1
+    sentences = zip(starts, ends, room, strict=True)
+    return [0, *chain.from_iterable((*range(s, s + n), end) for s, end, n in sentences)]
 
 
 def tokens(

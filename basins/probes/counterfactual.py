@@ -13,7 +13,7 @@ they are drawn once, so that all models and all points of a path see the same ex
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -43,9 +43,12 @@ def sets(test: Split, num_classes: int, cue: Cue, seed: int) -> dict[str, Split]
 
 
 def measures(
-    evaluations: Mapping[str, Evaluation],
+    evaluations: Mapping[str, Evaluation], columns: Mapping[str, Mapping[str, Sequence]]
 ) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yield (slice, metric, value of each example [n]) of one model: accuracy and loss (nats)."""
+    """Yield (slice, metric, value of each example [n]) of one model: accuracy and loss (nats).
+
+    Nothing else is known of the examples, so `columns` are not read.
+    """
     for name in SETS:
         yield name, "accuracy", evaluations[name].correct
         yield name, "loss", evaluations[name].losses

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from basins.data.tokens import OVERHEAD, Tokens, tokens
+from basins.data import vocabulary
+from basins.data.tokens import OVERHEAD, Tokens, encode, tokens, truncate
 from basins.errors import UserError
 from basins.nets import bert
 
@@ -170,3 +171,43 @@ def test_rows_that_do_not_fit_are_refused(lengths, expected):
         place(lengths, limit=8)
     assert "\n" not in str(caught.value)
     assert place([8, 1], limit=8).order.tolist() == [1, 0]
+
+
+LETTERS = "abcdefghij"
+
+
+def letters(rng, n, most=12) -> list[str]:
+    return [" ".join(rng.choice(list(LETTERS), rng.integers(1, most + 1))) for _ in range(n)]
+
+
+def test_sentences_and_pairs_are_encoded_as_bert_takes_them():
+    tokenizer = vocabulary.build(LETTERS)  # five special tokens come first
+    pairs = {"label": [0, 1], "question1": ["A b", "c"], "question2": ["d?", "e f"]}
+    ids, types = encode(pairs, tokenizer)
+    assert ids == [[2, 5, 6, 3, 8, 1, 3], [2, 7, 3, 9, 10, 3]]
+    assert types == [[0, 0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1]]
+    assert encode({"sentence": ["a b"]}, tokenizer) == ([[2, 5, 6, 3]], [[0, 0, 0, 0]])
+
+
+def test_long_rows_are_cut_by_hand():
+    ids, types = [[2, 5, 6, 7, 8, 3, 9, 10, 3]], [[0, 0, 0, 0, 0, 0, 1, 1, 1]]
+    assert truncate(ids, types, 9) == (ids, types, 0)
+    assert truncate(ids, types, 8) == ([[2, 5, 6, 7, 3, 9, 10, 3]], [[0] * 5 + [1] * 3], 1)
+    assert truncate(ids, types, 6) == ([[2, 5, 6, 3, 9, 3]], [[0] * 4 + [1] * 2], 1)
+    assert truncate(ids, [[0] * 9], 4) == ([[2, 5, 6, 3]], [[0] * 4], 1)
+
+
+@pytest.mark.parametrize("limit", [5, 7, 11, 21])
+def test_long_rows_are_cut_as_transformers_cuts_them(limit):
+    """With an even number left; of an odd one BERT's own code leaves the first sentence more."""
+    rng, tokenizer = np.random.default_rng(0), vocabulary.build(LETTERS)
+    for columns in (
+        {"sentence1": letters(rng, 200), "sentence2": letters(rng, 200)},
+        {"sentence": letters(rng, 200)},
+    ):
+        texts = list(columns.values())
+        ids, types, count = truncate(*encode(columns, tokenizer), limit)
+        cut = tokenizer(*texts, truncation="longest_first", max_length=limit)
+        assert (ids, types) == (cut["input_ids"], cut["token_type_ids"])
+        assert count == sum(len(row) > limit for row in encode(columns, tokenizer)[0])
+        assert count > 0 or limit == 21

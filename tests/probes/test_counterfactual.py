@@ -149,7 +149,7 @@ def test_measures_are_accuracy_and_loss_of_every_set() -> None:
         name: Evaluation(np.full(3, i, np.float32), np.array([True, False, i > 1]))
         for i, name in enumerate(reversed(counterfactual.SETS))
     }
-    rows = list(counterfactual.measures(evaluations))
+    rows = list(counterfactual.measures(evaluations, {}))
     assert [row[:2] for row in rows] == [
         (name, metric) for name in ("nc", "c", "rc", "ri") for metric in ("accuracy", "loss")
     ]

@@ -1,0 +1,25 @@
+"""What is known of the examples of any dataset, beside what a network sees of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from basins.data import disk, text
+
+
+def columns(folder: Path, split: str) -> dict[str, Any]:
+    """Return what is known of every example of a split beside its input: its `label`, its kind."""
+    if disk.is_image(folder):
+        return {"label": disk.read(folder, split).labels}
+    found = text.read(folder, split)
+    return {name: found[name] for name in found if name not in text.fields(found)}
+
+
+def binary(folder: Path, split: str) -> np.ndarray | None:
+    """Return the labels, bool [n], of a split of text in two classes, None of any other."""
+    if disk.is_image(folder) or len(text.class_names(folder, split)) != 2:
+        return None
+    return np.array(text.read(folder, split)["label"], dtype=bool)

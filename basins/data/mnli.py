@@ -1,0 +1,78 @@
+"""MNLI (Williams, Nangia and Bowman 2018) and HANS (McCoy, Pavlick and Linzen 2019), as published.
+
+LCRGS section 2: training and in-domain test are MNLI's, test being its matched development set, and
+HANS is the diagnostic.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from basins.data import glue
+from basins.data.nli import CLASSES as HANS_CLASSES
+from basins.data.nli import lexical_overlap
+from basins.data.text import Columns, TextData
+
+CLASSES = ("entailment", "neutral", "contradiction")
+LABELS = {name: label for label, name in enumerate(CLASSES)}
+HANS_LABELS = {name: label for label, name in enumerate(HANS_CLASSES)}
+UNDECIDED = {"-": None}  # where MNLI's five annotators had no majority
+COLUMNS = {
+    "premise": ("premise", "sentence1"),
+    "hypothesis": ("hypothesis", "sentence2"),
+    "label": ("gold_label", "label"),
+}
+# The official names, those of GLUE's archive, and those of a subset as JSON lines.
+TRAIN = ("multinli_1.0_train.jsonl", "train.tsv", "train_subset.jsonl")
+MATCHED = ("multinli_1.0_dev_matched.jsonl", "dev_matched.tsv", "dev_matched.jsonl")
+HANS = ("heuristics_evaluation_set.txt", "hans_eval.tsv")
+OPTIONAL = ("subcase", "template")
+
+
+def load(
+    *,
+    source: Literal["files", "hub"],
+    root: Path,
+    seed: int,
+    train: Annotated[int, Field(ge=3)] | None = None,
+    test: Annotated[int, Field(ge=3)] | None = None,
+) -> TextData:
+    """Return `train` and `test` rows of MNLI, shuffled once, or all; and HANS.
+
+    With `files`, `root/text/mnli/` must hold the training and the matched development set, either
+    as the official JSON lines or as GLUE's tables; with `hub`, GLUE is downloaded at a pinned
+    revision. Either way `root/text/hans/` must hold HANS's evaluation set. Labels go by name:
+    entailment 0, neutral 1, contradiction 2; in HANS entailment 0, non-entailment 1. Left out are
+    rows that annotators did not agree on, rows with an empty sentence, and training rows that are
+    repeated. Raises `UserError` naming the file, and the line, of what is missing or wrong.
+    """
+    folder = "text/mnli"
+    if source == "hub":
+        names, files = ("premise", "hypothesis"), []
+        rows = {
+            "train": glue.hub("mnli", "train", names, LABELS),
+            "test": glue.hub("mnli", "validation_matched", names, LABELS),
+        }
+        read = {f"{glue.GLUE} mnli": glue.REVISION}
+    else:
+        files = [glue.locate(root, folder, names) for names in (TRAIN, MATCHED)]
+        labels = {**LABELS, **UNDECIDED}
+        found = (glue.read(file, COLUMNS, labels) for file in files)
+        rows, read = dict(zip(("train", "test"), found, strict=True)), {}
+    hans_file = glue.locate(root, "text/hans", HANS)
+    optional = {name: (name,) for name in ("heuristic", *OPTIONAL)}
+    hans = glue.read(hans_file, COLUMNS | optional, HANS_LABELS, optional=OPTIONAL)
+    hans = glue.sample("hans", hans, None, seed)
+    splits: dict[str, Columns] = {
+        "train": glue.sample("mnli, train", glue.distinct(rows["train"]), train, seed),
+        "test": glue.sample("mnli, test", rows["test"], test, seed),
+        "hans": hans,
+        "lexical_overlap": lexical_overlap(hans),
+    }
+    classes: dict[str, tuple[str, ...]] = {
+        split: CLASSES if split in rows else HANS_CLASSES for split in splits
+    }
+    return TextData(splits, classes, read | glue.checksums(root, [*files, hans_file]))

@@ -1,0 +1,64 @@
+"""Quora question pairs, and PAWS-QQP (Zhang, Baldridge and He 2019), as published.
+
+LCRGS section 2: training and in-domain test are QQP's, test being its development set, and PAWS-QQP
+is the diagnostic. Its training pairs are the pool of counterexamples.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from basins.data import glue
+from basins.data.paraphrase import CLASSES
+from basins.data.text import TextData
+
+LABELS = {"0": 0, "1": 1}
+HUB_LABELS = {"not_duplicate": 0, "duplicate": 1}
+COLUMNS = {
+    "question1": ("question1", "sentence1"),
+    "question2": ("question2", "sentence2"),
+    "label": ("is_duplicate", "label"),
+}
+# The names in GLUE's archive, and those of a subset as JSON lines.
+TRAIN, DEVELOPMENT = ("train.tsv", "train_subset.jsonl"), ("dev.tsv", "dev_subset.jsonl")
+PAWS = ("train", "dev_and_test")
+
+
+def load(
+    *,
+    source: Literal["files", "hub"],
+    root: Path,
+    seed: int,
+    train: Annotated[int, Field(ge=2)] | None = None,
+    test: Annotated[int, Field(ge=2)] | None = None,
+) -> TextData:
+    """Return `train` and `test` rows of QQP, shuffled once, or all; and PAWS-QQP.
+
+    With `files`, `root/text/qqp/` must hold the training and the development set, as GLUE's tables
+    or as JSON lines; with `hub`, GLUE is downloaded at a pinned revision. Either way
+    `root/text/paws_qqp/` must hold `train.tsv` and `dev_and_test.tsv`, which are made from QQP by
+    the authors' script. Label 1 is a duplicate. Left out are rows with an empty question and
+    training rows that are repeated. Raises `UserError` naming the file, and the line, of what is
+    missing or wrong.
+    """
+    paws = [glue.locate(root, "text/paws_qqp", (f"{name}.tsv",)) for name in PAWS]
+    if source == "hub":
+        splits, files = ("train", "validation"), []
+        names = ("question1", "question2")
+        found = [glue.hub("qqp", split, names, HUB_LABELS) for split in splits]
+        read = {f"{glue.GLUE} qqp": glue.REVISION}
+    else:
+        files = [glue.locate(root, "text/qqp", names) for names in (TRAIN, DEVELOPMENT)]
+        found, read = [glue.read(file, COLUMNS, LABELS) for file in files], {}
+    pool, diagnostic = (glue.read(file, COLUMNS, LABELS) for file in paws)
+    rows = {
+        "train": glue.sample("qqp, train", glue.distinct(found[0]), train, seed),
+        "counterexamples": glue.sample("paws, train", pool, None, seed),
+        "test": glue.sample("qqp, test", found[1], test, seed),
+        "paws": glue.sample("paws", diagnostic, None, seed),
+    }
+    read |= glue.checksums(root, [*files, *paws])
+    return TextData(rows, dict.fromkeys(rows, CLASSES), read)

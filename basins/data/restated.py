@@ -1,0 +1,70 @@
+"""Sentences of our own grammar beside a faithful restatement: what text encoders are trained on.
+
+They use the whole grammar, every word and construction of the diagnostics included, so that a
+classifier meets no embedding there that was never trained. Nothing is labelled: a method of
+pretraining corrupts the sentences itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from basins import seeds
+from basins.data import acceptability, nli, paraphrase
+from basins.data.grammar import Draw, Noun, Sentence, clause, fill, modify, reduce, unseen
+from basins.data.text import TextData, columns
+
+
+def patterns() -> tuple[str, ...]:
+    """Return the patterns of all tasks and of their diagnostics, each once."""
+    known = chain.from_iterable(nli.templates().values())
+    pairs = chain.from_iterable(template.pairs for template in known)
+    inference = chain.from_iterable(pairs)
+    return tuple(dict.fromkeys([*inference, *paraphrase.PATTERNS, *acceptability.ACCEPTABLE]))
+
+
+def restatement(
+    draw: Draw, known: Sequence[str], share: float, modifiers: float
+) -> tuple[str, str]:
+    """Draw a sentence and its restatement, with probability `share` of one of the known patterns.
+
+    Others are simple clauses. Of a pattern's nouns one, by chance, has modifiers: long patterns
+    with many would take more positions than the tasks do.
+    """
+    if draw.chance(share):
+        used: set[str] = set()
+        pattern = draw.choose(known)
+        fills = fill(draw, pattern, used)
+        slot = draw.choose([slot for slot, part in fills.items() if isinstance(part, Noun)])
+        noun = fills[slot]
+        assert isinstance(noun, Noun)
+        fills[slot] = modify(draw, noun, 0.5, used, ("P N",))
+        sentence = Sentence(pattern, fills)
+    else:
+        sentence = clause(draw, modifiers)
+    return str(sentence), str(reduce(draw, sentence))
+
+
+def load(
+    *,
+    source: Literal["synthetic"],
+    root: Path,
+    seed: int,
+    train: Annotated[int, Field(ge=10)] = 30_000,
+    constructions: Annotated[float, Field(ge=0, le=1)] = 0.4,
+    modifiers: Annotated[float, Field(gt=0, lt=1)] = 0.3,
+) -> TextData:
+    """Draw `train` distinct pairs sentence1, sentence2, without labels.
+
+    A share `constructions` has the constructions of the diagnostics, the others are clauses whose
+    possible modifiers are there with probability `modifiers` each. `root` is not read.
+    """
+    draw, seen = Draw(seeds.generator("restated", seed)), set[tuple[str, str]]()
+    options = patterns(), constructions, modifiers
+    pairs = [unseen(seen, restatement, draw, *options) for _ in range(train)]
+    return TextData({"train": columns(("sentence1", "sentence2"), pairs)}, {}, {})

@@ -1,0 +1,34 @@
+"""A tokenizer from the pieces that a text encoder shall know, in BERT's manner.
+
+Each vocabulary offers `tokenizer(sentences, root, **options) -> BertTokenizer`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from basins.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import BertTokenizer
+
+# Their places in the list are their ids.
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def build(pieces: Iterable[str]) -> BertTokenizer:
+    """Return an uncased tokenizer whose vocabulary is `SPECIAL`, then the pieces in their order."""
+    from transformers import BertTokenizer
+
+    vocabulary = dict.fromkeys([*SPECIAL, *pieces])
+    return BertTokenizer(vocab={piece: i for i, piece in enumerate(vocabulary)})
+
+
+def often(counts: Counter[str], minimum: int, where: str) -> set[str]:
+    """Return what was counted at least `minimum` times; raises `UserError` if nothing was."""
+    found = {piece for piece, count in counts.items() if count >= minimum} - set(SPECIAL)
+    if not found:
+        raise UserError(f"{where}: nothing occurs {minimum} times; lower `minimum`")
+    return found

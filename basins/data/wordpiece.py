@@ -1,0 +1,50 @@
+"""BERT's own WordPiece vocabulary, or what a corpus needs of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from basins.data import vocabulary
+from basins.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import BertTokenizer
+
+
+def tokenizer(
+    sentences: Sequence[str],
+    root: Path,
+    *,
+    file: str = "bert-base-uncased/vocab.txt",
+    minimum: Annotated[int, Field(ge=1)] = 1,
+) -> BertTokenizer:
+    """Return a tokenizer of the pieces in `root`/`file` that `sentences` need `minimum` times.
+
+    They keep the file's order. A word of rarer pieces is made of others, or is unknown. Raises
+    `UserError` where the file is missing or is no such vocabulary, or no piece is needed so often.
+    """
+    path = root / file
+    try:
+        pieces = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path}: no readable vocabulary ({error}); put BERT's vocab.txt there, below "
+            "`data_root` (params.yaml) or the folder that BASINS_DATA names"
+        ) from None
+    if missing := [name for name in vocabulary.SPECIAL if name not in pieces]:
+        raise UserError(f"{path}: no BERT vocabulary, it lacks {', '.join(missing)}")
+    whole = vocabulary.build(pieces)
+    names = whole.convert_ids_to_tokens(range(len(whole)))
+    counts: Counter[int] = Counter()
+    for some in (sentences[i : i + 10_000] for i in range(0, len(sentences), 10_000)):
+        for row in whole(some, add_special_tokens=False)["input_ids"]:
+            counts.update(row)
+    needed = vocabulary.often(
+        Counter({names[i]: count for i, count in counts.items()}), minimum, str(path)
+    )
+    return vocabulary.build([piece for piece in pieces if piece in needed])
