@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 
 from basins.errors import UserError
 from basins.registry import check_options, explain, find, module
-from basins.settings import Choice, Data, Experiment, Params, Race
+from basins.settings import Choice, Data, Experiment, Params, Race, Sharpness
 
 # What an entry of each section chooses: its field ("" where the entry is itself the choice), the
 # room that the name is looked up in, and the function whose keyword arguments the options are (or
@@ -26,8 +26,16 @@ CHOICES: dict[str, list[tuple[str, str, str | tuple[str, ...]]]] = {
     "data": [("", "data", "load"), ("cue", "data.cues", "cue")],
     "train": [("net", "nets", "build"), ("method", "training", "train")],
     "finetune": [("methods", "training", ("finetune", "train"))],
+    "pretrain": [
+        ("net", "nets", "build_text"),
+        ("vocabulary", "data", "tokenizer"),
+        ("method", "training", "pretrain"),
+    ],
+    "classify": [("method", "training", "tune")],
     "connect": PATHS,
     "race": PATHS,
+    "plane": [],
+    "sharpness": [],
     "probe": [("diagnostic", "probes", "measures")],
     "toy": [("", "toys", "run")],
     "figures": [("", "figures", "draw")],
@@ -35,7 +43,7 @@ CHOICES: dict[str, list[tuple[str, str, str | tuple[str, ...]]]] = {
 }
 SECTIONS = (*CHOICES, "claims")
 # What the caller fills in, not the file.
-GIVEN = ("root", "generator", "correlations", "protocol")
+GIVEN = ("root", "generator", "correlations", "protocol", "sentences")
 
 
 def read(path: Path = Path("params.yaml"), check: Collection[str] = SECTIONS) -> Params:
@@ -78,8 +86,6 @@ def pick(section: dict[str, Any], name: str, where: str) -> Any:
 
 def _check_names(params: Params) -> None:
     """Check that every dataset, recipe and experiment that the file refers to is in it."""
-    if both := sorted(params.train.keys() & params.finetune.keys()):
-        raise UserError(f"finetune.{both[0]}: there is a recipe of that name; models would mix")
     for key, recipe in params.train.items():
         pick(params.data, recipe.data, f"train.{key}.data")
     for key, group in params.finetune.items():
@@ -87,7 +93,15 @@ def _check_names(params: Params) -> None:
         if group.data != start.data:
             trained = f"but {group.start} was trained on {start.data!r}"
             raise UserError(f"finetune.{key}.data: {group.data!r}, {trained}")
-    models = {**params.train, **params.finetune}
+    owners = [*params.train, *params.finetune, *params.pretrain, *params.classify]
+    if both := sorted(name for name in owners if owners.count(name) > 1):
+        raise UserError(f"{both[0]}: two recipes of that name; models/{both[0]} would mix")
+    for key, encoder in params.pretrain.items():
+        pick(params.data, encoder.data, f"pretrain.{key}.data")
+    for key, made in params.classify.items():
+        pick(params.data, made.data, f"classify.{key}.data")
+        _check_encoder(params, key, made.encoder)
+    models = dict.fromkeys([*params.recipes(), *params.finetune, *params.classify])
     experiments = {f"connect.{key}": found for key, found in params.connect.items()}
     experiments |= {f"race.{key}": found for key, found in params.race.items()}
     for where, experiment in experiments.items():
@@ -96,9 +110,28 @@ def _check_names(params: Params) -> None:
         pick(params.data, experiment.data, f"{where}.data")
         _check_pairs(params, experiment, where)
         _check_protocol(experiment, where)
+    folders = dict.fromkeys(
+        path.relative_to("models").as_posix() for name in models for path in params.models(name)
+    )
+    for key, plane in params.plane.items():
+        where = f"plane.{key}"
+        pick(params.data, plane.data, f"{where}.data")
+        for model in plane.models:
+            pick(folders, model, f"{where}.models")
+        first, *others = (params.starts_from(model.rpartition("/")[0]) for model in plane.models)
+        if any(other != first for other in others):
+            raise UserError(f"{where}.models: different nets; a plane joins models of one net")
+        if (plane.calibration is None) != (plane.batchnorm == "interpolate"):
+            wrong = "missing" if plane.calibration is None else "needless with interpolate"
+            raise UserError(f"{where}.calibration: {wrong}")
+    for key, sharp in params.sharpness.items():
+        pick(params.data, sharp.data, f"sharpness.{key}.data")
+        pick(models, sharp.models, f"sharpness.{key}.models")
     for key, probe in params.probe.items():
         pick(models, key, "probe")
         pick(params.data, probe.data, f"probe.{key}.data")
+    for key, clusters in params.clusters.items():
+        pick(params.connect, clusters.experiment, f"clusters.{key}.experiment")
     named = {f"figures.{key}": choice for key, choice in params.figures.items()}
     named |= {f"tables.{key}": choice for key, choice in params.tables.items()}
     for paper, claims in params.claims.items():
@@ -106,21 +139,34 @@ def _check_names(params: Params) -> None:
     for where, choice in named.items():
         for option, section in (
             ("experiment", params.connect),
+            ("clusters", params.clusters),
             ("dataset", params.data),
             ("group", params.finetune),
             ("toy", params.toy),
+            ("sharpness", params.sharpness),
         ):
             if option in choice.options:
                 pick(section, choice.options[option], f"{where}.{option}")
         for option, section in (
             ("experiments", params.connect),
             ("groups", params.finetune),
-            ("recipes", params.recipes()),
+            ("planes", params.plane),
+            ("recipes", dict.fromkeys(params.recipes())),
             ("start", params.train),
         ):
             for name in _leaves(choice.options.get(option)):
                 pick(section, name, f"{where}.{option}")
         _check_parts(params, choice, where)
+
+
+def _check_encoder(params: Params, key: str, encoder: str) -> None:
+    """Check that a classifier's encoder is one that is pretrained, or a model of another recipe."""
+    recipe, _, seed = encoder.rpartition("/")
+    if recipe not in params.recipes() or recipe.partition("/")[0] == key:
+        pick(params.pretrain, encoder, f"classify.{key}.encoder")
+    elif Path("models") / encoder not in params.models(recipe):
+        seeds = dict.fromkeys(model.name for model in params.models(recipe))
+        pick(seeds, seed, f"classify.{key}.encoder: {recipe}")
 
 
 def _check_parts(params: Params, choice: Choice, where: str) -> None:
@@ -152,23 +198,25 @@ def _leaves(value: Any) -> Iterator[str]:
 
 
 def _check_pairs(params: Params, experiment: Experiment, where: str) -> None:
-    start, end = params.recipe(experiment.start), params.recipe(experiment.end)
-    if start.net != end.net:
+    start, end = params.models(experiment.start), params.models(experiment.end)
+    if params.starts_from(experiment.start) != params.starts_from(experiment.end):
         raise UserError(
             f"{where}: {experiment.start} and {experiment.end} have different nets; "
             "a path joins models of one net"
         )
     if experiment.pairs == "seed":
-        if experiment.start == experiment.end or not set(start.seeds) & set(end.seeds):
+        shared = {model.name for model in start} & {model.name for model in end}
+        if experiment.start == experiment.end or not shared:
             raise UserError(f"{where}.pairs: 'seed' joins two recipes that have a seed in common")
-    elif experiment.start == experiment.end and len(params.models(experiment.start)) < 2:
+    elif experiment.start == experiment.end and len(start) < 2:
         raise UserError(f"{where}: {experiment.start} has one seed; a pair takes two")
 
 
 def _check_protocol(experiment: Experiment, where: str) -> None:
     published = experiment.protocol == "published"
     for key in ("batchnorm", "calibration"):
-        if (getattr(experiment, key) is None) != published:
+        needless = key == "calibration" and experiment.batchnorm == ["interpolate"]
+        if (getattr(experiment, key) is None) != published and not needless:
             wrong = "fixed by the published protocol; take it out" if published else "missing"
             raise UserError(f"{where}.{key}: {wrong}")
 
@@ -178,6 +226,8 @@ def _check_options(params: Params, section: str) -> None:
     for key, entry in getattr(params, section).items():
         for field, room, functions in CHOICES[section]:
             chosen = getattr(entry, field) if field else entry
+            if chosen is None:
+                continue
             place = ".".join(filter(None, [section, key, field]))
             if isinstance(chosen, list):
                 choices = {f"{place}.{i}": choice for i, choice in enumerate(chosen)}
@@ -191,6 +241,9 @@ def _check_options(params: Params, section: str) -> None:
                     options |= {"source": entry.source, "seed": entry.seed}
                 found = find(room, choice.name, functions, where)
                 check_options(found, options, where, given=GIVEN)
+        if isinstance(entry, Sharpness):
+            ascent = find("landscape", "sharpness", "sharpness")
+            check_options(ascent, entry.ascent, f"{section}.{key}.ascent")
         if isinstance(entry, Race):
             race = find("paths", "racing", "race")
             check_options(race, entry.decide, f"{section}.{key}.decide", given=("overhead",))

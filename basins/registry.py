@@ -10,6 +10,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from types import ModuleType, NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -57,8 +58,15 @@ def split_options(choice: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Return the keyword-only parameters of a function, which are its options, by name."""
-    parameters = inspect.signature(function, eval_str=True).parameters
-    return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    # Only their annotations are evaluated: others may name what is imported for type checkers.
+    known = inspect.unwrap(function.func if isinstance(function, partial) else function).__globals__
+    options = {}
+    for name, p in inspect.signature(function).parameters.items():
+        if p.kind is p.KEYWORD_ONLY:
+            written = p.annotation
+            meant = eval(written, known) if isinstance(written, str) else written
+            options[name] = p.replace(annotation=meant)
+    return options
 
 
 def check_options(

@@ -16,11 +16,15 @@ TABLES = (
     "probes",
     "samples",
     "invariance",
+    "clusters",
+    "cluster_choice",
+    "association",
     "summary/paths",
     "summary/barriers",
     "summary/probes",
     "summary/invariance",
 )
+APART = ("toy", "plane", "sharpness")  # kinds whose tables stay as their stages wrote them
 
 
 def read(file: Path) -> pd.DataFrame:
@@ -46,6 +50,8 @@ def gather(files: Iterable[Path]) -> pd.DataFrame:
 
 
 def read_all(folder: Path) -> Mapping[str, pd.DataFrame]:
-    """Read every gathered table of a profile's results, and those of its toys, by name."""
-    toys = sorted(f"toy/{file.stem}" for file in (folder / "toy").glob("*.csv"))
-    return {name: read(folder / f"{name}.csv") for name in (*TABLES, *toys)}
+    """Read every gathered table of a profile's results, and those that stay apart, by name."""
+    apart = sorted(
+        f"{kind}/{file.stem}" for kind in APART for file in (folder / kind).glob("*.csv")
+    )
+    return {name: read(folder / f"{name}.csv") for name in (*TABLES, *apart)}

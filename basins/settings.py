@@ -6,6 +6,7 @@ Library functions never see these objects: stages take plain values out of them.
 from __future__ import annotations
 
 import os
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,6 +28,14 @@ def _without_repeats(values: list[Any]) -> list[Any]:
 
 # Names become folders and stage names, so they may not leave the project's folders.
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
+# Models in a folder of others: a method of a group, a variant or an early step of a recipe.
+Models = Annotated[
+    str, Field(pattern=r"^[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*){0,3}$", max_length=256)
+]
+# One model: `seed<k>` of such a folder.
+Model = Annotated[
+    str, Field(pattern=r"^[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*){0,3}/seed[0-9]+$", max_length=256)
+]
 Proportion = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_without_repeats)]
@@ -76,11 +85,11 @@ Several = Annotated[list[Labelled], Field(min_length=1), AfterValidator(_told_ap
 
 
 class Data(Choice):
-    """A dataset, the cue that is drawn on it, and the seed of everything random in both."""
+    """A dataset, the cue that is drawn on its images, and the seed of everything random in both."""
 
     source: Literal["synthetic", "files", "hub"]
     seed: Seed
-    cue: Choice
+    cue: Choice | None = None
 
 
 class Recipe(Strict):
@@ -113,6 +122,78 @@ class FineTuning(Strict):
     methods: Annotated[dict[Name, Choice], Field(min_length=1)]
 
 
+class Pretraining(Strict):
+    """A text encoder: trained on the sentences of `data`, or brought from elsewhere.
+
+    The method `stored` brings it, with a net and a vocabulary of its own.
+    """
+
+    data: Name
+    method: Choice
+    net: Choice | None = None
+    vocabulary: Choice | None = None
+    seed: Seed = 0
+
+
+class Streams(Strict):
+    """The full factorial of what is random in fine-tuning: a model for every combination."""
+
+    head: Seeds
+    order: Seeds
+    dropout: Seeds = [0]
+
+
+class Variant(Strict):
+    """What differs from a recipe: any of these, of the method the options that do."""
+
+    counterexamples: Proportion | None = None
+    noise: Proportion | None = None
+    method: dict[str, Any] | None = None
+    seeds: Seeds | Streams | None = None
+
+
+class Classification(Strict):
+    """Classifiers that are fine-tuned from one encoder, one for each seed or combination.
+
+    Of the training rows `counterexamples` are replaced by rows of the dataset's pool of that name,
+    and `noise` have a wrong label: the same rows for every seed. The encoder may be a classifier
+    itself, by the path of its model, and keeps its head then. With `variants` there are models of
+    each of them, and no others.
+    """
+
+    data: Name
+    encoder: Models
+    counterexamples: Proportion
+    noise: Proportion
+    method: Choice
+    seeds: Seeds | Streams
+    variants: dict[Name, Variant] = {}
+
+    def parts(self) -> dict[str, Classification]:
+        """Return the recipe of each variant by its label, or this one by an empty one."""
+        found = {}
+        for label, variant in self.variants.items():
+            changes = {name: value for name, value in variant if value is not None}
+            if variant.method is not None:
+                changes["method"] = Choice(**{**self.method.model_dump(), **variant.method})
+            found[label] = self.model_copy(update={**changes, "variants": {}})
+        return found or {"": self}
+
+    @property
+    def streams(self) -> dict[int, dict[str, int]]:
+        """The seeds of head, order and dropout by the number of the model; one seed for all."""
+        if isinstance(self.seeds, list):
+            return {seed: dict.fromkeys(("head", "order", "dropout"), seed) for seed in self.seeds}
+        varied = self.seeds.model_dump()
+        chosen = product(*varied.values())
+        return {k: dict(zip(varied, seeds, strict=True)) for k, seeds in enumerate(chosen)}
+
+    @property
+    def steps(self) -> list[str]:
+        """The folders of early checkpoints: `step<n>`, after n steps of the method."""
+        return [f"step{step}" for step in self.method.options.get("checkpoints", [])]
+
+
 class Calibration(Strict):
     """Which training images BatchNorm statistics are re-estimated on."""
 
@@ -132,11 +213,12 @@ class Experiment(Strict):
     """Which models are joined by which paths, and where on them losses are measured.
 
     The protocol `published` fixes `batchnorm` and `calibration`; `corrected` takes both from here.
+    Without `eval_sets` the four counterfactual ones are evaluated.
     """
 
     data: Name
-    start: Name
-    end: Name
+    start: Models
+    end: Models
     pairs: Literal["all", "between", "seed"]
     paths: Several
     points: Annotated[int, Field(ge=3, le=1001)] | Adaptive
@@ -151,6 +233,9 @@ class Experiment(Strict):
         | None
     ) = None
     calibration: Calibration | None = None
+    eval_sets: (
+        Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)] | None
+    ) = None
 
 
 class Race(Experiment):
@@ -161,11 +246,48 @@ class Race(Experiment):
     decide: dict[str, Any]
 
 
+class Plane(Strict):
+    """Three models, and where on the plane through them losses are measured.
+
+    The lattice has `steps` to a side of their triangle, and goes on beyond it by `margin` sides.
+    """
+
+    data: Name
+    models: Annotated[
+        list[Model], Field(min_length=3, max_length=3), AfterValidator(_without_repeats)
+    ]
+    steps: Annotated[int, Field(ge=2, le=1000)]
+    margin: Annotated[float, Field(ge=0, le=10)]
+    batchnorm: Literal["reset", "reset_cued", "moving", "interpolate"]
+    calibration: Calibration | None = None
+    eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
+
+
+class Sharpness(Strict):
+    """Models whose sharpness is measured; `ascent` are the options of `sharpness.sharpness`."""
+
+    data: Name
+    models: Models
+    eval_set: Name
+    ascent: dict[str, Any]
+
+
 class Probe(Strict):
     """Which diagnostic the models of the recipe of the same name are put to."""
 
     data: Name
     diagnostic: Choice
+
+
+class Clusters(Strict):
+    """Whose convexity gaps on `eval_set` are clustered, and which accuracies they are to tell.
+
+    `diagnostics` are slices of the probe of the experiment's models, or `<slice>:<metric>`.
+    """
+
+    experiment: Name
+    eval_set: Name
+    diagnostics: Annotated[list[str], Field(min_length=1)]
 
 
 class Statistics(Strict):
@@ -205,9 +327,14 @@ class Params(Strict):
     data: dict[Name, Data]
     train: dict[Name, Recipe]
     finetune: dict[Name, FineTuning]
+    pretrain: dict[Name, Pretraining] = {}
+    classify: dict[Name, Classification] = {}
     connect: dict[Name, Experiment]
     race: dict[Name, Race]
     probe: dict[Name, Probe]
+    plane: dict[Name, Plane] = {}
+    sharpness: dict[Name, Sharpness] = {}
+    clusters: dict[Name, Clusters] = {}
     toy: dict[Name, Choice]
     statistics: Statistics
     claims: dict[Name, dict[Name, Choice]]
@@ -239,19 +366,46 @@ class Params(Strict):
         """Return the recipe of that name, or the one that the group of that name starts from."""
         return self.train[self.finetune[name].start if name in self.finetune else name]
 
-    def recipes(self) -> dict[str, Recipe]:
-        """Return the recipes by what rows call them: `<recipe>`, and `<group>/<method>`."""
-        groups = self.finetune.items()
-        tuned = {f"{name}/{method}": name for name, group in groups for method in group.methods}
-        return {**self.train, **{called: self.recipe(name) for called, name in tuned.items()}}
+    def classified(self) -> dict[str, Classification]:
+        """Return the recipes of text classifiers by their models: `<recipe>[/<variant>]`."""
+        return {
+            "/".join(filter(None, [name, label])): part
+            for name, recipe in self.classify.items()
+            for label, part in recipe.parts().items()
+        }
+
+    def recipes(self) -> list[str]:
+        """Return what rows call models: a recipe, or `<recipe>/` and which of its models."""
+        tuned = [f"{name}/{method}" for name, g in self.finetune.items() for method in g.methods]
+        texts = self.classified()
+        early = [f"{name}/{step}" for name, recipe in texts.items() for step in recipe.steps]
+        return [*self.train, *tuned, *texts, *early]
+
+    def starts_from(self, models: str) -> Any:
+        """Return what the models of that name have in common: a net, or the encoder's name."""
+        name = models.partition("/")[0]
+        if name in self.classify:
+            return self.starts_from(self.classify[name].encoder)
+        return name if name in self.pretrain else self.recipe(name).net
 
     def models(self, name: str) -> list[Path]:
-        """Return the folders of the models of a recipe, or of a group of fine-tunes.
+        """Return the folders of the models of that name: of a recipe or a group, or a part of one.
 
-        They are `models/<recipe>/seed<k>`, and `models/<group>/<method>/seed<k>`.
+        They are `models/<recipe>/seed<k>`, `models/<group>/<method>/seed<k>`, and of classifiers
+        `models/<recipe>[/<variant>][/<step>]/seed<k>`; a group by itself has all its methods', a
+        recipe all its variants'.
         """
-        folder, seeds = Path("models") / name, self.recipe(name).seeds
-        if name not in self.finetune:
-            return [folder / f"seed{seed}" for seed in seeds]
-        methods = self.finetune[name].methods
-        return [folder / method / f"seed{seed}" for method in methods for seed in seeds]
+        owner, _, part = name.partition("/")
+        if owner in self.classify:
+            seeds = {}
+            for label, recipe in self.classified().items():
+                if label == name or (label.startswith(f"{name}/") and not part):
+                    seeds[label] = recipe.streams
+                elif name.startswith(f"{label}/"):  # an early step
+                    seeds[name] = recipe.streams
+        elif owner in self.finetune:
+            labels = [part] if part else self.finetune[owner].methods
+            seeds = {f"{owner}/{label}": self.recipe(owner).seeds for label in labels}
+        else:
+            seeds = {name: self.train[name].seeds}
+        return [Path("models") / folder / f"seed{k}" for folder in seeds for k in seeds[folder]]

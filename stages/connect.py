@@ -25,7 +25,7 @@ def main() -> None:
     name = parser.parse_args().experiment
     params = read(check=["data", "connect"])
     settings = pick(params.connect, name, "connect")
-    experiment = prepare(params, settings, SETS)
+    experiment = prepare(params, settings, settings.eval_sets or SETS)
     grids = evaluated(experiment, settings.model_dump()["points"])
     with whole_folder(Path("losses") / name) as folder:
         experiment.write(grids, folder)

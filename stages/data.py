@@ -7,12 +7,14 @@ import json
 from pathlib import Path
 
 from basins import results
-from basins.data import cued, disk, images
+from basins.data import cued, disk, images, text
+from basins.data.images import ImageData
 from basins.data.samples import thumbnails
-from basins.errors import one_line
+from basins.errors import UserError, one_line
 from basins.params import pick, read
 from basins.probes import counterfactual
 from basins.registry import find
+from basins.settings import Choice
 from basins.store import folder_hash, whole_file, whole_folder
 
 
@@ -21,29 +23,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="a key of `data` in params.yaml")
     name = parser.parse_args().name
-    params = read()
+    params = read(check=["data"])
     settings = pick(params.data, name, "data")
-
-    load, cue = find("data", settings.name, "load"), find("data.cues", settings.cue.name, "cue")
     given = {"source": settings.source, "root": params.root(), "seed": settings.seed}
-    loaded = load(**given, **settings.options)
-    images.check(loaded, name)
-    count = len(loaded.classes)
-    train = cued.draw(loaded.train, count, cue("train", **given, **settings.cue.options))
-    test_cue = cue("test", **given, **settings.cue.options)
-    sets = counterfactual.sets(loaded.test, count, test_cue, settings.seed)
-    splits = {"train": train.plain, "train_c": train.cued, **sets}
-    with whole_folder(Path("data") / name) as folder:
-        disk.save(folder, splits, loaded.classes)
+    loaded = find("data", settings.name, "load")(**given, **settings.options)
+
     reports = params.reports() / "results" / "data"
+    md5, sets = {"files_md5": loaded.checksums}, {}
+    with whole_folder(Path("data") / name) as folder:
+        if isinstance(loaded, ImageData):
+            sets, md5["cue_files_md5"] = _images(name, loaded, settings.cue, given, folder)
+        else:
+            text.check(loaded, name)
+            text.save(folder, loaded)
     results.write(thumbnails(name, sets, loaded.classes), reports / f"{name}.csv")
     with whole_file(reports / f"{name}.json") as file:
-        made = {
-            "sha256": folder_hash(Path("data") / name),
-            "files_md5": loaded.checksums,
-            "cue_files_md5": dict(test_cue.checksums),
-        }
+        made = {"sha256": folder_hash(Path("data") / name), **md5}
         file.write_text(json.dumps(made, indent=1) + "\n")
+
+
+def _images(name: str, loaded: ImageData, cue: Choice | None, given: dict, folder: Path):
+    """Write the images with and without their cue; return the sets, and the cue's files' md5."""
+    images.check(loaded, name)
+    if cue is None:
+        raise UserError(f"data.{name}.cue: missing; images take one of basins/data/cues/")
+    count = len(loaded.classes)
+    draw = find("data.cues", cue.name, "cue")
+    train = cued.draw(loaded.train, count, draw("train", **given, **cue.options))
+    of_test = draw("test", **given, **cue.options)
+    sets = counterfactual.sets(loaded.test, count, of_test, given["seed"])
+    splits = {"train": train.plain, "train_c": train.cued, **sets}
+    disk.save(folder, splits, loaded.classes)
+    return sets, dict(of_test.checksums)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 
 from basins import devices, results
-from basins.data import disk
-from basins.data.resident import resident
+from basins.data.examples import columns
 from basins.errors import one_line
 from basins.nets import checkpoint
+from basins.nets.inputs import inputs
 from basins.params import pick, read
 from basins.paths.engine import evaluate
 from basins.registry import module
-from basins.statistics.examples import mean_interval
+from basins.statistics.examples import estimate
 
 
 def main() -> None:
@@ -29,15 +29,16 @@ def main() -> None:
     device = devices.pick(params.device)
     devices.prepare()
 
-    data = Path("data") / probe.data
-    sets = {key: resident(disk.read(data, key), device) for key in diagnostic.SETS}
+    data, models = Path("data") / probe.data, params.models(name)
+    sets = {key: inputs(data, key, models[0], device) for key in diagnostic.SETS}
+    known = {key: columns(data, key) for key in diagnostic.SETS}
     rows = []
-    for model in params.models(name):
+    for model in models:
         recipe = model.parent.relative_to("models").as_posix()
         net = checkpoint.load(model).to(device)
         evaluations = {key: evaluate(net, examples) for key, examples in sets.items()}
-        for slice_, metric, values in diagnostic.measures(evaluations):
-            value, low, high = mean_interval(values, params.statistics.confidence)
+        for slice_, metric, values in diagnostic.measures(evaluations, known):
+            value, low, high = estimate(metric, values, params.statistics.confidence)
             ids = {"recipe": recipe, "seed": int(model.name.removeprefix("seed"))}
             ids |= {"diagnostic": probe.diagnostic.name}
             ids |= {"slice": slice_, "metric": metric, "value": value, "n": len(values)}

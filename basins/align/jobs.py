@@ -92,7 +92,7 @@ class Job:
 
     def key(self) -> dict[str, Any]:
         """Return everything that decides the permutations, as the store's key."""
-        net = checkpoint.read_config(self.pairs[0][0].model)["net"]["name"]
+        net = checkpoint.family(checkpoint.read_config(self.pairs[0][0].model))
         rooms = [f"basins.align.{self.alignment['name']}", f"basins.nets.{net}"]
         return {
             "pairs": [[control.fingerprint for control in pair] for pair in self.pairs],

@@ -34,6 +34,11 @@ class Examples(Protocol):
         """The dataset's row [n] of each emitted example, or None where they come in order."""
         ...
 
+    @property
+    def merge(self) -> Tensor | None:
+        """The class of the examples that each class of the network [K] counts as, or None."""
+        ...
+
     def batches(self) -> Iterator[tuple[tuple[Tensor | None, ...], Tensor]]:
         """Yield the network's positional inputs and the labels, every example once."""
         ...
@@ -48,8 +53,15 @@ def evaluate(net: nn.Module, data: Examples, precision: Precision = "fp32") -> E
         for inputs, labels in data.batches():
             output = net(*inputs)
             logits = getattr(output, "logits", output).float()
-            losses.append(functional.cross_entropy(logits, labels, reduction="none"))
-            correct.append(logits.argmax(dim=1) == labels)
+            answers = logits.argmax(dim=1)
+            if data.merge is not None:  # the probability of a class is that of all that merge in it
+                other = data.merge != labels[:, None]
+                merged = logits.masked_fill(other, -torch.inf).logsumexp(dim=1)
+                losses.append(logits.logsumexp(dim=1) - merged)
+                answers = data.merge[answers]
+            else:
+                losses.append(functional.cross_entropy(logits, labels, reduction="none"))
+            correct.append(answers == labels)
     found = Evaluation(torch.cat(losses).cpu().numpy(), torch.cat(correct).cpu().numpy())
     if data.order is None:
         return found

@@ -7,12 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 
 from basins.align import jobs as aligning
 from basins.align.jobs import Control, Pair, Protocol
-from basins.data import cued, disk
+from basins.data import cued
 from basins.data.calibration import Calibration
+from basins.data.examples import binary
 from basins.nets import checkpoint
 from basins.paths import fits, jobs
 from basins.paths.engine import Precision
@@ -104,10 +106,9 @@ class Experiment:
         """Every curve of the experiment."""
         return list(self.controls)
 
-    @property
-    def examples(self) -> int:
-        """How many examples every evaluation set has."""
-        return len(disk.read(self.sets.data, self.sets.names[0]).labels)
+    def binary(self) -> dict[str, np.ndarray | None]:
+        """Return, by evaluation set, the labels of a text in two classes, bool [n], or None."""
+        return {name: binary(self.sets.data, name) for name in self.sets.names}
 
     def curve(self, joined: Joined, ts: Grid) -> Curve:
         """Return the points of one curve."""

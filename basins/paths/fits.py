@@ -40,7 +40,7 @@ class Job:
 
     def key(self) -> dict[str, Any]:
         """Return everything that decides the fitted weights, as the store's key."""
-        net = jobs.description(self.ends[0].model)["net"]["name"]
+        net = checkpoint.family(checkpoint.read_config(self.ends[0].model))
         rooms = [f"paths.{self.path['name']}", "align.permute", f"nets.{net}"]
         return {
             "ends": [end.identity() for end in self.ends],
@@ -61,7 +61,7 @@ def run(job: Job, step: Callable[[], None]) -> Control:
     store, key = Store(), job.key()
     if not store.find("fits", key):
         name, options = split_options(job.path)
-        config = jobs.description(job.ends[0].model)
+        config = checkpoint.description(checkpoint.read_config(job.ends[0].model))
         models = [end.fingerprint for end in job.ends]
         with seeds.torch_stream("midpoint", *models):
             net = checkpoint.initialise(config).to(job.device)

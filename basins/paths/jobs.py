@@ -6,7 +6,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -20,14 +20,14 @@ from basins import devices
 from basins.align.batchnorm import ESTIMATES
 from basins.align.jobs import Control
 from basins.align.permute import permute
-from basins.data import disk
 from basins.data.calibration import Calibration
 from basins.data.images import Evaluation
-from basins.data.resident import Resident, resident
+from basins.data.resident import Resident
 from basins.nets import checkpoint
+from basins.nets.inputs import inputs
 from basins.nets.permutation import Net
 from basins.paths import precision
-from basins.paths.engine import Curves, Engine, Point, Precision
+from basins.paths.engine import Curves, Engine, Examples, Point, Precision
 from basins.paths.plan import Curve, Face, distinct, in_blocks, place
 from basins.store import Store, code_hash
 from basins.weights import State, flatten, unflatten
@@ -66,8 +66,8 @@ class Piece:
 
     def key(self) -> dict[str, Any]:
         """Return everything that decides the losses, as the store's key."""
-        net = checkpoint.read_config(self.face[0].model)["net"]["name"]
-        rooms = ["paths.engine", "align.permute", "data.calibration", f"nets.{net}"]
+        net = checkpoint.family(checkpoint.read_config(self.face[0].model))
+        rooms = ["paths.engine", "align.permute", "data.calibration", "nets.inputs", f"nets.{net}"]
         return {
             "face": [control.identity() for control in self.face],
             "points": self.points,
@@ -100,12 +100,13 @@ def run(piece: Piece, step: Callable[[], None]) -> Path:
 
 def prepared(
     controls: Sequence[Control], sets: Sets
-) -> tuple[Engine, list[Tensor], dict[str, Resident | None], dict[str, Resident]]:
+) -> tuple[Engine, list[Tensor], dict[str, Resident | None], dict[str, Examples]]:
     """Return this process's engine, the controls' flat weights, and the data, all on the device.
 
     The data are what each BatchNorm mode takes its statistics from, and the evaluation sets.
     """
-    net, engine = _engine(json.dumps(description(controls[0].model)), sets.device)
+    shape = checkpoint.description(checkpoint.read_config(controls[0].model))
+    net, engine = _engine(json.dumps(shape), sets.device)
     vectors = [vector(control, net).to(sets.device) for control in controls]
     sources = dict.fromkeys(ESTIMATES, sets.calibration)
     sources["reset_cued"] = sets.calibration._replace(cue_proportion=1.0)
@@ -113,7 +114,7 @@ def prepared(
         mode: sources[mode].load(sets.device) if mode in sources else None
         for mode in sets.batchnorm
     }
-    return engine, vectors, batchnorm, _examples(sets)
+    return engine, vectors, batchnorm, _examples(sets, controls[0].model)
 
 
 def measure_precision(piece: Piece, step: Callable[[], None]) -> Precision:
@@ -200,12 +201,6 @@ def _engine(description: str, device: torch.device) -> tuple[Net, Engine]:
     return net, Engine(net)
 
 
-def description(model: Path) -> dict[str, Any]:
-    """Return what of a model's config says how to build its network."""
-    config = checkpoint.read_config(model)
-    return {key: config[key] for key in ("net", "image_shape", "num_classes")}
-
-
 _states: OrderedDict[Control, tuple[Tensor, State]] = OrderedDict()  # the latest last
 
 
@@ -226,6 +221,11 @@ def vector(control: Control, net: Net) -> Tensor:
     return flatten(permute(state, net.permutation_spec(), permutations))
 
 
-@cache
-def _examples(sets: Sets) -> dict[str, Resident]:
-    return {name: resident(disk.read(sets.data, name), sets.device) for name in sets.names}
+_loaded: dict[Sets, dict[str, Examples]] = {}
+
+
+def _examples(sets: Sets, model: Path) -> dict[str, Examples]:
+    """Return the evaluation sets, for all networks of an experiment as they are for this one."""
+    if sets not in _loaded:
+        _loaded[sets] = {name: inputs(sets.data, name, model, sets.device) for name in sets.names}
+    return _loaded[sets]

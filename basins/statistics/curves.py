@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -43,14 +44,15 @@ def tables(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows of all points, and those of all barriers, of evaluated curves.
 
-    `generator` draws the resamples of the examples, the same for all curves.
+    `generator` draws the resamples of the examples, the same for all curves on sets of one size.
     """
     paths: list[dict[str, Any]] = []
     barriers: list[dict[str, Any]] = []
-    weights = resampling_weights(experiment.examples, resamples, generator)
+    draw = cache(lambda count: resampling_weights(count, resamples, generator))
+    binary = experiment.binary()
     for joined, ts in grids.items():
         ids, (curves, distance) = joined.ids(), experiment.losses(joined, ts)
-        paths += [ids | row for row in path_rows(ts, curves)]
-        rows = barrier_rows(ts, curves, weights, confidence)
+        paths += [ids | row for row in path_rows(ts, curves, binary)]
+        rows = barrier_rows(ts, curves, draw, confidence)
         barriers += [ids | row | {"distance": distance} for row in rows]
     return pd.DataFrame(paths), pd.DataFrame(barriers)

@@ -199,6 +199,27 @@ def test_rows_come_back_in_the_order_of_the_dataset(data, examples):
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def test_classes_merge_by_their_probabilities_and_answers_by_the_largest(data, examples):
+    """Two classes of three count as one: its probability is their sum (LCRGS, HANS)."""
+    merge = torch.arange(10) % 2
+
+    class Merged(Resident):
+        @property
+        def merge(self):
+            return merge
+
+    net = trained("mlp", 0, data)
+    two = Merged(examples.images, examples.labels % 2)
+    found = evaluate(net, two)
+    with torch.inference_mode():
+        chances = net(normalise(examples.images)).softmax(dim=1).double()
+    right = torch.stack([chances[:, merge == k].sum(dim=1) for k in (0, 1)], dim=1)
+    right = right.gather(1, two.labels[:, None])[:, 0]
+    np.testing.assert_allclose(found.losses, -right.log(), atol=1e-4)
+    answers = merge[chances.argmax(dim=1)]
+    np.testing.assert_array_equal(found.correct, answers == two.labels)
+
+
 def test_grids_end_at_exactly_0_and_1():
     for points in (3, 6, 7, 11, 50):  # the paper's own grid overshoots 1 at some sizes
         assert (grid(points)[0], grid(points)[-1], len(grid(points))) == (0, 1, points)

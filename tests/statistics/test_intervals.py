@@ -172,13 +172,38 @@ def test_path_rows_are_means_over_examples():
     assert [row["n"] for row in rows] == [40] * 3
 
 
+def test_path_rows_of_two_classes_have_their_scores():
+    true = np.array([True, True, True, False, False, False, False, False])
+    told = np.array([True, True, False, True, False, False, False, False])
+    curves = {("interpolate", "paws"): [Evaluation(np.zeros(8, np.float32), told == true)]}
+    (row,) = path_rows((0,), curves, {"paws": true})
+    assert row["f1"] == pytest.approx(2 * 2 / (3 + 3))
+    assert row["mcc"] == pytest.approx(np.corrcoef(told, true)[0, 1])
+
+
+def test_sets_of_different_sizes_are_each_resampled_by_weights_of_their_own():
+    drawn = []
+
+    def draw(count: int) -> np.ndarray:
+        drawn.append(count)
+        return resampling_weights(count, 50, np.random.default_rng(count))
+
+    def rows(curves):
+        return [row["ci_high"] for row in barrier_rows((0, 0.5, 1), curves, draw, 0.95)]
+
+    small, large = (evaluations(RNG.random((3, n))) for n in (20, 30))
+    both = rows({("reset", "a"): small, ("reset", "b"): large})
+    assert both == rows({("reset", "a"): small}) + rows({("reset", "b"): large})
+    assert drawn == [20, 30, 20, 30]
+
+
 def test_barrier_rows_resample_examples_jointly():
     """A noise that all points share cancels: the barrier's interval is far below the losses'."""
     shared = RNG.normal(size=500) * 10
     losses = np.stack([shared, shared + 1 + 0.1 * RNG.normal(size=500), shared])
     weights = resampling_weights(500, 400, np.random.default_rng(3))
     curves = {("reset", "nc"): evaluations(losses)}
-    rows = {row["metric"]: row for row in barrier_rows((0, 0.5, 1), curves, weights, 0.95)}
+    rows = {row["metric"]: row for row in barrier_rows((0, 0.5, 1), curves, lambda _: weights, 0.95)}
     assert rows["loss"]["barrier_linear"] == pytest.approx(
         losses[1].mean() - losses[0].mean(), 1e-3
     )
