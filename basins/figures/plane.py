@@ -1,0 +1,121 @@
+"""Loss over planes through three models, in true proportions (LCRGS, section 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+from matplotlib.tri import Triangulation, TriContourSet
+from pydantic import Field
+
+from basins.figures import rows, style
+
+COLOURS = 10
+"""About how many steps of colour span the scale; their bounds are round numbers."""
+
+PALETTE = {"loss": "viridis_r", "accuracy": "viridis"}
+"""Dark is bad, whatever is drawn."""
+
+Names = Annotated[list[str], Field(min_length=1)]
+
+
+@style.styled()
+def draw(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    planes: Names,
+    eval_sets: Names,
+    metric: Literal["loss", "accuracy"] = "loss",
+) -> Figure:
+    """Draw `metric` over each of `planes` (columns) on each of `eval_sets` (rows).
+
+    Reads `plane/<name>`. Both axes are Euclidean distance between weights, and one unit is as long
+    on both. The planes of a row share one scale. It ends at the worst value within the triangles
+    of three models: what is worse beyond them has its last colour. Dots are where it was measured;
+    contours between them are linear.
+
+    Raises `UserError` where the tables have no such rows.
+    """
+    figure = style.new(style.PAGE_WIDTH, 0.3 + 2.0 * len(eval_sets))
+    panels = figure.subplots(len(eval_sets), len(planes), squeeze=False)
+    for eval_set, line in zip(eval_sets, panels, strict=True):
+        found = [rows.select(tables, f"plane/{plane}", eval_set=eval_set) for plane in planes]
+        levels = _levels(pd.concat(found), metric)
+        for plane, ax in zip(found, line, strict=True):
+            drawn = _contours(ax, plane, metric, levels)
+            _mark(ax, plane.dropna(subset="model"))
+        bar = figure.colorbar(drawn, ax=line, label=style.METRICS[metric], pad=0.01)
+        bar.ax.tick_params(length=0)
+        if metric == "accuracy":
+            style.in_percent(bar.ax.yaxis)
+        line[0].set_ylabel(style.set_title(eval_set))
+    for plane, ax in zip(planes, panels[0], strict=True):
+        ax.set_title(style.display(plane))
+    figure.supxlabel("distance between weights", fontsize=7.5)
+    return figure
+
+
+def caption(*, planes: Sequence[str], eval_sets: Sequence[str], metric: str = "loss") -> str:
+    """Say what `draw` shows under the same options."""
+    worst = "highest loss" if metric == "loss" else "lowest accuracy"
+    return (
+        f"{metric.capitalize()} over planes through three models, on: "
+        f"{', '.join(map(style.set_title, eval_sets))}. Both axes are Euclidean distance between "
+        "weights, so that lengths and angles are true; crosses: the models; dots: where it was "
+        "measured, linear contours between. The planes of a row share one scale, which ends at the "
+        f"{worst} within their triangles: what lies beyond has its last colour. After LCRGS, "
+        "section 4.2."
+    )
+
+
+def _levels(nodes: pd.DataFrame, metric: str) -> np.ndarray:
+    """Return the bounds of the colours, from the best value to the worst between three models."""
+    u, v, values = (nodes[column].to_numpy() for column in ("u", "v", metric))
+    finite = np.isfinite(values)
+    between = finite & (np.minimum(u, v) >= 0) & (u + v < 1 + 1e-6)
+    low, high = (finite, between) if metric == "loss" else (between, finite)
+    scale = MaxNLocator(COLOURS, steps=(1, 2, 2.5, 5, 10))
+    return np.asarray(scale.tick_values(values[low].min(), values[high].max()))
+
+
+def _contours(ax: Axes, plane: pd.DataFrame, metric: str, levels: np.ndarray) -> TriContourSet:
+    u, v, values = (plane[column].to_numpy() for column in ("u", "v", metric))
+    # The neighbours of a node on the lattice, whatever the plane's own angles are.
+    lattice = Triangulation(u + v / 2, v * 3**0.5 / 2)
+    flat = Triangulation(plane["x"], plane["y"], lattice.triangles)
+    flat.set_mask(~np.isfinite(values)[flat.triangles].all(axis=1))
+    # Round numbers may cut off the best value by as much as rounding, which would leave a hole.
+    best = {"min": levels[0]} if metric == "loss" else {"max": levels[-1]}
+    beyond: Literal["max", "min"] = "max" if metric == "loss" else "min"
+    palette = matplotlib.colormaps[PALETTE[metric]]
+    drawn = ax.tricontourf(flat, values.clip(**best), levels=levels, cmap=palette, extend=beyond)
+    ax.plot(plane["x"], plane["y"], ".", color="black", markersize=1.6, alpha=0.4, label="nodes")
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.grid(False)
+    ax.margins(0)
+    return drawn
+
+
+def _mark(ax: Axes, models: pd.DataFrame) -> None:
+    edge = withStroke(linewidth=1.5, foreground="white")
+    same = len(set(models["model"].map(rows.recipe))) == 1
+    for model, x, y in zip(models["model"], models["x"], models["y"], strict=True):
+        ax.plot(x, y, "+", color="black", markersize=6, mew=1.2, path_effects=[edge], label=model)
+        name = f"seed {rows.seed(model)}" if same else model
+        ax.annotate(
+            name,
+            (x, y),
+            (0, 4),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=6.5,
+            path_effects=[edge],
+        )

@@ -1,0 +1,82 @@
+"""Whether sharpness tells how a model generalises: a point per model (LCRGS, section 4.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from basins.errors import UserError
+from basins.figures import rows, style
+
+SHARES = ("accuracy", "error", "f1")
+"""Metrics of a probe that are shares of 1, and drawn in percent."""
+
+
+@style.styled()
+def draw(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    sharpness: str,
+    diagnostic: str,
+    slice: str,
+    metric: str = "accuracy",
+) -> Figure:
+    """Draw `metric` on a `slice` of a diagnostic over the sharpness of each model, by recipe.
+
+    Reads `sharpness/<name>` and `probes`. Raises `UserError` where they have no such rows, or no
+    model in common.
+    """
+    measured = rows.select(tables, f"sharpness/{sharpness}")
+    probed = rows.select(tables, "probes", diagnostic=diagnostic, slice=slice, metric=metric)
+    points = measured.merge(probed[["recipe", "seed", "value"]], on=["recipe", "seed"])
+    if points.empty:
+        raise UserError(
+            f"sharpness/{sharpness} and the {diagnostic} probe have no model in common; "
+            "measure the same recipe"
+        )
+    recipes = list(dict.fromkeys(points["recipe"]))
+    colours, markers = style.colours(recipes), style.markers(recipes)
+
+    figure = style.new(style.COLUMN_WIDTH, 2.4)
+    ax = figure.subplots()
+    for recipe in recipes:
+        own = points.loc[points["recipe"] == recipe]
+        ax.plot(
+            own["sharpness"],
+            own["value"],
+            linestyle="",
+            marker=markers[recipe],
+            color=colours[recipe],
+            alpha=0.7,
+            label=recipe,
+        )
+    (epsilon,) = points["epsilon"].unique()
+    ax.set_xlabel(f"sharpness (%), ε = {epsilon:g}")
+    unit = " (%)" if metric in SHARES else ""
+    ax.set_ylabel(f"{style.set_title(slice)}: {metric}{unit}")
+    ax.set_xlim(left=0)
+    if unit:
+        ax.set_ylim(-0.02, 1.02)
+        style.in_percent(ax.yaxis)
+    if len(recipes) > 1:
+        keys = [
+            Line2D(
+                [], [], linestyle="", marker=markers[r], color=colours[r], label=style.display(r)
+            )
+            for r in recipes
+        ]
+        style.legend(figure, keys)
+    return figure
+
+
+def caption(*, sharpness: str, diagnostic: str, slice: str, metric: str = "accuracy") -> str:
+    """Say what `draw` shows under the same options."""
+    return (
+        f"{metric.capitalize()} on the slice {style.set_title(slice)} of the "
+        f"{style.display(diagnostic)} probe, over how far the loss rises in a small box around the "
+        f"model ({style.display(sharpness)}): 100 (max L - L(w)) / (1 + L(w)), where no weight "
+        "moves by more than ε (|w| + 1). Points: single models. After LCRGS, section 4.7."
+    )

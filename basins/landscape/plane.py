@@ -1,0 +1,89 @@
+"""Planes through three trained networks, in their true proportions (LCRGS, sections 1 and 4.2).
+
+A point of the plane is a triple of coefficients that sum to 1, one for each network: its
+barycentric coordinates. A lattice of them has the three networks on it, which the even grid of the
+paper's code never has, and treats all three alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from math import floor
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from basins.align.jobs import Control
+from basins.errors import UserError
+from basins.paths import jobs
+from basins.paths.engine import Curves, Point
+from basins.paths.plan import Curve
+
+AT_ONCE = 4  # points of a job: a plane is one face, and its points are for all processes
+
+
+class Plane(NamedTuple):
+    """The points of a plane, where they lie in it, float64 [n, 2], and what was measured there.
+
+    The first network is at (0, 0), the second at (its distance, 0); the unit is that of Euclidean
+    distance between parameters.
+    """
+
+    points: tuple[Point, ...]
+    positions: np.ndarray
+    curves: Curves
+
+
+def nodes(steps: int, margin: float) -> tuple[Point, ...]:
+    """Return the lattice of `steps` a side: coefficients (1 - u - v, u, v) of three networks.
+
+    All three lie from `-margin` to `1 + margin`: a hexagon around the triangle of the networks,
+    which are exactly (1, 0, 0), (0, 1, 0) and (0, 0, 1), in this order among the points.
+    """
+    beyond = floor(margin * steps + 1e-9)
+    sides = range(-beyond, steps + beyond + 1)
+    inside = [(i, j) for j in sides for i in sides if steps - i - j in sides]
+    return tuple(((steps - i - j) / steps, i / steps, j / steps) for i, j in inside)
+
+
+def corners(ab: float, ac: float, bc: float) -> np.ndarray:
+    """Return where three networks lie, float64 [3, 2], from the distances between them.
+
+    These are the coordinates of Gram and Schmidt: the first axis runs from a to b, and c is above
+    it. The place of any point is its coefficients times the corners. Raises `UserError` where the
+    three span no plane.
+    """
+    lengths = sorted((ab, ac, bc))
+    if not lengths[0] > 0:
+        raise UserError("two of the three models have the same weights; choose three that differ")
+    along = (ab**2 + ac**2 - bc**2) / (2 * ab)
+    above = max(0.0, ac**2 - along**2) ** 0.5
+    if above < 1e-4 * lengths[-1]:  # the distances are of float32 weights
+        raise UserError("the three models lie on one line; choose three that span a plane")
+    return np.array([[0, 0], [ab, 0], [along, above]])
+
+
+def evaluate(
+    models: Sequence[Control],
+    steps: int,
+    margin: float,
+    sets: jobs.Sets,
+    run: Callable[..., list[Any]],
+) -> Plane:
+    """Evaluate the lattice of `nodes` through three different models on all `sets`.
+
+    `run` does jobs and returns their results. Raises `UserError` as `corners` does.
+    """
+    points = nodes(steps, margin)
+    lattice = Curve(tuple(models), points)
+    pieces = [
+        jobs.Piece(piece.face, piece.points[start : start + AT_ONCE], sets)
+        for piece in jobs.plan([lattice], sets)
+        for start in range(0, len(piece.points), AT_ONCE)
+    ]
+    done = jobs.places(pieces, run(jobs.run, pieces, title="points"))
+    beside = (1 - 1 / steps, 1 / steps)  # of the first end of a side: its file has the length
+    sides = [Curve(pair, (beside,)) for pair in combinations(models, 2)]
+    corner = corners(*(jobs.load(side, done).distance for side in sides))
+    return Plane(points, np.array(points) @ corner, jobs.load(lattice, done).curves)

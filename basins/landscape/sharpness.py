@@ -1,0 +1,178 @@
+"""epsilon-sharpness: how far the loss rises within a small box around a network (LCRGS, 4.7).
+
+Keskar et al. 2017, equation 4, over all parameters. The box about the weights w is
+|y_i - w_i| <= epsilon (|w_i| + 1); the paper's code has w_i + 1, which is the box of w_i >= 0 only
+and no box at all at -1. Here dropout is off, as where the loss itself is measured.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from basins import devices
+from basins.align.jobs import Control
+from basins.nets import checkpoint
+from basins.nets.inputs import inputs
+from basins.paths.engine import Examples
+from basins.store import Store, code_hash
+from basins.weights import FlatModule
+
+Value = Callable[[Tensor], tuple[float, Tensor]]
+Told = Callable[[], None]
+
+
+class Sharpness(NamedTuple):
+    """A network's mean loss (nats), the highest found in the box, and by how much that is more.
+
+    `sharpness` is 100 (worst - loss) / (1 + loss), never below 0; `n` counts the examples.
+    """
+
+    loss: float
+    worst: float
+    sharpness: float
+    n: int
+
+
+def highest(
+    value: Value, start: Tensor, radius: Tensor, told: Told, *, step: float, passes: int
+) -> tuple[float, float]:
+    """Return a function's value at `start` [size], and the highest that an ascent in a box finds.
+
+    The box reaches `radius` [size] to both sides of `start`. The ascent is the steepest in units of
+    the box: every coordinate takes a step in the direction of its gradient, at first `step` times
+    the width of the box there, then ever less, and is put back into the box. In a box so small that
+    the function is straight, the first step of at least 1/2 reaches the maximum. `value(y)` returns
+    the value at y and its gradient [size]; `told` is called after each of the `passes`.
+    """
+    low, high = start - radius, start + radius
+    found, gradient = first, _ = value(start)
+    best, point = first, start
+    for left in range(passes, 0, -1):
+        size = 2 * step * left / passes
+        point = torch.clamp(point + size * radius * gradient.sign(), low, high)
+        found, gradient = value(point)
+        best = max(best, found)
+        told()
+    return first, best
+
+
+def sharpness(
+    net: nn.Module,
+    data: Examples,
+    told: Told,
+    *,
+    epsilon: Annotated[float, Field(gt=0, lt=1)],
+    passes: Annotated[int, Field(ge=1)],
+    step: Annotated[float, Field(gt=0, le=1)] = 1.0,
+    examples: Annotated[int, Field(ge=1)] | None = None,
+) -> Sharpness:
+    """Return the epsilon-sharpness of a network on the first `examples` of a set, or on all.
+
+    The paper has epsilon 1e-5 and one pass of SGD over batches of 128 at rate 8e-5, which stops
+    short of the maximum, and the shorter the smaller a network's gradients are. Here each of the
+    `passes` takes the gradient over all examples, and `step` is as in `highest`. One pass is enough
+    at 1e-5; at 1e-3 the loss is far from straight, and takes five or more. BatchNorm's statistics
+    are the network's own, and stay, as do its weights.
+    """
+    net.eval()
+    flat = FlatModule(net)
+    start = flat.vector.clone()
+    trained = flat.trained.to(start.device)
+    gradient = torch.zeros_like(start)
+    for name, weight in net.named_parameters():
+        weight.grad = gradient[flat.places[name]].view_as(weight)  # where backward adds it
+    count = sum(len(labels) for _, labels in _first(data, examples))
+    plain = devices.memory_format(net) is torch.contiguous_format  # images come channels-last
+
+    def value(point: Tensor) -> tuple[float, Tensor]:
+        flat.vector.copy_(point)
+        gradient.zero_()
+        total = 0.0
+        for given, labels in _first(data, examples):
+            output = net(*(x.contiguous() if plain and x is not None else x for x in given))
+            losses = _losses(getattr(output, "logits", output), labels, data.merge)
+            (losses.sum() / count).backward()
+            total += float(losses.detach().sum(dtype=torch.float64))
+        return total / count, gradient
+
+    radius = torch.where(trained, epsilon * (start.abs() + 1), 0)
+    loss, worst = highest(value, start, radius, told, step=step, passes=passes)
+    flat.vector.copy_(start)
+    net.zero_grad()
+    return Sharpness(loss, worst, 100 * (worst - loss) / (1 + loss), count)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model whose sharpness is wanted; `options` are those of `sharpness`.
+
+    `eval_set` is an evaluation set in the dataset's folder `data`, whose hash is `fingerprint`.
+    """
+
+    model: Control
+    data: Path
+    fingerprint: str
+    eval_set: str
+    options: dict[str, Any]
+    device: torch.device
+
+    def __str__(self) -> str:
+        return str(self.model)
+
+    def key(self) -> dict[str, Any]:
+        """Return everything that decides the sharpness, as the store's key."""
+        net = checkpoint.family(checkpoint.read_config(self.model.model))
+        rooms = ("nets.inputs", f"nets.{net}")
+        return {
+            "model": self.model.identity(),
+            "data": [self.fingerprint, self.eval_set],
+            "options": self.options,
+            "code": code_hash(__file__, *(f"basins.{room}" for room in rooms)),
+            **devices.identity(self.device),
+        }
+
+
+def run(job: Job, step: Told) -> Sharpness:
+    """Return a model's sharpness, from the store or by an ascent, each pass of which is a step."""
+    store, key = Store(), job.key()
+    if not store.find("sharpness", key):
+        folder = job.model.model
+        net = checkpoint.load(folder).to(job.device)
+        data = inputs(job.data, job.eval_set, folder, job.device)
+        found = sharpness(net, data, step, **job.options)
+        with store.making("sharpness", key) as item:
+            (item / "sharpness.json").write_text(json.dumps(found._asdict()))
+    text = (store.folder("sharpness", key) / "sharpness.json").read_text()
+    return Sharpness(**json.loads(text))
+
+
+def _first(
+    data: Examples, examples: int | None
+) -> Iterator[tuple[tuple[Tensor | None, ...], Tensor]]:
+    """Yield the batches of the dataset's first rows, whatever order they are in."""
+    seen = 0
+    for given, labels in data.batches():
+        rows = slice(seen, seen + len(labels))
+        at = torch.arange(rows.start, rows.stop) if data.order is None else data.order[rows]
+        seen, kept = rows.stop, at < (torch.inf if examples is None else examples)
+        if kept.all():
+            yield given, labels
+        elif kept.any():
+            yield tuple(None if x is None else x[kept] for x in given), labels[kept]
+
+
+def _losses(logits: Tensor, labels: Tensor, merge: Tensor | None) -> Tensor:
+    """Return the cross-entropy [n] of logits [n, K], whose classes may count as others'."""
+    if merge is None:
+        return functional.cross_entropy(logits, labels, reduction="none")
+    merged = logits.masked_fill(merge != labels[:, None], -torch.inf).logsumexp(dim=1)
+    return logits.logsumexp(dim=1) - merged
