@@ -19,11 +19,15 @@ TABLES = (
     "clusters",
     "cluster_choice",
     "association",
+    "pair_types",
+    "pair_barriers",
     "summary/paths",
     "summary/barriers",
     "summary/probes",
     "summary/invariance",
 )
+# Of models that others trained and published: the same for every profile (stages/published.py).
+PUBLISHED = Path("reports/published/published_models.csv")
 APART = ("toy", "plane", "sharpness")  # kinds whose tables stay as their stages wrote them
 
 

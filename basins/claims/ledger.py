@@ -104,8 +104,8 @@ class Results:
             raise UserError(f"{experiment} must join one recipe to one other; it joins: {joined}")
         row = rows.iloc[0]
         statistic = (
-            f"{definition} of the {metric} on {eval_set.upper()}, {row.recipe_a} to {row.recipe_b} "
-            f"({init} init, {path}, {alignment}, {batchnorm})"
+            f"mean {definition} of the {metric} on {eval_set.upper()}, "
+            f"{row.recipe_a} to {row.recipe_b} ({init} init, {path}, {alignment}, {batchnorm})"
         )
         return Measured(statistic, row[["mean", "ci_low", "ci_high", "seeds"]].to_dict())
 
@@ -117,7 +117,7 @@ class Results:
         `less`, another recipe and set, is taken off seed by seed.
         """
         values = self._accuracies(recipe, eval_set)
-        statistic = f"accuracy on {eval_set.upper()} of {recipe}"
+        statistic = f"mean accuracy on {eval_set.upper()} of {recipe}"
         if less:
             values = values - self._accuracies(*less)
             if values.isna().any():
@@ -132,7 +132,7 @@ class Results:
         `rows` has `model_a` and `model_b`, `recipe/seedK`.
         """
         interval = jackknife(rows[column].to_numpy(), _seeds(rows), self.confidence)
-        return Measured(statistic, interval)
+        return Measured(f"mean {statistic}", interval)
 
     def contrast(
         self, statistic: str, rows: pd.DataFrame, others: pd.DataFrame, column: str
@@ -141,7 +141,7 @@ class Results:
         both = pd.concat([rows, others])
         first = np.arange(len(both)) < len(rows)
         interval = contrast(both[column].to_numpy(), first, _seeds(both), self.confidence)
-        return Measured(statistic, interval)
+        return Measured(f"mean {statistic}", interval)
 
     def _accuracies(self, recipe: str, eval_set: EvalSet) -> pd.Series:
         rows = self.rows(
@@ -183,7 +183,7 @@ def entries(
             "paper": paper.title,
             "where": paper.where[name.partition("_")[0]],
             "statement": claim.__doc__,
-            "statistic": f"mean {statistic}",
+            "statistic": statistic,
             "estimate": _known(interval["mean"]),
             "ci_low": _known(low),
             "ci_high": _known(high),

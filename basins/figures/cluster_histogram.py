@@ -1,0 +1,74 @@
+"""How the models of each cluster generalise: a histogram per diagnostic slice (LCRGS)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+from pydantic import Field
+
+from basins.figures import rows, style
+from basins.figures.strategy import SHARES, name_of
+
+
+@style.styled()
+def draw(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiment: str,
+    slices: Annotated[list[str], Field(min_length=1, max_length=6)],
+    metric: str = "accuracy",
+    measure: Literal["convexity_gap", "barrier_linear", "distance"] = "convexity_gap",
+    bins: Annotated[int, Field(ge=2, le=100)] = 20,
+) -> Figure:
+    """Draw how many models have which `metric` on each of `slices`, clusters on each other.
+
+    Reads `clusters` and `probes`. Raises `UserError` where a table has no such rows.
+    """
+    found = rows.select(tables, "clusters", experiment=experiment, measure=measure)
+    clusters = sorted(found["cluster"].unique())
+    names = [name_of(cluster, clusters) for cluster in clusters]
+    colours = style.colours(names)
+    columns = min(3, len(slices))
+    lines = -(-len(slices) // columns)
+    figure = style.new(min(2.25 * columns + 0.3, style.PAGE_WIDTH), 0.4 + 1.5 * lines)
+    panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    for ax, slice_ in zip(panels, slices, strict=False):
+        probed = rows.select(tables, "probes", slice=slice_, metric=metric)
+        model = probed["recipe"] + "/seed" + probed["seed"].astype(str)
+        points = found.merge(probed.assign(model=model)[["model", "value"]], on="model")
+        values = [points.loc[points["cluster"] == cluster, "value"] for cluster in clusters]
+        whole = (0.0, 1.0) if metric in SHARES else (points["value"].min(), points["value"].max())
+        edges = np.linspace(*whole, bins + 1)
+        ax.hist(values, edges, stacked=True, color=[colours[n] for n in names], label=names)
+        ax.set_title(style.set_title(slice_))
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+        if metric in SHARES:
+            style.in_percent(ax.xaxis)
+    for ax in panels[len(slices) :]:
+        ax.set_axis_off()
+    figure.supxlabel(f"{metric}{' (%)' if metric in SHARES else ''}", fontsize=7.5)
+    figure.supylabel("models", fontsize=7.5)
+    style.legend(figure, [Patch(color=colours[name], label=name) for name in names])
+    return figure
+
+
+def caption(
+    *,
+    experiment: str,
+    slices: list[str],
+    metric: str = "accuracy",
+    measure: str = "convexity_gap",
+    bins: int = 20,
+) -> str:
+    """Say what `draw` shows under the same options."""
+    return (
+        f"How many models of experiment {style.display(experiment)} have which {metric} on "
+        f"{', '.join(map(style.display, slices))}, by the clusters that their "
+        f"{style.display(measure)} in domain gives. After LCRGS, histograms."
+    )

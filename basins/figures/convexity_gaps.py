@@ -1,0 +1,102 @@
+"""The gap between every two models, ordered by cluster (LCRGS, heatmaps of convexity gaps)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from basins.figures import rows, style
+
+Measure = Literal["convexity_gap", "barrier_linear", "distance"]
+
+
+@style.styled()
+def draw(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiment: str,
+    eval_set: str,
+    measure: Measure = "convexity_gap",
+    slice: str | None = None,
+    metric: str = "accuracy",
+    path: str = "linear",
+    alignment: str = "none",
+    batchnorm: str = "interpolate",
+) -> Figure:
+    """Draw a models x models heatmap of `measure` of the loss; white lines part the clusters.
+
+    Within a cluster, models come by their score. Beside it stands each model's `metric` on the
+    `slice` of its probe, where one is named. Reads `barriers`, `clusters` and `probes`.
+
+    Raises `UserError` where a table has no such rows.
+    """
+    chosen = {"experiment": experiment, "path": path, "alignment": alignment, "metric": "loss"}
+    chosen |= {"batchnorm": batchnorm, "eval_set": eval_set}
+    pairs = rows.select(tables, "barriers", **chosen)
+    found = rows.select(tables, "clusters", experiment=experiment, measure=measure)
+    ordered = found.sort_values(["cluster", "score"], kind="stable")
+    models = ordered["model"].tolist()
+    square = pairs.pivot(index="model_a", columns="model_b", values=measure)
+    square = square.reindex(index=models, columns=models)
+    square = square.where(square.notna(), square.T)
+
+    figure = style.new(style.COLUMN_WIDTH if slice is None else style.COLUMN_WIDTH + 0.75, 2.85)
+    widths = (1,) if slice is None else (8, 1.3)
+    panels = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+    figure.set_layout_engine("none")
+    least = float(np.nanmin(square)) if measure == "distance" else 0.0
+    sns.heatmap(square, cmap="rocket_r", vmin=least, cbar=False, ax=panels[0])
+    panels[0].set(xlabel="", ylabel="", facecolor="#E8E8E8")
+    if slice is not None:
+        values = rows.select(tables, "probes", slice=slice, metric=metric)
+        named = values["recipe"] + "/seed" + values["seed"].astype(str)
+        column = values.set_index(named)[["value"]].reindex(models)
+        sns.heatmap(column, cmap="viridis", vmin=0, vmax=1, cbar=False, ax=panels[1])
+        panels[1].set(xlabel="", ylabel="", xticks=[], yticks=[])
+    figure.set_layout_engine("constrained")
+
+    seeds = [str(rows.seed(model)) for model in models]
+    every = -(-len(models) // 40)
+    shown = np.arange(0, len(models), every)
+    for axis in (panels[0].xaxis, panels[0].yaxis):
+        axis.set_ticks(shown + 0.5, [seeds[k] for k in shown], size=5.5 if len(models) > 16 else 7)
+    panels[0].tick_params(rotation=0, length=0)
+    panels[0].set(xlabel="model (seed)", ylabel="model (seed)")
+    for end in np.flatnonzero(np.diff(ordered["cluster"])) + 1:
+        for ax in panels:
+            ax.axhline(end, color="white", linewidth=2)
+        panels[0].axvline(end, color="white", linewidth=2)
+    names = {**style.DEFINITIONS, "distance": "Euclidean distance"}
+    unit = "" if measure == "distance" else f", {style.METRICS['loss']}"
+    labels = [names[measure] + unit, f"{metric} on {style.set_title(slice or '')}"]
+    for ax, label, side in zip(panels, labels, ("top", "right"), strict=False):
+        bar = figure.colorbar(ax.collections[0], ax=ax, location=side, aspect=30, pad=0.03)
+        bar.set_label(label, fontsize=7)
+        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    return figure
+
+
+def caption(
+    *,
+    experiment: str,
+    eval_set: str,
+    measure: str = "convexity_gap",
+    slice: str | None = None,
+    metric: str = "accuracy",
+    path: str = "linear",
+    alignment: str = "none",
+    batchnorm: str = "interpolate",
+) -> str:
+    """Say what `draw` shows under the same options."""
+    beside = "" if slice is None else f" Beside it: {metric} on {style.display(slice)}."
+    return (
+        f"{style.display(measure).capitalize()} between the models of experiment "
+        f"{style.display(experiment)} on {style.display(eval_set)} ({style.display(path)} paths, "
+        f"alignment: {style.display(alignment)}). Models are ordered by cluster, which white lines "
+        f"part, and by score within.{beside} After LCRGS, heatmaps of convexity gaps."
+    )

@@ -1,0 +1,92 @@
+"""Paths within and between clusters: a column per type of pair, a row per set (LCRGS Fig. 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from pydantic import Field
+
+from basins.figures import rows, style
+from basins.statistics.cluster_rows import PAIR_TYPES
+
+Names = Annotated[list[str], Field(min_length=1)]
+
+
+@style.styled()
+def draw(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiment: str,
+    eval_sets: Names | None = None,
+    paths: Names | None = None,
+    metric: Literal["loss", "accuracy"] = "loss",
+    alignment: str = "none",
+    batchnorm: str = "interpolate",
+) -> Figure:
+    """Draw the mean of `metric` over t by type of pair and set, with its interval over seeds.
+
+    Reads `pair_types`. `eval_sets` are the rows and `paths` the lines, in their order; by default
+    all. A type that no pair is of has no column. Raises `UserError` where there are no such rows.
+    """
+    chosen = {"experiment": experiment, "alignment": alignment, "batchnorm": batchnorm}
+    found = rows.select(
+        tables, "pair_types", **chosen, metric=metric, eval_set=eval_sets, path=paths
+    )
+    sets, lines = (list(dict.fromkeys(found[name])) for name in ("eval_set", "path"))
+    types = [kind for kind in PAIR_TYPES if kind in set(found["pair_type"])]
+    colours, markers = style.colours(lines), style.markers(lines)
+
+    figure = style.new(style.PAGE_WIDTH, 0.5 + 1.35 * len(sets))
+    panels = figure.subplots(len(sets), len(types), sharex=True, sharey="row", squeeze=False)
+    for eval_set, row in zip(sets, panels, strict=True):
+        for kind, ax in zip(types, row, strict=True):
+            own = found.loc[(found["eval_set"] == eval_set) & (found["pair_type"] == kind)]
+            for line in lines:
+                curve = own.loc[own["path"] == line].sort_values("t")
+                look = {"color": colours[line], "marker": markers[line], "label": line}
+                ax.fill_between(
+                    curve["t"], curve["ci_low"], curve["ci_high"], color=colours[line], alpha=0.2
+                )
+                ax.plot(curve["t"], curve["mean"], **look)
+            ax.margins(x=0.02)
+            ax.set_xticks((0, 0.5, 1))
+        row[-1].yaxis.set_label_position("right")
+        row[-1].set_ylabel(style.set_title(eval_set), rotation=270, va="bottom")
+        if metric == "accuracy":
+            style.in_percent(row[0].yaxis)
+    for kind, ax in zip(types, panels[0], strict=True):
+        pairs = found.loc[found["pair_type"] == kind, "pairs"]
+        ax.set_title(f"{kind} ({pairs.iloc[0]})")
+    figure.supxlabel("position on the path, from the larger cluster on", fontsize=7.5)
+    figure.supylabel(style.METRICS[metric], fontsize=7.5)
+    if len(lines) > 1:
+        style.legend(
+            figure,
+            [
+                Line2D([], [], color=colours[k], marker=markers[k], label=style.display(k))
+                for k in lines
+            ],
+        )
+    return figure
+
+
+def caption(
+    *,
+    experiment: str,
+    eval_sets: list[str] | None = None,
+    paths: list[str] | None = None,
+    metric: str = "loss",
+    alignment: str = "none",
+    batchnorm: str = "interpolate",
+) -> str:
+    """Say what `draw` shows under the same options."""
+    return (
+        f"{metric.capitalize()} along the paths of experiment {style.display(experiment)} "
+        f"(alignment: {style.display(alignment)}), by the clusters that the convexity gaps in "
+        "domain give their ends. Mean over pairs, whose number is in brackets, with its 95 % "
+        "interval over seeds. After LCRGS, Fig. 1."
+    )

@@ -1,0 +1,112 @@
+"""Does a score from the loss in domain tell how models generalise? (LCRGS, scatter plots)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from pydantic import Field
+
+from basins.figures import rows, style
+
+SHARES = ("accuracy", "f1")
+"""Metrics that are shares of 1, and drawn in percent."""
+
+
+@style.styled()
+def draw(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiment: str,
+    slices: Annotated[list[str], Field(min_length=1, max_length=6)],
+    metric: str = "accuracy",
+    measure: Literal["convexity_gap", "barrier_linear", "distance"] = "convexity_gap",
+) -> Figure:
+    """Draw `metric` on each of `slices` over the models' scores, coloured by cluster.
+
+    Above stand Pearson's r and the partial one given the accuracy in domain, with their intervals
+    over models. Reads `clusters`, `probes` and `association`.
+
+    Raises `UserError` where a table has no such rows.
+    """
+    found = rows.select(tables, "clusters", experiment=experiment, measure=measure)
+    columns = min(3, len(slices))
+    lines = -(-len(slices) // columns)
+    figure = style.new(min(2.25 * columns + 0.3, style.PAGE_WIDTH), 0.35 + 2.15 * lines)
+    panels = figure.subplots(lines, columns, sharex=True, squeeze=False).ravel()
+    clusters = sorted(found["cluster"].unique())
+    names = [name_of(cluster, clusters) for cluster in clusters]
+    colours, markers = style.colours(names), style.markers(names)
+    for ax, slice_ in zip(panels, slices, strict=False):
+        probed = rows.select(tables, "probes", slice=slice_, metric=metric)
+        model = probed["recipe"] + "/seed" + probed["seed"].astype(str)
+        points = found.merge(probed.assign(model=model)[["model", "value"]], on="model")
+        for cluster, name in zip(clusters, names, strict=True):
+            own = points.loc[points["cluster"] == cluster]
+            look = {"color": colours[name], "marker": markers[name], "alpha": 0.75}
+            ax.plot(own["score"], own["value"], linestyle="", label=name, **look)
+        measured = rows.select(
+            tables,
+            "association",
+            experiment=experiment,
+            measure=measure,
+            slice=slice_,
+            metric=metric,
+            statistic=["pearson", "partial"],
+        )
+        told = [_told(row) for _, row in measured.iterrows()]
+        ax.set_title(
+            "\n".join([style.set_title(slice_), f"r = {told[0]}", f"given in-domain: {told[1]}"]),
+            fontsize=7,
+        )
+        if metric in SHARES:
+            ax.set_ylim(-0.03, 1.03)
+            style.in_percent(ax.yaxis)
+    for ax in panels[len(slices) :]:
+        ax.set_axis_off()
+    unit = " (%)" if metric in SHARES else ""
+    figure.supylabel(f"{metric}{unit}", fontsize=7.5)
+    figure.supxlabel("score in domain: |w − c₀| − |w − c₁|", fontsize=7.5)
+    style.legend(
+        figure,
+        [Line2D([], [], linestyle="", color=colours[n], marker=markers[n], label=n) for n in names],
+    )
+    return figure
+
+
+def caption(
+    *,
+    experiment: str,
+    slices: list[str],
+    metric: str = "accuracy",
+    measure: str = "convexity_gap",
+) -> str:
+    """Say what `draw` shows under the same options."""
+    return (
+        f"{metric.capitalize()} on {', '.join(map(style.display, slices))} over the score that the "
+        f"{style.display(measure)} between the models of experiment {style.display(experiment)} "
+        "gives each of them: how much nearer it is to the centre of the larger cluster (negative) "
+        "than to that of the smaller, in the spectral embedding. r: Pearson's, and partial given "
+        "the accuracy in domain, with 95 % intervals over models. After LCRGS."
+    )
+
+
+def name_of(cluster: int, clusters: list[int]) -> str:
+    """Return what a cluster is called: they are numbered from the largest."""
+    if len(clusters) == 1:
+        return "all models"
+    if cluster == 0:
+        return "larger cluster"
+    return "smaller cluster" if len(clusters) == 2 else f"cluster {cluster}"
+
+
+def _told(row: pd.Series) -> str:
+    """Return an estimate with its interval, as far as there is one."""
+    middle, *ends = (
+        f"{row[name]:z.2f}".replace("-", "−") for name in ("estimate", "ci_low", "ci_high")
+    )
+    return f"{middle} [{', '.join(ends)}]" if np.isfinite(row["ci_low"]) else middle

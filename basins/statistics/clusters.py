@@ -1,0 +1,393 @@
+"""Clusters of models by the convexity gaps of the paths between them (LCRGS, section 3).
+
+A matrix of gaps is float64 [..., N, N], symmetric with a zero diagonal, in nats or whatever its
+measure has. The paper's code fixes two clusters, a width of 1 and scikit-learn's seed; here the
+number comes from the data, against nulls without clusters, and widths are multiples of the
+`scale` of the gaps, so that other measures than the gap can be held to the same standard.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from basins.errors import UserError
+
+WIDTH = 10.0
+"""Width of the affinity over `scale`: about what the paper's width of 1 is to its gaps."""
+
+NEAR = 1.0
+"""Width at which clusters are counted: a wide affinity does not see a cluster of two models."""
+
+WIDTHS = (0.5, 1.0, 2.0, WIDTH)
+"""The sweep, which ends where the embedding is classical scaling."""
+
+MOST = 4
+"""The largest number of clusters that is looked for."""
+
+
+class Choice(NamedTuple):
+    """How many clusters a method finds; 1 is none. `p` is that of there being none."""
+
+    k: int
+    statistic: float
+    p: float = np.nan
+
+
+class Triples(NamedTuple):
+    """Every three models, and by how much their gaps break the triangle inequality.
+
+    `excess` [triples] is the longest gap less the two others, over the mean of all gaps; 0 where it
+    is no longer than them. `models` are three arrays [triples] of indices.
+    """
+
+    excess: np.ndarray
+    models: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class Agreement(NamedTuple):
+    """How far other partitions agree with one: adjusted Rand [R], and a share for each model [N].
+
+    A model's share counts with how many others it is together, or apart, as in that one.
+    """
+
+    rand: np.ndarray
+    models: np.ndarray
+
+
+def matrix(rows: pd.DataFrame, measure: str) -> tuple[list[str], np.ndarray]:
+    """Return the models of rows of pairs, by recipe and seed, and their matrix of `measure`.
+
+    Raises `UserError` where a pair is missing, is there twice, or has no finite value.
+    """
+    known = pd.unique(rows[["model_a", "model_b"]].to_numpy().ravel())
+    models = sorted(known, key=lambda model: (model.rpartition("/")[0], _seed(model)))
+    place = {model: index for index, model in enumerate(models)}
+    found = np.full((len(models), len(models)), np.nan)
+    np.fill_diagonal(found, 0)
+    for a, b, value in zip(rows["model_a"], rows["model_b"], rows[measure], strict=True):
+        if np.isfinite(found[place[a], place[b]]):
+            raise UserError(f"clusters: {a} and {b} are joined twice; choose one path of theirs")
+        found[place[a], place[b]] = found[place[b], place[a]] = value
+    absent = np.argwhere(~np.isfinite(found))
+    if len(absent):
+        a, b = (models[index] for index in absent[0])
+        raise UserError(f"clusters: no {measure} of {a} and {b}; clusters take all pairs of models")
+    if len(models) < 4:
+        raise UserError(f"clusters: {len(models)} models; clusters take 4 or more")
+    return models, found
+
+
+def scale(gaps: np.ndarray) -> np.ndarray:
+    """Return the median gap [...]; the mean where that is 0, and 1 where all gaps are."""
+    pairs = _pairs(gaps)
+    median, mean = np.median(pairs, axis=-1), pairs.mean(-1)
+    return np.where(median > 0, median, np.where(mean > 0, mean, 1.0))
+
+
+def embedding(gaps: np.ndarray, delta: np.ndarray | float, dimensions: int = 2) -> np.ndarray:
+    """Return the spectral embedding [..., N, dimensions] of the affinity exp(-gap^2 / 2 delta^2).
+
+    As scikit-learn's `spectral_embedding(drop_first=False)`: the first coordinate is constant.
+    """
+    _, vectors, degrees = _spectrum(gaps, delta)
+    return vectors[..., :dimensions] / np.sqrt(degrees)[..., None]
+
+
+def scaling(gaps: np.ndarray, dimensions: int = 2) -> np.ndarray:
+    """Return coordinates [..., N, dimensions] by classical multidimensional scaling."""
+    squared = np.square(gaps)
+    means = squared.mean(-1, keepdims=True)
+    centred = squared - means - means.swapaxes(-1, -2) + means.mean(-2, keepdims=True)
+    values, vectors = np.linalg.eigh(-centred / 2)
+    kept = slice(None, -dimensions - 1, -1)
+    return vectors[..., kept] * np.sqrt(np.maximum(values[..., None, kept], 0))
+
+
+def k_means(points: np.ndarray, k: int, generator: np.random.Generator) -> np.ndarray:
+    """Return the cluster of every point [..., N] of points [..., N, d]: 0 is the largest.
+
+    Of two as large, the one with the earlier first point comes first.
+    """
+    flat = points.reshape(-1, *points.shape[-2:])
+    labels, _ = _lloyd(flat, k, generator)
+    members = labels[..., None] == np.arange(k)
+    ranks = np.argsort(-members.sum(1) * (flat.shape[1] + 1) + members.argmax(1), axis=-1)
+    named = np.take_along_axis(np.argsort(ranks, axis=-1), labels, axis=-1)
+    return named.reshape(points.shape[:-1])
+
+
+def partition(
+    gaps: np.ndarray, k: int, generator: np.random.Generator, width: float = WIDTH
+) -> np.ndarray:
+    """Return the spectral clusters [..., N], numbered from the largest."""
+    if k == 1:
+        return np.zeros(gaps.shape[:-1], int)
+    return k_means(embedding(gaps, width * scale(gaps), k), k, generator)
+
+
+def score(gaps: np.ndarray, generator: np.random.Generator, width: float = WIDTH) -> np.ndarray:
+    """Return x(w) = |w - c0| - |w - c1| of every model [N], c0 and c1 the centres of two clusters.
+
+    The larger cluster is c0's: its models are negative (LCRGS fixes the sign by k-means's order).
+    """
+    labels = partition(gaps, 2, generator, width)
+    points = embedding(gaps, width * scale(gaps))
+    near, far = (
+        np.linalg.norm(points - points[labels == label].mean(0), axis=-1) for label in (0, 1)
+    )
+    return near - far
+
+
+def permuted(gaps: np.ndarray, draws: int, generator: np.random.Generator) -> np.ndarray:
+    """Return matrices [draws, N, N] of the same gaps, dealt anew to the pairs: no clusters."""
+    pairs = np.tile(_pairs(gaps), (draws, 1))
+    return _square(generator.permuted(pairs, axis=-1), len(gaps))
+
+
+def noise(gaps: np.ndarray, resampled: np.ndarray) -> np.ndarray:
+    """Return matrices [R, N, N] as if all gaps were their mean, but for noise of the examples.
+
+    `resampled` [R, N, N] are the gaps on resampled examples.
+    """
+    flat = _square(np.broadcast_to(_pairs(gaps).mean(), _pairs(gaps).shape), len(gaps))
+    return np.maximum(flat + resampled - gaps, 0)
+
+
+def eigengap(
+    gaps: np.ndarray, nulls: np.ndarray, alpha: float, width: float = NEAR, most: int = MOST
+) -> Choice:
+    """Return after which eigenvalue of the affinity the largest gap comes, unless there is none.
+
+    There is none where the second eigenvalue, the statistic, is not above those of `nulls`
+    [B, N, N] at the level `alpha`: with permuted gaps as nulls, the test is exact for noise.
+    """
+    values, _, _ = _spectrum(gaps, width * scale(gaps))
+    seconds = _spectrum(nulls, width * scale(nulls))[0][..., 1]
+    second = float(values[1])
+    p = float((1 + (seconds >= second - 1e-12).sum()) / (1 + len(seconds)))
+    steps = values[1:most] - values[2 : most + 1]
+    return Choice(int(steps.argmax()) + 2 if p <= alpha else 1, second, p)
+
+
+def gap_statistic(
+    gaps: np.ndarray,
+    generator: np.random.Generator,
+    alpha: float,
+    references: int = 99,
+    most: int = MOST,
+) -> Choice:
+    """Return how many clusters the gap statistic finds (Tibshirani, Walther & Hastie 2001).
+
+    Coordinates come from classical scaling, and references are uniform on their box, so a continuum
+    of models counts as no clusters. The authors' rule of one standard error has no level and stops
+    at two of three clusters. Here there are none unless k clusters, the best k, explain more of the
+    first axis than of the references', at the level `alpha`: the statistic is by how many of the
+    references' standard deviations. Their number is the best k of `most` - 1 axes.
+    """
+    points = scaling(gaps, most - 1)
+    if not points.any():
+        return Choice(1, 0.0, 1.0)
+    best = _gains(points[:, :1], generator, references, most).max(0)
+    p = float((1 + (best[1:] >= best[0]).sum()) / (1 + references))
+    k = int(_gains(points, generator, references, most)[:, 0].argmax()) + 2
+    return Choice(k if p <= alpha else 1, float(best[0]), p)
+
+
+def number(
+    gaps: np.ndarray, generator: np.random.Generator, alpha: float, draws: int = 199
+) -> dict[str, Choice]:
+    """Return the number of clusters by `eigengap` and `gap`, and the smaller of both: `chosen`.
+
+    So noise comes out as 1 but in a share `alpha` of cases, and so does a continuum of models.
+    """
+    by_value = eigengap(gaps, permuted(gaps, draws, generator), alpha)
+    by_gap = gap_statistic(gaps, generator, alpha)
+    chosen = min(by_value, by_gap, key=lambda choice: (choice.k, -choice.p))
+    return {"eigengap": by_value, "gap": by_gap, "chosen": chosen}
+
+
+def separation(
+    gaps: np.ndarray, labels: np.ndarray, generator: np.random.Generator, draws: int = 199
+) -> Choice:
+    """Return the mean gap between clusters over the mean within, and how noise would do.
+
+    The ratio is infinite where only models of different clusters have any gap. `p` is the share of
+    permuted matrices that split at least as well when they are clustered, too.
+    """
+    nulls = permuted(gaps, draws, generator)
+    ours, theirs = (
+        _ratio(gaps, labels),
+        _ratio(nulls, partition(nulls, int(labels.max()) + 1, generator)),
+    )
+    p = float((1 + (theirs >= ours).sum()) / (1 + draws))
+    return Choice(int(labels.max()) + 1, float(ours), p)
+
+
+def adjusted_rand(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the adjusted Rand index [...] of partitions [..., N]; 1 where they are the same."""
+    first, second = np.triu_indices(a.shape[-1], 1)
+    together = a[..., first] == a[..., second], b[..., first] == b[..., second]
+    both = (together[0] & together[1]).sum(-1)
+    sizes = [np.asarray(side.sum(-1), float) for side in together]
+    expected, largest = sizes[0] * sizes[1] / len(first), (sizes[0] + sizes[1]) / 2
+    trivial = largest == expected
+    return np.where(trivial, 1.0, (both - expected) / np.where(trivial, 1, largest - expected))
+
+
+def over_models(
+    gaps: np.ndarray, labels: np.ndarray, generator: np.random.Generator, resamples: int
+) -> Agreement:
+    """Return how far partitions of subsets of the models agree with `labels` [N].
+
+    A subset has as many models as a bootstrap sample has distinct ones: a repeated model, at no
+    gap from itself, would be a cluster of its own.
+    """
+    chosen = subsets(len(gaps), resamples, generator)
+    parts = gaps[chosen[:, :, None], chosen[:, None, :]]
+    return _agreement(partition(parts, int(labels.max()) + 1, generator), labels, chosen)
+
+
+def over_examples(
+    resampled: np.ndarray, labels: np.ndarray, generator: np.random.Generator
+) -> Agreement:
+    """Return how far the partitions of matrices of resampled examples agree with `labels` [N]."""
+    parts = partition(resampled, int(labels.max()) + 1, generator)
+    return _agreement(parts, labels, np.broadcast_to(np.arange(len(labels)), parts.shape))
+
+
+def subsets(count: int, resamples: int, generator: np.random.Generator) -> np.ndarray:
+    """Return int [resamples, 0.63 count]: what bootstrap samples have of `count` models."""
+    size = max(4, round((1 - np.exp(-1)) * count))
+    return np.sort(generator.random((resamples, count)).argsort(-1)[:, :size], axis=-1)
+
+
+def transitivity(gaps: np.ndarray) -> Triples:
+    """Return by how much every three models break the triangle inequality.
+
+    A gap is no metric; were it one, models without gaps to a third would have none to each other.
+    """
+    a, b, c = np.array(list(combinations(range(len(gaps)), 3))).T
+    sides = np.stack([gaps[a, b], gaps[b, c], gaps[a, c]])
+    excess = np.maximum(2 * sides.max(0) - sides.sum(0), 0)
+    return Triples(excess / (_pairs(gaps).mean() or 1), (a, b, c))
+
+
+def scaling_agreement(gaps: np.ndarray, scores: np.ndarray) -> float:
+    """Return |r| of the scores [N] and the first axis of classical scaling: a cross-check."""
+    axis = scaling(gaps, 1)[:, 0]
+    spread = axis.std() * scores.std()
+    if not spread:
+        return float("nan")
+    return abs(float(((axis - axis.mean()) * (scores - scores.mean())).mean() / spread))
+
+
+def _gains(
+    points: np.ndarray, generator: np.random.Generator, references: int, most: int
+) -> np.ndarray:
+    """Return how far 2 to `most` clusters lower the log of the sum of squares of points [N, d].
+
+    Float64 [most - 1, 1 + references], less the mean of the references and over their standard
+    deviation: the points themselves, then as many uniform ones on their box.
+    """
+    low, high = points.min(0), points.max(0)
+    uniform = generator.uniform(low, high, size=(references, *points.shape))
+    everything = np.concatenate([points[None], uniform])
+    squares = [_lloyd(everything, k, generator)[1] for k in range(1, most + 1)]
+    logs = np.log(np.maximum(squares, np.finfo(float).tiny))
+    gains = logs[0] - logs[1:]
+    mean, spread = gains[:, 1:].mean(1), gains[:, 1:].std(1)
+    return (gains - mean[:, None]) / np.maximum(spread, np.finfo(float).tiny)[:, None]
+
+
+def _spectrum(
+    gaps: np.ndarray, delta: np.ndarray | float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return eigenvalues, highest first, and vectors of the normalised affinity, and degrees."""
+    affinity = np.exp(-np.square(gaps / np.asarray(delta)[..., None, None]) / 2)
+    affinity[..., np.arange(gaps.shape[-1]), np.arange(gaps.shape[-1])] = 0
+    # A model far from all others has next to no degree, by which its coordinates are divided.
+    degrees = np.maximum(affinity.sum(-1), np.finfo(float).eps)
+    roots = np.sqrt(degrees)
+    values, vectors = np.linalg.eigh(affinity / (roots[..., None] * roots[..., None, :]))
+    return values[..., ::-1], vectors[..., ::-1], degrees
+
+
+def _lloyd(
+    points: np.ndarray, k: int, generator: np.random.Generator, restarts: int = 4
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the best of several k-means of points [B, N, d]: labels [B, N], sums of squares."""
+    batch, count, _ = points.shape
+    spread = points[:, None]  # beside restarts: [B, restarts, N, d]
+    drawn = generator.integers(count, size=(batch, restarts, 1))
+    centres = points[np.arange(batch)[:, None, None], drawn]
+    for _ in range(1, k):  # k-means++: far points are likelier
+        nearest = _squares(spread, centres).min(-1)
+        mass = nearest.cumsum(-1)
+        level = generator.random((batch, restarts, 1)) * mass[..., -1:]
+        new = np.minimum((mass <= level).sum(-1, keepdims=True), count - 1)
+        added = points[np.arange(batch)[:, None, None], new]
+        centres = np.concatenate([centres, added], axis=2)
+    labels = np.full((batch, restarts, count), -1)
+    for _ in range(100):
+        nearer = _squares(spread, centres).argmin(-1)
+        if (nearer == labels).all():
+            break
+        labels = nearer
+        members = (labels[..., None] == np.arange(k)).astype(float)
+        sums = np.einsum("brnk,bnd->brkd", members, points)
+        sizes = members.sum(2)[..., None]
+        centres = np.where(sizes > 0, sums / np.maximum(sizes, 1), centres)
+    squares = _squares(spread, centres).min(-1).sum(-1)
+    best = squares.argmin(-1)
+    rows = np.arange(batch)
+    return labels[rows, best], squares[rows, best]
+
+
+def _squares(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Return squared distances [..., N, k] of points [..., N, d] to centres [..., k, d]."""
+    found = np.zeros(())
+    for axis in range(points.shape[-1]):  # several times as fast as one sum over axes
+        found = found + np.square(points[..., :, None, axis] - centres[..., None, :, axis])
+    return found
+
+
+def _ratio(gaps: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    first, second = np.triu_indices(gaps.shape[-1], 1)
+    pairs, between = gaps[..., first, second], labels[..., first] != labels[..., second]
+    across, within = (
+        (pairs * kept).sum(-1) / np.maximum(kept.sum(-1), 1) for kept in (between, ~between)
+    )
+    infinite = np.where(across > 0, np.inf, 1.0)
+    return np.where(within > 0, across / np.where(within > 0, within, 1), infinite)
+
+
+def _agreement(parts: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> Agreement:
+    """Compare partitions [R, m] of the models `chosen` [R, m] with `labels` [N]."""
+    whole = labels[chosen]
+    same = (parts[..., None] == parts[:, None]) == (whole[..., None] == whole[:, None])
+    shares = (same.sum(-1) - 1) / (parts.shape[-1] - 1)
+    sums, counts = np.zeros((2, len(labels)))
+    np.add.at(sums, chosen, shares)
+    np.add.at(counts, chosen, 1)
+    models = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return Agreement(adjusted_rand(parts, whole), models)
+
+
+def _pairs(gaps: np.ndarray) -> np.ndarray:
+    first, second = np.triu_indices(gaps.shape[-1], 1)
+    return gaps[..., first, second]
+
+
+def _square(pairs: np.ndarray, count: int) -> np.ndarray:
+    found = np.zeros((*pairs.shape[:-1], count, count))
+    first, second = np.triu_indices(count, 1)
+    found[..., first, second] = found[..., second, first] = pairs
+    return found
+
+
+def _seed(model: str) -> int:
+    return int(model.rpartition("/seed")[2])

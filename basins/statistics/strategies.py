@@ -1,0 +1,167 @@
+"""Do clusters on the loss surface in domain go with strategies out of domain (LCRGS, section 4)?
+
+Scores of models come from their curves in domain alone; diagnostics are looked at afterwards. The
+convexity gap is the paper's measure; the barrier above the chord and the Euclidean distance of the
+models are its rivals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from basins.errors import UserError
+from basins.landscape.barriers import barrier_linear, convexity_gap
+from basins.seeds import generator
+from basins.statistics import association, cluster_rows, clusters
+
+CURVES: dict[str, Callable[[ArrayLike, ArrayLike], np.ndarray]] = {
+    "convexity_gap": convexity_gap,
+    "barrier_linear": barrier_linear,
+}
+MEASURES = (*CURVES, "distance")  # the paper's own first
+JOIN = ["experiment", "path", "alignment", "batchnorm", "eval_set", "pair_type"]
+INTERVAL = ["mean", "ci_low", "ci_high", "seeds", "pairs"]
+DIAGNOSTIC = ["diagnostic", "slice", "metric"]
+ESTIMATE = ["estimate", "ci_low", "ci_high", "p", "n"]
+TABLES = {
+    "clusters": ["experiment", "measure", "model", "cluster", "score"]
+    + ["stability", "stability_examples"],
+    "cluster_choice": ["experiment", "measure", "statistic", "width", "k", *ESTIMATE],
+    "association": ["experiment", "measure", *DIAGNOSTIC, "statistic", *ESTIMATE],
+    "pair_types": [*JOIN, "t", "metric", *INTERVAL],
+    "pair_barriers": [*JOIN, "metric", "definition", *INTERVAL],
+}
+"""What there is of an experiment, and the columns of each."""
+
+
+def analyse(
+    key: str,
+    paths: pd.DataFrame,
+    barriers: pd.DataFrame,
+    probes: pd.DataFrame,
+    resampled: Mapping[tuple[str, str], Mapping[str, np.ndarray]],
+    *,
+    chosen: Mapping[str, str],
+    slices: Sequence[str],
+    k: int | None = 2,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+) -> dict[str, pd.DataFrame]:
+    """Return, by name, the `TABLES` of one experiment (docs/formats.md).
+
+    Args:
+        key: the name of all random streams.
+        paths: the experiment's rows of points.
+        barriers: its rows of pairs.
+        probes: rows of models on diagnostics, of other models too.
+        resampled: by pair, the `CURVES` measures on resampled examples [R], or nothing.
+        chosen: the `path`, `alignment`, `batchnorm` and `eval_set` that clusters come from.
+        slices: what scores are held against: `<slice>`, for its accuracy, or `<slice>:<metric>`.
+        k: how many clusters; None takes what is found.
+        resamples: of models.
+        confidence: of intervals.
+
+    Raises `UserError` where rows that are asked for are missing.
+    """
+    pairs = _where(barriers, {**chosen, "metric": "loss"}, key)
+    curves = _where(paths, chosen, key)
+    models, _ = clusters.matrix(pairs, "convexity_gap")
+    diagnostics = _diagnostics(probes, models, slices, key)
+    accuracy = in_domain(curves, models)
+    made: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    scores: dict[str, np.ndarray] = {}
+    for measure in MEASURES:
+        _, gaps = clusters.matrix(pairs, measure)
+        noisy = _matrices(models, {pair: found.get(measure) for pair, found in resampled.items()})
+        stream = generator("clusters", key, measure)
+        found = cluster_rows.find(models, gaps, noisy, stream, k=k, confidence=confidence)
+        ids = {"experiment": pairs["experiment"].iloc[0], "measure": measure}
+        made["clusters"].append(_beside(ids, found.models))
+        made["cluster_choice"].append(_beside(ids, found.statistics))
+        scores[measure] = found.models["score"].to_numpy()
+        small = found.models["cluster"].to_numpy() > 0
+        for labels, values in diagnostics.items():
+            rows = association.rows(
+                scores[measure],
+                small,
+                values,
+                accuracy,
+                generator("association", key, measure, *labels),
+                resamples,
+                confidence,
+                against=None if measure == "convexity_gap" else scores["convexity_gap"],
+            )
+            about = ids | dict(zip(DIAGNOSTIC, labels, strict=True))
+            made["association"].append(_beside(about, pd.DataFrame(rows)))
+    own = made["clusters"][0]  # by the convexity gap
+    cluster = dict(zip(own["model"], own["cluster"], strict=True))
+    types = cluster_rows.summarise_types(paths, barriers, cluster, confidence)
+    for name, rows in zip(("pair_types", "pair_barriers"), types, strict=True):
+        made[name].append(rows)
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in made.items()}
+
+
+def in_domain(curves: pd.DataFrame, models: Sequence[str]) -> np.ndarray:
+    """Return the accuracy of every model, a share, from the ends of the curves between them."""
+    starts = curves.loc[curves["t"] == 0, ["model_a", "accuracy"]].to_numpy()
+    ends = curves.loc[curves["t"] == 1, ["model_b", "accuracy"]].to_numpy()
+    found = pd.DataFrame(np.vstack([starts, ends]), columns=["model", "accuracy"])
+    means = found.astype({"accuracy": float}).pivot_table(values="accuracy", index="model")
+    return means.loc[list(models), "accuracy"].to_numpy()
+
+
+def _diagnostics(
+    probes: pd.DataFrame, models: Sequence[str], slices: Sequence[str], key: str
+) -> dict[tuple[str, str, str], np.ndarray]:
+    """Return the values of all models [N] by diagnostic, slice and metric."""
+    named = probes.assign(model=probes["recipe"] + "/seed" + probes["seed"].astype(str))
+    found = {}
+    for chosen in slices:
+        slice_, _, metric = chosen.partition(":")
+        kept = (named["slice"] == slice_) & (named["metric"] == (metric or "accuracy"))
+        rows = named.loc[kept & named["model"].isin(list(models))]
+        for diagnostic in rows["diagnostic"].unique():
+            own = rows.loc[rows["diagnostic"] == diagnostic].set_index("model")["value"]
+            if own.index.is_unique and set(own.index) == set(models):
+                values = own.loc[list(models)].to_numpy(float)
+                found[str(diagnostic), slice_, metric or "accuracy"] = values
+        if not any(labels[1:] == (slice_, metric or "accuracy") for labels in found):
+            known = (named["slice"] + ":" + named["metric"]).unique()
+            raise UserError(
+                f"clusters.{key}.diagnostics: not every model of the experiment has {chosen!r}; "
+                f"the probes have: {', '.join(map(str, known)) or 'none'}"
+            )
+    return found
+
+
+def _matrices(
+    models: Sequence[str], resampled: Mapping[tuple[str, str], np.ndarray | None]
+) -> np.ndarray | None:
+    """Return matrices [R, N, N] of a measure by pair [R]; None where a pair has none."""
+    values = [value for value in resampled.values() if value is not None]
+    if len(values) < len(models) * (len(models) - 1) // 2:
+        return None
+    place = {model: index for index, model in enumerate(models)}
+    found = np.zeros((len(values[0]), len(models), len(models)))
+    for (a, b), value in resampled.items():
+        found[:, place[a], place[b]] = found[:, place[b], place[a]] = value
+    return found
+
+
+def _where(table: pd.DataFrame, equal: Mapping[str, str], key: str) -> pd.DataFrame:
+    for column, value in equal.items():
+        kept = table.loc[table[column] == value]
+        if kept.empty:
+            known = ", ".join(sorted(map(str, table[column].unique()))) or "none"
+            raise UserError(f"clusters.{key}.{column}: no rows of {value!r}; there are: {known}")
+        table = kept
+    return table
+
+
+def _beside(ids: Mapping[str, str], rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with the same ids before each."""
+    return pd.concat([pd.DataFrame([ids] * len(rows), columns=list(ids)), rows], axis="columns")

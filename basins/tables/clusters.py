@@ -1,0 +1,75 @@
+"""How many clusters the models of an experiment fall into, and what speaks for it (LCRGS)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Annotated
+
+import pandas as pd
+from pydantic import Field
+
+from basins.errors import UserError
+from basins.figures import rows
+from basins.tables.table import Table
+
+CAPTION = (
+    "Number of clusters by the spectrum of the affinity, by the gap statistic, and the smaller of "
+    "both, in brackets what is found with one model left out; 1 is none, and p is that of gaps "
+    "permuted over pairs. Sizes are those of two clusters, forced as in the paper. Ratio: mean gap "
+    "between them over that within; its p is of permuted gaps that are clustered, too. Rand: "
+    "adjusted index over subsets of the models and over resamples of the examples. Triangles: the "
+    "share in which the longest gap exceeds the sum of the others, in percent."
+)
+
+
+def table(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiments: Annotated[list[str], Field(min_length=1)] | None = None,
+) -> Table:
+    """Return a row an experiment and measure.
+
+    Reads `clusters` and `cluster_choice`; `experiments` are those that are shown, in their order;
+    by default all. Raises `UserError` where the tables have no such rows.
+    """
+    found = rows.select(tables, "cluster_choice", experiment=experiments)
+    models = rows.select(tables, "clusters", experiment=experiments)
+    groups = found.groupby(["experiment", "measure"], sort=False)
+    lines = [_line(part, models) for _, part in groups]
+    return Table("Clusters of models on the loss surface", CAPTION, pd.DataFrame(lines))
+
+
+def _line(part: pd.DataFrame, models: pd.DataFrame) -> dict[str, object]:
+    experiment, measure = part.iloc[0][["experiment", "measure"]]
+    known = part.loc[part["statistic"] != "width"].set_index("statistic")
+    own = models.loc[(models["experiment"] == experiment) & (models["measure"] == measure)]
+    if "chosen" not in known.index or own.empty:
+        raise UserError(f"cluster_choice has no number of clusters of {experiment} by {measure}")
+    sizes = own["cluster"].value_counts().sort_index()
+    return {
+        "experiment": experiment,
+        "measure": measure,
+        "spectrum": int(known.at["eigengap", "k"]),
+        "gap statistic": int(known.at["gap", "k"]),
+        "clusters": _told(known, "chosen", "g"),
+        "p": _p(known, "eigengap"),
+        "sizes": " + ".join(map(str, sizes)),
+        "ratio": _told(known, "separation", ".2f"),
+        "p of ratio": _p(known, "separation"),
+        "Rand, models": _told(known, "stability_models", ".2f"),
+        "Rand, examples": _told(known, "stability_examples", ".2f"),
+        "triangles (%)": _told(known, "triangle_share", ".1f", 100),
+    }
+
+
+def _told(known: pd.DataFrame, statistic: str, form: str, unit: float = 1) -> str:
+    """Return an estimate with its interval, as far as there are any."""
+    if statistic not in known.index:
+        return ""
+    middle, low, high = (unit * known.at[statistic, c] for c in ("estimate", "ci_low", "ci_high"))
+    return f"{middle:{form}}" + (f" [{low:{form}}, {high:{form}}]" if isfinite(low) else "")
+
+
+def _p(known: pd.DataFrame, statistic: str) -> str:
+    return f"{known.at[statistic, 'p']:.2g}" if statistic in known.index else ""

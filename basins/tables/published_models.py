@@ -1,0 +1,55 @@
+"""The paper's own models, by cluster: in domain and on HANS (LCRGS, section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Annotated
+
+import pandas as pd
+from pydantic import Field
+
+from basins.figures import rows
+from basins.tables.table import Table
+
+CAPTION = (
+    "Accuracy (%) of the hundred MNLI models of McCoy, Min & Linzen (2019), by the clusters that "
+    "LCRGS published for them. r: point-biserial with membership of the smaller cluster; AUC: how "
+    "often its models are the lower; partial r: given the accuracy on MNLI; p: of a permutation of "
+    "what that accuracy does not explain. 95 % intervals over models."
+)
+
+
+def table(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    groups: Annotated[list[str], Field(min_length=1)] | None = None,
+) -> Table:
+    """Return a row a set: accuracies (%) of all models and of both clusters, and how they go.
+
+    Reads `published_models`; `groups` are the groups of sets that are shown, in their order; by
+    default all. Raises `UserError` where the table has no such rows.
+    """
+    found = rows.select(tables, "published_models", group=groups)
+    frame = pd.DataFrame(
+        {
+            "set": found["name"],
+            "label": found["label"].fillna(""),
+            "all": (100 * found["mean"]).map("{:.1f}".format),
+            "larger": (100 * found["large"]).map("{:.1f}".format),
+            "smaller": (100 * found["small"]).map("{:.1f}".format),
+            "r": [_told(*row) for row in found[_columns("r")].to_numpy()],
+            "AUC": found["auc"].map("{:.3f}".format),
+            "partial r": [_told(*row) for row in found[_columns("partial")].to_numpy()],
+            "p": found["p_partial"].map(lambda p: f"{p:.2g}" if isfinite(p) else ""),
+        }
+    )
+    return Table("The published models, by their clusters", CAPTION, frame.reset_index(drop=True))
+
+
+def _columns(name: str) -> list[str]:
+    return [name, f"{name}_low", f"{name}_high"]
+
+
+def _told(middle: float, low: float, high: float) -> str:
+    return f"{middle:.2f} [{low:.2f}, {high:.2f}]" if isfinite(middle) else ""
