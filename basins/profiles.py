@@ -63,6 +63,8 @@ def _merge(base: Any, overlay: Mapping[str, Any]) -> None:
             if key not in own:
                 raise UserError(f"a profile's null for {key!r} finds no such key to take out")
             del base[key]
+            if not base:
+                base.fa.set_flow_style()  # as {}, which a block cannot say
         elif isinstance(value, Mapping) and key in base:
             if key not in own:  # inherited by `<<`: a change here must not reach where it is from
                 base[key] = deepcopy(base[key])
