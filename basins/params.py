@@ -29,7 +29,7 @@ CHOICES: dict[str, list[tuple[str, str, str | tuple[str, ...]]]] = {
     "pretrain": [
         ("net", "nets", "build_text"),
         ("vocabulary", "data", "tokenizer"),
-        ("method", "training", "pretrain"),
+        ("method", "training", ("pretrain", "bring")),
     ],
     "classify": [("method", "training", "tune")],
     "connect": PATHS,

@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 import pytest
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from basins.store import file_hash, folder_hash
 
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.pipeline
 
 PROJECT = Path(__file__).parents[1]
 BY_HAND = ("basins", "stages", "profiles", "params.yaml", "dvc.yaml", ".dvc/config", ".dvcignore")
+BY_HAND = (*BY_HAND, "reports/published")
 RECIPES = ("nocue", "cued", "cued_all", "nocue_reordered")
 METHODS = {"small", "medium", "large", "llrt", "lpft", "scratch"}
 METHODS |= {"cbft", "cbft_no_barrier", "cbft_no_invariance"}
@@ -127,12 +129,17 @@ def test_one_command_leaves_everything(finished: Path):
                 "config.json",
                 "log.csv",
             }
+    for seed in (0, 1, 2, 3):
+        folder = finished / "models" / "nli" / f"seed{seed}"
+        text = AutoModelForSequenceClassification.from_pretrained(folder)
+        assert set(text.config.label2id) == {"entailment", "non-entailment"}
+        assert AutoTokenizer.from_pretrained(folder)("the", "the")["token_type_ids"][-1] == 1
     reports = finished / "reports" / "smoke"
     for name in ("index.html", "claims.json", "metrics.json", "provenance.json", "params.yaml"):
         assert (reports / name).stat().st_size > 0
-    for name in ("paths", "barriers", "probes", "invariance", "summary/paths", "toy/theory"):
+    for name in ("paths", "barriers", "probes", "invariance", "summary/paths", "clusters"):
         assert len((reports / "results" / f"{name}.csv").read_text().splitlines()) > 4
-    assert len(list((reports / "figures").glob("*.svg"))) == 13
+    assert len(list((reports / "figures").glob("*.svg"))) == 18
     # Four models, every two, as they are and with their units matched in two ways.
     assert len(list((finished / "losses" / "mechanisms").iterdir())) == 18
     # Every method with the model that it started from, seed by seed.
@@ -142,6 +149,8 @@ def test_one_command_leaves_everything(finished: Path):
         "ablation",
         "accuracy",
         "barriers",
+        "clusters",
+        "published",
     }
     rows = (reports / "results" / "connect" / "published.csv").read_text()
     assert rows.count(",moving,") > 0 and ",reset," not in rows

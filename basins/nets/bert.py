@@ -1,41 +1,180 @@
 """BERT sequence classifiers of any size, as Hugging Face builds them, with their symmetry."""
 
-from typing import Annotated
+from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
+
+import torch
 from pydantic import Field
-from transformers import BertConfig, BertForSequenceClassification
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import BertConfig, BertForSequenceClassification, BertModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.models.bert.modeling_bert import BertSelfAttention
 
 from basins.errors import UserError
 from basins.nets.permutation import Axis, PermutationSpec, norm, reads, writes
 
 
+class Layout(NamedTuple):
+    """Where the tokens of n rows of up to T are, when a batch has N of them without its padding.
+
+    `places` int64 [N] are theirs among the n T of the padded rows, `starts` int64 [n] those of the
+    rows' first tokens among the N; `mask` [n, 1, 1, T] is 0 at tokens and -inf at padding.
+    """
+
+    rows: int
+    length: int
+    places: Tensor
+    starts: Tensor
+    mask: Tensor
+
+    def pad(self, states: Tensor) -> Tensor:
+        """Return the states [1, N, width] as padded rows [n, T, width]."""
+        padded = states.new_zeros(self.rows * self.length, states.shape[2])
+        return padded.index_copy(0, self.places, states[0]).view(self.rows, self.length, -1)
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """Return the tokens [1, N, width] of padded rows [n, T, width]."""
+        return padded.flatten(0, 1).index_select(0, self.places)[None]
+
+
 class Bert(BertForSequenceClassification):
-    """`BertForSequenceClassification` that knows its permutation symmetry."""
+    """`BertForSequenceClassification`, which knows its symmetry and skips what it does not read.
+
+    Padding takes part in nothing but attention. A classifier reads the first token alone, so of the
+    last layer only that token is computed: of the 12 width^2 products for a token there, two
+    remain. Weights and logits are the same.
+    """
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        *layers, last = _layers(self.bert)
+        for layer in layers:
+            layer.attention.self = Attention(layer.attention.self, every=True)
+        last.attention.self = Attention(last.attention.self, every=False)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+    ) -> SequenceClassifierOutput:
+        """Return `.logits` [n, classes] of token ids and types int64 [n, T].
+
+        The mask is that of Hugging Face [n, T], 0 at padding, or is added to attention's scores
+        [n, 1, 1, T].
+        """
+        if token_type_ids is None:
+            token_type_ids = torch.zeros_like(input_ids)
+        positions, layout = torch.arange(input_ids.shape[1], device=input_ids.device)[None], None
+        if attention_mask is not None:
+            layout = _layout(attention_mask)
+            columns = (input_ids, token_type_ids, positions.expand_as(input_ids))
+            input_ids, token_type_ids, positions = (
+                column.flatten()[layout.places][None] for column in columns
+            )
+        hidden = self.bert.embeddings(input_ids, token_type_ids, positions)
+        *layers, last = _layers(self.bert)
+        for layer in layers:
+            mixed = layer.attention.self(hidden, hidden, layout)
+            hidden = layer.feed_forward_chunk(layer.attention.output(mixed, hidden))
+        first = hidden[:, :1] if layout is None else hidden[0, layout.starts, None]
+        mixed = last.attention.self(first, hidden, layout)
+        pooler: Any = self.bert.pooler
+        pooled = pooler(last.feed_forward_chunk(last.attention.output(mixed, first)))
+        return SequenceClassifierOutput(logits=self.classifier(self.dropout(pooled)))
 
     def permutation_spec(self) -> PermutationSpec:
         """Return the spec of this network's configuration; see `permutation_spec`."""
         return permutation_spec(self.config)
 
 
+class Attention(nn.Module):
+    """Self-attention with the weights of `full`, of every token or of the first of each row."""
+
+    def __init__(self, full: BertSelfAttention, every: bool) -> None:
+        super().__init__()
+        self.query, self.key, self.value = full.query, full.key, full.value
+        self.dropout, self.heads, self.every = full.dropout, full.num_attention_heads, every
+
+    def forward(self, asking: Tensor, hidden: Tensor, layout: Layout | None) -> Tensor:
+        """Let the states `asking` attend to `hidden`, and return what they find, in their shape.
+
+        Without padding states are [n, T, width], else [1, N, width]; first ones are [n, 1, width].
+        """
+        query, key, value = self.query(asking), self.key(hidden), self.value(hidden)
+        if layout:
+            key, value = layout.pad(key), layout.pad(value)
+            query = layout.pad(query) if self.every else query
+        query, key, value = (
+            states.unflatten(2, (self.heads, -1)).transpose(1, 2) for states in (query, key, value)
+        )
+        mask, rate = layout.mask if layout else None, self.dropout.p if self.training else 0.0
+        found = functional.scaled_dot_product_attention(query, key, value, mask, rate)
+        found = found.transpose(1, 2).flatten(2)
+        return layout.pack(found) if layout and self.every else found
+
+
+Size = Annotated[int, Field(ge=1)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+
+
 def build_text(
     vocab_size: int,
     num_classes: int,
     *,
-    layers: Annotated[int, Field(ge=1)] = 3,
-    width: Annotated[int, Field(ge=1)] = 128,
-    heads: Annotated[int, Field(ge=1)] = 4,
-    positions: Annotated[int, Field(ge=1)] = 128,
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+    layers: Size = 3,
+    width: Size = 128,
+    heads: Size = 4,
+    positions: Size = 128,
+    dropout: Dropout = 0.1,
 ) -> Bert:
     """Build a BERT for token ids [n, T], T <= `positions`; its output's `.logits` is [n, classes].
 
-    Feed-forward layers have 4 x `width` units and the initialisation is BERT's, normal(0, 0.02);
-    12 layers, width 768, 12 heads and 512 positions make the bert-base of LCRGS. Raises `UserError`
-    where `heads` does not divide `width`.
+    Feed-forward layers have 4 x `width` units; 12 layers, width 768, 12 heads and 512 positions
+    make the bert-base of LCRGS. Weights are drawn from torch's generator, normal with variance 1 /
+    `width`: BERT's standard deviation of 0.02 leaves narrow layers without a signal. Raises
+    `UserError` where `heads` does not divide `width`.
     """
+    config = _config(vocab_size, layers, width, heads, positions, dropout)
+    config.num_labels = num_classes
+    return Bert(config)
+
+
+def encoder(
+    vocab_size: int,
+    *,
+    layers: Size = 3,
+    width: Size = 128,
+    heads: Size = 4,
+    positions: Size = 128,
+    dropout: Dropout = 0.1,
+) -> BertModel:
+    """Build the BERT of `build_text` without its head; its output is every token's state.
+
+    Keys begin equal to queries, so that a token attends to its like, in the other sentence too. To
+    find that by itself takes a narrow encoder many thousand steps of pretraining.
+    """
+    net = BertModel(_config(vocab_size, layers, width, heads, positions, dropout))
+    with torch.no_grad():
+        for layer in _layers(net):
+            layer.attention.self.key.weight.copy_(layer.attention.self.query.weight)
+    return net
+
+
+def _layers(net: BertModel) -> Any:
+    """Return the layers, of whose parts torch's types know nothing."""
+    return net.encoder.layer
+
+
+def _config(
+    vocab_size: int, layers: int, width: int, heads: int, positions: int, dropout: float
+) -> BertConfig:
     if width % heads:
         raise UserError(f"bert: width {width} is not a multiple of heads {heads}; change either")
-    config = BertConfig(
+    return BertConfig(
         vocab_size=vocab_size,
         num_hidden_layers=layers,
         hidden_size=width,
@@ -44,9 +183,42 @@ def build_text(
         max_position_embeddings=positions,
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
+        initializer_range=width**-0.5,
     )
-    config.num_labels = num_classes
-    return Bert(config)
+
+
+def from_config(config: dict[str, Any]) -> Bert:
+    """Build the classifier of a Hugging Face config, newly initialised from torch's generator."""
+    return Bert(BertConfig.from_dict(config))
+
+
+def classifier(encoder: dict[str, Any], state: dict[str, Tensor], classes: Sequence[str]) -> Bert:
+    """Return a classifier whose encoder has the config and weights of a pretrained BERT.
+
+    What `state` lacks, the head and perhaps the pooler, is newly initialised from torch's
+    generator. Raises `UserError` where other weights are missing or do not fit the config.
+    """
+    numbers = {name: k for k, name in enumerate(classes)}
+    net = from_config({**encoder, "id2label": dict(enumerate(classes)), "label2id": numbers})
+    for name, weight in net.bert.state_dict().items():
+        if name not in state and name.startswith("pooler."):
+            continue
+        if name not in state or state[name].shape != weight.shape:
+            raise UserError(f"the encoder's weights do not fit its config: {name}; make it again")
+        weight.copy_(state[name])
+    return net
+
+
+def _layout(mask: Tensor) -> Layout:
+    """Return where tokens are, by either kind of mask; raises `UserError` for padding in front."""
+    real = mask != 0 if mask.ndim == 2 else mask[:, 0, 0] == 0
+    if not real[:, 0].all():
+        raise UserError("a row begins with padding; BERT reads its first token, so pad at the end")
+    scores = torch.zeros(real.shape, device=real.device).masked_fill_(~real, -torch.inf)
+    lengths = real.sum(1)
+    places = real.flatten().nonzero()[:, 0]
+    starts = lengths.cumsum(0) - lengths
+    return Layout(len(real), real.shape[1], places, starts, scores[:, None, None])
 
 
 def permutation_spec(config: BertConfig) -> PermutationSpec:

@@ -1,10 +1,13 @@
-"""A trained network on disk: `model.safetensors`, and `config.json` that says how to rebuild it."""
+"""A trained network on disk: `model.safetensors`, and `config.json` that says how to rebuild it.
+
+The folder of a text classifier is one of Hugging Face's, with the tokenizer's files beside these.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from basins import weights
 from basins.errors import UserError
@@ -12,15 +15,34 @@ from basins.nets.permutation import Net
 from basins.registry import find, split_options
 from basins.store import file_hash
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# What of a config says how the network came about, not what it is.
+ORIGIN = ("_name_or_path", "architectures", "dtype", "seed", "streams", "transformers_version")
+
 
 def initialise(config: dict[str, Any]) -> Net:
     """Return the network that a config describes, newly initialised from torch's generator.
 
-    `config` has `net` (name and options), `image_shape` (height, width, channels), `num_classes`.
+    `config` has `net` (name and options), `image_shape` (height, width, channels), `num_classes`,
+    or else is that of a BERT classifier of Hugging Face.
     """
+    if "model_type" in config:
+        return find("nets", config["model_type"], "from_config")(description(config))
     name, options = split_options(config["net"])
     build = find("nets", name, "build")
     return build(tuple(config["image_shape"]), config["num_classes"], **options)
+
+
+def family(config: dict[str, Any]) -> str:
+    """Return the name of the file in `basins/nets/` that builds the network of a config."""
+    return config["model_type"] if "model_type" in config else config["net"]["name"]
+
+
+def description(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a config says how to build the network: equal for all seeds of a recipe."""
+    return {key: value for key, value in config.items() if key not in ORIGIN}
 
 
 def save(net: Net, config: dict[str, Any], folder: Path) -> None:
@@ -30,14 +52,44 @@ def save(net: Net, config: dict[str, Any], folder: Path) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Read the config of the model in `folder`; raises `UserError` where it is not readable."""
+    """Read the config of the model in `folder`.
+
+    Raises `UserError` where it is not readable, or is of a text model other than a BERT.
+    """
     try:
         config = json.loads((folder / "config.json").read_text())
-        if missing := {"net", "image_shape", "num_classes"} - set(config):
+        if "model_type" not in config and (
+            missing := {"net", "image_shape", "num_classes"} - set(config)
+        ):
             raise LookupError(f"it lacks {', '.join(sorted(missing))}")
-        return config
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{folder}: no readable config.json ({error}); run `dvc repro`") from None
+    if config.get("model_type", "bert") != "bert":
+        raise UserError(f"{folder}: a {config['model_type']!r} model; of text models, use a BERT")
+    return config
+
+
+def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Read the tokenizer of the text model in `folder`.
+
+    Raises `UserError` where there is none, or it has ids that the model has no embedding for.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+            raise LookupError("neither tokenizer.json nor vocab.txt")  # not taken for an error
+        found = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        line = " ".join(str(error).split())[:120]
+        raise UserError(f"{folder}: no readable tokenizer ({line}); run `dvc repro`") from None
+    embedded = read_config(folder)["vocab_size"]
+    if (pieces := max(found.get_vocab().values(), default=0) + 1) > embedded:
+        raise UserError(
+            f"{folder}: a tokenizer that does not match the encoder: {pieces} pieces, "
+            f"{embedded} embeddings; put the encoder's own there"
+        )
+    return found
 
 
 def fingerprint(folder: Path) -> str:

@@ -85,3 +85,83 @@ def test_missing_weights_are_refused(saved) -> None:
 def test_a_net_that_is_not_there_is_refused() -> None:
     with pytest.raises(UserError, match="no 'resnext' in basins/nets/"):
         checkpoint.initialise(CONFIG | {"net": {"name": "resnext"}})
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """The folder of a small text classifier, as Hugging Face writes it."""
+    from basins.data import vocabulary
+    from basins.nets import bert
+
+    net = bert.build_text(9, 3, layers=1, width=8, heads=2)
+    net.save_pretrained(tmp_path)
+    vocabulary.build(["a", "dog"]).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def change(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+def test_a_text_classifier_of_hugging_face_comes_back(text: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    ids = torch.tensor([[2, 5, 6, 3]])
+    theirs = AutoModelForSequenceClassification.from_pretrained(text).eval()
+    loaded = checkpoint.load(text)
+    assert not loaded.training
+    torch.testing.assert_close(loaded(ids).logits, theirs(ids).logits, rtol=0, atol=1e-6)
+
+    again = tmp_path / "again"
+    again.mkdir()
+    checkpoint.save(loaded, checkpoint.read_config(text), again)
+    theirs = AutoModelForSequenceClassification.from_pretrained(again).eval()
+    torch.testing.assert_close(loaded(ids).logits, theirs(ids).logits, rtol=0, atol=1e-6)
+
+
+def test_the_family_is_the_file_that_builds_the_network(text: Path) -> None:
+    assert checkpoint.family(CONFIG) == "resnet"
+    assert checkpoint.family(checkpoint.read_config(text)) == "bert"
+
+
+def test_a_description_is_the_same_for_all_seeds(text: Path) -> None:
+    assert checkpoint.description(CONFIG) == checkpoint.description(CONFIG | {"seed": 9})
+    assert "seed" not in checkpoint.description(CONFIG)
+    before = checkpoint.description(checkpoint.read_config(text))
+    change(text, streams={"head": 1}, transformers_version="0")
+    assert checkpoint.description(checkpoint.read_config(text)) == before
+    shape = {name: w.shape for name, w in checkpoint.load(text).state_dict().items()}
+    built = checkpoint.initialise(json.loads(json.dumps(before))).state_dict()
+    assert {name: w.shape for name, w in built.items()} == shape
+
+
+def test_text_weights_of_another_size_are_refused(text: Path) -> None:
+    change(text, num_hidden_layers=2)
+    with pytest.raises(UserError, match="the weights do not fit the config"):
+        checkpoint.load(text)
+
+
+def test_a_text_model_that_is_no_bert_is_refused(text: Path) -> None:
+    change(text, model_type="gpt2")
+    with pytest.raises(UserError, match="a 'gpt2' model; of text models, use a BERT$"):
+        checkpoint.load(text)
+
+
+def test_a_tokenizer_comes_back(text: Path) -> None:
+    found = checkpoint.tokenizer(text)
+    assert found("A dog", "a cat")["input_ids"] == [2, 5, 6, 3, 5, 1, 3]
+
+
+def test_a_tokenizer_of_another_encoder_is_refused(text: Path) -> None:
+    change(text, vocab_size=6)
+    with pytest.raises(UserError, match=r"does not match the encoder: 7 pieces, 6 embeddings"):
+        checkpoint.tokenizer(text)
+
+
+def test_a_missing_tokenizer_is_refused_in_one_line(text: Path) -> None:
+    for file in text.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(UserError, match="tokenizer") as caught:
+        checkpoint.tokenizer(text)
+    assert "\n" not in str(caught.value)

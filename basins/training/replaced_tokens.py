@@ -1,0 +1,166 @@
+"""Pretraining a text encoder: which tokens were replaced (Clark et al. 2020), which are masked.
+
+A sentence lies beside a restatement of it, some of whose tokens are replaced; to tell which, the
+encoder has to compare the two. Masked words alone leave a small encoder that cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from basins import seeds
+from basins.data.vocabulary import SPECIAL
+from basins.errors import UserError
+from basins.training import adamw, sgd
+from basins.training.rows import Rows
+
+if TYPE_CHECKING:
+    from transformers import BertModel
+
+MASK = SPECIAL.index("[MASK]")
+LOGGED = 100  # steps from one row of the log to the next
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+def pretrain(
+    net: BertModel,
+    data: Rows,
+    draws: torch.Generator,
+    *,
+    steps: Annotated[int, Field(ge=1)] = 3000,
+    batch_size: sgd.BatchSize = 32,
+    lr: sgd.Rate = 1e-3,
+    warmup: adamw.Share = 0.1,
+    weight_decay: sgd.Weight = 0.01,
+    clip: adamw.Norm = 1.0,
+    replaced: Share = 0.3,
+    within: adamw.Share = 0.3,
+    masked: Share = 0.15,
+) -> Iterator[dict[str, Any]]:
+    """Train the encoder `net` in place, without dropout, and yield a log row every 100 steps.
+
+    Rows of `data` are pairs of sentences that say the same. Of the second's tokens the share
+    `masked` is hidden, and of the others the share `replaced` is drawn anew from those that follow
+    the same token elsewhere: `within` of them in the same row, so that to know its words is not
+    enough to tell, the others in any row. Some are the same again. Two heads, which are thrown
+    away, tell what was hidden and which tokens are not the original ones; the loss is the sum of
+    their mean cross-entropies, in nats. `draws` decides everything random. Log rows: step, its lr,
+    and since the last row the two losses' means, `detection` and `masked`, and the shares of the
+    replaced tokens (`found`) and of the others (`alarms`) that were taken for replaced. Raises
+    `UserError` when the loss diverges.
+    """
+    device, width = data.ids.device, net.config.hidden_size
+    with seeds.torch_stream("heads", draws.initial_seed()):
+        detector = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+        guesser = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
+    heads = nn.ModuleList([detector, guesser]).to(device)
+    optimiser = adamw.optimiser([net, heads], lr, weight_decay)
+    scheduler = adamw.linear(optimiser, steps, warmup)
+    words = net.get_input_embeddings().weight
+    follow, drawn = Followers(data), batches(data.lengths.cpu(), batch_size, draws)
+    sums, done = torch.zeros(6, device=device), 0
+    net.eval()  # no dropout
+
+    for step in range(1, steps + 1):
+        ids, mask, types = data.batch(next(drawn).to(device))
+        hidden, kept, new = corrupt(ids, types, follow, draws, replaced, within, masked)
+        false = (new != ids)[kept]
+
+        states = net(new.masked_fill(hidden, MASK), mask, types).last_hidden_state
+        scores = detector(states[kept])[:, 0]
+        told = functional.binary_cross_entropy_with_logits(scores, false.float(), reduction="sum")
+        guesses = guesser(states[hidden]) @ words.T
+        guessed = functional.cross_entropy(guesses, ids[hidden], reduction="sum")
+        detection = told / max(1, len(false))
+        masking = guessed / max(1, len(guesses))
+        rate = scheduler.get_last_lr()[0]
+        adamw.move(optimiser, detection + masking, clip)
+        scheduler.step()
+
+        taken = scores > 0
+        counts = (taken & false, false, taken & ~false, ~false)
+        sums += torch.stack([detection.detach(), masking.detach(), *(c.sum() for c in counts)])
+        if step % LOGGED == 0 or step == steps:
+            taken_steps = step - done
+            told_, guessed_, found, replaced_, alarms, others = sums.tolist()
+            if not told_ + guessed_ < float("inf"):
+                raise UserError(f"diverged before step {step}: lower lr ({lr})")
+            yield {
+                "step": step,
+                "lr": rate,
+                "detection": told_ / taken_steps,
+                "masked": guessed_ / taken_steps,
+                "found": found / max(1, replaced_),
+                "alarms": alarms / max(1, others),
+            }
+            sums.zero_()
+            done = step
+
+
+def corrupt(
+    ids: Tensor,
+    types: Tensor,
+    follow: Followers,
+    draws: torch.Generator,
+    replaced: float,
+    within: float,
+    masked: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return which tokens of the second sentences are hidden and which are not, and all ids anew.
+
+    All are [b, T]; `pretrain` describes the shares.
+    """
+
+    def chosen(share: float) -> Tensor:
+        return torch.rand(ids.shape, generator=draws).to(ids.device) < share
+
+    content = ids >= len(SPECIAL)
+    hidden = content & (types == 1) & chosen(masked)
+    kept = content & (types == 1) & ~hidden
+    new = torch.where(chosen(within), near(ids, content, draws), follow.draw(ids, draws))
+    return hidden, kept, torch.where(kept & chosen(replaced), new, ids)
+
+
+class Followers:
+    """What follows each token in the rows, to draw from."""
+
+    def __init__(self, data: Rows) -> None:
+        before, after = data.ids[:-1], data.ids[1:]
+        kept = (after >= len(SPECIAL)) & (data.types[1:] == 1)
+        before, self.tokens = before[kept], after[kept]
+        order = before.argsort(stable=True)
+        self.tokens = self.tokens[order]
+        self.counts = torch.bincount(before, minlength=int(data.ids.max()) + 1)
+        self.starts = self.counts.cumsum(0) - self.counts
+
+    def draw(self, ids: Tensor, draws: torch.Generator) -> Tensor:
+        """Return for each of the ids [b, T] one that follows the token before it."""
+        chances = torch.rand(ids.shape, generator=draws).to(ids.device)
+        before = ids.roll(1, dims=1)
+        places = self.starts[before] + (chances * self.counts[before]).long()
+        return self.tokens[places.clamp_max(len(self.tokens) - 1)]
+
+
+def near(ids: Tensor, content: Tensor, draws: torch.Generator) -> Tensor:
+    """Return for each of the ids [b, T] one of its row that follows the same token, perhaps it."""
+    before = ids.roll(1, dims=1)
+    alike = (before[:, :, None] == before[:, None]) & content[:, None]
+    chances = torch.rand(alike.shape, generator=draws).to(ids.device)
+    return ids.gather(1, (chances * alike).argmax(2))
+
+
+def batches(lengths: Tensor, batch_size: int, draws: torch.Generator) -> Iterator[Tensor]:
+    """Yield batches of rows of nearly one length, for ever, every row once in each round."""
+    while True:
+        rows = torch.randperm(len(lengths), generator=draws)
+        rows = rows[lengths[rows].argsort(stable=True)]
+        parts = rows.split(batch_size)
+        for i in torch.randperm(len(parts), generator=draws).tolist():
+            yield parts[i]

@@ -1,0 +1,64 @@
+"""Rows of text as training draws them: batches in any order, padded to their longest row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from torch import Tensor
+
+from basins.data.tokens import Inputs
+from basins.errors import UserError
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Token ids and types of n rows, int64 [tokens] one row after the other, and their labels.
+
+    `starts`, `lengths` and `labels` are int64 [n]; `pad` is the id that fills shorter rows.
+    """
+
+    ids: Tensor
+    types: Tensor
+    starts: Tensor
+    lengths: Tensor
+    labels: Tensor
+    pad: int
+
+    def batch(self, rows: Tensor) -> Inputs:
+        """Return what a network takes of the given rows [b], as long as the longest of them."""
+        lengths = self.lengths[rows]
+        columns = torch.arange(int(lengths.max()), device=rows.device)
+        padding = columns >= lengths[:, None]
+        places = (self.starts[rows, None] + columns).masked_fill_(padding, 0)
+        ids = self.ids[places].masked_fill_(padding, self.pad)
+        types = self.types[places].masked_fill_(padding, 0)
+        if not padding.any():
+            return Inputs(ids, None, types)
+        mask = torch.zeros(padding.shape, device=rows.device).masked_fill_(padding, -torch.inf)
+        return Inputs(ids, mask[:, None, None], types)
+
+
+def rows(
+    ids: Sequence[Sequence[int]],
+    types: Sequence[Sequence[int]],
+    labels: Sequence[int],
+    *,
+    pad: int,
+    limit: int,
+    device: torch.device,
+    where: str,
+) -> Rows:
+    """Put tokenised rows on the device; raises `UserError` if one is empty or over the `limit`."""
+    lengths = torch.tensor([len(row) for row in ids])
+    if refused := int(((lengths < 1) | (lengths > limit)).sum()):
+        raise UserError(
+            f"{where}: {refused} of {len(ids)} rows do not have 1 to {limit} tokens (the longest "
+            f"has {int(lengths.max())}); drop them or give the network more positions"
+        )
+    flat = [torch.tensor(list(chain.from_iterable(column))).to(device) for column in (ids, types)]
+    starts = (lengths.cumsum(0) - lengths).to(device)
+    answers = torch.tensor(labels, device=device)
+    return Rows(flat[0], flat[1], starts, lengths.to(device), answers, pad)

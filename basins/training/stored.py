@@ -1,0 +1,50 @@
+"""A text encoder from elsewhere: pretrained BERT weights and their tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from basins.errors import UserError
+from basins.nets import checkpoint
+
+
+def bring(
+    folder: Path,
+    root: Path,
+    *,
+    source: Literal["files", "hub"],
+    model: str,
+    revision: str | None = None,
+) -> None:
+    """Write the encoder `model` into `folder`, as `save_pretrained` does.
+
+    With `files` it lies in the folder `model` below `root`, as `save_pretrained` writes it, with
+    its tokenizer; with `hub` it is downloaded from Hugging Face's, at the commit `revision`. A head
+    is left behind. Raises `UserError` where it cannot be read, is no BERT, or does not match its
+    tokenizer.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    if (source == "hub") != (revision is not None):
+        raise UserError("stored: `revision`, a commit, comes with source hub, and with no other")
+    where = root / model if source == "files" else model
+    if source == "files":
+        checkpoint.read_config(root / model)
+    given = {"revision": revision, "local_files_only": source == "files"}
+    try:
+        config = BertConfig.from_pretrained(where, **given)
+        loaded: Any = BertModel.from_pretrained(
+            where, config=config, use_safetensors=True, output_loading_info=True, **given
+        )
+        tokenizer = AutoTokenizer.from_pretrained(where, **given)
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError) as error:
+        line = " ".join(str(error).split())[:160]
+        raise UserError(f"stored: {where}: no readable BERT with its tokenizer ({line})") from None
+    net, report = loaded
+    if lacking := [name for name in report["missing_keys"] if not name.startswith("pooler.")]:
+        raise UserError(f"stored: {where}: the weights lack {lacking[0]}")
+    tokenizer.save_pretrained(folder)
+    net.save_pretrained(folder)
+    checkpoint.tokenizer(folder)

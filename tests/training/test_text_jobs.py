@@ -1,0 +1,272 @@
+"""Text networks as jobs: what decides the weights is the key, and folders load elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertForPreTraining
+
+from basins.data import text
+from basins.errors import UserError
+from basins.nets import bert, checkpoint
+from basins.store import folder_hash
+from basins.training import stored
+from basins.training.text_jobs import (
+    Classifying,
+    Pretraining,
+    Streams,
+    inputs,
+    lay_out,
+    restatements,
+    run,
+)
+
+torch.set_num_threads(1)
+CPU = torch.device("cpu")
+NAMES = ("cat", "dog", "hen", "cow", "pig", "fox")
+PAIRS = [(f"the {a} sees a {b}", f"a {b} sees the {a}") for a in NAMES for b in NAMES]
+CLASSES = ("same", "other")
+CLASSIFIER = {"name": "classifier", "epochs": 2, "batch_size": 8, "lr": 1e-3, "checkpoints": [4]}
+REPLACED = {"name": "replaced_tokens", "steps": 20, "batch_size": 8}
+NET = {"name": "bert", "layers": 1, "width": 16, "heads": 2, "positions": 16}
+
+
+def nothing() -> None: ...
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two small datasets, and a store of its own."""
+    monkeypatch.chdir(tmp_path)
+    first, second = (list(column) for column in zip(*PAIRS, strict=True))
+    restated = {"train": {"sentence1": first, "sentence2": second}}
+    text.save(tmp_path / "restated", text.TextData(restated, {}, {}))
+    labelled = {"sentence1": first, "sentence2": second, "label": [i % 2 for i in range(36)]}
+    pool = {"sentence1": second, "sentence2": first, "label": [1] * 36}
+    splits = {"train": labelled, "counterexamples": pool}
+    text.save(tmp_path / "pairs", text.TextData(splits, dict.fromkeys(splits, CLASSES), {}))
+    return tmp_path
+
+
+@pytest.fixture
+def pretraining(here: Path) -> Pretraining:
+    data = here / "restated"
+    return Pretraining(
+        data=data,
+        inputs=inputs(data, "train"),
+        method=REPLACED,
+        device=CPU,
+        net=NET,
+        vocabulary={"name": "words"},
+        seed=0,
+        root=here,
+    )
+
+
+@pytest.fixture
+def classifying(here: Path, pretraining: Pretraining) -> Classifying:
+    encoder, data = run(pretraining, nothing), here / "pairs"
+    return Classifying(
+        data=data,
+        inputs=inputs(data, "train", "counterexamples"),
+        method=CLASSIFIER,
+        device=CPU,
+        encoder=encoder,
+        fingerprint=folder_hash(encoder),
+        counterexamples=0.2,
+        noise=0.1,
+        mixture=0,
+        streams=Streams(0, 0, 0),
+        number=0,
+    )
+
+
+def weights(folder: Path, name: str = "model.safetensors") -> bytes:
+    return (folder / name).read_bytes()
+
+
+def test_an_encoder_is_found_again_and_has_its_tokenizer(pretraining: Pretraining):
+    steps: list[int] = []
+    folder = run(pretraining, lambda: steps.append(1))
+    assert run(pretraining, lambda: steps.append(1)) == folder and len(steps) == 1
+    assert checkpoint.read_config(folder)["max_position_embeddings"] == 16
+    tokenizer = checkpoint.tokenizer(folder)
+    assert len(tokenizer) == 5 + len(NAMES) + 3
+    assert "[UNK]" not in tokenizer.tokenize(PAIRS[0][0])
+    with (folder / "log.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["20"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"inputs": "others"},
+        {"net": NET | {"width": 8}},
+        {"method": REPLACED | {"lr": 0.1}},
+        {"vocabulary": {"name": "words", "minimum": 2}},
+    ],
+)
+def test_whatever_decides_an_encoder_is_in_its_key(pretraining: Pretraining, change: dict):
+    assert replace(pretraining, **change).key() != pretraining.key()
+    assert replace(pretraining, data=Path("elsewhere")).key() == pretraining.key()
+
+
+def test_the_content_of_a_vocabulary_file_is_in_the_key(pretraining: Pretraining, here: Path):
+    job = replace(pretraining, vocabulary={"name": "wordpiece", "file": "vocab.txt"})
+    keys = []
+    for words in ("the", "the cat"):
+        (here / "vocab.txt").write_text("\n".join(words.split()))
+        keys.append(job.key())
+    assert keys[0] != keys[1]
+
+
+def test_a_classifier_loads_elsewhere(classifying: Classifying):
+    folder = run(classifying, nothing)
+    ours = checkpoint.load(folder)
+    theirs = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = tokenizer(
+        *(list(c) for c in zip(*PAIRS, strict=True)), return_tensors="pt", padding=True
+    )
+    with torch.no_grad():
+        expected = theirs(**rows).logits
+        found = ours(rows["input_ids"], rows["attention_mask"], rows["token_type_ids"]).logits
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert theirs.config.id2label == dict(enumerate(CLASSES))
+    assert json.loads((folder / "config.json").read_text())["streams"] == {
+        "head": 0,
+        "order": 0,
+        "dropout": 0,
+    }
+
+
+def test_the_same_job_gives_the_same_bytes(classifying: Classifying, here: Path):
+    first = weights(run(classifying, nothing))
+    for item in (here / ".cache" / "text").iterdir():
+        if "log.csv" in {path.name for path in item.iterdir()} and weights(item) == first:
+            (item / "item.json").unlink()
+    assert weights(run(classifying, nothing)) == first
+
+
+@pytest.mark.parametrize("stream", ["head", "order", "dropout"])
+def test_each_stream_matters(classifying: Classifying, stream: str):
+    other = replace(classifying, streams=classifying.streams._replace(**{stream: 1}))
+    assert weights(run(classifying, nothing)) != weights(run(other, nothing))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"inputs": "others"},
+        {"fingerprint": "others"},
+        {"counterexamples": 0.3},
+        {"noise": 0.2},
+        {"mixture": 1},
+        {"streams": Streams(0, 1, 0)},
+        {"method": CLASSIFIER | {"lr": 2e-3}},
+    ],
+)
+def test_whatever_decides_a_classifier_is_in_its_key(classifying: Classifying, change: dict):
+    assert replace(classifying, **change).key() != classifying.key()
+    moved = {"data": Path("a"), "encoder": Path("b"), "number": 7}
+    assert replace(classifying, **moved).key() == classifying.key()
+
+
+def test_tuning_starts_from_the_encoder(classifying: Classifying):
+    slow = CLASSIFIER | {"lr": 1e-12, "weight_decay": 0.0}
+    tuned = load_file(run(replace(classifying, method=slow), nothing) / "model.safetensors")
+    for name, weight in load_file(classifying.encoder / "model.safetensors").items():
+        torch.testing.assert_close(tuned[f"bert.{name}"], weight, rtol=0, atol=1e-7)
+
+
+def test_early_checkpoints_are_laid_out_beside_the_final_ones(classifying: Classifying, here: Path):
+    item = run(classifying, nothing)
+    lay_out(item, here / "models" / "pairs", 3)
+    final, early = here / "models/pairs/seed3", here / "models/pairs/step4/seed3"
+    assert weights(final) == weights(item)
+    assert weights(early) == weights(item, "step4.safetensors") != weights(final)
+    assert not list(final.glob("step*"))
+    assert checkpoint.load(early).config.num_labels == 2
+    assert checkpoint.tokenizer(early)("the cat") == checkpoint.tokenizer(final)("the cat")
+
+
+def test_a_checkpoint_is_the_run_as_it_was_there(classifying: Classifying):
+    # After its last step a run is what it is at the end.
+    whole = run(replace(classifying, method=CLASSIFIER | {"checkpoints": [10]}), nothing)
+    assert (
+        load_file(whole / "step10.safetensors").keys()
+        == load_file(whole / "model.safetensors").keys()
+    )
+    assert weights(whole, "step10.safetensors") == weights(whole)
+
+
+def test_a_divergent_run_is_one_line_and_leaves_nothing(classifying: Classifying):
+    job = replace(classifying, method=CLASSIFIER | {"lr": 1e30}, number=5)
+    with pytest.raises(UserError, match="diverged in epoch 1") as caught:
+        run(job, nothing)
+    assert len(str(caught.value).splitlines()) == 1 and str(job) == "seed 5"
+    assert not [
+        item for item in Path(".cache/text").iterdir() if (item / "step4.safetensors").exists()
+    ]
+
+
+def test_rows_that_are_too_long_are_refused(classifying: Classifying, pretraining: Pretraining):
+    with pytest.raises(UserError, match="36 of 36 rows do not have 1 to 8 tokens"):
+        run(replace(pretraining, net=NET | {"positions": 8}), nothing)
+
+
+def test_labelled_sentences_are_paired_with_themselves():
+    columns = {"sentence1": ["a", "b"], "sentence2": ["b", "c"]}
+    assert restatements(columns) == (["a", "b"], ["b", "c"])
+    assert restatements({**columns, "label": [0, 1]}) == (["a", "b", "c"],) * 2
+    assert restatements({"sentence": ["a", "b"]}) == (["a", "b"],) * 2
+
+
+@pytest.fixture
+def elsewhere(here: Path, pretraining: Pretraining) -> Path:
+    """A pretrained BERT with its heads, as other programs save it, in `here`/theirs."""
+    encoder = run(pretraining, nothing)
+    config = bert.from_config(checkpoint.read_config(encoder)).config
+    torch.manual_seed(1)
+    BertForPreTraining(config).save_pretrained(here / "theirs")
+    checkpoint.tokenizer(encoder).save_pretrained(here / "theirs")
+    return here
+
+
+def test_an_encoder_from_elsewhere_can_be_tuned(elsewhere: Path, classifying: Classifying):
+    folder = elsewhere / "models" / "brought"
+    stored.bring(folder, elsewhere, source="files", model="theirs")
+    theirs = load_file(elsewhere / "theirs" / "model.safetensors")
+    for name, weight in load_file(folder / "model.safetensors").items():
+        assert torch.equal(weight, theirs[f"bert.{name}"])
+    job = replace(classifying, encoder=folder, fingerprint=folder_hash(folder))
+    assert checkpoint.load(run(job, nothing)).config.num_labels == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"model": "nowhere"}, "no readable config.json"),
+        ({"model": "theirs", "revision": "abc"}, "`revision`, a commit, comes with source hub"),
+        ({"model": "theirs", "source": "hub"}, "`revision`, a commit, comes with source hub"),
+    ],
+)
+def test_an_encoder_that_is_not_there_is_named(elsewhere: Path, options: dict, expected: str):
+    with pytest.raises(UserError, match=expected) as caught:
+        stored.bring(elsewhere / "brought", elsewhere, **{"source": "files", **options})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json"])
+def test_a_damaged_encoder_is_refused_in_one_line(elsewhere: Path, file: str):
+    (elsewhere / "theirs" / file).write_bytes(b"nothing")
+    with pytest.raises(UserError, match="no readable BERT with its tokenizer") as caught:
+        stored.bring(elsewhere / "brought", elsewhere, source="files", model="theirs")
+    assert "\n" not in str(caught.value)
