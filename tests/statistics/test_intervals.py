@@ -203,7 +203,8 @@ def test_barrier_rows_resample_examples_jointly():
     losses = np.stack([shared, shared + 1 + 0.1 * RNG.normal(size=500), shared])
     weights = resampling_weights(500, 400, np.random.default_rng(3))
     curves = {("reset", "nc"): evaluations(losses)}
-    rows = {row["metric"]: row for row in barrier_rows((0, 0.5, 1), curves, lambda _: weights, 0.95)}
+    found = barrier_rows((0, 0.5, 1), curves, lambda _: weights, 0.95)
+    rows = {row["metric"]: row for row in found}
     assert rows["loss"]["barrier_linear"] == pytest.approx(
         losses[1].mean() - losses[0].mean(), 1e-3
     )
