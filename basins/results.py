@@ -58,4 +58,5 @@ def read_all(folder: Path) -> Mapping[str, pd.DataFrame]:
     apart = sorted(
         f"{kind}/{file.stem}" for kind in APART for file in (folder / kind).glob("*.csv")
     )
-    return {name: read(folder / f"{name}.csv") for name in (*TABLES, *apart)}
+    tables = {name: read(folder / f"{name}.csv") for name in (*TABLES, *apart)}
+    return {**tables, "published_models": read(PUBLISHED)}

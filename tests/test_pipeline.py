@@ -139,7 +139,7 @@ def test_one_command_leaves_everything(finished: Path):
         assert (reports / name).stat().st_size > 0
     for name in ("paths", "barriers", "probes", "invariance", "summary/paths", "clusters"):
         assert len((reports / "results" / f"{name}.csv").read_text().splitlines()) > 4
-    assert len(list((reports / "figures").glob("*.svg"))) == 18
+    assert len(list((reports / "figures").glob("*.svg"))) == 20
     # Four models, every two, as they are and with their units matched in two ways.
     assert len(list((finished / "losses" / "mechanisms").iterdir())) == 18
     # Every method with the model that it started from, seed by seed.
