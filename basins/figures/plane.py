@@ -43,7 +43,8 @@ def draw(
 
     Raises `UserError` where the tables have no such rows.
     """
-    figure = style.new(style.PAGE_WIDTH, 0.3 + 2.0 * len(eval_sets))
+    width = min(style.PAGE_WIDTH, 0.75 + 2.5 * len(planes))
+    figure = style.new(width, 0.3 + 2.0 * len(eval_sets))
     panels = figure.subplots(len(eval_sets), len(planes), squeeze=False)
     for eval_set, line in zip(eval_sets, panels, strict=True):
         found = [rows.select(tables, f"plane/{plane}", eval_set=eval_set) for plane in planes]

@@ -56,8 +56,9 @@ def draw(
     (epsilon,) = points["epsilon"].unique()
     ax.set_xlabel(f"sharpness (%), ε = {epsilon:g}")
     unit = " (%)" if metric in SHARES else ""
-    ax.set_ylabel(f"{style.set_title(slice)}: {metric}{unit}")
+    ax.set_ylabel(f"{metric}{unit} on\n{style.set_title(slice)}")
     ax.set_xlim(left=0)
+    ax.locator_params(axis="x", nbins=6)
     if unit:
         ax.set_ylim(-0.02, 1.02)
         style.in_percent(ax.yaxis)
