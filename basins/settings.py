@@ -242,7 +242,9 @@ class Race(Experiment):
     """Which pairs are to be found connected or not; `decide` are the options of `racing.race`."""
 
     points: Annotated[int, Field(ge=3, le=1001)]
-    eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
+    eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)] = Field(
+        default=...
+    )
     decide: dict[str, Any]
 
 

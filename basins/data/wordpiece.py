@@ -39,9 +39,9 @@ def tokenizer(
     if missing := [name for name in vocabulary.SPECIAL if name not in pieces]:
         raise UserError(f"{path}: no BERT vocabulary, it lacks {', '.join(missing)}")
     whole = vocabulary.build(pieces)
-    names = whole.convert_ids_to_tokens(range(len(whole)))
+    names = whole.convert_ids_to_tokens(list(range(len(whole))))
     counts: Counter[int] = Counter()
-    for some in (sentences[i : i + 10_000] for i in range(0, len(sentences), 10_000)):
+    for some in (list(sentences[i : i + 10_000]) for i in range(0, len(sentences), 10_000)):
         for row in whole(some, add_special_tokens=False)["input_ids"]:
             counts.update(row)
     needed = vocabulary.often(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,7 +25,7 @@ def inputs(folder: Path, split: str, model: Path, device: torch.device) -> Resid
     if disk.is_image(folder):
         return resident(disk.read(folder, split), device)
     rows, config = text.read(folder, split), checkpoint.read_config(model)
-    tokenizer = checkpoint.tokenizer(model)
+    tokenizer: Any = checkpoint.tokenizer(model)
     ids, types = encode(rows, tokenizer)
     found = tokens(
         ids,

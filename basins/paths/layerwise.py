@@ -112,12 +112,14 @@ class _Kept(NamedTuple):
 
     kept: list[tuple[tuple[Tensor | None, ...], Tensor]]
     order: Tensor | None
+    merge: Tensor | None
 
     @classmethod
     @torch.inference_mode()
     def through(cls, before: nn.Module, data: Examples) -> _Kept:
         before.eval()
-        return cls([(before(*inputs), labels) for inputs, labels in data.batches()], data.order)
+        kept = [(before(*inputs), labels) for inputs, labels in data.batches()]
+        return cls(kept, data.order, data.merge)
 
     def batches(self) -> Iterator[tuple[tuple[Tensor | None, ...], Tensor]]:
         yield from self.kept

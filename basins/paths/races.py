@@ -13,6 +13,7 @@ from basins import seeds
 from basins.align.batchnorm import cost
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
+from basins.errors import UserError
 from basins.paths import jobs
 from basins.paths.engine import combine, evaluate
 from basins.paths.jobs import Places, Sets
@@ -65,7 +66,10 @@ def _race(item: Race) -> Decision:
     order = seeds.generator("race", name).permutation(len(evaluated[0].losses))
     first, last = (Evaluation(e.losses[order], e.correct[order]) for e in evaluated)
     rows = torch.from_numpy(order).to(sets.device)
-    images, labels = (tensor[rows] for tensor in examples[name])
+    data = examples[name]
+    if not isinstance(data, Resident):
+        raise UserError(f"{sets.data}: text; races are run on images alone")
+    images, labels = (tensor[rows] for tensor in data)
     points = dict(zip(item.ts, item.curve.points, strict=True))
 
     def visit(t: float) -> Callable[[slice], Evaluation]:
