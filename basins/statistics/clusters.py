@@ -26,7 +26,7 @@ WIDTHS = (0.5, 1.0, 2.0, WIDTH)
 """The sweep, which ends where the embedding is classical scaling."""
 
 MOST = 4
-"""The largest number of clusters that is looked for."""
+"""The largest number of clusters that is looked for; of few models, one less than there are."""
 
 
 class Choice(NamedTuple):
@@ -169,6 +169,7 @@ def eigengap(
     seconds = _spectrum(nulls, width * scale(nulls))[0][..., 1]
     second = float(values[1])
     p = float((1 + (seconds >= second - 1e-12).sum()) / (1 + len(seconds)))
+    most = min(most, len(gaps) - 1)
     steps = values[1:most] - values[2 : most + 1]
     return Choice(int(steps.argmax()) + 2 if p <= alpha else 1, second, p)
 
@@ -188,6 +189,7 @@ def gap_statistic(
     first axis than of the references', at the level `alpha`: the statistic is by how many of the
     references' standard deviations. Their number is the best k of `most` - 1 axes.
     """
+    most = min(most, len(gaps) - 1)
     points = scaling(gaps, most - 1)
     if not points.any():
         return Choice(1, 0.0, 1.0)

@@ -164,6 +164,14 @@ def test_two_models_may_be_a_cluster_but_one_is_not():
     assert (found["gap"].k, found["chosen"].k) == (2, 1)
 
 
+@pytest.mark.parametrize("models", [4, 5])
+def test_of_few_models_fewer_clusters_are_looked_for(models):
+    labels = [0, 0] + [1] * (models - 2)
+    for gaps in (blocks(labels), clusters.permuted(blocks(labels), 1, rng())[0]):
+        found = clusters.number(gaps, rng(), 0.05)
+        assert all(choice.k < models and np.isfinite(choice.p) for choice in found.values())
+
+
 def test_models_without_any_gap_are_no_clusters():
     found = clusters.number(np.zeros((8, 8)), rng(), 0.05)
     assert {choice.k for choice in found.values()} == {1}
