@@ -13,6 +13,7 @@ from basins import results
 from basins.errors import one_line
 from basins.params import read
 from basins.provenance import provenance
+from basins.statistics.strategies import TABLES
 from basins.statistics.summary import summarise
 from basins.store import whole_file
 
@@ -26,6 +27,11 @@ def main() -> None:
     def gathered(stage: str, names: Iterable[str], kind: str = "") -> pd.DataFrame:
         return results.gather(folder / stage / f"{name}{kind}.csv" for name in names)
 
+    def clustered(table: str, columns: list[str]) -> pd.DataFrame:
+        if not params.clusters:
+            return pd.DataFrame(columns=columns)
+        return gathered("clusters", params.clusters, f"/{table}")
+
     rows = {
         "paths": gathered("connect", params.connect),
         "barriers": gathered("connect", params.connect, ".barriers"),
@@ -33,8 +39,9 @@ def main() -> None:
     }
     trained_on = {name: (made.data, made.cue_proportion) for name, made in params.train.items()}
     averages = summarise(**rows, trained_on=trained_on, confidence=params.statistics.confidence)
-    samples = {"samples": gathered("data", params.data)}
-    for name, table in {**rows, **averages, **samples}.items():
+    others = {"samples": gathered("data", params.data)}
+    others |= {table: clustered(table, columns) for table, columns in TABLES.items()}
+    for name, table in {**rows, **averages, **others}.items():
         results.write(table, folder / f"{name}.csv")
     made = provenance((folder / "data" / f"{name}.json" for name in params.data), params.device)
     with whole_file(params.reports() / "provenance.json") as file:

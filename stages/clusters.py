@@ -1,4 +1,4 @@
-"""Cluster models by their barriers, and hold that against diagnostics: results/ -> results/."""
+"""Cluster one experiment's models, and hold that against diagnostics: -> results/clusters/."""
 
 from __future__ import annotations
 
@@ -11,43 +11,40 @@ from safetensors import safe_open
 
 from basins import results, seeds
 from basins.errors import UserError, one_line
-from basins.params import read
+from basins.params import pick, read
 from basins.statistics.examples import resampling_weights
-from basins.statistics.strategies import CURVES, TABLES, analyse
+from basins.statistics.strategies import CURVES, analyse
+from basins.store import whole_folder
 
 STRAIGHT = {"path": "linear", "alignment": "none", "batchnorm": "interpolate"}
 """The curves that clusters come from, as in the paper."""
 
 
 def main() -> None:
-    """Write the tables of all entries of `clusters` in params.yaml."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    """Write the tables of one entry of `clusters` in params.yaml, into a folder of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("entry", help="a key of `clusters` in params.yaml")
+    key = parser.parse_args().entry
     params = read(check=[])
-    folder, statistics = params.reports() / "results", params.statistics
-    made = {table: [pd.DataFrame(columns=columns)] for table, columns in TABLES.items()}
-    for key, setting in params.clusters.items():
-        probes = results.gather(folder / "probe" / f"{name}.csv" for name in params.probe)
-        name = setting.experiment
-        chosen = {**STRAIGHT, "eval_set": setting.eval_set}
-        paths = results.read(folder / "connect" / f"{name}.csv")
-        barriers = results.read(folder / "connect" / f"{name}.barriers.csv")
-        points = paths.loc[(paths[list(chosen)] == pd.Series(chosen)).all(axis="columns")]
-        found = analyse(
-            key,
-            paths,
-            barriers,
-            probes,
-            resampled(Path("losses") / name, points, statistics.resamples),
-            chosen=chosen,
-            slices=setting.diagnostics,
-            resamples=statistics.resamples,
-            confidence=statistics.confidence,
-        )
+    setting = pick(params.clusters, key, "clusters")
+    folder, statistics, name = params.reports() / "results", params.statistics, setting.experiment
+    chosen = {**STRAIGHT, "eval_set": setting.eval_set}
+    paths = results.read(folder / "connect" / f"{name}.csv")
+    points = paths.loc[(paths[list(chosen)] == pd.Series(chosen)).all(axis="columns")]
+    found = analyse(
+        key,
+        paths,
+        results.read(folder / "connect" / f"{name}.barriers.csv"),
+        results.gather(folder / "probe" / f"{name}.csv" for name in params.probe),
+        resampled(Path("losses") / name, points, statistics.resamples),
+        chosen=chosen,
+        slices=setting.diagnostics,
+        resamples=statistics.resamples,
+        confidence=statistics.confidence,
+    )
+    with whole_folder(folder / "clusters" / key) as target:
         for table, rows in found.items():
-            made[table].append(rows)
-    for table, parts in made.items():
-        # Without entries there are the columns alone.
-        results.write(pd.concat(parts[1:] or parts, ignore_index=True), folder / f"{table}.csv")
+            results.write(rows, target / f"{table}.csv")
 
 
 def resampled(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from basins import profiles
+from basins import profiles, results
 from basins.errors import UserError, one_line
 from basins.params import read
 from basins.store import whole_file
@@ -38,8 +38,11 @@ def main() -> None:
             lines = [f"  {change}" for change in profiles.changes(current, wanted)]
     with whole_file(PARAMS) as file:
         file.write_text(wanted, encoding="utf-8")
+    params = read(PARAMS)
+    for kind in results.KINDS:  # DVC wants a folder there, though a profile has nothing of its kind
+        (params.reports() / "results" / kind).mkdir(parents=True, exist_ok=True)
     print(f"profile {arguments.name}", *lines, sep="\n")
-    print(f"expected: {read(PARAMS).expected_minutes:g} minutes on two cores")
+    print(f"expected: {params.expected_minutes:g} minutes on two cores")
 
 
 if __name__ == "__main__":

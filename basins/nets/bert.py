@@ -193,14 +193,18 @@ def from_config(config: dict[str, Any]) -> Bert:
 
 
 def classifier(encoder: dict[str, Any], state: dict[str, Tensor], classes: Sequence[str]) -> Bert:
-    """Return a classifier whose encoder has the config and weights of a pretrained BERT.
+    """Return a classifier with the config and weights of a pretrained BERT, or of a classifier.
 
     What `state` lacks, the head and perhaps the pooler, is newly initialised from torch's
-    generator. Raises `UserError` where other weights are missing or do not fit the config.
+    generator. Raises `UserError` where other weights are missing or do not fit the config, or a
+    classifier's classes are not these.
     """
     numbers = {name: k for k, name in enumerate(classes)}
     net = from_config({**encoder, "id2label": dict(enumerate(classes)), "label2id": numbers})
-    for name, weight in net.bert.state_dict().items():
+    kept = "classifier.weight" in state
+    if kept and (known := tuple(encoder["id2label"].values())) != tuple(classes):
+        raise UserError(f"the encoder is a classifier of {known}, not of {tuple(classes)}")
+    for name, weight in (net if kept else net.bert).state_dict().items():
         if name not in state and name.startswith("pooler."):
             continue
         if name not in state or state[name].shape != weight.shape:

@@ -18,6 +18,7 @@ from basins.training import adamw, sgd
 from basins.training.rows import Rows
 
 Steps = list[Annotated[int, Field(ge=1)]]
+Size = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def tune(
@@ -33,15 +34,19 @@ def tune(
     weight_decay: sgd.Weight = 0.01,
     clip: adamw.Norm = 1.0,
     checkpoints: Steps = [],  # noqa: B006 (it is read, never written)
+    fork: sgd.Fork = 0,
+    perturbation: Size = 0.0,
 ) -> Iterator[dict[str, Any]]:
     """Tune `net` in place by cross-entropy and yield a log row after each epoch.
 
     The defaults are the paper's of MNLI and QQP; of CoLA it takes 6 epochs without warm-up, decay
     or clipping. Batches are a uniform shuffle of the rows, drawn from `order`, the last of an epoch
     perhaps smaller; dropout draws from torch's global generator. `keep(n)` is called after each
-    step n of `checkpoints`, when `net` is what it is there. Log rows: epoch, its last lr, and its
-    mean training loss (nats) and accuracy. Raises `UserError` when the loss diverges, or for a step
-    that is not taken.
+    step n of `checkpoints`, when `net` is what it is there. Before step `fork` the batches are those
+    of every order; there the weights move by `perturbation` times their norm, in a random direction
+    of this order's own (the SoK's operationalisation, B.1 and B.4). Log rows: epoch, its last lr,
+    and its mean training loss (nats) and accuracy. Raises `UserError` when the loss diverges, or
+    for a step that is not taken.
     """
     steps = epochs * sgd.steps_of(data.labels, batch_size)
     if late := [step for step in checkpoints if step > steps]:
@@ -52,6 +57,8 @@ def tune(
 
     def step(rows: Tensor, targets: Tensor) -> dict[str, Tensor]:
         nonlocal taken
+        if taken == fork and perturbation:
+            perturb(net, perturbation, order.initial_seed())
         logits = net(*data.batch(rows)).logits
         loss = functional.cross_entropy(logits, targets)
         adamw.move(optimiser, loss, clip)
@@ -62,6 +69,17 @@ def tune(
 
     net.train()
     yield from sgd.descend(
-        step, data.labels, order, scheduler, epochs=epochs, batch_size=batch_size
+        step, data.labels, order, scheduler, epochs=epochs, batch_size=batch_size, fork=fork
     )
     net.eval()
+
+
+@torch.no_grad()
+def perturb(net: nn.Module, size: float, seed: int) -> None:
+    """Move the weights of `net` by `size` times their norm, in a random direction of that seed."""
+    # A generator of its own: the batches, and dropout, stay what they are without it.
+    generator = torch.Generator().manual_seed(seed)
+    noise = [torch.randn(w.shape, generator=generator).to(w.device) for w in net.parameters()]
+    norms = [torch.cat([t.flatten() for t in side]).norm() for side in (net.parameters(), noise)]
+    for weight, direction in zip(net.parameters(), noise, strict=True):
+        weight.add_(direction, alpha=float(size * norms[0] / norms[1]))

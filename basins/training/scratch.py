@@ -26,13 +26,14 @@ def train(
     schedule: sgd.Schedule,
     step_epochs: Annotated[int, Field(ge=1)] = 40,
     precision: sgd.Precision = "fp32",
+    fork: sgd.Fork = 0,
 ) -> Iterator[dict[str, Any]]:
     """Train `net` in place by SGD on cross-entropy and yield a log row after each epoch.
 
     The paper: lr .1, momentum .9, weight decay 1e-4, batch 256, schedule `step` of 40 epochs, 100
-    epochs, no augmentation; `sgd.fit` describes the schedules. Batches are drawn from `order`. Log
-    rows: epoch, its last lr, and its mean training loss (nats) and accuracy. Raises `UserError`
-    when the loss diverges.
+    epochs, no augmentation; `sgd.fit` describes the schedules. Batches are drawn from `order`, the
+    first `fork` steps' from one that all orders share. Log rows: epoch, its last lr, and its mean
+    training loss (nats) and accuracy. Raises `UserError` when the loss diverges.
     """
     return sgd.fit(
         net,
@@ -47,4 +48,5 @@ def train(
         schedule=schedule,
         step_epochs=step_epochs,
         precision=precision,
+        fork=fork,
     )

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, StepLR
 
-from basins import devices
+from basins import devices, seeds
 from basins.data.resident import Resident, normalise
 from basins.errors import UserError
 
@@ -24,6 +24,7 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Schedule = Literal["one_cycle", "step", "cosine"]
 Precision = Literal["fp32", "bf16"]
+Fork = Annotated[int, Field(ge=0)]
 
 # From the rows [b] of a batch and their labels [b], to sums over the batch of what is logged.
 Step = Callable[[Tensor, Tensor], dict[str, Tensor]]
@@ -43,12 +44,13 @@ def fit(
     schedule: Schedule,
     step_epochs: int = 40,
     precision: Precision = "fp32",
+    fork: int = 0,
 ) -> Iterator[dict[str, Any]]:
     """Fit `net` in place to `labels` [n] by cross-entropy; yield a log row after each epoch.
 
     `inputs` maps rows [b] to what `net` takes; batches are drawn from `order`. `lr` is the peak of
     a `one_cycle` schedule, or the start of a `step` schedule, which divides it by ten every
-    `step_epochs`, or of a `cosine` to 0 over all steps. Raises `UserError` as `descend` does.
+    `step_epochs`, or of a `cosine` to 0 over all steps. `fork` and errors are those of `descend`.
     """
     optimiser = SGD(net.parameters(), lr, momentum, weight_decay=weight_decay, fused=True)
     steps = steps_of(labels, batch_size)
@@ -63,7 +65,8 @@ def fit(
         return sums(logits, targets, loss)
 
     net.train()
-    yield from descend(step, labels, order, scheduler, epochs=epochs, batch_size=batch_size)
+    rows = descend(step, labels, order, scheduler, epochs=epochs, batch_size=batch_size, fork=fork)
+    yield from rows
     net.eval()
 
 
@@ -75,16 +78,27 @@ def descend(
     *,
     epochs: int,
     batch_size: int,
+    fork: int = 0,
 ) -> Iterator[dict[str, Any]]:
     """Take `step` on every batch of `labels` [n], drawn from `order`; yield a row after each epoch.
 
     A row has the epoch, its last lr, and the means over its examples of what `step` returns, of
-    which one is the `loss`. Raises `UserError` after an epoch whose loss is not finite.
+    which one is the `loss`. The first `fork` batches are those of every order, and what is left of
+    their epoch comes in its own: runs that share a prefix (Frankle et al. 2020). Raises `UserError`
+    after an epoch whose loss is not finite, and for a fork after the last step.
     """
+    steps = steps_of(labels, batch_size)
+    if fork > epochs * steps:
+        raise UserError(f"fork: step {fork} is not taken; there are {epochs * steps} steps")
+    prefix = seeds.torch_generator("order before the fork")
     for epoch in range(1, epochs + 1):
         total: dict[str, Tensor] = {}
-        shuffled = torch.randperm(len(labels), generator=order).to(labels.device)
-        for rows in shuffled.split(batch_size):
+        shared = min(max(0, fork - (epoch - 1) * steps) * batch_size, len(labels))
+        shuffled = torch.randperm(len(labels), generator=prefix if shared else order)
+        if 0 < shared < len(labels):
+            left = torch.randperm(len(labels) - shared, generator=order)
+            shuffled = torch.cat([shuffled[:shared], shuffled[shared:][left]])
+        for rows in shuffled.to(labels.device).split(batch_size):
             rate = scheduler.get_last_lr()[0]
             for name, value in step(rows, labels[rows]).items():
                 total[name] = total.get(name, 0) + value.double()

@@ -142,6 +142,17 @@ def test_a_pooler_that_the_encoder_lacks_is_of_the_head():
     assert not torch.equal(one["bert.pooler.dense.weight"], other["bert.pooler.dense.weight"])
 
 
+def test_a_classifier_keeps_its_head_where_the_classes_are_its_own():
+    with torch.no_grad():
+        first = tuned_from(bert.encoder(20, layers=1, width=8, heads=2).state_dict(), 0)
+    config = bert.encoder(20, layers=1, width=8, heads=2).config.to_dict()
+    config["id2label"] = dict(enumerate(CLASSES))
+    again = bert.classifier(config, first, CLASSES).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    with pytest.raises(UserError, match="the encoder is a classifier of .* not of"):
+        bert.classifier(config, first, CLASSES[::-1])
+
+
 @pytest.mark.parametrize("width", [8, 16])
 def test_weights_that_do_not_fit_are_refused(width):
     state = bert.encoder(20, layers=1, width=width, heads=2).state_dict()

@@ -9,9 +9,10 @@ from torch.nn import functional
 from basins import seeds
 from basins.errors import UserError
 from basins.nets import bert
-from basins.training import adamw
-from basins.training.classifier import tune
+from basins.training import adamw, sgd
+from basins.training.classifier import perturb, tune
 from basins.training.rows import Rows, rows
+from basins.weights import flatten
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -137,3 +138,58 @@ def test_a_batch_is_padded_to_its_longest_row():
 def test_rows_over_the_limit_are_refused():
     with pytest.raises(UserError, match="mine: 1 of 2 rows do not have 1 to 1 tokens"):
         rows([[5, 6], [7]], [[0, 1], [1]], [0, 1], pad=0, limit=1, device=CPU, where="mine")
+
+
+@pytest.mark.parametrize("fork", [1, 6, 7, 9, 14])  # 7 steps an epoch
+def test_runs_share_their_steps_before_the_fork_and_no_later_ones(fork):
+    kept: dict[tuple[int, int], bytes] = {}
+    for order in (0, 1):
+        net, log = None, None
+        with seeds.torch_stream("head", 0):
+            net = bert.build_text(20, 2, layers=1, width=16, heads=2, positions=16)
+
+        def keep(step: int, net=net, order=order) -> None:
+            kept[order, step] = bytes_of(net)
+
+        with seeds.torch_stream("dropout", 0):
+            stream = seeds.torch_generator("order", order)
+            options = {**OPTIONS, "checkpoints": list(range(1, 15)), "fork": fork}
+            log = list(tune(net, examples(), stream, keep, **options))
+        assert len(log) == 2
+    same = [step for step in range(1, 15) if kept[0, step] == kept[1, step]]
+    assert same == list(range(1, fork + 1))
+
+
+def test_every_example_is_seen_once_in_the_epoch_of_the_fork():
+    seen = []
+    optimiser = adamw.optimiser([torch.nn.Linear(1, 1)], 1e-3, 0)
+    optimiser.step()  # or the schedule warns that it comes first
+    log = sgd.descend(
+        lambda rows, labels: seen.append(rows) or {"loss": torch.zeros(())},
+        torch.zeros(10),
+        torch.Generator().manual_seed(1),
+        adamw.linear(optimiser, 8, 0),
+        epochs=2,
+        batch_size=3,
+        fork=2,
+    )
+    assert len(list(log)) == 2
+    for epoch in (seen[:4], seen[4:]):
+        assert sorted(torch.cat(epoch).tolist()) == list(range(10))
+
+
+def test_a_perturbation_moves_the_weights_by_its_share_of_their_norm_and_nothing_else():
+    net = tuned()[0]
+    before = flatten(net.state_dict()).clone()
+    perturb(net, 0.01, seed=3)
+    moved = flatten(net.state_dict()) - before
+    assert float(moved.norm() / before.norm()) == pytest.approx(0.01, rel=1e-4)
+    assert bytes_of(tuned(perturbation=0.0)[0]) == bytes_of(tuned()[0])
+    near, far = (tuned(perturbation=size, fork=3)[0] for size in (1e-6, 0.3))
+    weights = [flatten(net.state_dict()) for net in (tuned(fork=3)[0], near, far)]
+    assert 0 < (weights[1] - weights[0]).norm() < 0.1 * (weights[2] - weights[0]).norm()
+
+
+def test_a_fork_after_the_last_step_is_refused():
+    with pytest.raises(UserError, match="fork: step 15 is not taken; there are 14 steps"):
+        tuned(fork=15)
