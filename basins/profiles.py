@@ -24,7 +24,8 @@ def render(folder: Path, name: str) -> str:
     """Return the whole params file of a profile, with the comments of the base and its own.
 
     A profile's file holds only differences, from the profile that its `extends` names or from the
-    laptop's; `null` takes a key out. Raises `UserError` where there is no such profile.
+    laptop's; `null` takes a key out, and of the sections that `replaces` lists nothing else is
+    kept. Raises `UserError` where there is no such profile or section.
     """
     yaml = YAML()
     yaml.width, yaml.preserve_quotes = 4096, True  # lines stay as they are written
@@ -39,6 +40,10 @@ def render(folder: Path, name: str) -> str:
         name = overlays[-1].pop("extends", BASE)
     content = yaml.load((folder / f"{BASE}.yaml").read_text(encoding="utf-8"))
     for overlay in reversed(overlays):
+        for section in overlay.pop("replaces", []):
+            if section not in content:
+                raise UserError(f"a profile replaces {section!r}, which is no section")
+            _merge(content[section], dict.fromkeys(content[section]))
         _merge(content, overlay)
     text = io.StringIO()
     yaml.dump(content, text)
@@ -71,6 +76,7 @@ def _merge(base: Any, overlay: Mapping[str, Any]) -> None:
             _merge(base[key], value)
         else:
             base[key] = value
+            base.fa.set_block_style()
 
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -71,6 +71,15 @@ def test_null_for_what_is_not_there_is_refused(folder: Path, overlay: str) -> No
         rendered(folder, overlay)
 
 
+def test_a_section_that_is_replaced_keeps_nothing_of_the_base(folder: Path) -> None:
+    text = rendered(folder, "replaces: [figures, train]\nfigures: {c: {name: z}}\n")
+    content = YAML(typ="safe").load(text)
+    assert content["figures"] == {"c": {"name": "z"}} and content["train"] == {}
+    assert content["workers"] and "replaces" not in content
+    with pytest.raises(UserError, match="replaces 'pictures', which is no section"):
+        rendered(folder, "replaces: [pictures]\n")
+
+
 def test_what_is_inherited_follows_the_recipe_it_is_from(folder: Path) -> None:
     content = YAML(typ="safe").load(rendered(folder, "train: {nocue: {seeds: [7]}}\n"))
     assert content["train"]["cued"]["seeds"] == [7]

@@ -42,8 +42,8 @@ def tune(
     The defaults are the paper's of MNLI and QQP; of CoLA it takes 6 epochs without warm-up, decay
     or clipping. Batches are a uniform shuffle of the rows, drawn from `order`, the last of an epoch
     perhaps smaller; dropout draws from torch's global generator. `keep(n)` is called after each
-    step n of `checkpoints`, when `net` is what it is there. Before step `fork` the batches are those
-    of every order; there the weights move by `perturbation` times their norm, in a random direction
+    step n of `checkpoints`, when `net` is what it is there. Up to step `fork` batches are those of
+    every order; there the weights move by `perturbation` times their norm, in a random direction
     of this order's own (the SoK's operationalisation, B.1 and B.4). Log rows: epoch, its last lr,
     and its mean training loss (nats) and accuracy. Raises `UserError` when the loss diverges, or
     for a step that is not taken.
