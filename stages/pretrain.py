@@ -24,7 +24,7 @@ def main() -> None:
     method = module("training", settings.method.name, ("pretrain", "bring"))
     with whole_folder(Path("models") / name) as folder:
         if hasattr(method, "bring"):
-            method.bring(folder, params.root(), **settings.method.options)
+            method.bring(folder, params.root(), settings.long_rows, **settings.method.options)
         else:
             (item,) = parallel.run(
                 text_jobs.run,
@@ -46,7 +46,7 @@ def job(params: Params, name: str, settings: Pretraining) -> text_jobs.Pretraini
         inputs=text_jobs.inputs(data, "train"),
         root=params.root(),
         device=devices.pick(params.device),
-        **settings.model_dump(include={"method", "net", "vocabulary", "seed"}),
+        **settings.model_dump(include={"method", "net", "vocabulary", "long_rows", "seed"}),
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -70,6 +71,23 @@ def encode(columns: Columns, tokenizer: PreTrainedTokenizerBase) -> tuple[Rows, 
     return found["input_ids"], found["token_type_ids"]
 
 
+def fitting(
+    columns: Columns, tokenizer: PreTrainedTokenizerBase, config: Mapping[str, Any], where: str
+) -> tuple[Rows, Rows]:
+    """Return what `encode` does, for the encoder of a config.
+
+    Where the config's `long_rows` is `truncate`, rows of more tokens than it has positions for are
+    cut, and a warning says how many; else they stay as long as they are.
+    """
+    ids, types = encode(columns, tokenizer)
+    if config.get("long_rows") == "truncate":
+        limit = config["max_position_embeddings"]
+        ids, types, cut = truncate(ids, types, limit)
+        if cut:
+            warnings.warn(f"{where}: {cut} of {len(ids)} rows cut to {limit} tokens", stacklevel=2)
+    return ids, types
+
+
 def truncate(ids: Rows, types: Rows, limit: int) -> tuple[Rows, Rows, int]:
     """Cut rows to `limit` tokens as BERT's own code does; return also how many rows were cut.
 
@@ -117,7 +135,8 @@ def tokens(
     if refused := np.count_nonzero((lengths < 1) | (lengths > limit)):
         raise UserError(
             f"{where}: {refused} of {len(lengths)} rows do not have 1 to {limit} tokens (the "
-            f"longest has {lengths.max()}); drop them or give the network more positions"
+            f"longest has {lengths.max()}); drop them, give the network more positions, or cut "
+            "them (pretrain: `long_rows: truncate`)"
         )
     order = np.argsort(lengths, kind="stable")
     lengths = lengths[order]

@@ -11,7 +11,7 @@ import torch
 
 from basins.data import disk, text
 from basins.data.resident import Resident, resident
-from basins.data.tokens import Tokens, encode, tokens
+from basins.data.tokens import Tokens, fitting, tokens
 from basins.errors import UserError
 from basins.nets import checkpoint
 
@@ -26,7 +26,7 @@ def inputs(folder: Path, split: str, model: Path, device: torch.device) -> Resid
         return resident(disk.read(folder, split), device)
     rows, config = text.read(folder, split), checkpoint.read_config(model)
     tokenizer: Any = checkpoint.tokenizer(model)
-    ids, types = encode(rows, tokenizer)
+    ids, types = fitting(rows, tokenizer, config, f"{folder}, {split}")
     found = tokens(
         ids,
         types,

@@ -56,7 +56,8 @@ def rows(
     if refused := int(((lengths < 1) | (lengths > limit)).sum()):
         raise UserError(
             f"{where}: {refused} of {len(ids)} rows do not have 1 to {limit} tokens (the longest "
-            f"has {int(lengths.max())}); drop them or give the network more positions"
+            f"has {int(lengths.max())}); drop them, give the network more positions, or cut them "
+            "(pretrain: `long_rows: truncate`)"
         )
     flat = [torch.tensor(list(chain.from_iterable(column))).to(device) for column in (ids, types)]
     starts = (lengths.cumsum(0) - lengths).to(device)

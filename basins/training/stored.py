@@ -12,6 +12,7 @@ from basins.nets import checkpoint
 def bring(
     folder: Path,
     root: Path,
+    long_rows: Literal["refuse", "truncate"] = "refuse",
     *,
     source: Literal["files", "hub"],
     model: str,
@@ -21,8 +22,8 @@ def bring(
 
     With `files` it lies in the folder `model` below `root`, as `save_pretrained` writes it, with
     its tokenizer; with `hub` it is downloaded from Hugging Face's, at the commit `revision`. A head
-    is left behind. Raises `UserError` where it cannot be read, is no BERT, or does not match its
-    tokenizer.
+    is left behind. The config keeps what to do about `long_rows` (`tokens.fitting`). Raises
+    `UserError` where it cannot be read, is no BERT, or does not match its tokenizer.
     """
     from safetensors import SafetensorError
     from transformers import AutoTokenizer, BertConfig, BertModel
@@ -45,6 +46,7 @@ def bring(
     net, report = loaded
     if lacking := [name for name in report["missing_keys"] if not name.startswith("pooler.")]:
         raise UserError(f"stored: {where}: the weights lack {lacking[0]}")
+    net.config.long_rows = long_rows
     tokenizer.save_pretrained(folder)
     net.save_pretrained(folder)
     checkpoint.tokenizer(folder)

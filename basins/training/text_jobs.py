@@ -6,19 +6,19 @@ import csv
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
 from basins import devices, seeds, weights
 from basins.data import text
 from basins.data.mixture import mix
-from basins.data.tokens import encode
+from basins.data.tokens import fitting
 from basins.nets import checkpoint
 from basins.registry import find, split_options
 from basins.store import Store, code_hash, copy_item, file_hash, folder_hash
@@ -73,6 +73,7 @@ class Pretraining(Job):
 
     net: dict[str, Any]
     vocabulary: dict[str, Any]
+    long_rows: Literal["refuse", "truncate"]
     seed: int
     root: Path
 
@@ -98,8 +99,8 @@ class Pretraining(Job):
         with seeds.torch_stream("init", self.seed):
             net = find("nets", name, "encoder")(len(tokenizer), **options).to(self.device)
         pairs = {"sentence1": first, "sentence2": second}
-        limit, where = net.config.max_position_embeddings, f"{self.data}, train"
-        data = tokenised(pairs, tokenizer, limit, self.device, where)
+        net.config.long_rows = self.long_rows
+        data = tokenised(pairs, tokenizer, written(net.config), self.device, f"{self.data}, train")
         name, options = split_options(self.method)
         train = find("training", name, "pretrain")
         draws = seeds.torch_generator("pretraining", self.seed)
@@ -206,12 +207,16 @@ def restatements(columns: text.Columns) -> tuple[list[str], list[str]]:
 
 
 def tokenised(
-    columns: text.Columns, tokenizer: Any, limit: int, device: torch.device, where: str
+    columns: text.Columns,
+    tokenizer: Any,
+    config: Mapping[str, Any],
+    device: torch.device,
+    where: str,
 ) -> Rows:
-    """Return a text's rows as a network of `limit` positions draws them; 0 where unlabelled."""
-    ids, types = encode(columns, tokenizer)
-    labels = columns.get("label", [0] * len(ids))
-    pad = tokenizer.pad_token_id
+    """Return a text's rows as the network of a config draws them; 0 where unlabelled."""
+    ids, types = fitting(columns, tokenizer, config, where)
+    labels, pad = columns.get("label", [0] * len(ids)), tokenizer.pad_token_id
+    limit = config["max_position_embeddings"]
     return rows(ids, types, labels, pad=pad, limit=limit, device=device, where=where)
 
 
@@ -230,8 +235,8 @@ def mixed(
     pool = text.read(data, "counterexamples") if counterexamples else None
     classes = text.class_names(data, "train")
     rows = mix(text.read(data, "train"), pool, counterexamples, noise, classes, mixture)
-    limit = checkpoint.read_config(encoder)["max_position_embeddings"]
-    return tokenised(rows, checkpoint.tokenizer(encoder), limit, device, f"{data}, train")
+    tokenizer, config = checkpoint.tokenizer(encoder), checkpoint.read_config(encoder)
+    return tokenised(rows, tokenizer, config, device, f"{data}, train")
 
 
 def written(config: Any) -> dict[str, Any]:

@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from datasets import ClassLabel, Dataset, Features, Value
 
+from basins import weights
 from basins.data import cola, glue, mnli, qqp, text
 from basins.data.text import TextData
 from basins.errors import UserError
+from basins.nets import bert, checkpoint
+from basins.nets.inputs import inputs
+from basins.paths.engine import evaluate
+from basins.training import text_jobs
 
 TEXTS = [("a", "b", "entailment"), ("c", "d", "contradiction"), ("e", "f", "neutral")]
 HANS_HEADER = (
@@ -266,3 +274,39 @@ def test_the_real_cola() -> None:
     data = real(cola.load)
     assert counts(data, "train") == [2528, 6023]
     assert (sum(counts(data, "test")), counts(data, "ood")) == (527, [162, 354])
+
+
+@pytest.mark.real
+@pytest.mark.filterwarnings("ignore:.* rows cut to 64 tokens")
+@pytest.mark.parametrize(
+    "load", [partial(mnli.load, train=2000, test=500), partial(qqp.load, train=2000), cola.load]
+)
+def test_real_rows_go_all_the_way_to_a_loss(load, tmp_path: Path, monkeypatch) -> None:
+    """Files, rows, WordPiece, an encoder with an untrained head, and losses on every set."""
+    data = real(load)
+    monkeypatch.chdir(tmp_path)
+    text.save(tmp_path / "task", data)
+    folder, cpu = tmp_path / "task", torch.device("cpu")
+    encoder = text_jobs.run(
+        text_jobs.Pretraining(
+            data=folder,
+            inputs=text_jobs.inputs(folder, "train"),
+            method={"name": "replaced_tokens", "steps": 2, "batch_size": 8},
+            device=cpu,
+            net={"name": "bert", "layers": 1, "width": 16, "heads": 2, "positions": 64},
+            vocabulary={"name": "wordpiece"},
+            long_rows="truncate",
+            seed=0,
+            root=Path(os.environ["BASINS_DATA"]),
+        ),
+        lambda: None,
+    )
+    config = checkpoint.description(checkpoint.read_config(encoder))
+    net = bert.classifier(
+        config, weights.load(encoder / "model.safetensors"), data.classes["train"]
+    )
+    for split in data.splits.keys() - {"train", "counterexamples"}:
+        rows = inputs(folder, split, encoder, cpu)
+        found = evaluate(net, rows)
+        assert len(found.losses) == len(data.splits[split]["label"])
+        assert np.isfinite(found.losses).all() and rows.padding < 1.05

@@ -15,6 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 from basins.data import text
 from basins.errors import UserError
 from basins.nets import bert, checkpoint
+from basins.nets.inputs import inputs as network_inputs
 from basins.store import folder_hash
 from basins.training import stored
 from basins.training.text_jobs import (
@@ -33,6 +34,7 @@ NAMES = ("cat", "dog", "hen", "cow", "pig", "fox")
 PAIRS = [(f"the {a} sees a {b}", f"a {b} sees the {a}") for a in NAMES for b in NAMES]
 CLASSES = ("same", "other")
 CLASSIFIER = {"name": "classifier", "epochs": 2, "batch_size": 8, "lr": 1e-3, "checkpoints": [4]}
+BRIEF = {"name": "classifier", "epochs": 1, "batch_size": 8, "lr": 1e-3}
 REPLACED = {"name": "replaced_tokens", "steps": 20, "batch_size": 8}
 NET = {"name": "bert", "layers": 1, "width": 16, "heads": 2, "positions": 16}
 
@@ -64,6 +66,7 @@ def pretraining(here: Path) -> Pretraining:
         device=CPU,
         net=NET,
         vocabulary={"name": "words"},
+        long_rows="refuse",
         seed=0,
         root=here,
     )
@@ -270,3 +273,23 @@ def test_a_damaged_encoder_is_refused_in_one_line(elsewhere: Path, file: str):
     with pytest.raises(UserError, match="no readable BERT with its tokenizer") as caught:
         stored.bring(elsewhere / "brought", elsewhere, source="files", model="theirs")
     assert "\n" not in str(caught.value)
+
+
+def test_long_rows_are_cut_only_where_the_encoder_says_so(
+    classifying: Classifying, pretraining: Pretraining, here: Path
+):
+    long = {"sentence1": ["the cat " * 12, "a cat"], "sentence2": ["a dog", "a hen"]}
+    data = here / "long"
+    splits = {"train": {**long, "label": [0, 1]}}
+    text.save(data, text.TextData(splits, dict.fromkeys(splits, CLASSES), {}))
+    one = replace(classifying, data=data, inputs=inputs(data, "train"), counterexamples=0.0)
+    with pytest.raises(UserError, match="1 of 2 rows do not have 1 to 16 tokens .*long_rows"):
+        run(one, nothing)
+    encoder = run(replace(pretraining, long_rows="truncate"), nothing)
+    cut = replace(one, encoder=encoder, fingerprint=folder_hash(encoder), method=BRIEF)
+    with pytest.warns(UserWarning, match="1 of 2 rows cut to 16 tokens"):
+        item = run(cut, nothing)
+    assert checkpoint.read_config(item)["long_rows"] == "truncate"
+    with pytest.warns(UserWarning, match="1 of 2 rows cut"):
+        found = network_inputs(data, "train", item, CPU)
+    assert max(part.ids.shape[1] for part, _ in found.batches()) == 16
