@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from basins.errors import UserError
 
@@ -21,6 +20,8 @@ def stratified(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
         return np.arange(count)
     if not classes <= size <= count - classes or members.min() < 2:
         raise UserError(f"cannot draw {size} of {count} examples in {classes} classes")
+    from sklearn.model_selection import train_test_split  # takes longer than most that import this
+
     chosen, _ = train_test_split(
         np.arange(count), train_size=size, stratify=labels, random_state=seed
     )

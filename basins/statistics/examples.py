@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri, stdtrit  # scipy.stats takes as long to import as a small stage
 
 from basins import seeds
 
@@ -61,13 +61,14 @@ def mean_interval(values: np.ndarray, confidence: float) -> tuple[float, float, 
 
     Wilson's score interval for booleans; the t interval otherwise.
     """
+    count, mean = len(values), float(values.mean(dtype=np.float64))
     if values.dtype == bool:
-        hits = stats.binomtest(int(values.sum()), len(values))
-        interval = hits.proportion_ci(confidence, method="wilson")
-        return float(values.mean()), float(interval.low), float(interval.high)
-    mean = float(values.mean(dtype=np.float64))
-    spread = float(values.std(ddof=1, dtype=np.float64)) if len(values) > 1 else np.nan
-    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * spread / len(values) ** 0.5
+        z = float(ndtri((1 + confidence) / 2))
+        centre = (mean + z**2 / (2 * count)) / (1 + z**2 / count)
+        half = z / (1 + z**2 / count) * (mean * (1 - mean) / count + (z / count / 2) ** 2) ** 0.5
+        return mean, max(0.0, centre - half), min(1.0, centre + half)
+    spread = float(values.std(ddof=1, dtype=np.float64)) if count > 1 else np.nan
+    half = float(stdtrit(count - 1, (1 + confidence) / 2)) * spread / count**0.5
     return mean, mean - half, mean + half
 
 

@@ -29,6 +29,13 @@ def test_wilson_interval_of_a_share():
     assert mean_interval(np.ones(5, dtype=bool), 0.95)[2] == pytest.approx(1)
 
 
+@pytest.mark.parametrize(("hits", "count"), [(0, 4), (4, 4), (1, 30), (17, 1000)])
+def test_wilson_interval_is_scipys(hits, count):
+    expected = stats.binomtest(hits, count).proportion_ci(0.9, method="wilson")
+    found = mean_interval(np.arange(count) < hits, 0.9)
+    assert found == pytest.approx((hits / count, expected.low, expected.high), abs=1e-12)
+
+
 def test_t_interval_of_a_mean():
     values = RNG.normal(size=20).astype(np.float32)
     expected = stats.t.interval(0.9, 19, values.mean(), stats.sem(values.astype(np.float64)))
