@@ -9,14 +9,15 @@ from typing import Literal
 
 from basins.errors import UserError
 
-Which = Literal["all", "between", "seed"]
+Which = Literal["all", "between", "within", "seed"]
 
 
 def pairs(starts: Sequence[Path], ends: Sequence[Path], which: Which) -> list[tuple[Path, Path]]:
     """Return the unordered pairs of models, a start first where a pair has one of each.
 
     Models are folders `.../seed<k>`. `all` joins every two models; `between` only a start with an
-    end; `seed` only a start with the ends of its own seed. Raises `UserError` where that is none.
+    end; `within` only those of one recipe, method or variant; `seed` only a start with the ends of
+    its own seed. Raises `UserError` where that is none.
     """
     if which == "seed":
         found = [(a, b) for a, b in product(starts, ends) if a.name == b.name and a != b]
@@ -24,6 +25,8 @@ def pairs(starts: Sequence[Path], ends: Sequence[Path], which: Which) -> list[tu
         found = list(product(starts, ends))
     else:
         found = list(combinations(dict.fromkeys([*starts, *ends]), 2))
+    if which == "within":
+        found = [(a, b) for a, b in found if a.parent == b.parent]
     if not found:
         joined = f"{starts[0].parent} and {ends[0].parent}"
         raise UserError(f"pairs: {which} leaves none of {joined}; choose other pairs or recipes")

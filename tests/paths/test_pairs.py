@@ -22,6 +22,10 @@ def test_all_and_between():
     assert pairs([A0, A1], [A0, A1], "all") == pairs([A0, A1], [A0, A1], "between") == [(A0, A1)]
 
 
+def test_pairs_within_a_variant():
+    assert pairs([*SMALL, *LARGE], [*SMALL, *LARGE], "within") == [tuple(SMALL), tuple(LARGE)]
+
+
 def test_pairs_of_one_seed():
     assert pairs([A0, A1], [B0], "seed") == [(A0, B0)]
     assert pairs([A0, A1], [*SMALL, *LARGE], "seed") == [
