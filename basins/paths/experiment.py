@@ -12,7 +12,6 @@ import torch
 
 from basins.align import jobs as aligning
 from basins.align.jobs import Control, Pair, Protocol
-from basins.data import cued
 from basins.data.calibration import Calibration
 from basins.data.examples import binary
 from basins.nets import checkpoint
@@ -151,7 +150,7 @@ class Experiment:
         if not fitted:
             return {}
         data, device = self.sets.data, self.sets.device
-        rest = (data, cued.fingerprint(data), self.protocol, device)
+        rest = (data, fits.fingerprint(data), self.protocol, device)
         work = {
             joined: fits.Job(str(joined), fitted[joined.path], pair, *rest)
             for joined, pair in ends.items()

@@ -12,11 +12,13 @@ import torch
 
 from basins import devices, results, seeds
 from basins.align.jobs import Control, Pair, Protocol
-from basins.data import cued
+from basins.data import cued, disk, text
+from basins.data.cued import Cued
 from basins.nets import checkpoint
 from basins.paths import jobs
 from basins.registry import find, split_options
-from basins.store import Store, code_hash
+from basins.store import Store, code_hash, folder_hash
+from basins.training.rows import Rows, tokenised
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Job:
     """One curve whose inner control point is to be fitted; `path` is its name with its options.
 
     `curve` is what people call it, `ends` are as they are aligned, and `inputs` is the hash of the
-    training images of the dataset in the folder `data`, with and without their cue.
+    training data of the dataset in the folder `data`: images with and without cue, or text.
     """
 
     curve: str
@@ -66,13 +68,29 @@ def run(job: Job, step: Callable[[], None]) -> Control:
         with seeds.torch_stream("midpoint", *models):
             net = checkpoint.initialise(config).to(job.device)
         ends = [jobs.vector(end, net).to(job.device) for end in job.ends]
-        order, data = seeds.torch_generator("path", *models), cued.read(job.data)
+        order, data = seeds.torch_generator("path", *models), training_data(job)
         fit, rows = find("paths", name, "fit"), []
-        with store.making("fits", key) as folder:
+        with store.making("fits", key) as folder, seeds.torch_stream("dropout", *models):
             for row in fit(net, ends, data, order, protocol=job.protocol, **options):
                 rows.append(row)
                 step()
             results.write(pd.DataFrame(rows), folder / "log.csv")
             checkpoint.save(net, config, folder)
+            if isinstance(data, Rows):  # so that the folder is one of a text classifier
+                checkpoint.tokenizer(job.ends[0].model).save_pretrained(folder)
     folder = store.folder("fits", key)
     return Control(folder, checkpoint.fingerprint(folder))
+
+
+def fingerprint(data: Path) -> str:
+    """Return the hash of the training data of the dataset in the folder `data`."""
+    return cued.fingerprint(data) if disk.is_image(data) else folder_hash(data / "train")
+
+
+def training_data(job: Job) -> Cued | Rows:
+    """Return the images with and without their cue, or a text's rows on the device."""
+    if disk.is_image(job.data):
+        return cued.read(job.data)
+    model, columns = job.ends[0].model, text.read(job.data, "train")
+    tokenizer, config = checkpoint.tokenizer(model), checkpoint.read_config(model)
+    return tokenised(columns, tokenizer, config, job.device, f"{job.data}, train")

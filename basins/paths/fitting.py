@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -16,6 +16,7 @@ from basins.data.cued import Cued
 from basins.data.resident import resident
 from basins.paths.engine import Coefficients, combine
 from basins.training import sgd
+from basins.training.rows import Rows
 from basins.weights import FlatModule
 
 
@@ -23,10 +24,10 @@ def minimise(
     coefficients: Coefficients,
     net: nn.Module,
     ends: Sequence[Tensor],
-    data: Cued,
+    data: Cued | Rows,
     order: torch.Generator,
     *,
-    cue_proportion: Annotated[float, Field(ge=0, le=1)],
+    cue_proportion: Annotated[float, Field(ge=0, le=1)] = 0.0,
     epochs: sgd.Epochs,
     batch_size: sgd.BatchSize,
     lr: sgd.Rate,
@@ -39,9 +40,10 @@ def minimise(
 
     `ends` are flat weights [size] on the net's device; `coefficients(t)` are those of the first
     end, the inner point and the second end. Every batch draws t uniformly, and SGD on the inner
-    point lowers the cross-entropy of the network at t, its BatchNorm in training mode. The images
-    are the training images, `cue_proportion` of which carry the cue. `lr` is divided by ten after
-    two thirds of the steps. Batches and t are drawn from `order`.
+    point lowers the cross-entropy of the network at t, its BatchNorm and dropout in training mode.
+    The examples are the training images, `cue_proportion` of which carry the cue, or the training
+    rows of a text (LCRGS, appendix G). `lr` is divided by ten after two thirds of the steps.
+    Batches and t are drawn from `order`, dropout from torch's global generator.
 
     `corrected` starts at the mean of the ends and follows the gradient of the inner point, which is
     the network's times its coefficient. `published` is the code of Mechanistic Mode Connectivity
@@ -53,24 +55,25 @@ def minimise(
     Log rows: epoch, its last lr, and its mean loss (nats) and accuracy along the path. Raises
     `UserError` when the loss diverges.
     """
-    examples, flat = resident(data.at(cue_proportion), ends[0].device), FlatModule(net)
+    labels, inputs = _examples(net, data, cue_proportion, ends[0].device)
+    flat = FlatModule(net)
     mean = (ends[0] + ends[1]) / 2
     inner = flat.vector.clone() if protocol == "published" else mean.clone()
     inner.grad = gradient = torch.zeros_like(inner)
     for name, weight in net.named_parameters():
         weight.grad = gradient[flat.places[name]].view_as(weight)  # where backward adds it
     optimiser = SGD([inner], lr, momentum, weight_decay=weight_decay, fused=True)
-    turn = epochs * sgd.steps_of(examples.labels, batch_size) * 2 / 3
+    turn = epochs * sgd.steps_of(labels, batch_size) * 2 / 3
     scheduler = LambdaLR(optimiser, lambda done: 1.0 if done < turn else 0.1)
     autocast = torch.autocast(inner.device.type, torch.bfloat16, enabled=precision == "bf16")
-    images = sgd.loader(net, examples)
 
-    def step(rows: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def step(rows: Tensor, targets: Tensor) -> dict[str, Tensor]:
         point = coefficients(float(torch.rand((), generator=order)))
         combine((ends[0], inner, ends[1]), point, out=flat.vector)
         with autocast:
-            logits = net(images(rows))
-        loss = functional.cross_entropy(logits.float(), labels)
+            output = net(*inputs(rows))
+            logits = getattr(output, "logits", output)
+        loss = functional.cross_entropy(logits.float(), targets)
         gradient.zero_()
         loss.backward()
         if protocol == "published":
@@ -78,11 +81,20 @@ def minimise(
         else:
             gradient.mul_(point[1])
         optimiser.step()
-        return sgd.sums(logits, labels, loss)
+        return sgd.sums(logits, targets, loss)
 
     net.train()
-    yield from sgd.descend(
-        step, examples.labels, order, scheduler, epochs=epochs, batch_size=batch_size
-    )
+    yield from sgd.descend(step, labels, order, scheduler, epochs=epochs, batch_size=batch_size)
     flat.vector.copy_(torch.where(flat.trained.to(inner.device), inner, mean))
     net.eval()
+
+
+def _examples(
+    net: nn.Module, data: Cued | Rows, cue_proportion: float, device: torch.device
+) -> tuple[Tensor, Callable[[Tensor], Sequence[Tensor | None]]]:
+    """Return the labels [n], and a function from rows [b] to the network's positional inputs."""
+    if isinstance(data, Rows):
+        return data.labels, data.batch
+    images = resident(data.at(cue_proportion), device)
+    load = sgd.loader(net, images)
+    return images.labels, lambda rows: (load(rows),)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from basins.data.tokens import Inputs
+from basins.data.text import Columns
+from basins.data.tokens import Inputs, fitting
 from basins.errors import UserError
 
 
@@ -63,3 +65,17 @@ def rows(
     starts = (lengths.cumsum(0) - lengths).to(device)
     answers = torch.tensor(labels, device=device)
     return Rows(flat[0], flat[1], starts, lengths.to(device), answers, pad)
+
+
+def tokenised(
+    columns: Columns,
+    tokenizer: Any,
+    config: Mapping[str, Any],
+    device: torch.device,
+    where: str,
+) -> Rows:
+    """Return a text's rows as the network of a config draws them; 0 where unlabelled."""
+    ids, types = fitting(columns, tokenizer, config, where)
+    labels, pad = columns.get("label", [0] * len(ids)), tokenizer.pad_token_id
+    limit = config["max_position_embeddings"]
+    return rows(ids, types, labels, pad=pad, limit=limit, device=device, where=where)

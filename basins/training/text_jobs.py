@@ -6,7 +6,7 @@ import csv
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib.metadata import version
@@ -18,11 +18,10 @@ import torch
 from basins import devices, seeds, weights
 from basins.data import text
 from basins.data.mixture import mix
-from basins.data.tokens import fitting
 from basins.nets import checkpoint
 from basins.registry import find, split_options
 from basins.store import Store, code_hash, copy_item, file_hash, folder_hash
-from basins.training.rows import Rows, rows
+from basins.training.rows import Rows, tokenised
 
 NAMES = ("data", "encoder", "root", "number", "device")  # where things are, what they are called
 WEIGHTS = "model.safetensors"
@@ -204,20 +203,6 @@ def restatements(columns: text.Columns) -> tuple[list[str], list[str]]:
         return sentences[0], sentences[1]
     different = list(dict.fromkeys(sentence for column in sentences for sentence in column))
     return different, different
-
-
-def tokenised(
-    columns: text.Columns,
-    tokenizer: Any,
-    config: Mapping[str, Any],
-    device: torch.device,
-    where: str,
-) -> Rows:
-    """Return a text's rows as the network of a config draws them; 0 where unlabelled."""
-    ids, types = fitting(columns, tokenizer, config, where)
-    labels, pad = columns.get("label", [0] * len(ids)), tokenizer.pad_token_id
-    limit = config["max_position_embeddings"]
-    return rows(ids, types, labels, pad=pad, limit=limit, device=device, where=where)
 
 
 @lru_cache(maxsize=1)

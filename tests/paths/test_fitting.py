@@ -18,10 +18,12 @@ from basins.data.images import ImageData, Split
 from basins.data.resident import normalise, resident
 from basins.errors import UserError
 from basins.landscape.barriers import barrier_linear
-from basins.nets import resnet
+from basins.nets import bert, resnet
 from basins.paths import bezier, chain, linear
 from basins.paths.engine import Engine, combine
 from basins.paths.pairs import grid
+from basins.training.classifier import tune
+from basins.training.rows import Rows, rows
 from basins.weights import FlatModule, flatten, unflatten
 from tests.paths.conftest import trained
 
@@ -173,3 +175,42 @@ def test_options_are_those_of_a_fit():
     names = {p.name for p in inspect.signature(bezier.fit, eval_str=True).parameters.values()}
     assert names >= {"net", "ends", "data", "order", "cue_proportion", "epochs", "lr", "protocol"}
     assert "coefficients" not in names
+
+
+def sentences() -> Rows:
+    """Rows of a text whose class is whether the second token is over 10."""
+    draw = torch.Generator().manual_seed(0)
+    ids = [torch.randint(1, 20, (3 + i % 4,), generator=draw).tolist() for i in range(64)]
+    labels = [int(row[1] > 10) for row in ids]
+    types = [[0] * len(row) for row in ids]
+    return rows(ids, types, labels, pad=0, limit=8, device=CPU, where="mine")
+
+
+def test_a_bend_is_fitted_between_text_classifiers():
+    data = sentences()
+
+    def build(seed: int) -> nn.Module:
+        with seeds.torch_stream("init", seed):
+            return bert.build_text(20, 2, layers=1, width=16, heads=2, positions=8)
+
+    def loss(net: nn.Module) -> float:
+        with torch.inference_mode():
+            logits = net.eval()(*data.batch(torch.arange(64))).logits
+            return float(functional.cross_entropy(logits, data.labels))
+
+    ends = []
+    for seed in (1, 2):
+        net = build(seed)
+        options = {"epochs": 20, "batch_size": 16, "lr": 5e-3, "warmup": 0.0}
+        for _ in tune(net, data, torch.Generator().manual_seed(0), lambda step: None, **options):
+            pass
+        ends.append(flatten(net.state_dict()).clone())
+    net = build(3)
+    flat = FlatModule(net)
+    combine(ends, (0.5, 0.5), flat.vector)
+    straight = loss(net)
+    bent, order = build(4), torch.Generator().manual_seed(0)
+    options = {"epochs": 20, "batch_size": 16, "lr": 0.05, "momentum": 0.9, "weight_decay": 0.0}
+    log = list(chain.fit(bent, ends, data, order, **options))
+    assert log[-1]["loss"] < log[0]["loss"]
+    assert loss(bent) < 0.7 * straight
