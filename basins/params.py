@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 
 from basins.errors import UserError
 from basins.registry import check_options, explain, find, module
-from basins.settings import Choice, Data, Experiment, Params, Race, Sharpness
+from basins.settings import Choice, Data, Experiment, Merge, Params, Race, Sharpness
 
 # What an entry of each section chooses: its field ("" where the entry is itself the choice), the
 # room that the name is looked up in, and the function whose keyword arguments the options are (or
@@ -35,7 +35,9 @@ CHOICES: dict[str, list[tuple[str, str, str | tuple[str, ...]]]] = {
     "connect": PATHS,
     "race": PATHS,
     "plane": [],
+    "merge": [("alignments", "align", ALIGNS), ("techniques", "merges", "merge")],
     "sharpness": [],
+    "aspect": [("aspect", "landscape", "measure")],
     "probe": [("diagnostic", "probes", "measures")],
     "toy": [("", "toys", "run")],
     "figures": [("", "figures", "draw")],
@@ -124,9 +126,20 @@ def _check_names(params: Params) -> None:
         if (plane.calibration is None) != (plane.batchnorm == "interpolate"):
             wrong = "missing" if plane.calibration is None else "needless with interpolate"
             raise UserError(f"{where}.calibration: {wrong}")
+    for key, merge in params.merge.items():
+        _check_merge(params, key, merge, models, folders)
     for key, sharp in params.sharpness.items():
         pick(params.data, sharp.data, f"sharpness.{key}.data")
         pick(models, sharp.models, f"sharpness.{key}.models")
+    for key, aspect in params.aspect.items():
+        where = f"aspect.{key}"
+        pick(params.data, aspect.data, f"{where}.data")
+        pick(models, aspect.models, f"{where}.models")
+        for name in aspect.experiments:
+            pick(params.connect, name, f"{where}.experiments")
+        if (aspect.calibration is None) != (aspect.batchnorm == "interpolate"):
+            wrong = "missing" if aspect.calibration is None else "needless with interpolate"
+            raise UserError(f"{where}.calibration: {wrong}")
     for key, probe in params.probe.items():
         pick(models, key, "probe")
         pick(params.data, probe.data, f"probe.{key}.data")
@@ -144,6 +157,7 @@ def _check_names(params: Params) -> None:
             ("group", params.finetune),
             ("toy", params.toy),
             ("sharpness", params.sharpness),
+            ("aspect", params.aspect),
         ):
             if option in choice.options:
                 pick(section, choice.options[option], f"{where}.{option}")
@@ -151,12 +165,40 @@ def _check_names(params: Params) -> None:
             ("experiments", params.connect),
             ("groups", params.finetune),
             ("planes", params.plane),
+            ("merges", params.merge),
             ("recipes", dict.fromkeys(params.recipes())),
             ("start", params.train),
         ):
             for name in _leaves(choice.options.get(option)):
                 pick(section, name, f"{where}.{option}")
         _check_parts(params, choice, where)
+
+
+def _check_merge(
+    params: Params, key: str, merge: Merge, models: dict[str, None], folders: dict[str, None]
+) -> None:
+    """Check that what a merge names is there, and that its models can be merged."""
+    where = f"merge.{key}"
+    pick(params.data, merge.data, f"{where}.data")
+    for name in merge.models:
+        pick(models, name, f"{where}.models")
+    first, *others = map(params.starts_from, merge.models)
+    if any(other != first for other in others):
+        raise UserError(f"{where}.models: different nets; a merge takes models of one net")
+    sets = params.merged(merge)
+    if not sets:
+        raise UserError(f"{where}.sets: {merge.sets!r} leaves no two models in a set")
+    if merge.base is not None and merge.base not in {**models, **params.pretrain}:
+        pick(folders, merge.base, f"{where}.base")
+    for group, base in sets:
+        seeds = {model.name for model in group}
+        if merge.base in models and (len(seeds) > 1 or base not in params.models(merge.base)):
+            raise UserError(
+                f"{where}.base: {merge.base!r} has a model of each seed, and a set has models of "
+                f"{', '.join(sorted(seeds))}; set one model as base, or `sets: seed`"
+            )
+    if merge.calibration is None and set(merge.batchnorm) - {"interpolate", "repair"}:
+        raise UserError(f"{where}.calibration: missing")
 
 
 def _check_encoder(params: Params, key: str, encoder: str) -> None:
@@ -240,7 +282,8 @@ def _check_options(params: Params, section: str) -> None:
                 if isinstance(entry, Data):
                     options |= {"source": entry.source, "seed": entry.seed}
                 found = find(room, choice.name, functions, where)
-                check_options(found, options, where, given=GIVEN)
+                given = (*GIVEN, "test") if section == "aspect" else GIVEN
+                check_options(found, options, where, given)
         if isinstance(entry, Sharpness):
             ascent = find("landscape", "sharpness", "sharpness")
             check_options(ascent, entry.ascent, f"{section}.{key}.ascent")

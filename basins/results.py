@@ -28,7 +28,13 @@ TABLES = (
 )
 # Of models that others trained and published: the same for every profile (stages/published.py).
 PUBLISHED = Path("reports/published/published_models.csv")
-APART = ("toy", "plane", "sharpness")  # kinds whose tables stay as their stages wrote them
+APART = (
+    "toy",
+    "plane",
+    "sharpness",
+    "merge",
+    "aspects",
+)  # kinds whose tables stay as their stages wrote them
 KINDS = ("data", "connect", "probe", "clusters", *APART)  # folders of what several stages write
 
 

@@ -6,6 +6,7 @@ Library functions never see these objects: stages take plain values out of them.
 from __future__ import annotations
 
 import os
+import re
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -125,13 +126,15 @@ class FineTuning(Strict):
 class Pretraining(Strict):
     """A text encoder: trained on the sentences of `data`, or brought from elsewhere.
 
-    The method `stored` brings it, with a net and a vocabulary of its own.
+    The method `stored` brings it, with a net and a vocabulary of its own. Rows of more tokens than
+    the encoder has positions for are refused, or cut as BERT's own code does it.
     """
 
     data: Name
     method: Choice
     net: Choice | None = None
     vocabulary: Choice | None = None
+    long_rows: Literal["refuse", "truncate"] = "refuse"
     seed: Seed = 0
 
 
@@ -219,7 +222,7 @@ class Experiment(Strict):
     data: Name
     start: Models
     end: Models
-    pairs: Literal["all", "between", "seed"]
+    pairs: Literal["all", "between", "within", "seed"]
     paths: Several
     points: Annotated[int, Field(ge=3, le=1001)] | Adaptive
     alignments: Several
@@ -265,6 +268,33 @@ class Plane(Strict):
     eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
 
 
+class Merge(Strict):
+    """Sets of models, and the techniques that merge each of them.
+
+    `models` are recipes or groups. Sets are the models of one seed over them (`seed`), or so many
+    of all their models at a time, in order, each in one set at most. `base` is what they were
+    fine-tuned from: one encoder or model for all, or a recipe with a model of each set's seed.
+    Models are brought to the first of their set by every alignment. Techniques may use `rows`
+    training rows, images with the cue on `cue_proportion` of them; `repair` measures on them, too.
+    """
+
+    data: Name
+    models: Annotated[list[Models], Field(min_length=1), AfterValidator(_without_repeats)]
+    sets: Literal["seed"] | Annotated[int, Field(ge=1)]
+    base: Models | None = None
+    alignments: Several
+    batchnorm: Annotated[
+        list[Literal["reset", "reset_cued", "moving", "interpolate", "repair"]],
+        Field(min_length=1),
+        AfterValidator(_without_repeats),
+    ]
+    calibration: Calibration | None = None
+    rows: Annotated[int, Field(ge=2)]
+    cue_proportion: Proportion = 0.0
+    techniques: Several
+    eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
+
+
 class Sharpness(Strict):
     """Models whose sharpness is measured; `ascent` are the options of `sharpness.sharpness`."""
 
@@ -272,6 +302,24 @@ class Sharpness(Strict):
     models: Models
     eval_set: Name
     ascent: dict[str, Any]
+
+
+class Aspect(Strict):
+    """An aspect of the landscape, and the models that it is measured on (`landscape/terrain.py`).
+
+    `aspect` is its file with its options. The first of `eval_sets` is the one in domain; of it, of
+    the others and of the training rows at most `rows` are taken. `experiments` are those whose
+    curves, barriers and clusters it may read.
+    """
+
+    aspect: Choice
+    data: Name
+    models: Models
+    eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
+    rows: Annotated[int, Field(ge=2)]
+    batchnorm: Literal["reset", "reset_cued", "moving", "interpolate"]
+    calibration: Calibration | None = None
+    experiments: Annotated[list[Name], AfterValidator(_without_repeats)] = []
 
 
 class Probe(Strict):
@@ -335,7 +383,9 @@ class Params(Strict):
     race: dict[Name, Race]
     probe: dict[Name, Probe]
     plane: dict[Name, Plane] = {}
+    merge: dict[Name, Merge] = {}
     sharpness: dict[Name, Sharpness] = {}
+    aspect: dict[Name, Aspect] = {}
     clusters: dict[Name, Clusters] = {}
     toy: dict[Name, Choice]
     statistics: Statistics
@@ -389,6 +439,44 @@ class Params(Strict):
         if name in self.classify:
             return self.starts_from(self.classify[name].encoder)
         return name if name in self.pretrain else self.recipe(name).net
+
+    def merged(self, merge: Merge) -> list[tuple[tuple[Path, ...], Path | None]]:
+        """Return the sets of models of a merge, at least two models each, and each set's base."""
+        found = [path for name in merge.models for path in self.models(name)]
+        if merge.sets == "seed":
+            seeds = dict.fromkeys(path.name for path in found)
+            sets = [tuple(path for path in found if path.name == seed) for seed in seeds]
+        else:
+            sets = list(zip(*[iter(found)] * merge.sets, strict=False))  # what is left over is not
+        kept = [models for models in sets if len(models) > 1]
+        return [(models, self._base(merge.base, models[0].name)) for models in kept]
+
+    def _base(self, name: str | None, seed: str) -> Path | None:
+        if name is None:
+            return None
+        alone = name in self.pretrain or bool(re.fullmatch(r".+/seed\d+", name))
+        return Path("models") / name / ("" if alone else seed)
+
+    def origins(self, name: str) -> list[Path | None]:
+        """Return what each of the models of that name was tuned from, None for one from scratch."""
+        owner = name.partition("/")[0]
+        if owner in self.classify:
+            return [Path("models") / self.classify[owner].encoder] * len(self.models(name))
+        if owner not in self.finetune:
+            return [None] * len(self.models(name))
+        group, start = self.finetune[owner], Path("models") / self.finetune[owner].start
+        anew = [label for label, method in group.methods.items() if method.name == "scratch"]
+        return [
+            None if path.parent.name in anew else start / path.name for path in self.models(name)
+        ]
+
+    def early(self, name: str) -> dict[int, list[Path]]:
+        """Return the folders of the models of that name as they were early, by number of steps."""
+        recipe = self.classified().get(name)
+        return {
+            int(step.removeprefix("step")): self.models(f"{name}/{step}")
+            for step in (recipe.steps if recipe else [])
+        }
 
     def models(self, name: str) -> list[Path]:
         """Return the folders of the models of that name: of a recipe or a group, or a part of one.

@@ -227,9 +227,12 @@ def test_interrupted_it_says_so_and_leaves_nothing_half_written(finished: Path, 
     env = environment(project)
     training = subprocess.Popen(command, cwd=project, env=env, stderr=subprocess.PIPE, text=True)
     temporary = project / ".cache" / "tmp"
-    wait_until(lambda: temporary.exists() and len(list(temporary.iterdir())) == 2)
-    training.send_signal(signal.SIGINT)
-    _, said = training.communicate(timeout=60)
+    try:
+        wait_until(lambda: temporary.exists() and len(list(temporary.iterdir())) == 2)
+        training.send_signal(signal.SIGINT)
+        _, said = training.communicate(timeout=60)
+    finally:
+        training.kill()  # where it does not hear, it would train for hours
     assert training.returncode == 130
     assert said.strip() == (
         "interrupted: finished items are kept; the same command goes on from there"

@@ -23,7 +23,7 @@ def jackknife(
     out with all values it takes part in; the t interval has (seeds - 1) degrees of freedom. It is
     not a number where leaving one out leaves nothing.
     """
-    return _leave_out(lambda kept: _mean(values[kept]), seeds, confidence)
+    return leave_out(lambda kept: _mean(values[kept]), seeds, confidence)
 
 
 def contrast(
@@ -34,7 +34,7 @@ def contrast(
     As `jackknife` otherwise. A seed is left out of both groups at once, so what it does to both
     cancels.
     """
-    return _leave_out(
+    return leave_out(
         lambda kept: _mean(values[kept & first]) - _mean(values[kept & ~first]), seeds, confidence
     )
 
@@ -105,7 +105,7 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else np.nan
 
 
-def _leave_out(
+def leave_out(
     statistic: Callable[[np.ndarray], float], seeds: Sequence[np.ndarray], confidence: float
 ) -> dict[str, float]:
     """Return the jackknife of `statistic`, a function of which values are kept: bool [n]."""

@@ -1,0 +1,91 @@
+"""Mode directedness on one page (SoK, operationalised: tests C1 to C6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from basins.figures import rows, style
+from basins.figures.aspect_convexity import picked, strip
+
+NULLS = ("shuffled labels", "random direction")
+
+
+@style.styled()
+def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
+    """Draw a panel for each test that has rows: thin lines and points are models or pairs.
+
+    Reads `aspects/<aspect>`. Raises `UserError` where it has no rows of these tests.
+    """
+    table = rows.select(tables, f"aspects/{aspect}", aspect="directedness")
+    tests = list(dict.fromkeys(sorted(table["test"])))
+    columns = min(3, len(tests))
+    lines = -(-len(tests) // columns)
+    figure = style.new(style.PAGE_WIDTH, 1.95 * lines)
+    panels = dict(zip(tests, figure.subplots(lines, columns, squeeze=False).ravel(), strict=False))
+    for spare in figure.axes[len(tests) :]:
+        spare.remove()
+
+    def models(test: str, quantity: str) -> list[pd.DataFrame]:
+        own = table.loc[(table["test"] == test) & (table["quantity"] == quantity)]
+        return [part.sort_values("x") for _, part in own.groupby("models", sort=False)]
+
+    for test, ax in panels.items():
+        if test == "C1":
+            for own in models(test, "loss from the start"):
+                ax.plot(own["x"], own["value"], color="C0", linewidth=0.6, alpha=0.6)
+            ax.set(title="C1: from the start", xlabel="share of the way", ylabel="loss (nats)")
+        elif test == "C2":
+            sides = {"training": 0, "random walk": 1}
+            strip(ax, {k: picked(table, test, "straightness", null=v) for k, v in sides.items()})
+            ax.set(title="C2: trajectory", ylabel="straightness")
+        elif test == "C3":
+            many = table.loc[table["test"] == test, "x"].nunique() > 1
+            for own in models(test, "rsi"):
+                style_ = {"marker": "o", "linewidth": 0.6 if many else 0, "alpha": 0.6}
+                ax.plot(own["x"], own["value"], color="C0", **style_)
+            ax.axhline(0, **style.CHANCE)
+            ax.set(title="C3: gradients point ahead", xlabel="step", ylabel="restricted secant")
+        elif test == "C4":
+            found = {"direction": picked(table, test, "slope", null=0)}
+            found |= {null: picked(table, test, "slope", group=null) for null in NULLS}
+            strip(ax, {name: thinned(values) for name, values in found.items()})
+            ax.axhline(0, **style.CHANCE)
+            ax.set(title="C4: between clusters", ylabel="slope (nats)")
+        elif test == "C5":
+            strip(ax, {q: picked(table, test, q) for q in ("cosine", "additivity")})
+            ax.axhline(0, **style.CHANCE)
+            ax.set(title="C5: task vectors", ylabel="cosine; nats")
+        elif test == "C6":
+            own = table.loc[table["test"] == test]
+            far = own.loc[own["x"] == own["x"].max()]
+            sides = {"the others": "recipe", "random direction": "random direction"}
+            strip(ax, {k: picked(far, test, "asymmetry", group=g) for k, g in sides.items()})
+            ax.axhline(0, **style.CHANCE)
+            ax.set(title="C6: asymmetry", ylabel="forth less back (nats)")
+    return figure
+
+
+def caption(*, aspect: str) -> str:
+    """Say what `draw` shows under the same options."""
+    return (
+        "Does training move, and do weights mean something, along directions "
+        f"({style.display(aspect)})? C1: the loss on the straight line from a model's start to it. "
+        "C2: how straight trajectories are, beside random walks of as long steps (with early "
+        "checkpoints only). C3: above 0, going down the gradient goes towards where training ends. "
+        "C4: how the loss on the diagnostic set moves along the direction between two clusters, "
+        "towards what the other half of the models predicts, beside directions of shuffled labels "
+        "and random ones. C5: cosines of task vectors, and what two do together beyond each by "
+        "itself. C6: the loss on the way to the others' centroid less that on the way back. "
+        "Operationalised and tested here; SoK: On Finding Common Ground in Loss Landscapes has "
+        "no experiments."
+    )
+
+
+def thinned(values: np.ndarray, most: int = 200) -> np.ndarray:
+    """Return at most so many of the values [n], evenly by rank, extremes included."""
+    ranked = np.sort(values)
+    return ranked[np.linspace(0, len(ranked) - 1, min(most, len(ranked))).round().astype(int)]

@@ -1,0 +1,87 @@
+"""Mode determinism on one page, the instability curve first (SoK, operationalised: B1 to B4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from basins.errors import UserError
+from basins.figures import rows, style
+from basins.figures.aspect_convexity import picked, strip
+
+SHARED = ("same head", "same order", "both differ")
+
+
+@style.styled()
+def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
+    """Draw a panel for each test that has rows: points are pairs of models.
+
+    Reads `aspects/<aspect>`. Raises `UserError` where it has no rows of these tests.
+    """
+    table = rows.select(tables, f"aspects/{aspect}", aspect="determinism")
+    drawn = {"B1": _instability, "B2": _factors, "B3": _early, "B4": _perturbed}
+    tests = [test for test in drawn if test in set(table["test"])]
+    if not tests:
+        raise UserError(f"aspects/{aspect} has no rows of B1 to B4; add recipes that fork")
+    figure = style.new(style.PAGE_WIDTH if len(tests) > 1 else style.COLUMN_WIDTH, 2.2)
+    for test, ax in zip(tests, figure.subplots(1, len(tests), squeeze=False)[0], strict=True):
+        drawn[test](table, ax)
+    return figure
+
+
+def caption(*, aspect: str) -> str:
+    """Say what `draw` shows under the same options."""
+    return (
+        f"What decides the mode that training ends in ({style.display(aspect)})? B1: the barrier "
+        "between runs of one parent that see other batches after a step; line: fitted so that it "
+        "does not rise, with its interval over parents. B2: barriers by what two models share. B3: "
+        "how well weights after a step tell the final cluster (dotted: guessing). B4: the barrier "
+        "between models whose weights were moved a little and those that were not; 0 is a rerun. "
+        "Panels without rows are left out. Operationalised and tested here; SoK: On Finding Common "
+        "Ground in Loss Landscapes has no experiments."
+    )
+
+
+def _series(table: pd.DataFrame, quantity: str) -> pd.Series:
+    own = table.loc[table["quantity"] == quantity].sort_values("x")
+    return own.set_index("x")["value"]
+
+
+def _instability(table: pd.DataFrame, ax: Axes) -> None:
+    pairs = table.loc[table["quantity"] == "instability"]
+    ax.plot(pairs["x"], pairs["value"], "o", color="C0", alpha=0.35, markersize=2.2)
+    curve, low, high = (_series(table, f"instability, {q}") for q in ("isotonic", "low", "high"))
+    ax.fill_between(curve.index, low, high, color="C0", alpha=0.15)
+    ax.plot(curve.index, curve, color="C0")
+    ax.set(title="B1: instability", xlabel="step of the fork", ylabel="barrier (nats)")
+    ax.set_ylim(bottom=0)
+
+
+def _factors(table: pd.DataFrame, ax: Axes) -> None:
+    strip(ax, {group: picked(table, "B2", "barrier", group=group) for group in SHARED})
+    ax.set(title="B2: head and order", ylabel="barrier (nats)")
+
+
+def _early(table: pd.DataFrame, ax: Axes) -> None:
+    own = table.loc[table["test"] == "B3"]
+    everyone = own.loc[own["models"].str.len() == own["models"].str.len().max()]
+    quantities = list(dict.fromkeys(everyone["quantity"]))
+    colours, markers = style.colours(quantities), style.markers(quantities)
+    for quantity in quantities:
+        curve = _series(everyone, quantity)
+        label = "weights" if quantity == "auc" else style.display(quantity.partition(", ")[2])
+        ax.plot(curve.index, curve, color=colours[quantity], marker=markers[quantity], label=label)
+    ax.axhline(0.5, **style.CHANCE)
+    ax.set(title="B3: early signs", xlabel="step", ylabel="AUC", ylim=(-0.03, 1.03))
+    ax.legend()
+
+
+def _perturbed(table: pd.DataFrame, ax: Axes) -> None:
+    pairs = table.loc[(table["test"] == "B4") & (table["quantity"] == "barrier")]
+    least = pairs.loc[pairs["x"] > 0, "x"].min()
+    ax.plot(pairs["x"], pairs["value"], "o", color="C0", alpha=0.5, markersize=2.2)
+    ax.set_xscale("symlog", linthresh=float(least) if pd.notna(least) else 1.0)
+    ax.set(title="B4: perturbations", xlabel="size (share of the norm)", ylabel="barrier (nats)")

@@ -1,0 +1,260 @@
+"""Is the loss convex among the models of a mode? (SoK, operationalised: tests A.1 to A.5).
+
+A1 the straight paths between models, A2 Jensen's inequality for random sets of them, A3 what a soup
+gains and what an ensemble gains beyond it, A4 whether a mode is star-shaped about its centroid, A5
+curvature, and how far the loss stays low, at ends, midpoints and centroid. Losses are nats, and are
+those of the first evaluation set, in domain; curvature is that of the loss on training rows. A
+group of models is `within` one cluster or `between` two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from basins.landscape.barriers import barrier_linear
+from basins.landscape.terrain import (
+    Terrain,
+    clusters,
+    few,
+    filter_normalised,
+    groups,
+    kind,
+    mean,
+    row,
+)
+
+TESTS = ("A5r", "A5", "A4", "A2", "A3", "A1")  # the longest first
+Rows = Iterator[dict[str, Any]]
+Count = Annotated[int, Field(ge=1)]
+
+
+def measure(
+    terrain: Terrain,
+    *,
+    test: Literal["A1", "A2", "A3", "A4", "A5", "A5r"] | None = None,
+    sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)],
+    draws: Count = 20,
+    points: Annotated[int, Field(ge=3)] = 5,
+    places: Count = 4,
+    lanczos: Annotated[int, Field(ge=2)] = 6,
+    examples: Count = 128,
+    directions: Count = 2,
+    margin: Annotated[float, Field(gt=0)] = 0.1,
+    path: str = "linear",
+    alignment: str = "none",
+) -> list[dict[str, Any]]:
+    """Return the rows of one test, or of all (SoK section 1.2 of the operationalisation, A).
+
+    A2 draws `draws` sets of each of `sizes` within and between clusters. A4 takes `points` between
+    the centroid and a model. A5 looks at as many as `places` ends and midpoints with `lanczos`
+    Hessian-vector products each; A5r at the radius r along each of `directions` at which the mean
+    loss has risen by `margin` nats. A1 reads the curves of `path` and `alignment`.
+    """
+    done: dict[str, Callable[[], Rows]] = {
+        "A1": lambda: _paths(terrain, path, alignment),
+        "A2": lambda: _jensen(terrain, sizes, draws),
+        "A3": lambda: _soups(terrain),
+        "A4": lambda: _stars(terrain, points),
+        "A5": lambda: _curvature(terrain, places, lanczos, examples),
+        "A5r": lambda: _radii(terrain, places, directions, margin),
+    }
+    return [found for name, rows in done.items() if test in (None, name) for found in rows()]
+
+
+def second_difference(t: np.ndarray, losses: np.ndarray) -> float:
+    """Return min_k [L_{k-1} - 2 L_k + L_{k+1}] / h^2 of losses [T] on an even grid t [T].
+
+    Below 0, the path is not convex. NaN where the grid is not even.
+    """
+    steps = np.diff(t)
+    if len(t) < 3 or not np.allclose(steps, steps[0]):
+        return np.nan
+    return float((losses[:-2] - 2 * losses[1:-1] + losses[2:]).min() / steps[0] ** 2)
+
+
+class Spectrum(NamedTuple):
+    """Of a Hessian: the highest and the lowest eigenvalue, and the share of negative ones."""
+
+    highest: float
+    lowest: float
+    negative: float
+
+
+def spectrum(
+    product: Callable[[Tensor], Tensor], first: Tensor, steps: int, tolerance: float = 1e-3
+) -> Spectrum:
+    """Return what Lanczos finds of a symmetric matrix by `steps` products with it, from `first`.
+
+    The extremes are Ritz values; the share of negative eigenvalues is Gauss's quadrature of the
+    spectral density as `first`, a random vector, sees it (Ghorbani et al. 2019). An eigenvalue
+    counts as negative below -`tolerance` of the largest in size. All vectors are kept and are made
+    orthogonal again, since in float32 they do not stay so.
+    """
+    basis = [first / first.norm()]
+    diagonal, beside = [], []
+    for k in range(steps):
+        new = product(basis[k])
+        diagonal.append(float(new @ basis[k]))
+        for _ in range(2):
+            kept = torch.stack(basis)
+            new = new - kept.T @ (kept @ new)
+        size = float(new.norm())
+        if k + 1 == steps or size <= 1e-6 * max(map(abs, diagonal)):
+            break
+        beside.append(size)
+        basis.append(new / size)
+    matrix = np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1)
+    values, vectors = np.linalg.eigh(matrix)
+    negative = values < -tolerance * np.abs(values).max()
+    return Spectrum(values[-1], values[0], float((vectors[0] ** 2)[negative].sum()))
+
+
+def radius(rise: Callable[[float], float], margin: float, most: float = 4.0) -> float:
+    """Return the r at which an increasing `rise(r)` reaches `margin`, at most `most`.
+
+    Doubles r until it does, and halves the interval then until that has an eighth of its length.
+    """
+    low, high = 0.0, most / 16
+    while rise(high) <= margin:
+        if high >= most:
+            return most
+        low, high = high, 2 * high
+    for _ in range(3):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rise(middle) <= margin else (low, middle)
+    return (low + high) / 2
+
+
+def _vectors(terrain: Terrain) -> dict[str, Tensor]:
+    return dict(zip(terrain.models, terrain.vectors, strict=True))
+
+
+def _paths(terrain: Terrain, path: str, alignment: str) -> Rows:
+    if not {"barriers", "paths"} <= set(terrain.tables):
+        return
+    labels, name = clusters(terrain), next(iter(terrain.sets))
+    chosen = {"path": path, "alignment": alignment, "eval_set": name}
+    chosen["batchnorm"] = terrain.batchnorm
+
+    def own(table: str) -> pd.DataFrame:
+        rows = terrain.tables[table]
+        kept = (rows[list(chosen)] == pd.Series(chosen)).all(axis=1)
+        for side in ("model_a", "model_b"):
+            kept &= rows[side].isin(terrain.models)
+        return rows.loc[kept]
+
+    barriers = own("barriers").query("metric == 'loss'")
+    for measured in barriers.to_dict("records"):
+        pair = (measured["model_a"], measured["model_b"])
+        for quantity in ("barrier_linear", "convexity_gap"):
+            yield row("A1", quantity, measured[quantity], pair, group=kind(labels, pair))
+    for _, curve in own("paths").groupby(["model_a", "model_b"], sort=False):
+        curve = curve.sort_values("t")
+        pair = (curve["model_a"].iloc[0], curve["model_b"].iloc[0])
+        value = second_difference(curve["t"].to_numpy(), curve["loss"].to_numpy())
+        yield row("A1", "second difference", value, pair, group=kind(labels, pair))
+
+
+def _jensen(terrain: Terrain, sizes: Sequence[int], draws: int) -> Rows:
+    """Yield J = L(sum w_s theta_s) - sum w_s L(theta_s) of random sets, w uniform on the simplex.
+
+    Above 0, the loss is not convex on the set.
+    """
+    labels, vectors, draw = clusters(terrain), _vectors(terrain), terrain.generator
+    losses = {model: terrain.loss([vector]) for model, vector in vectors.items()}
+    for size in sizes:
+        inside = [s for own in groups(labels, size).values() for s in combinations(own, size)]
+        across = [s for s in combinations(terrain.models, size) if kind(labels, s) == "between"]
+        for sets in (inside, across):
+            for _ in range(draws if sets else 0):
+                chosen = sets[draw.integers(len(sets))]
+                weights = draw.dirichlet(np.ones(size))
+                mixed = terrain.loss([vectors[model] for model in chosen], weights.tolist())
+                ends = sum(w * losses[model] for w, model in zip(weights, chosen, strict=True))
+                group = kind(labels, chosen)
+                yield row("A2", "jensen", mixed - ends, chosen, group=group, x=size)
+
+
+def _soups(terrain: Terrain) -> Rows:
+    """Yield what a soup and an ensemble gain on the mean of their models' losses.
+
+    For each cluster and for all models, and each of these with one left out. An ensemble averages
+    probabilities; that of the right class is exp(-loss).
+    """
+    labels, vectors, name = clusters(terrain), _vectors(terrain), next(iter(terrain.sets))
+    losses = {m: terrain.examples([v], [1.0], name).astype(float) for m, v in vectors.items()}
+    whole: list[tuple[str, ...]] = [tuple(own) for own in groups(labels).values()]
+    whole += [terrain.models] if kind(labels, terrain.models) == "between" else []
+    for own in whole:
+        left = [tuple(m for m in own if m != out) for out in own] if len(own) > 2 else []
+        for chosen in (own, *left):
+            soup = terrain.loss([mean([vectors[model] for model in chosen])])
+            together = np.stack([losses[model] for model in chosen])
+            ensemble = -np.log(np.exp(-together).mean(0)).mean()
+            group = kind(labels, own)
+            number = labels[next(iter(own))] if group == "within" else None
+            more: Any = {"models": chosen, "group": group, "x": number}
+            yield row("A3", "soup gain", together.mean() - soup, **more)
+            yield row("A3", "ensemble gain", together.mean() - ensemble, **more)
+            yield row("A3", "soup less ensemble", soup - ensemble, **more)
+
+
+def _stars(terrain: Terrain, points: int) -> Rows:
+    """Yield the barrier between each model and the centroid of its cluster, and of all models."""
+    labels, vectors, ts = clusters(terrain), _vectors(terrain), np.linspace(0, 1, points)
+    whole = list(groups(labels).values())
+    whole += [list(terrain.models)] if kind(labels, terrain.models) == "between" else []
+    ends = {model: terrain.loss([vector]) for model, vector in vectors.items()}
+    for own in whole:
+        centre = mean([vectors[model] for model in own])
+        low = terrain.loss([centre])
+        for model in own:
+            inner = [terrain.loss([centre, vectors[model]], (1 - t, t)) for t in ts[1:-1]]
+            value = barrier_linear(ts, [low, *inner, ends[model]])
+            yield row("A4", "star barrier", float(value), [model], group=kind(labels, own))
+
+
+def _places(terrain: Terrain, count: int) -> Iterator[tuple[str, tuple[str, ...], Tensor]]:
+    """Yield ends, midpoints of pairs and the centroid: what it is, of which models, where."""
+    vectors, models = _vectors(terrain), terrain.models[: max(2, count)]
+    for model in models[:count]:
+        yield "end", (model,), vectors[model]
+    around = list(zip(models, models[1:] + models[:1], strict=True))
+    for a, b in around[: count if len(models) > 2 else 1]:
+        yield "midpoint", (a, b), mean([vectors[a], vectors[b]])
+    yield "centroid", terrain.models, mean(terrain.vectors)
+
+
+def _curvature(terrain: Terrain, places: int, lanczos: int, examples: int) -> Rows:
+    data = few(terrain.train, examples, "curvature")
+    for place, models, vector in _places(terrain, places):
+        first = random_start(terrain, vector)
+        found = spectrum(lambda d, at=vector: terrain.curvature(at, d, data), first, lanczos)
+        yield row("A5", f"top eigenvalue, {place}", found.highest, models)
+        yield row("A5", f"lowest eigenvalue, {place}", found.lowest, models)
+        yield row("A5", f"negative share, {place}", found.negative, models)
+
+
+def random_start(terrain: Terrain, like: Tensor) -> Tensor:
+    """Return a Gaussian vector [size] among the parameters, for Lanczos to begin from."""
+    drawn = torch.from_numpy(terrain.generator.standard_normal(len(like), dtype=np.float32))
+    return drawn.to(like.device) * terrain.engine.flat.trained.to(like.device)
+
+
+def _radii(terrain: Terrain, places: int, directions: int, margin: float) -> Rows:
+    for place, models, vector in _places(terrain, places):
+        around = [filter_normalised(terrain, vector) for _ in range(directions)]
+        low = terrain.loss([vector])
+
+        def rise(r: float, at: Tensor = vector, around=around, low: float = low) -> float:
+            return float(np.mean([terrain.loss([at, u], (1.0, r)) - low for u in around]))
+
+        yield row("A5", f"radius, {place}", radius(rise, margin), models)

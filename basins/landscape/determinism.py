@@ -1,0 +1,329 @@
+"""What decides which mode training ends in? (SoK, operationalised: tests B.1 to B.4).
+
+B1 runs that share all but the order of batches after a step, B2 a factorial of head and order, B3
+what early weights tell of the final cluster, B4 perturbed weights. B1, B2 and B4 read the barriers
+of experiments on recipes made for them, and have no rows without: B1 of variants `fork<k>`, B4 of
+variants `eps<number>` beside an unperturbed one (`eps1e_3` is 1e-3, `eps0` the control), B2 of
+models whose streams cross. B3 reads early checkpoints.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from basins.landscape.terrain import Terrain, clusters, groups, mean, row
+
+TESTS = ("B1", "B2", "B3", "B4")
+Rows = Iterator[dict[str, Any]]
+Count = Annotated[int, Field(ge=1)]
+Margin = Annotated[float, Field(gt=0)]
+
+
+def measure(
+    terrain: Terrain,
+    *,
+    test: Literal["B1", "B2", "B3", "B4"] | None = None,
+    barrier: Literal["barrier_linear", "barrier_mean", "convexity_gap"] = "barrier_linear",
+    margin: Margin = 0.02,
+    resamples: Count = 1000,
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95,
+) -> list[dict[str, Any]]:
+    """Return the rows of one test, or of all (SoK section 1.2 of the operationalisation, B).
+
+    `barrier` of the loss in domain is that of B1, B2 and B4; above `margin` nats B4 counts it as
+    one. B1 draws parents `resamples` times for intervals of `confidence`, B2 labels.
+    """
+    name = next(iter(terrain.sets))
+    rows = straight(terrain.tables.get("barriers"), name, terrain.batchnorm)
+    rows = rows.assign(value=rows[barrier])
+    streams = terrain.tables.get("streams", pd.DataFrame(columns=["model", "head", "order"]))
+    known = streams.set_index("model").loc[:, ["head", "order"]]
+    draw = terrain.generator
+    done: dict[str, Callable[[], Rows]] = {
+        "B1": lambda: instability(rows, known, draw, resamples, confidence),
+        "B2": lambda: factors(rows, known, _all_clusters(terrain), draw, resamples),
+        "B3": lambda: _early(terrain),
+        "B4": lambda: perturbation(rows, margin),
+    }
+    return [found for name, made in done.items() if test in (None, name) for found in made()]
+
+
+def straight(rows: pd.DataFrame | None, eval_set: str, batchnorm: str) -> pd.DataFrame:
+    """Return the barriers of the loss along plain straight paths on a set, of all pairs."""
+    columns = ["model_a", "model_b", "barrier_linear", "barrier_mean", "convexity_gap"]
+    if rows is None:
+        return pd.DataFrame(columns=columns)
+    chosen = {"path": "linear", "alignment": "none", "metric": "loss", "eval_set": eval_set}
+    chosen["batchnorm"] = batchnorm
+    return rows.loc[(rows[list(chosen)] == pd.Series(chosen)).all(axis=1), columns]
+
+
+def isotonic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the non-increasing values [..., K] nearest to `values` in weighted squares.
+
+    Pool adjacent violators, by its max-min form: min over i <= k of max over j >= k of the weighted
+    mean of values i to j. A weight of 0 leaves a value out; NaN there is ignored.
+    """
+    weights = np.asarray(weights, float)
+    values = np.where(weights > 0, values, 0.0)
+    count = values.shape[-1]
+    zero = np.zeros((*values.shape[:-1], 1))
+    mass = np.concatenate([zero, np.cumsum(np.broadcast_to(weights, values.shape), -1)], -1)
+    total = np.concatenate([zero, np.cumsum(values * weights, -1)], -1)
+    found = np.full(values.shape, np.nan)
+    for k in range(count):
+        best = np.full(values.shape[:-1], np.inf)
+        for i in range(k + 1):
+            tops = [
+                np.where(
+                    mass[..., j + 1] > mass[..., i],
+                    (total[..., j + 1] - total[..., i])
+                    / np.maximum(mass[..., j + 1] - mass[..., i], 1e-300),
+                    -np.inf,
+                )
+                for j in range(k, count)
+            ]
+            best = np.minimum(best, np.where(np.isneginf(t := np.max(tops, 0)), np.inf, t))
+        found[..., k] = best
+    return found
+
+
+def instability(
+    rows: pd.DataFrame,
+    streams: pd.DataFrame,
+    generator: np.random.Generator,
+    resamples: int,
+    confidence: float,
+) -> Rows:
+    """Yield I(k): the barrier between two runs of one parent that part after step k (B1).
+
+    A parent is a head: models of `fork<k>` with the head and other orders are its children. The
+    curve that does not rise is fitted to the means over parents, and its interval is from drawing
+    parents, not pairs: a parent's children share all that came before the fork. `models` are the
+    parent's pair, `group` the parent.
+    """
+    steps = {
+        model: int(found[1])
+        for model in pd.unique(rows[["model_a", "model_b"]].to_numpy().ravel())
+        if (found := re.search(r"/fork(\d+)/seed\d+$", model)) and model in streams.index
+    }
+    heads = dict(zip(streams.index, streams["head"].astype(int), strict=True))
+    parents: dict[int, dict[int, list[float]]] = {}
+    for a, b, value in rows[["model_a", "model_b", "value"]].itertuples(index=False):
+        if {a, b} <= set(steps) and steps[a] == steps[b]:
+            head = heads[a]
+            if head == heads[b]:
+                parents.setdefault(head, {}).setdefault(steps[a], []).append(value)
+                yield row("B1", "instability", value, (a, b), group=f"parent {head}", x=steps[a])
+    if not parents:
+        return
+    grid = sorted({step for own in parents.values() for step in own})
+    nothing: list[float] = []
+    table = np.array(
+        [[np.mean(own.get(s, nothing) or [np.nan]) for s in grid] for own in parents.values()]
+    )
+    drawn = generator.integers(len(table), size=(resamples, len(table)))
+    counts = (drawn[..., None] == np.arange(len(table))).sum(1)[..., None] * ~np.isnan(table)
+    means = np.where(counts > 0, np.nan_to_num(table), 0) * counts
+    mass = counts.sum(1)
+    curves = isotonic(means.sum(1) / np.maximum(mass, 1), mass)
+    there = ~np.isnan(table)
+    curve = isotonic(np.nansum(table, 0) / there.sum(0), there.sum(0))
+    tail = (1 - confidence) / 2
+    wide = np.quantile(curves, [tail, 1 - tail], axis=0) if len(table) > 1 else curves[:2] * np.nan
+    for quantity, values in (("isotonic", curve), ("low", wide[0]), ("high", wide[1])):
+        for step, value in zip(grid, values, strict=True):
+            yield row("B1", f"instability, {quantity}", value, x=step)
+
+
+def normalised_information(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the mutual information of two partitions [n] over the mean of their entropies: NMI.
+
+    0 where either is trivial.
+    """
+    _, a = np.unique(first, return_inverse=True)
+    _, b = np.unique(second, return_inverse=True)
+    joint = np.zeros((a.max() + 1, b.max() + 1))
+    np.add.at(joint, (a, b), 1 / len(a))
+
+    def entropy(p: np.ndarray) -> float:
+        p = p[p > 0]
+        return float(-(p * np.log(p)).sum())
+
+    both = entropy(joint.sum(1)), entropy(joint.sum(0))
+    if min(both) <= 0:
+        return 0.0
+    return (sum(both) - entropy(joint.ravel())) / (sum(both) / 2)
+
+
+def factors(
+    rows: pd.DataFrame,
+    streams: pd.DataFrame,
+    labels: Mapping[str, int],
+    generator: np.random.Generator,
+    resamples: int,
+) -> Rows:
+    """Yield barriers by what two models of a factorial share, and what tells their cluster (B2).
+
+    `streams` has `head` and `order` by model. `nmi` of the cluster with either factor is also that
+    of all models but each one; `p` is the share of as many shuffles of the labels that reach it.
+    Forks and perturbed models are no part of a factorial.
+    """
+    plain = [m for m in streams.index if not re.search(r"/(fork|eps)[^/]*/", m)]
+    own = streams.loc[plain]
+    crossed = [own[f].nunique() > 1 and own[f].duplicated().any() for f in ("head", "order")]
+    if not all(crossed):
+        return
+    for a, b, value in rows[["model_a", "model_b", "value"]].itertuples(index=False):
+        if {a, b} <= set(plain):
+            same = own.loc[a] == own.loc[b]
+            if not same.all():
+                shared = "same order" if same["order"] else "both differ"
+                group = "same head" if same["head"] else shared
+                yield row("B2", "barrier", value, (a, b), group=group)
+    models = [m for m in plain if m in labels]
+    found = np.array([labels[m] for m in models])
+    if len(set(found)) < 2:
+        return
+    for factor in ("head", "order"):
+        levels = own.loc[models, factor].to_numpy()
+        value = normalised_information(found, levels)
+        yield row("B2", f"nmi, {factor}", value, models)
+        for k in range(len(models)):
+            less = np.arange(len(models)) != k
+            left = normalised_information(found[less], levels[less])
+            yield row("B2", f"nmi, {factor}", left, [m for m in models if m != models[k]])
+        drawn = [
+            normalised_information(generator.permutation(found), levels) for _ in range(resamples)
+        ]
+        p = (1 + np.sum(np.array(drawn) >= value - 1e-12)) / (1 + resamples)
+        yield row("B2", f"nmi p, {factor}", p, models)
+        high = float(np.quantile(drawn, 0.975))
+        yield row("B2", f"nmi, {factor}", high, models, group="shuffled labels", null=True)
+
+
+def auc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Return how often a positive one has the higher score [n]; ties count half, NaN if trivial."""
+    above, below = scores[positive], scores[~positive]
+    if not len(above) or not len(below):
+        return np.nan
+    difference = above[:, None] - below[None, :]
+    return float(((difference > 0) + 0.5 * (difference == 0)).mean())
+
+
+def _early(terrain: Terrain) -> Rows:
+    """Yield how well weights after t steps tell the final cluster, each model left out (B3).
+
+    `auc`: a model's score is how much nearer it is, after t steps, to the mean of the other models
+    of the second cluster than to that of the first's; `auc, diagnostic`: its loss on each further
+    evaluation set, in either sense. `x` is t.
+    """
+    labels = clusters(terrain)
+    if len(found := groups(labels)) < 2:
+        return
+    second = list(found)[-1]
+    positive = np.array([labels[model] == second for model in terrain.models])
+    trained = terrain.engine.flat.trained
+    for step, places in sorted(terrain.early.items()):
+        at = [(place * trained).double() for place in places]
+
+        def scores(kept: Sequence[int], at: Sequence[Any] = at) -> np.ndarray:
+            values = []
+            for k in kept:
+                sides = []
+                for side in (False, True):
+                    own = [at[j] for j in kept if j != k and positive[j] == side]
+                    sides.append(float((at[k] - mean(own)).norm()) if own else np.nan)
+                values.append(sides[0] - sides[1])
+            return np.array(values)
+
+        everyone = list(range(len(terrain.models)))
+        features: dict[str, Callable[[list[int]], np.ndarray]] = {"auc": scores}
+        for name in list(terrain.sets)[1:]:
+            losses = np.array([terrain.loss([place], name=name) for place in places])
+            features[f"auc, {name}"] = lambda kept, losses=losses: losses[kept]
+        for quantity, feature in features.items():
+            value = auc(feature(everyone), positive)
+            yield row("B3", quantity, value, terrain.models, x=step)
+            for out in everyone:
+                kept = [k for k in everyone if k != out]
+                value = auc(feature(kept), positive[kept])
+                yield row("B3", quantity, value, [terrain.models[k] for k in kept], x=step)
+
+
+def size_of(model: str) -> float | None:
+    """Return how far a model was perturbed, by its variant (`eps1e_3`: 1e-3), or None."""
+    found = re.search(r"/eps(\d+(?:e_?\d+)?)/seed\d+$", model)
+    return float(found[1].replace("_", "-")) if found else None
+
+
+def perturbation(rows: pd.DataFrame, margin: float) -> Rows:
+    """Yield the barrier between perturbed models and the control of the same number (B4).
+
+    The control is `eps0`, or the model that was never perturbed; `eps0` with that one is a rerun,
+    whose barrier is nondeterminism, at `x` = 0. Also P(barrier > margin) by size, and `eps 50`, the
+    size at which a logistic curve in log eps reaches one half: of all models, and with each number
+    left out.
+    """
+    found: list[tuple[float, int, float]] = []
+    for a, b, value in rows[["model_a", "model_b", "value"]].itertuples(index=False):
+        number = int(a.rpartition("/seed")[2])
+        sizes = [size_of(a), size_of(b)]
+        # One of the two is the control: without a size, or of size 0 where the other has one.
+        perturbed = max((s for s in sizes if s is not None), default=None)
+        control = min(s if s is not None else -1.0 for s in sizes)
+        if perturbed is None or control > 0 or a.rpartition("/seed")[2] != b.rpartition("/seed")[2]:
+            continue
+        found.append((perturbed, number, value))
+        yield row("B4", "barrier", value, (a, b), x=perturbed)
+    if not found:
+        return
+    sizes, numbers, values = (np.array(column) for column in zip(*found, strict=True))
+    for size in np.unique(sizes):
+        share = float((values[sizes == size] > margin).mean())
+        yield row("B4", "share with a barrier", share, x=size)
+    moved = sizes > 0
+    for out in (None, *np.unique(numbers[moved])):
+        kept = moved & (numbers != (-1 if out is None else out))
+        if len(np.unique(sizes[kept])) > 1:
+            half = threshold(np.log10(sizes[kept]), values[kept] > margin)
+            models = [f"seed{n}" for n in np.unique(numbers[kept])]
+            yield row("B4", "eps 50", half, models)
+
+
+def threshold(x: np.ndarray, hit: np.ndarray) -> float:
+    """Return where a logistic curve fitted to hits [n] at x [n] reaches one half.
+
+    A ridge keeps the slope finite where hits part cleanly; NaN where all or none are hits.
+    """
+    if hit.all() or not hit.any():
+        return np.nan
+    centre, scale = x.mean(), x.std() or 1.0
+    z, sign = (x - centre) / scale, np.where(hit, 1.0, -1.0)
+
+    def loss(b: np.ndarray) -> float:
+        return float(np.logaddexp(0, -sign * (b[0] + b[1] * z)).sum() + 1e-3 * b[1] ** 2)
+
+    def slope(b: np.ndarray) -> np.ndarray:
+        pull = -sign * expit(-sign * (b[0] + b[1] * z))
+        return np.array([pull.sum(), (pull * z).sum() + 2e-3 * b[1]])
+
+    intercept, gain = minimize(loss, np.zeros(2), jac=slope).x
+    return float(centre - scale * intercept / gain)
+
+
+def _all_clusters(terrain: Terrain) -> dict[str, int]:
+    """Return the cluster of every model that the table has, of whichever recipe."""
+    found = terrain.tables.get("clusters")
+    if found is None:
+        return {}
+    found = found.loc[found["measure"] == "convexity_gap"]
+    return dict(zip(found["model"], found["cluster"].astype(int), strict=True))

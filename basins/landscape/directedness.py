@@ -1,0 +1,240 @@
+"""Mode directedness, in both readings (SoK, operationalised: C.1 to C.6).
+
+(i) Training moves along few, consistent directions: C1 the straight line from the start, C2 the
+trajectory, C3 gradients along it. (ii) Directions in weight space mean something: C4 the direction
+between clusters, C5 sums of task vectors, C6 the two sides of a model. Losses are nats, and are
+those of the first evaluation set, in domain, but for C4. C2 and later steps of C3 take early
+checkpoints (`checkpoints` of a recipe's method): without them there are no such rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from basins.errors import UserError
+from basins.landscape.terrain import Terrain, clusters, groups, kind, mean, random_like, row
+
+TESTS = ("C6", "C1", "C4", "C3", "C5", "C2")  # the longest first
+Rows = Iterator[dict[str, Any]]
+Count = Annotated[int, Field(ge=1)]
+
+
+def measure(
+    terrain: Terrain,
+    *,
+    test: Literal["C1", "C2", "C3", "C4", "C5", "C6"] | None = None,
+    diagnostic: str | None = None,
+    points: Annotated[int, Field(ge=3)] = 6,
+    draws: Count = 20,
+    nulls: Count = 100,
+    reach: Annotated[float, Field(gt=0)] = 1.0,
+) -> list[dict[str, Any]]:
+    """Return the rows of one test, or of all (SoK section 1.2 of the operationalisation, C).
+
+    C1 takes `points` of a line. C4 moves models on the evaluation set `diagnostic`; it and C2 have
+    `nulls` random directions or walks. C5 has `draws` pairs of task vectors. C6 goes `reach` times
+    the distance between a model and the others' centroid, at most, to both sides.
+
+    Raises `UserError` where `diagnostic` is not one of the evaluation sets.
+    """
+    if diagnostic is not None and diagnostic not in terrain.sets:
+        known = ", ".join(terrain.sets)
+        raise UserError(f"diagnostic {diagnostic!r} is not one of eval_sets: {known}; add it there")
+    done: dict[str, Callable[[], Rows]] = {
+        "C1": lambda: _lines(terrain, points),
+        "C2": lambda: _trajectories(terrain, nulls),
+        "C3": lambda: _gradients(terrain),
+        "C4": lambda: _semantic(terrain, diagnostic, points, nulls),
+        "C5": lambda: _additivity(terrain, draws),
+        "C6": lambda: _asymmetry(terrain, reach),
+    }
+    return [found for name, rows in done.items() if test in (None, name) for found in rows()]
+
+
+def violation(losses: Sequence[float]) -> float:
+    """Return max_{a < b} [L(b) - L(a)], 0 of a falling line: Delta-monotonicity (Lucas 2021)."""
+    values = np.asarray(losses, float)
+    return float((values - np.minimum.accumulate(values)).max())
+
+
+def straightness(steps: np.ndarray) -> float:
+    """Return ||sum of d_t|| / sum of ||d_t|| of steps whose products are `steps` [T, T]: 0 to 1."""
+    return float(np.sqrt(max(steps.sum(), 0)) / np.sqrt(np.diag(steps)).sum())
+
+
+def participation(steps: np.ndarray) -> float:
+    """Return the participation ratio of a trajectory's PCA, from its steps' products [T, T].
+
+    (sum of eigenvalues)^2 / sum of their squares, of the covariance of its T + 1 points: how many
+    directions it takes, from 1 to T.
+    """
+    sums = np.tril(np.ones((len(steps) + 1, len(steps))), -1)  # points are sums of steps
+    sums -= sums.mean(0)
+    products = sums @ steps @ sums.T
+    return float(np.trace(products) ** 2 / np.square(products).sum())
+
+
+def walk(lengths: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
+    """Return the products [T, T] of a random walk's steps of these lengths [T] in R^size."""
+    drawn = generator.standard_normal((len(lengths), size))
+    drawn *= (lengths / np.linalg.norm(drawn, axis=1))[:, None]
+    return drawn @ drawn.T
+
+
+def common(starts: Sequence[Tensor]) -> Tensor | None:
+    """Return what models started from [size] as far as they share it, 0 elsewhere (their heads).
+
+    None where they share less than half of it: those have nothing to be task vectors from.
+    """
+    shared = torch.stack([start == starts[0] for start in starts]).all(0)
+    if shared.double().mean() < 0.5:
+        return None
+    return torch.where(shared, starts[0], 0)
+
+
+def _lines(terrain: Terrain, points: int) -> Rows:
+    """Yield the loss along the straight line from each model's start to it, and its violation."""
+    ts = np.linspace(0, 1, points)
+    for model, end, start in zip(terrain.models, terrain.vectors, terrain.early[0], strict=True):
+        losses = [terrain.loss([start, end], (1 - t, t)) for t in ts]
+        for t, loss in zip(ts, losses, strict=True):
+            yield row("C1", "loss from the start", loss, [model], x=t)
+        yield row("C1", "violation", violation(losses), [model])
+
+
+def _trajectories(terrain: Terrain, nulls: int) -> Rows:
+    """Yield how straight each trajectory is, with that of random walks of as long steps."""
+    if len(terrain.early) < 2:
+        return
+    trained = terrain.engine.flat.trained
+    for k, (model, end) in enumerate(zip(terrain.models, terrain.vectors, strict=True)):
+        steps = sorted(terrain.early)
+        places = torch.stack([*(terrain.early[step][k] for step in steps), end])[:, trained]
+        moved = places.diff(dim=0).double().cpu().numpy()
+        moved = moved[np.linalg.norm(moved, axis=1) > 0]
+        products = moved @ moved.T
+        yield row("C2", "straightness", straightness(products), [model])
+        yield row("C2", "participation ratio", participation(products), [model])
+        for step, d, left in zip(steps, moved, moved[::-1].cumsum(0)[::-1], strict=False):
+            cosine = d @ left / np.linalg.norm(d) / np.linalg.norm(left)
+            yield row("C2", "cosine to the end", cosine, [model], x=step)
+        lengths = np.sqrt(np.diag(products))
+        # In so many dimensions as in all: random steps are all but orthogonal.
+        size = min(moved.shape[1], 4096)
+        for _ in range(max(1, nulls // len(terrain.models))):
+            drawn = walk(lengths, size, terrain.generator)
+            null: Any = {"models": [model], "group": "random walk", "null": True}
+            yield row("C2", "straightness", straightness(drawn), **null)
+            yield row("C2", "participation ratio", participation(drawn), **null)
+
+
+def _gradients(terrain: Terrain) -> Rows:
+    """Yield the restricted secant and error bounds towards each model, along its trajectory."""
+    for step, places in sorted(terrain.early.items()):
+        for model, place, end in zip(terrain.models, places, terrain.vectors, strict=True):
+            gradient = terrain.gradient(place).double()
+            ahead = ((place - end) * terrain.engine.flat.trained).double()
+            if not (distance := float(ahead.norm())):
+                continue
+            secant = float(gradient @ ahead) / distance**2
+            error = float(gradient.norm()) / distance
+            yield row("C3", "rsi", secant, [model], x=step)
+            yield row("C3", "eb", error, [model], x=step)
+            yield row("C3", "gamma", secant / error, [model], x=step)
+            yield row("C3", "share positive", secant > 0, [model], x=step)
+
+
+def _semantic(terrain: Terrain, diagnostic: str | None, points: int, nulls: int) -> Rows:
+    """Yield how the loss on `diagnostic` moves along the direction between two clusters.
+
+    The direction, of the first cluster's centroid less the second's, comes from one half of the
+    models, and slopes are of the other half: each half serves the other. A slope is the derivative
+    at the model, d m(theta + lambda v) / d lambda, times the sign that the other half's models
+    predict: above 0 a model comes to behave as those it is moved towards. Nulls are directions of
+    the same length, and those between groups of shuffled labels. `line` is the loss along the
+    direction itself, of which `r2` is the share that a straight line explains.
+    """
+    labels = clusters(terrain)
+    vectors = dict(zip(terrain.models, terrain.vectors, strict=True))
+    if diagnostic is None or len(found := groups(labels)) < 2:
+        return
+    draw, data = terrain.generator, terrain.sets[diagnostic]
+    lambdas = np.linspace(-1, 1, points)
+    losses = {m: terrain.loss([vector], name=diagnostic) for m, vector in vectors.items()}
+    gradients = {m: terrain.gradient(vector, data) for m, vector in vectors.items()}
+    halves: tuple[list[str], list[str]] = ([], [])
+    for own in found.values():
+        for k, model in enumerate(draw.permutation(own).tolist()):
+            halves[k % 2].append(model)
+    for half, held in (halves, halves[::-1]):
+        first = next(iter(found))
+        kept = [model for model in half if labels[model] == first]
+
+        def direction(own: Sequence[str], half: Sequence[str] = half) -> tuple[Tensor, float]:
+            others = [model for model in half if model not in own]
+            v = mean([vectors[m] for m in own]) - mean([vectors[m] for m in others])
+            m = np.mean([losses[m] for m in own]) - np.mean([losses[m] for m in others])
+            return v, float(np.sign(m))
+
+        v, sign = direction(kept)
+        for model in held:
+            line = [terrain.loss([vectors[model], v], (1.0, x), diagnostic) for x in lambdas]
+            for x, loss in zip(lambdas, line, strict=True):
+                yield row("C4", "line", loss, [model], x=x)
+            yield row("C4", "r2", float(np.corrcoef(lambdas, line)[0, 1] ** 2), [model])
+            yield row("C4", "slope", sign * float(gradients[model] @ v), [model])
+        truth = (set(kept), set(half) - set(kept))
+        shuffled = [own for own in combinations(half, len(kept)) if set(own) not in truth]
+        chosen = draw.permutation(len(shuffled))[:nulls]
+        directions = [("shuffled labels", *direction(shuffled[k])) for k in chosen]
+        directions += [("random direction", random_like(terrain, v), 1.0) for _ in range(nulls)]
+        for group, other, toward in directions:
+            for model in held:
+                slope = toward * float(gradients[model] @ other)
+                yield row("C4", "slope", slope, [model], group=group, null=True)
+
+
+def _additivity(terrain: Terrain, draws: int) -> Rows:
+    """Yield what two task vectors together do beyond each by itself, and cosines of all pairs."""
+    base = common(terrain.early[0])
+    if base is None:
+        return
+    trained = terrain.engine.flat.trained
+    low, vectors = terrain.loss([base]), dict(zip(terrain.models, terrain.vectors, strict=True))
+    own = {model: terrain.loss([vector]) - low for model, vector in vectors.items()}
+    labels = clusters(terrain)
+    tasks = {model: ((vector - base) * trained).double() for model, vector in vectors.items()}
+    pairs = list(combinations(terrain.models, 2))
+    for a, b in pairs:
+        cosine = float(tasks[a] @ tasks[b] / tasks[a].norm() / tasks[b].norm())
+        yield row("C5", "cosine", cosine, (a, b), group=kind(labels, (a, b)))
+    for k in terrain.generator.permutation(len(pairs))[:draws]:
+        a, b = pairs[k]
+        both = terrain.loss([vectors[a], vectors[b], base], (1.0, 1.0, -1.0)) - low
+        value = both - own[a] - own[b]
+        yield row("C5", "additivity", value, (a, b), group=kind(labels, (a, b)))
+    yield row("C5", "loss at the base", low, terrain.models)
+    for model, less in own.items():
+        yield row("C5", "loss of a task vector", less, [model])
+
+
+def _asymmetry(terrain: Terrain, reach: float) -> Rows:
+    """Yield L(theta + r v) - L(theta - r v), v towards the others' centroid or random, as long."""
+    vectors: Mapping[str, Tensor] = dict(zip(terrain.models, terrain.vectors, strict=True))
+    for model, vector in vectors.items():
+        others = [v for other, v in vectors.items() if other != model]
+        if not others:
+            return
+        v = mean(others) - vector
+        for group, along in (("recipe", v), ("random direction", random_like(terrain, v))):
+            for r in (reach / 2, reach):
+                sides = [terrain.loss([vector, along], (1.0, x)) for x in (r, -r)]
+                more: Any = {"x": r, "group": group, "null": group != "recipe"}
+                yield row("C6", "asymmetry", sides[0] - sides[1], [model], **more)

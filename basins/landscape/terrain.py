@@ -1,0 +1,360 @@
+"""What an aspect of the landscape is measured on: trained networks of one recipe, and their data.
+
+The four aspects of *SoK: On Finding Common Ground in Loss Landscapes* (arXiv 2410.12927) are files
+of this room with a function `measure(terrain, **options) -> list[dict]`. The survey has neither
+experiments nor formulas: they are operationalised and tested here. A file may offer `TESTS`, names
+that its keyword `test` takes one at a time, so that they run side by side.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from basins import devices, seeds, weights
+from basins.align.jobs import Control
+from basins.data.calibration import Calibration
+from basins.data.resident import Resident
+from basins.data.tokens import Tokens, tokens
+from basins.nets import checkpoint
+from basins.nets.inputs import inputs
+from basins.paths.engine import Engine, Examples, combine, evaluate
+from basins.registry import find, split_options
+from basins.store import Store, code_hash, folder_hash
+
+COLUMNS = ("aspect", "test", "quantity", "group", "x", "models", "null", "value")
+
+
+class Terrain(NamedTuple):
+    """Trained networks of one recipe and what to measure the landscape around them with.
+
+    `models` are ids (`nli/seed0`) and `vectors` their flat weights [size], float32 on the device.
+    `batchnorm` is one mode, `calibration` what it takes statistics from. `sets` are evaluation
+    sets, the first of them in domain; `train` are training rows, for gradients. `tables` are rows
+    of the results that are there already, by name. `early` has the weights of each model after so
+    many steps; after 0 they are those it started from, drawn anew from its streams.
+    """
+
+    models: tuple[str, ...]
+    vectors: tuple[Tensor, ...]
+    engine: Engine
+    batchnorm: str
+    calibration: Resident | None
+    sets: Mapping[str, Examples]
+    train: Examples
+    tables: Mapping[str, pd.DataFrame]
+    generator: np.random.Generator
+    early: Mapping[int, tuple[Tensor, ...]] = {}
+
+    def examples(self, controls: Sequence[Tensor], point: Sequence[float], name: str) -> np.ndarray:
+        """Return the losses (nats) float32 [n] on a set at the sum of `point[i] * controls[i]`."""
+        combine(controls, point, out=self.engine.flat.vector)
+        function = self.engine.settle(self.batchnorm, self.calibration)
+        return evaluate(function, self.sets[name]).losses
+
+    def loss(
+        self, controls: Sequence[Tensor], point: Sequence[float] = (1.0,), name: str = ""
+    ) -> float:
+        """Return the mean loss (nats) there, on the set in domain where no other is named."""
+        name = name or next(iter(self.sets))
+        return float(self.examples(controls, point, name).mean(dtype=np.float64))
+
+    def gradient(self, vector: Tensor, data: Examples | None = None) -> Tensor:
+        """Return the gradient [size] of the mean loss on `data`, or on the training rows.
+
+        Statistics of BatchNorm are held, and have no gradient: 0.
+        """
+        return self._derivative(vector, None, data or self.train)
+
+    def curvature(self, vector: Tensor, direction: Tensor, data: Examples | None = None) -> Tensor:
+        """Return the Hessian of the same mean loss at `vector`, times `direction` [size]."""
+        return self._derivative(vector, direction, data or self.train)
+
+    def _derivative(self, vector: Tensor, direction: Tensor | None, data: Examples) -> Tensor:
+        flat, net = self.engine.flat, self.engine.net
+        flat.vector.copy_(vector)
+        self.engine.settle(self.batchnorm, self.calibration)
+        parameters = dict(net.named_parameters())
+        places = [flat.places[name] for name in parameters]
+        plain = devices.memory_format(net) is torch.contiguous_format  # images come channels-last
+        found = torch.zeros_like(flat.vector)
+        count = 0
+        for given, labels in data.batches():
+            # The fused kernels of attention have no second derivative.
+            with sdpa_kernel(SDPBackend.MATH) if direction is not None else nullcontext():
+                output = net(*(x.contiguous() if plain and x is not None else x for x in given))
+                total = _total(getattr(output, "logits", output), labels, data.merge)
+                parts = torch.autograd.grad(
+                    total, list(parameters.values()), create_graph=direction is not None
+                )
+                if direction is not None:
+                    along = sum(
+                        (part.flatten() * direction[place]).sum()
+                        for part, place in zip(parts, places, strict=True)
+                    )
+                    assert isinstance(along, Tensor)
+                    parts = torch.autograd.grad(
+                        along, list(parameters.values()), materialize_grads=True
+                    )
+            for part, place in zip(parts, places, strict=True):
+                found[place] += part.flatten()
+            count += len(labels)
+        return found / count
+
+
+def row(
+    test: str,
+    quantity: str,
+    value: float,
+    models: Iterable[str] = (),
+    *,
+    group: str = "recipe",
+    x: float | None = None,
+    null: bool = False,
+) -> dict[str, Any]:
+    """Return a row of `results/aspects/<name>.csv`, but for the name of its aspect."""
+    return {
+        "test": test,
+        "quantity": quantity,
+        "group": group,
+        "x": x,
+        "models": " + ".join(models),
+        "null": int(null),
+        "value": float(value),
+    }
+
+
+def clusters(terrain: Terrain) -> dict[str, int]:
+    """Return the cluster of each model, from the table `clusters`; without one, all are in one."""
+    found = terrain.tables.get("clusters", pd.DataFrame(columns=["model", "measure", "cluster"]))
+    found = found.loc[found["measure"] == "convexity_gap"]
+    known = dict(zip(found["model"], found["cluster"], strict=True))
+    if not set(terrain.models) <= set(known):
+        return dict.fromkeys(terrain.models, 0)
+    return {model: int(known[model]) for model in terrain.models}
+
+
+def kind(labels: Mapping[str, int], models: Iterable[str]) -> str:
+    """Return whether models are `within` one cluster or `between` several."""
+    return "within" if len({labels[model] for model in models}) == 1 else "between"
+
+
+def groups(labels: Mapping[str, int], least: int = 2) -> dict[int, list[str]]:
+    """Return the models of each cluster that has at least `least`."""
+    found: dict[int, list[str]] = {}
+    for model, label in labels.items():
+        found.setdefault(label, []).append(model)
+    return {label: members for label, members in sorted(found.items()) if len(members) >= least}
+
+
+def mean(vectors: Sequence[Tensor]) -> Tensor:
+    """Return the mean [size] of flat weights."""
+    found = torch.empty_like(vectors[0])
+    combine(vectors, [1 / len(vectors)] * len(vectors), out=found)
+    return found
+
+
+def filter_normalised(terrain: Terrain, vector: Tensor) -> Tensor:
+    """Return a Gaussian direction [size], every filter of which has the norm of that in `vector`.
+
+    A filter is what writes one unit: a row of a tensor of two axes or more. Biases and the weights
+    of norms do not move (Li et al. 2018).
+    """
+    drawn = torch.from_numpy(terrain.generator.standard_normal(len(vector), dtype=np.float32))
+    drawn = drawn.to(vector.device)
+    found = torch.zeros_like(vector)
+    for name, parameter in terrain.engine.net.named_parameters():
+        if parameter.ndim > 1:
+            place = terrain.engine.flat.places[name]
+            rows = drawn[place].view(len(parameter), -1)
+            like = vector[place].view_as(rows).norm(dim=1, keepdim=True)
+            found[place] = (rows / rows.norm(dim=1, keepdim=True) * like).flatten()
+    return found
+
+
+def random_like(terrain: Terrain, direction: Tensor) -> Tensor:
+    """Return a Gaussian direction [size] among the parameters, of the norm of `direction`."""
+    drawn = terrain.generator.standard_normal(len(direction), dtype=np.float32)
+    found = torch.from_numpy(drawn).to(direction.device) * terrain.engine.flat.trained
+    return found * (direction.norm() / found.norm())
+
+
+def subset(data: Examples, rows: np.ndarray) -> Resident | Tokens:
+    """Return the examples of the given rows of a split, in batches of their own."""
+    assert isinstance(data, Resident | Tokens)
+    if isinstance(data, Resident):
+        chosen = torch.from_numpy(rows).to(data.labels.device)
+        return Resident(data.images[chosen], data.labels[chosen])
+    found, place = [], 0
+    for given, own in data.parts:
+        numbers = data.order[place : place + len(own)].numpy()
+        place += len(own)
+        for k in np.flatnonzero(np.isin(numbers, rows)).tolist():
+            real = slice(None) if given.mask is None else given.mask[k, 0, 0] == 0
+            text = (given.ids[k][real].tolist(), given.types[k][real].tolist(), int(own[k]))
+            found.append((int(numbers[k]), *text))
+    _, ids, types, labels = zip(*sorted(found), strict=True)
+    device, longest = data.parts[0][1].device, max(map(len, ids))
+    more: Any = {"pad": 0, "limit": longest, "device": device, "where": "a part of a set"}
+    return replace(tokens(ids, types, labels, **more), merge=data.merge)
+
+
+def few(data: Examples, count: int, name: str) -> Examples:
+    """Return at most `count` examples of a set, drawn once for all who ask for as many."""
+    total = sum(len(labels) for _, labels in data.batches())
+    if total <= count:
+        return data
+    drawn = seeds.generator("terrain", name).permutation(total)
+    return subset(data, np.sort(drawn[:count]))
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """An aspect, or one `test` of it, of trained models; `aspect` is its name with its options.
+
+    `sets` and training rows are of the dataset in the folder `data`, whose hash is `fingerprint`,
+    at most `rows` of each. `origins` are what each model was tuned from, None for one from scratch;
+    `early` the folders of each model after so many steps.
+    """
+
+    aspect: Mapping[str, Any]
+    test: str | None
+    models: tuple[Control, ...]
+    origins: tuple[Path | None, ...]
+    early: Mapping[int, tuple[Control, ...]]
+    data: Path
+    fingerprint: str
+    sets: tuple[str, ...]
+    rows: int
+    batchnorm: str
+    calibration: Calibration | None
+    tables: Mapping[str, pd.DataFrame]
+    device: torch.device
+
+    def __str__(self) -> str:
+        return self.test or self.aspect["name"]
+
+    def key(self) -> dict[str, Any]:
+        """Return everything that decides the rows, as the store's key."""
+        net = checkpoint.family(checkpoint.read_config(self.models[0].model))
+        rooms = (f"landscape.{self.aspect['name']}", f"nets.{net}")
+        texts = {name: table.to_csv(index=False) for name, table in self.tables.items()}
+        return {
+            "aspect": self.aspect,
+            "test": self.test,
+            "models": [[str(model), *model.identity()] for model in self.models],
+            "origins": [_hash(origin) for origin in self.origins],
+            "early": {step: [m.identity() for m in models] for step, models in self.early.items()},
+            "data": [self.fingerprint, *self.sets, self.rows],
+            "batchnorm": [self.batchnorm, self.calibration and self.calibration[1:]],
+            "tables": {name: sha256(text.encode()).hexdigest() for name, text in texts.items()},
+            "code": code_hash(__file__, *(f"basins.{room}" for room in rooms)),
+            **devices.identity(self.device),
+        }
+
+    def terrain(self) -> Terrain:
+        """Return what to measure on, with a stream of the test's own; one process reads it once."""
+        shared = json.dumps(self.key() | dict.fromkeys(("aspect", "test", "code")), sort_keys=True)
+        if shared not in _terrains:
+            _terrains.clear()
+            _terrains[shared] = self._read()
+        stream = seeds.generator("aspect", self.aspect["name"], self.test or "")
+        return _terrains[shared]._replace(generator=stream)
+
+    def _read(self) -> Terrain:
+        folder = self.models[0].model
+        shape = checkpoint.description(checkpoint.read_config(folder))
+        net = checkpoint.initialise(shape).to(self.device)
+        engine = Engine(net)
+
+        def flat(model: Control) -> Tensor:
+            state = checkpoint.load_state(model.model, net)
+            return weights.flatten(state).to(self.device)
+
+        starts = [
+            weights.flatten(start(model.model, origin)).to(self.device)
+            for model, origin in zip(self.models, self.origins, strict=True)
+        ]
+        early = {step: tuple(map(flat, models)) for step, models in self.early.items()}
+
+        def part(name: str) -> Examples:
+            return few(inputs(self.data, name, folder, self.device), self.rows, name)
+
+        return Terrain(
+            models=tuple(map(str, self.models)),
+            vectors=tuple(map(flat, self.models)),
+            engine=engine,
+            batchnorm=self.batchnorm,
+            calibration=self.calibration and self.calibration.load(self.device),
+            sets={name: part(name) for name in self.sets},
+            train=part("train"),
+            tables=self.tables,
+            generator=seeds.generator("aspect"),
+            early={0: tuple(starts), **early},
+        )
+
+
+def run(job: Job, step: Callable[[], None]) -> pd.DataFrame:
+    """Return the rows of an aspect, from the store or measured; a job is one step."""
+    store, key = Store(), job.key()
+    if not store.find("aspect", key):
+        name, options = split_options(job.aspect)
+        options |= {} if job.test is None else {"test": job.test}
+        found = find("landscape", name, "measure")(job.terrain(), **options)
+        table = pd.DataFrame(found).reindex(columns=[*COLUMNS[1:]])
+        table.insert(0, COLUMNS[0], name)
+        with store.making("aspect", key) as item:
+            table.to_csv(item / "rows.csv", index=False)
+    file = store.folder("aspect", key) / "rows.csv"
+    return pd.read_csv(file, keep_default_na=False, na_values=["", "nan"])
+
+
+def start(model: Path, origin: Path | None) -> weights.State:
+    """Return the weights that the model in a folder started from, as its training drew them.
+
+    From scratch its `init` stream draws them; with an `origin`, the model or encoder that it was
+    tuned from, they are that one's, and the `head` stream draws a new head.
+    """
+    config = checkpoint.read_config(model)
+    if origin is None:
+        with seeds.torch_stream("init", config["seed"]):
+            return checkpoint.initialise(checkpoint.description(config)).state_dict()
+    state = weights.load(origin / "model.safetensors")
+    if "model_type" not in config:
+        return state
+    from basins.nets import bert  # imports transformers, which takes seconds
+
+    names = config["id2label"]
+    classes = [names[str(k)] for k in range(len(names))]
+    encoder = checkpoint.description(checkpoint.read_config(origin))
+    with seeds.torch_stream("head", config["streams"]["head"]):
+        return bert.classifier(encoder, state, classes).state_dict()
+
+
+_terrains: dict[str, Terrain] = {}
+
+
+@lru_cache(maxsize=64)
+def _hash(origin: Path | None) -> str | None:
+    return origin and folder_hash(origin)
+
+
+def _total(logits: Tensor, labels: Tensor, merge: Tensor | None) -> Tensor:
+    """Return the sum of cross-entropies of logits [n, K], whose classes may count as others'."""
+    if merge is None:
+        return functional.cross_entropy(logits, labels, reduction="sum")
+    merged = logits.masked_fill(merge != labels[:, None], -torch.inf).logsumexp(dim=1)
+    return (logits.logsumexp(dim=1) - merged).sum()

@@ -1,0 +1,13 @@
+"""Deep ensembles (Lakshminarayanan et al. 2017, section 2.4): the networks, side by side."""
+
+from __future__ import annotations
+
+from basins.merges.sources import Sources
+from basins.weights import State
+
+MIXES = False  # no networks' weights: how their units are ordered does not matter
+
+
+def merge(sources: Sources) -> list[State]:
+    """Return all networks: the reference of what they are worth together."""
+    return [*sources.states]

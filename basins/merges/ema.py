@@ -1,0 +1,32 @@
+"""Exponential moving average of the weights along a run (Polyak and Juditsky 1992)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from basins.merges.sources import Sources, mixed
+from basins.merges.trajectory import Count, Momentum, Rate, copied, run
+from basins.weights import State
+
+
+def merge(
+    sources: Sources,
+    *,
+    steps: Count = 20,
+    decay: Annotated[float, Field(ge=0, lt=1)] = 0.9,
+    rate: Rate = 0.01,
+    momentum: Momentum = 0.9,
+) -> list[State]:
+    """Return the mean, over sources, of the moving average along a run at `rate` from each.
+
+    The average starts at the source and keeps `decay` of itself at each of the `steps`.
+    """
+    averages = []
+    for source in sources.states:
+        average = copied(source)
+        for state in run(sources, source, [rate] * steps, momentum):
+            average = mixed([average, state], [decay, 1 - decay])
+        averages.append(average)
+    return [mixed(averages)]

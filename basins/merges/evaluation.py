@@ -1,0 +1,71 @@
+"""What a merge is worth: the losses of one network, or of the mean of several's probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import log
+
+import torch
+from torch import Tensor, nn
+
+from basins.align.repair import repair
+from basins.data.images import Evaluation
+from basins.data.resident import Resident
+from basins.merges.sources import Sources, logits
+from basins.paths.engine import Engine, Examples, Precision, evaluate
+from basins.weights import State, flatten
+
+Evaluations = dict[tuple[str, str], Evaluation]
+
+
+class Ensemble(nn.Module):
+    """Networks whose probabilities are averaged; it says their logarithms, which are logits."""
+
+    def __init__(self, engine: Engine, vectors: Sequence[Tensor]) -> None:
+        """Take members as flat weights [size], each with its statistics, in turn in one network."""
+        super().__init__()
+        self.net, self.engine, self.vectors = engine.net, engine, vectors
+
+    def forward(self, *inputs: Tensor | None) -> Tensor:
+        """Return logits [n, classes]."""
+        said = []
+        for vector in self.vectors:
+            self.engine.flat.vector.copy_(vector)
+            said.append(logits(self.engine.folded.refresh(), inputs).float().log_softmax(1))
+        return torch.stack(said).logsumexp(0) - log(len(said))
+
+
+def evaluations(
+    engine: Engine,
+    members: Sequence[State],
+    sources: Sources,
+    batchnorm: Mapping[str, Resident | None],
+    sets: Mapping[str, Examples],
+    precision: Precision = "fp32",
+) -> Evaluations:
+    """Return, by (batchnorm, set), what the members make of it together.
+
+    `batchnorm` is as in `Engine.along`, or `repair`: REPAIR on the training rows, towards the
+    networks that were merged. It is for a network that is a mixture of others, so one that is
+    itself a source, and the members of an ensemble, stay as they are.
+    """
+    found: Evaluations = {}
+    alone = len(members) == 1 and not any(_same(members[0], source) for source in sources.states)
+    for mode, calibration in batchnorm.items():
+        settled = []
+        for state in members:
+            engine.flat.vector.copy_(flatten(state))
+            if mode == "repair" and alone:
+                inputs = [given for given, _ in sources.data.batches()]
+                repair(sources.net, sources.states, inputs)
+            function = engine.settle(mode, calibration, precision)
+            settled.append(engine.flat.vector.clone())
+        if len(settled) > 1:
+            function = Ensemble(engine, settled)
+        for name, data in sets.items():
+            found[mode, name] = evaluate(function, data, precision)
+    return found
+
+
+def _same(one: State, other: State) -> bool:
+    return torch.equal(flatten(one), flatten(other))

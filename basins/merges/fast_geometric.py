@@ -1,0 +1,42 @@
+"""Fast geometric ensembles (Garipov et al. 2018, section 4): members of short, cyclic runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from basins.merges.sources import Sources
+from basins.merges.trajectory import Momentum, Rate, copied, run
+from basins.weights import State
+
+MIXES = False  # no networks' weights: how their units are ordered does not matter
+
+
+def merge(
+    sources: Sources,
+    *,
+    cycles: Annotated[int, Field(ge=1)] = 2,
+    steps: Annotated[int, Field(ge=2, multiple_of=2)] = 10,
+    high: Rate = 0.05,
+    low: Rate = 0.005,
+    momentum: Momentum = 0.9,
+) -> list[State]:
+    """Return the networks in the middle of each cycle of every run, which sets out from a source.
+
+    Over the `steps` of a cycle the rate falls straight from `high` to `low` and rises again; a
+    member is collected where it is `low`. The last cycle ends there.
+    """
+    rates = [rate(step, steps, high, low) for step in range(1, cycles * steps - steps // 2 + 1)]
+    return [
+        copied(state)
+        for source in sources.states
+        for taken, state in enumerate(run(sources, source, rates, momentum), start=1)
+        if taken % steps == steps // 2
+    ]
+
+
+def rate(step: int, steps: int, high: float, low: float) -> float:
+    """Return the rate of a step, counted from 1, in cycles of `steps` (the paper's alpha(i))."""
+    t = ((step - 1) % steps + 1) / steps
+    return (1 - 2 * t) * high + 2 * t * low if t <= 0.5 else (2 - 2 * t) * low + (2 * t - 1) * high

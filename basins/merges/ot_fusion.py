@@ -1,0 +1,100 @@
+"""OT fusion: units are matched softly, by optimal transport, and averaged (Singh & Jaggi 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from basins.align.sinkhorn import balanced
+from basins.align.weight_matching import actions
+from basins.merges.sources import Sources
+from basins.nets.permutation import Axis, PermutationSpec
+from basins.weights import State, flatten, unflatten
+
+ITERATIONS = 200  # of Sinkhorn: more change no coupling by 1e-6 at the regularisations in use
+
+
+def merge(sources: Sources, *, regularisation: Annotated[float, Field(ge=0)] = 0.0) -> list[State]:
+    """Transport every source's units to the first source's, and average all (sections 3 and 4).
+
+    Layer by layer: a unit is described by the weights that it is computed with, their inputs
+    already transported, and every unit weighs the same. Its cost to another is their squared
+    distance; `regularisation` is that of Sinkhorn's entropy, in units of the mean cost. At 0
+    transport is exact, and of as many equal masses a permutation.
+    """
+    first, *others = sources.states
+    spec = sources.net.permutation_spec()
+    moved = [first]
+    for other in others:
+        moved.append(transported(other, spec, couplings(first, other, spec, regularisation)))
+    mean = torch.stack([flatten(state) for state in moved]).mean(0)
+    return [unflatten(mean, first)]
+
+
+def couplings(
+    reference: State, moving: State, spec: PermutationSpec, regularisation: float = 0.0
+) -> dict[str, Tensor]:
+    """Return by group how much of each moving unit goes into each of the reference's.
+
+    Matrices float64 [n, n] whose rows sum to 1, row i for unit i of the reference. A group is
+    solved on the tensors whose other groups are solved before it: of a chain of layers those that
+    write it (of the last also the head, which the paper leaves out), of a residual stream those
+    that write it first.
+    """
+    acting = actions(spec)
+    solved: dict[str, Tensor] = {}
+    for group in spec.groups:
+        cost = 0.0
+        for name, axes in acting.items():
+            others = [g for g in axes if g != group and not _beside(axes[g], axes.get(group))]
+            if group in axes and solved.keys() >= set(others):
+                theirs = moving[name].double()
+                for other in others:
+                    theirs = mix(theirs, axes[other], solved[other])
+                ours, theirs = (units(x, axes[group]) for x in (reference[name].double(), theirs))
+                apart = torch.cdist(ours, theirs, compute_mode="donot_use_mm_for_euclid_dist")
+                cost = cost + apart**2
+        assert isinstance(cost, Tensor), group
+        solved[group] = _coupling(cost, regularisation)
+    return solved
+
+
+def transported(state: State, spec: PermutationSpec, matrices: Mapping[str, Tensor]) -> State:
+    """Return `state` with the units of every group mixed by its matrix, statistics as well."""
+    moved = dict(state)
+    for group, axes in spec.groups.items():
+        for axis in axes:
+            moved[axis.tensor] = mix(moved[axis.tensor], axis, matrices[group])
+    return moved
+
+
+def mix(tensor: Tensor, axis: Axis, matrix: Tensor) -> Tensor:
+    """Return a tensor whose unit i of `axis` is the sum over j of `matrix[i, j]` units j."""
+    rows = tensor.movedim(axis.dim, 0)
+    start, stop = axis.window or (0, len(rows))
+    inside = rows[start:stop]
+    mixed = (matrix.to(tensor) @ inside.reshape(len(matrix), -1)).view(inside.shape)
+    return torch.cat([rows[:start], mixed, rows[stop:]]).movedim(0, axis.dim)
+
+
+def units(tensor: Tensor, axis: Axis) -> Tensor:
+    """Return what belongs to each unit of `axis`, [units, entries of each]."""
+    rows = tensor.movedim(axis.dim, 0)[slice(*axis.window) if axis.window else slice(None)]
+    return rows.reshape(len(rows) // axis.block, -1)
+
+
+def _beside(first: Axis, second: Axis | None) -> bool:
+    """Return whether two groups lie side by side on one axis, as the units of two heads do."""
+    return bool(first.window and second and second.window)
+
+
+def _coupling(cost: Tensor, regularisation: float) -> Tensor:
+    if regularisation == 0:
+        columns = torch.from_numpy(linear_sum_assignment(cost.numpy(force=True))[1])
+        return torch.eye(len(cost), dtype=cost.dtype, device=cost.device)[columns]
+    return balanced(-cost / (regularisation * cost.mean()), ITERATIONS)

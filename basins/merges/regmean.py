@@ -1,0 +1,106 @@
+"""RegMean (Jin et al. 2023, section 3): layers whose outputs are nearest to the networks' own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from basins.errors import UserError
+from basins.merges.sources import Sources, logits, mixed
+from basins.weights import State
+
+Layer = nn.Linear | nn.Conv2d
+RANK = 1e-10  # of the inputs' correlation matrix: smaller pivots are rounding
+
+
+def merge(sources: Sources, *, shrink: Annotated[float, Field(ge=0, le=1)] = 0.9) -> list[State]:
+    """Return the networks' mean, but for the weights of linear and convolutional layers.
+
+    Those solve, for every layer, the least squares of its outputs to those of each network on its
+    own inputs, the training rows (equation 2); a convolution is the linear layer that reads its
+    patches. `shrink` multiplies the inputs' inner products but not their squares: the paper's alpha
+    (its section 4), and at 0 the mean weighted by the inputs' squares. An input that is 0 in all
+    rows of all networks tells nothing, and its weights are averaged. Raises `UserError` where a
+    layer's system is singular.
+    """
+    merged = mixed(sources.states)
+    grams = [inputs(sources, state) for state in sources.states]
+    for name in grams[0]:
+        weights = [state[f"{name}.weight"] for state in sources.states]
+        flat = [weight.flatten(1).double() for weight in weights]
+        shrunk = [_shrunk(gram[name], shrink) for gram in grams]
+        solved = _solve(shrunk, flat, name)
+        merged[f"{name}.weight"] = solved.view_as(weights[0]).to(weights[0].dtype)
+    return [merged]
+
+
+def inputs(sources: Sources, state: State) -> dict[str, Tensor]:
+    """Return by layer X'X of what it reads on the training rows, float64 [inputs, inputs].
+
+    Of every linear layer, and every convolution in one group.
+    """
+    net = sources.net
+    net.load_state_dict(state)
+    net.eval()
+    found: dict[str, Tensor] = {}
+
+    def remember(name: str, layer: Layer) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+            rows = _rows(layer, given[0]).double()
+            found[name] = found.get(name, 0) + rows.T @ rows
+
+        return hook
+
+    hooks = [
+        module.register_forward_pre_hook(remember(name, module))
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
+    ]
+    try:
+        with torch.no_grad():
+            for given, _ in sources.data.batches():
+                logits(net, given)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _rows(layer: Layer, given: Tensor) -> Tensor:
+    """Return what a layer multiplies with its weights: [rows, inputs]."""
+    if isinstance(layer, nn.Linear):
+        return given.flatten(0, -2)
+    if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
+        raise UserError("regmean: it knows convolutions with zeros as padding only")
+    patches = functional.unfold(
+        given, layer.kernel_size, layer.dilation, layer.padding, layer.stride
+    )
+    return patches.transpose(1, 2).flatten(0, 1)
+
+
+def _shrunk(gram: Tensor, shrink: float) -> Tensor:
+    return shrink * gram + (1 - shrink) * gram.diag().diag()
+
+
+def _solve(grams: list[Tensor], weights: list[Tensor], name: str) -> Tensor:
+    """Return (sum of G)^-1 (sum of G W'), transposed: [outputs, inputs]."""
+    total = torch.stack(grams).sum(0)
+    right = (torch.stack(grams) @ torch.stack(weights).mT).sum(0)
+    scale = total.diag().sqrt()
+    seen = scale > 0
+    scale = scale[seen]
+    system = total[seen][:, seen] / scale[:, None] / scale
+    factor, failed = torch.linalg.cholesky_ex(system)
+    if failed or bool((factor.diag().square() < RANK).any()):
+        raise UserError(
+            f"regmean: the system of layer {name} is singular: {len(system)} inputs, and too few "
+            "different rows; give more `rows`, or a `shrink` below 1"
+        )
+    found = torch.stack(weights).mean(0).T.clone()
+    found[seen] = torch.cholesky_solve(right[seen] / scale[:, None], factor) / scale[:, None]
+    return found.T

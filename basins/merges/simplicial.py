@@ -1,0 +1,20 @@
+"""Simplicial ensembles (Benton et al. 2021, section 4): members from a simplex of networks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from basins.merges.sources import Sources, mixed
+from basins.weights import State
+
+
+def merge(sources: Sources, *, members: Annotated[int, Field(ge=1)] = 8) -> list[State]:
+    """Return `members` drawn uniformly from the simplex that the networks span.
+
+    The paper trains further vertices that keep its loss low (SPRO); here the networks alone are its
+    vertices, so the ensemble tells whether the volume between them is low.
+    """
+    shares = sources.generator.dirichlet([1.0] * len(sources.states), size=members)
+    return [mixed(sources.states, share) for share in shares]

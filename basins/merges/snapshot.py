@@ -1,0 +1,33 @@
+"""Snapshot ensembles (Huang et al. 2017, section 3): members from the ends of annealing cycles."""
+
+from __future__ import annotations
+
+from math import cos, pi
+
+from basins.merges.sources import Sources
+from basins.merges.trajectory import Count, Momentum, Rate, copied, run
+from basins.weights import State
+
+MIXES = False  # no networks' weights: how their units are ordered does not matter
+
+
+def merge(
+    sources: Sources,
+    *,
+    cycles: Count = 2,
+    steps: Count = 10,
+    rate: Rate = 0.05,
+    momentum: Momentum = 0.9,
+) -> list[State]:
+    """Return the networks at the end of each cycle of every run, which sets out from a source.
+
+    The rate falls from `rate` to 0 over the `steps` of a cycle, as half a cosine (equation 2). The
+    paper's only run sets out from new weights; here each source has been trained already.
+    """
+    rates = [rate / 2 * (1 + cos(pi * (step % steps) / steps)) for step in range(cycles * steps)]
+    return [
+        copied(state)
+        for source in sources.states
+        for taken, state in enumerate(run(sources, source, rates, momentum), start=1)
+        if taken % steps == 0
+    ]

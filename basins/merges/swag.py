@@ -1,0 +1,63 @@
+"""SWAG (Maddox et al. 2019, algorithm 1): members drawn from a Gaussian fitted along a run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from basins.merges.sources import Sources
+from basins.merges.trajectory import Count, Momentum, Rate, copied, run
+from basins.weights import State
+
+MIXES = False  # no networks' weights: how their units are ordered does not matter
+
+
+def merge(
+    sources: Sources,
+    *,
+    members: Count = 2,
+    points: Annotated[int, Field(ge=2)] = 8,
+    rank: Annotated[int, Field(ge=2)] = 4,
+    steps: Count = 2,
+    rate: Rate = 0.01,
+    momentum: Momentum = 0.9,
+) -> list[State]:
+    """Return `members` drawn for each source, whose run at a constant `rate` sets out from it.
+
+    The Gaussian is fitted to the networks after every `steps` steps, `points` times, its low-rank
+    part to the last `rank` of them. All runs' members together are one ensemble (MultiSWAG, Wilson
+    and Izmailov 2020). Running statistics are those of the run's last network.
+    """
+    found = []
+    for source in sources.states:
+        stations = run(sources, source, [rate] * (points * steps), momentum)
+        passed = [copied(s) for taken, s in enumerate(stations, start=1) if taken % steps == 0]
+        weights = torch.stack([sources.vector(state) for state in passed])
+        last = sources._replace(states=passed[-1:])
+        for drawn in samples(weights, rank, members, sources.generator):
+            found.append(last.state(drawn))
+    return found
+
+
+def samples(points: Tensor, rank: int, count: int, generator: np.random.Generator) -> Tensor:
+    """Return draws [count, P] from the Gaussian of SWAG for the points [T, P] of a run.
+
+    Its mean is theirs; its covariance is half their variances on the diagonal, plus half of D D' /
+    (R - 1), where D are the last R points' deviations, each from the mean of those up to it.
+    """
+    points = points.double()
+    mean = points.mean(0)
+    spread = (points.square().mean(0) - mean.square()).clamp_min(0).sqrt()
+    seen = torch.arange(1, len(points) + 1, device=points.device)[:, None]
+    deviations = (points - points.cumsum(0) / seen)[-rank:]
+
+    def normal(*shape: int) -> Tensor:
+        return torch.from_numpy(generator.standard_normal(shape)).to(points.device)
+
+    wide = normal(count, points.shape[1]) * spread / 2**0.5
+    low = normal(count, len(deviations)) @ deviations / (2 * (len(deviations) - 1)) ** 0.5
+    return mean + wide + low

@@ -1,0 +1,11 @@
+"""Uniform soup (Wortsman et al. 2022, section 2): the mean of the weights."""
+
+from __future__ import annotations
+
+from basins.merges.sources import Sources, mixed
+from basins.weights import State
+
+
+def merge(sources: Sources) -> list[State]:
+    """Return the mean of the networks."""
+    return [mixed(sources.states)]

@@ -1,0 +1,19 @@
+"""WiSE-FT (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", equation 1)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from basins.merges.sources import Sources
+from basins.weights import State
+
+
+def merge(sources: Sources, *, alpha: Annotated[float, Field(ge=0, le=1)] = 0.5) -> list[State]:
+    """Return the point at `alpha` from the base (0) to the mean of the networks (1).
+
+    Raises `UserError` where there is no base.
+    """
+    origin = sources.origin().double()
+    return [sources.state(origin + alpha * (sources.weights().double().mean(0) - origin))]

@@ -1,0 +1,168 @@
+"""ZipIt!: units that compute alike are merged, within networks and across (Stoica et al. 2024)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+
+from basins.align import activation_matching, activations
+from basins.align.permute import permute
+from basins.merges.ot_fusion import mix
+from basins.merges.sources import Sources
+from basins.nets.permutation import Axis, Net, PermutationSpec
+from basins.weights import State
+
+BEHIND = 3  # more than any two correlations differ by
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def merge(sources: Sources, *, repeat: Share = 0.1, within: Share = 1.0) -> list[State]:
+    """Merge the K n units of a group into n features, most correlated first (section 4).
+
+    A feature is the mean of its units; what reads a unit reads its feature. `repeat` and `within`
+    are as in `zipped`. Correlations are of activations on all of `sources.data`, whose networks run
+    once. Residual streams with LayerNorm, and heads and what lies in them, can be reordered but not
+    mixed within a network: they are matched one to one with the first source's
+    (`activation_matching`) and averaged.
+    """
+    nets = [_network(sources.net, state) for state in sources.states]
+    spec, numbers = sources.net.permutation_spec(), range(len(nets))
+    pairs = [(k, k) for k in numbers] + list(combinations(numbers, 2))
+    batches = (inputs for inputs, _ in sources.data.batches())
+    found = activations.correlations(nets, spec, batches, pairs)
+    correlations = dict(zip(pairs, found, strict=True))
+
+    free = [group for group in spec.groups if _is_free(group, spec, sources.net)]
+    states = [sources.states[0]]
+    for k in numbers[1:]:
+        permutations = activation_matching.align(
+            states[0],
+            sources.states[k],
+            spec,
+            generator=sources.generator,
+            correlations=correlations[0, k],
+        )
+        rigid = {group: p for group, p in permutations.items() if group not in free}
+        states.append(permute(sources.states[k], spec, rigid))
+    features = {}
+    for group in free:
+        blocks = {pair: modules[group] for pair, modules in correlations.items()}
+        features[group] = zipped(blocks, len(nets), repeat=repeat, within=within)
+    return [_merged(states, spec, features, sources.net)]
+
+
+def zipped(
+    correlations: Mapping[tuple[int, int], np.ndarray], nets: int, *, repeat: float, within: float
+) -> np.ndarray:
+    """Return the feature that each unit goes into, int [nets, n], n of them in all.
+
+    `correlations` [n, n] are of the units of network i by those of j, for every i <= j. Again and
+    again the two most correlated features are merged. The result is correlated with others as the
+    less correlated of the two, and times `repeat`, where that is above 0, with those that have a
+    network in common with it: at 0 a feature takes several units of one network only where nothing
+    else is left. The share `within` of a network's units may be merged away with units of their own
+    network alone, and more only where nothing else is left. Units that never change are alike.
+    """
+    size = len(correlations[0, 0])
+    count = nets * size
+    scores = np.empty((nets, size, nets, size))
+    for (i, j), block in correlations.items():
+        scores[i, :, j], scores[j, :, i] = block, block.T
+    scores = scores.reshape(count, count)
+    dead = np.diag(scores) == 0
+    scores[np.ix_(dead, dead)] = 1
+    np.fill_diagonal(scores, -np.inf)
+
+    feature = np.arange(count)
+    members = np.repeat(np.eye(nets, dtype=bool), size, 0)  # networks of each feature
+    left = np.full(nets, int(within * size))
+    for network in np.flatnonzero(left == 0).tolist():
+        _part(scores, members, network)
+    highest = scores.max(1)  # of each row, or above it: scores only fall
+    for _ in range(count - size):
+        a, b = _pair(scores, highest)
+        both = members[a] & members[b]
+        alone = both.any() and members[[a, b]].sum() == 2
+        members[a] |= members[b]
+        lower = np.minimum(scores[a], scores[b])
+        discount = (lower > 0) & (members & members[a]).any(1)
+        scores[a] = scores[:, a] = lower * np.where(discount, repeat, 1)
+        scores[b] = scores[:, b] = highest[b] = -np.inf
+        feature[feature == b] = a
+        if alone:
+            network = int(both.argmax())
+            left[network] -= 1
+            if left[network] == 0:
+                _part(scores, members, network)
+    return np.unique(feature, return_inverse=True)[1].reshape(nets, size)
+
+
+def _pair(scores: np.ndarray, highest: np.ndarray) -> tuple[int, int]:
+    """Return where the highest score is, and correct the bounds that were looked up."""
+    while True:
+        a = int(highest.argmax())
+        b = int(scores[a].argmax())
+        if scores[a, b] == highest[a]:
+            return a, b
+        highest[a] = scores[a, b]
+
+
+def _part(scores: np.ndarray, members: np.ndarray, network: int) -> None:
+    """Put what merges two features of this network alone behind everything else."""
+    own = members[:, network] & (members.sum(1) == 1)
+    scores[np.ix_(own, own)] -= BEHIND
+
+
+def _network(net: Net, state: State) -> Net:
+    found = copy.deepcopy(net)
+    found.load_state_dict(state)
+    return found
+
+
+def _is_free(group: str, spec: PermutationSpec, net: Net) -> bool:
+    """Return whether the units of a group may be mixed: single ones, without a LayerNorm."""
+    return all(
+        axis.block == 1 and axis.window is None and not isinstance(_module(net, axis), nn.LayerNorm)
+        for axis in spec.groups[group]
+    )
+
+
+def _merged(
+    states: Sequence[State], spec: PermutationSpec, features: Mapping[str, np.ndarray], net: Net
+) -> State:
+    """Return the weights of the features: writers are averaged, readers added up.
+
+    What no feature writes is averaged over networks.
+    """
+    total = {
+        name: torch.zeros_like(tensor) if tensor.is_floating_point() else tensor
+        for name, tensor in states[0].items()
+    }
+    for k, state in enumerate(states):
+        moved = {name: t / len(states) for name, t in state.items() if t.is_floating_point()}
+        for group, feature in features.items():
+            counts = np.bincount(feature.ravel(), minlength=feature.shape[1])
+            membership = np.eye(feature.shape[1])[feature[k]].T  # [features, units]
+            reading = torch.from_numpy(membership)
+            writing = torch.from_numpy(len(states) * membership / counts[:, None])
+            for axis in spec.groups[group]:
+                matrix = reading if _reads(net, axis) else writing
+                moved[axis.tensor] = mix(moved[axis.tensor], axis, matrix)
+        for name, tensor in moved.items():
+            total[name] += tensor
+    return total
+
+
+def _reads(net: Net, axis: Axis) -> bool:
+    return axis.dim == 1 and not isinstance(_module(net, axis), nn.Embedding)
+
+
+def _module(net: Net, axis: Axis) -> nn.Module:
+    return net.get_submodule(axis.tensor.rpartition(".")[0])

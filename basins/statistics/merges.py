@@ -1,0 +1,41 @@
+"""What merges are worth on average over sets of models, and against a reference on the same set.
+
+Sets share no model, so each counts as a seed does elsewhere.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from basins.statistics.seeds import summarise_models
+
+CHOICE = ["technique", "alignment", "batchnorm", "members"]
+KEYS = [*CHOICE, "eval_set", "metric"]
+METRICS = ["loss", "accuracy"]
+
+
+def averages(rows: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """Average loss and accuracy over the sets of one merge; `seeds` counts the sets."""
+    return summarise_models(_long(rows), KEYS, confidence)
+
+
+def gains(rows: pd.DataFrame, reference: str, confidence: float) -> pd.DataFrame:
+    """Average by how much every technique's loss and accuracy exceed the technique `reference`'s.
+
+    The difference is taken set by set, which what makes a set hard or easy drops out of, in the
+    same BatchNorm mode, and with the same alignment unless the reference has just one.
+    """
+    long = _long(rows)
+    own = long.loc[long["technique"] == reference]
+    on = ["batchnorm", "eval_set", "metric", "seed"]
+    on += ["alignment"] if own["alignment"].nunique() > 1 else []
+    other = own[[*on, "value"]]
+    both = long.merge(other, on=on, suffixes=("", "_reference"), validate="many_to_one")
+    differences = both.assign(value=both["value"] - both["value_reference"])
+    return summarise_models(differences, KEYS, confidence)
+
+
+def _long(rows: pd.DataFrame) -> pd.DataFrame:
+    names = [*CHOICE, "eval_set", "set"]
+    long = rows.melt(id_vars=names, value_vars=METRICS, var_name="metric")
+    return long.rename(columns={"set": "seed"})

@@ -1,0 +1,91 @@
+"""Measure one aspect of the landscape of a recipe's models: models/ + data/ -> results/aspects/."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from basins import devices, parallel, results
+from basins.align.jobs import Control
+from basins.data.calibration import Calibration
+from basins.errors import one_line
+from basins.landscape import terrain
+from basins.nets import checkpoint
+from basins.params import pick, read
+from basins.registry import module
+from basins.settings import Aspect
+from basins.store import folder_hash
+
+
+def main() -> None:
+    """Run the tests that the store does not know yet, in parallel, then write their rows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("aspect", help="a key of `aspect` in params.yaml")
+    name = parser.parse_args().aspect
+    params = read(check=["aspect"])
+    settings = pick(params.aspect, name, "aspect")
+    device, data = devices.pick(params.device), Path("data") / settings.data
+    calibration = settings.calibration and Calibration(data, **settings.calibration.model_dump())
+
+    def controls(folders: Iterable[Path]) -> tuple[Control, ...]:
+        return tuple(Control(folder, checkpoint.fingerprint(folder)) for folder in folders)
+
+    offered = module("landscape", settings.aspect.name, "measure")
+    tables = gathered(params.reports() / "results", settings)
+    jobs = [
+        terrain.Job(
+            aspect=settings.aspect.model_dump(),
+            test=test,
+            models=controls(params.models(settings.models)),
+            origins=tuple(params.origins(settings.models)),
+            early={n: controls(paths) for n, paths in params.early(settings.models).items()},
+            data=data,
+            fingerprint=folder_hash(data),
+            sets=tuple(settings.eval_sets),
+            rows=settings.rows,
+            batchnorm=settings.batchnorm,
+            calibration=calibration,
+            tables=tables,
+            device=device,
+        )
+        for test in getattr(offered, "TESTS", (None,))
+    ]
+    found = parallel.run(
+        terrain.run,
+        jobs,
+        workers=devices.workers(params.workers, device),
+        title=f"aspect {name}",
+        scheduler=params.cluster,
+    )
+    table = pd.concat(found, ignore_index=True)
+    results.write(table, params.reports() / "results" / "aspects" / f"{name}.csv")
+
+
+def gathered(folder: Path, settings: Aspect) -> Mapping[str, pd.DataFrame]:
+    """Return the rows of an aspect's experiments, and the streams of the models that they join."""
+    names = settings.experiments
+    if not names:
+        return {}
+    barriers = results.gather(folder / "connect" / f"{name}.barriers.csv" for name in names)
+    clusters = results.read(folder / "clusters.csv")
+    models = pd.unique(barriers[["model_a", "model_b"]].to_numpy().ravel())
+    configs = {model: checkpoint.read_config(Path("models") / model) for model in models}
+    streams = [
+        {"model": model, **config["streams"]}
+        for model, config in configs.items()
+        if "streams" in config
+    ]
+    return {
+        "barriers": barriers,
+        "paths": results.gather(folder / "connect" / f"{name}.csv" for name in names),
+        "clusters": clusters.loc[clusters["experiment"].isin(names)],
+        "streams": pd.DataFrame(streams, columns=["model", "head", "order", "dropout"]),
+    }
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

@@ -1,0 +1,79 @@
+"""Merge sets of models by every technique: models/ + data/ -> results/merge/."""
+
+from __future__ import annotations
+
+import argparse
+from functools import cache, partial
+from pathlib import Path
+
+import pandas as pd
+
+from basins import devices, parallel, results
+from basins.align.jobs import Control
+from basins.data.calibration import Calibration
+from basins.errors import one_line
+from basins.merges import jobs
+from basins.nets import checkpoint
+from basins.params import pick, read
+from basins.paths.experiment import measured
+from basins.paths.jobs import Piece, measure_precision
+from basins.registry import module
+
+
+def main() -> None:
+    """Merge and evaluate what the store does not hold yet, in parallel, then write the rows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("merge", help="a key of `merge` in params.yaml")
+    name = parser.parse_args().merge
+    params = read(check=["merge"])
+    settings = pick(params.merge, name, "merge")
+    device = devices.pick(params.device)
+    workers = devices.workers(params.workers, device)
+    run = partial(parallel.run, workers=workers, scheduler=params.cluster)
+
+    control = cache(lambda folder: Control(folder, checkpoint.fingerprint(folder)))
+    groups, bases = zip(*params.merged(settings), strict=True)
+    for folders in groups:
+        jobs.check_shapes(folders)
+    groups = [tuple(map(control, folders)) for folders in groups]
+    bases = [folder and control(folder) for folder in bases]
+
+    data = Path("data") / settings.data
+    calibration = settings.calibration and settings.calibration.model_dump()
+    sets = measured(data, settings.eval_sets, settings.batchnorm, calibration, device)
+    precision = params.precision
+    if precision == "auto":
+        [precision] = run(measure_precision, [Piece(groups[0][:2], (), sets)], title="precision")
+    sets = sets._replace(precision=precision)
+    rows = Calibration(data, settings.cue_proportion, settings.rows)
+
+    aligned = {
+        choice.called: jobs.align(groups, choice.choice(), sets, run)
+        for choice in settings.alignments
+    }
+    work = [
+        (alignment, technique.called, number, jobs.Job(group, base, technique.choice(), rows, sets))
+        for technique in settings.techniques
+        for alignment, moved in (aligned if mixes(technique.name) else {"none": groups}).items()
+        for number, (group, base) in enumerate(zip(moved, bases, strict=True))
+    ]
+    files = run(jobs.run, [job for *_, job in work], title="merges")
+    table = pd.DataFrame(
+        {"merge": name, "technique": technique, "alignment": alignment, "set": number, **row}
+        for (alignment, technique, number, job), file in zip(work, files, strict=True)
+        for row in jobs.rows(job, file)
+    )
+    columns = ["merge", "technique", "alignment", "batchnorm", "sources", "set", "members"]
+    columns += ["eval_set", "n", "loss", "loss_se", "accuracy"]
+    table = table.reindex(columns=columns)
+    results.write(table, params.reports() / "results" / "merge" / f"{name}.csv")
+
+
+def mixes(technique: str) -> bool:
+    """Return whether a technique mixes networks' weights, so that their alignment matters."""
+    return getattr(module("merges", technique, "merge"), "MIXES", True)
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

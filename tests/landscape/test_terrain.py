@@ -1,0 +1,237 @@
+"""Derivatives, directions and parts of sets against plain torch; aspects as jobs that are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from ruamel.yaml import YAML
+from torch import nn
+
+from basins import profiles, seeds, weights
+from basins.data.calibration import Calibration
+from basins.data.resident import normalise
+from basins.errors import UserError
+from basins.landscape import terrain
+from basins.nets import bert, checkpoint, mlp, resnet
+from basins.params import read
+from basins.paths.engine import Engine, evaluate
+from basins.store import folder_hash
+from tests.landscape.test_sharpness import images, texts
+from tests.paths.conftest import data
+from tests.paths.test_jobs import models, nothing, sets
+
+__all__ = ["data", "models", "sets"]  # fixtures
+CPU = torch.device("cpu")
+PROJECT = Path(__file__).parents[2]
+
+
+def ground(net, data, **more):
+    return terrain.Terrain(
+        models=("net/seed0",), vectors=(), engine=Engine(net), batchnorm="interpolate",
+        calibration=None, sets={"test": data}, train=data, tables={},
+        generator=np.random.default_rng(0), **more,
+    )  # fmt: skip
+
+
+def small():
+    with seeds.torch_stream("init", 0):
+        return mlp.build((4, 4, 3), 3, depth=1, width=3)
+
+
+def test_derivatives_are_those_of_torch():
+    net, data = small(), images(20, 3)
+    here = ground(net, data)
+    at = here.engine.flat.vector.clone()
+    names = list(here.engine.flat.places)
+
+    def loss(vector):
+        state = weights.unflatten(vector, net.state_dict())
+        logits = torch.func.functional_call(net, state, (normalise(data.images),))
+        return nn.functional.cross_entropy(logits, data.labels)
+
+    assert names == sorted(names)
+    gradient = torch.func.grad(loss)(at)
+    torch.testing.assert_close(here.gradient(at), gradient, atol=1e-6, rtol=1e-4)
+    hessian = torch.func.hessian(loss)(at)
+    direction = torch.randn(len(at), generator=torch.Generator().manual_seed(0))
+    found = here.curvature(at, direction)
+    torch.testing.assert_close(found, hessian @ direction, atol=1e-5, rtol=1e-3)
+    assert here.loss([at]) == pytest.approx(float(loss(at)), rel=1e-5)
+    assert here.loss([at, direction], (1.0, 0.1)) == pytest.approx(
+        float(loss(at + 0.1 * direction)), rel=1e-5
+    )
+
+
+def text_net():
+    with seeds.torch_stream("init", 0):
+        return bert.build_text(20, 3, layers=1, width=8, heads=2, positions=16)
+
+
+def test_attention_has_a_curvature():
+    net, data = text_net(), texts(slice(None), None)
+    here = ground(net, data)
+    at = here.engine.flat.vector.clone()
+    direction = terrain.random_like(here, at)
+    found = here.curvature(at, direction)
+    step = 1e-2
+    sides = [here.gradient(at + s * step * direction).double() for s in (1, -1)]
+    expected = (sides[0] - sides[1]) / (2 * step)
+    assert float((found - expected).norm() / expected.norm()) < 0.02
+
+
+@pytest.mark.parametrize("merge", [None, torch.tensor([0, 1, 1])])
+def test_classes_that_merge_merge_in_the_gradient(merge):
+    net, data = text_net(), texts(slice(None), merge)
+    here = ground(net, data)
+    at = here.engine.flat.vector.clone()
+    gradient = here.gradient(at)
+    step = 1e-2 * gradient / gradient.norm()
+    rise = here.loss([at, step], (1.0, 1.0)) - here.loss([at, step], (1.0, -1.0))
+    assert rise == pytest.approx(2 * float(gradient @ step), rel=1e-2)
+
+
+def test_a_part_of_a_set_is_evaluated_as_within_it():
+    net, whole = text_net(), texts(slice(None), torch.tensor([0, 1, 1]))
+    rows = np.array([2, 3, 11, 29])
+    part = terrain.subset(whole, rows)
+    np.testing.assert_allclose(
+        evaluate(net, part).losses, evaluate(net, whole).losses[rows], rtol=1e-5
+    )
+    pictures = images(20, 3)
+    chosen = terrain.subset(pictures, rows[:3])
+    assert torch.equal(chosen.images, pictures.images[[2, 3, 11]])
+    assert terrain.few(pictures, 20, "test") is pictures
+    drawn = terrain.few(pictures, 5, "test")
+    assert torch.equal(drawn.images, terrain.few(pictures, 5, "test").images)
+    assert sum(len(labels) for _, labels in drawn.batches()) == 5
+
+
+def test_filters_of_a_direction_have_the_norms_of_the_model():
+    net = resnet.build((16, 16, 3), 10, depth=8, width=4)
+    here = ground(net, images(4, 10))
+    at = here.engine.flat.vector.clone()
+    state = weights.unflatten(terrain.filter_normalised(here, at), net.state_dict())
+    for name, tensor in net.named_parameters():
+        found = state[name].flatten(1).norm(dim=1) if tensor.ndim > 1 else state[name]
+        expected = tensor.flatten(1).norm(dim=1) if tensor.ndim > 1 else torch.zeros_like(tensor)
+        torch.testing.assert_close(found, expected.detach())
+    drawn = terrain.random_like(here, at)
+    assert float(drawn.norm()) == pytest.approx(float(at.norm()), rel=1e-5)
+    assert not drawn[~here.engine.flat.trained].any()
+
+
+def test_groups_and_kinds():
+    here = ground(small(), images(4, 3))._replace(models=("a/seed0", "a/seed1", "a/seed2"))
+    assert terrain.clusters(here) == dict.fromkeys(here.models, 0)
+    rows = pd.DataFrame(
+        {"model": [*here.models] * 2, "measure": ["convexity_gap"] * 3 + ["distance"] * 3,
+         "cluster": [0, 1, 0, 1, 1, 1]}
+    )  # fmt: skip
+    labels = terrain.clusters(here._replace(tables={"clusters": rows}))
+    assert labels == {"a/seed0": 0, "a/seed1": 1, "a/seed2": 0}
+    assert terrain.groups(labels) == {0: ["a/seed0", "a/seed2"]}
+    assert terrain.kind(labels, ["a/seed0", "a/seed2"]) == "within"
+    assert terrain.kind(labels, here.models) == "between"
+    few = terrain.clusters(here._replace(tables={"clusters": rows.iloc[:2]}))
+    assert set(few.values()) == {0}
+
+
+@pytest.fixture
+def job(models, sets) -> terrain.Job:
+    terrain._terrains.clear()
+    return terrain.Job(
+        aspect={"name": "convexity", "sizes": [2], "draws": 3}, test="A2", models=tuple(models),
+        origins=(None,) * 3, early={}, data=Path("data"), fingerprint=folder_hash(Path("data")),
+        sets=("test",), rows=40, batchnorm="reset",
+        calibration=Calibration(Path("data"), 0.0, 128), tables={}, device=CPU,
+    )  # fmt: skip
+
+
+def test_an_aspect_is_measured_once(job, monkeypatch):
+    found = terrain.run(job, nothing)
+    assert list(found) == list(terrain.COLUMNS)
+    assert set(found["aspect"]) == {"convexity"} and len(found) == 3
+    again = job.terrain()
+    assert again.models == tuple(map(str, job.models))
+    assert sum(len(labels) for _, labels in again.sets["test"].batches()) == 40
+    monkeypatch.setattr(terrain.Job, "_read", lambda self: pytest.fail("read again"))
+    pd.testing.assert_frame_equal(terrain.run(job, nothing), found)
+
+
+def test_what_decides_an_aspect_is_in_its_key(job):
+    table = pd.DataFrame({"model": ["net/seed0"], "measure": "convexity_gap", "cluster": 0})
+    others = [
+        replace(job, rows=30), replace(job, test="A3"), replace(job, models=job.models[:2]),
+        replace(job, tables={"clusters": table}), replace(job, calibration=None),
+        replace(job, early={4: job.models}), replace(job, fingerprint="other"),
+    ]  # fmt: skip
+    keys = [str(item.key()) for item in (job, *others)]
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_start_is_drawn_as_training_drew_it(models, tmp_path):
+    with seeds.torch_stream("init", 1):
+        new = checkpoint.initialise(checkpoint.read_config(models[1].model)).state_dict()
+    found = terrain.start(models[1].model, None)
+    assert all(torch.equal(new[name], tensor) for name, tensor in found.items())
+    tuned = terrain.start(models[1].model, models[0].model)
+    kept = weights.load(models[0].model / "model.safetensors")
+    assert all(torch.equal(kept[name], tensor) for name, tensor in tuned.items())
+
+
+def test_a_text_model_starts_from_its_encoder_and_its_own_head(tmp_path):
+    net = text_net()
+    encoder, model = tmp_path / "encoder", tmp_path / "seed3"
+    for folder, inner in ((encoder, net.bert), (model, net)):
+        folder.mkdir()
+        config = inner.config.to_dict() | {"streams": {"head": 3, "order": 0, "dropout": 0}}
+        checkpoint.save(inner, config, folder)
+    found = terrain.start(model, encoder)
+    shared = net.bert.state_dict()
+    assert all(torch.equal(found[f"bert.{name}"], tensor) for name, tensor in shared.items())
+    assert torch.equal(
+        terrain.start(model, encoder)["classifier.weight"], found["classifier.weight"]
+    )
+    assert not torch.equal(found["classifier.weight"], net.classifier.weight)
+
+
+def test_the_settings_know_where_models_come_from(tmp_path):
+    file = tmp_path / "params.yaml"
+    text = profiles.render(PROJECT / "profiles", "laptop")
+    kept = "method: {name: classifier, epochs: 1,"
+    assert kept in text
+    file.write_text(text.replace(kept, f"{kept} checkpoints: [20, 100],", 1))
+    params = read(file, check=[])
+    assert params.origins("nocue") == [None] * 3
+    assert params.origins("nli") == [Path("models/grammar")] * 12
+    assert params.origins("finetuned/small") == params.models("cued")
+    assert params.origins("finetuned/scratch") == [None] * 3
+    assert params.early("nocue") == {}
+    early = params.early("nli")
+    assert list(early) == [20, 100] and early[20][11] == Path("models/nli/step20/seed11")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"aspect": {"name": "convexity"}}, "aspect.convexity.aspect.sizes: missing"),
+        ({"aspect": {"name": "concavity"}}, "aspect.convexity.aspect: no 'concavity'"),
+        ({"models": "strangers"}, "aspect.convexity.models: no 'strangers'"),
+        ({"experiments": ["none"]}, "aspect.convexity.experiments: no 'none'"),
+        ({"batchnorm": "reset"}, "aspect.convexity.calibration: missing"),
+        ({"rows": 1}, "aspect.convexity.rows: 1 is not allowed"),
+    ],
+)
+def test_wrong_settings_are_named(change, says, tmp_path):
+    yaml = YAML(typ="safe")
+    content = yaml.load(profiles.render(PROJECT / "profiles", "laptop"))
+    content["aspect"]["convexity"] = {**content["aspect"]["convexity"], **change}
+    with (tmp_path / "params.yaml").open("w") as file:
+        yaml.dump(content, file)
+    with pytest.raises(UserError, match=says):
+        read(tmp_path / "params.yaml", check=["aspect"])
