@@ -51,6 +51,7 @@ def draw(
         levels = _levels(pd.concat(found), metric)
         for plane, ax in zip(found, line, strict=True):
             drawn = _contours(ax, plane, metric, levels)
+            _paths(ax, plane.dropna(subset="model"))
             _mark(ax, plane.dropna(subset="model"))
         bar = figure.colorbar(drawn, ax=line, label=style.METRICS[metric], pad=0.01)
         bar.ax.tick_params(length=0)
@@ -69,8 +70,9 @@ def caption(*, planes: Sequence[str], eval_sets: Sequence[str], metric: str = "l
     return (
         f"{metric.capitalize()} over planes through three models, on: "
         f"{', '.join(map(style.set_title, eval_sets))}. Both axes are Euclidean distance between "
-        "weights, so that lengths and angles are true; crosses: the models; dots: where it was "
-        "measured, linear contours between. The planes of a row share one scale, which ends at the "
+        "weights, so that lengths and angles are true; crosses: the models; dashed: the straight "
+        "paths between them; squares: the mean of two models' weights, diamond: that of all three "
+        "(uniform soups); dots: where it was measured, linear contours between. The planes of a row share one scale, which ends at the "
         f"{worst} within their triangles: what lies beyond has its last colour. After LCRGS, "
         "section 4.2."
     )
@@ -102,6 +104,18 @@ def _contours(ax: Axes, plane: pd.DataFrame, metric: str, levels: np.ndarray) ->
     ax.grid(False)
     ax.margins(0)
     return drawn
+
+
+def _paths(ax: Axes, models: pd.DataFrame) -> None:
+    """Draw the straight paths between the models, their middles, and the mean of all."""
+    corners = models[["x", "y"]].to_numpy()
+    around = corners[[*range(len(corners)), 0]]
+    ax.plot(
+        *around.T, linestyle=(0, (4, 3)), color="black", linewidth=0.7, alpha=0.8, label="paths"
+    )
+    look = {"linestyle": "", "color": "white", "markeredgecolor": "black", "markersize": 4}
+    ax.plot(*((around[1:] + around[:-1]) / 2).T, marker="s", label="soups of two", **look)
+    ax.plot(*corners.mean(0), marker="D", label="soup", **look)
 
 
 def _mark(ax: Axes, models: pd.DataFrame) -> None:

@@ -147,3 +147,14 @@ def test_everything_stays_inside_and_repeats_byte_for_byte(tables, planes, sets,
 def test_the_caption_tells_the_scale():
     assert "highest loss" in plane.caption(**OPTIONS)
     assert "lowest accuracy" in plane.caption(**OPTIONS, metric="accuracy")
+
+
+def test_paths_and_the_merges_on_them_are_marked(tables):
+    figure = plane.draw(tables, **OPTIONS)
+    ax = panels(figure)[0, 0]
+    lines = {line.get_label(): line.get_xydata() for line in ax.lines}
+    models = [lines[MODELS["same"].format(i)][0] for i in range(3)]
+    np.testing.assert_allclose(lines["soup"], [np.mean(models, axis=0)])
+    halves = [(models[i] + models[(i + 1) % 3]) / 2 for i in range(3)]
+    np.testing.assert_allclose(lines["soups of two"], halves)
+    np.testing.assert_allclose(lines["paths"], [*models, models[0]])
