@@ -72,9 +72,9 @@ def caption(*, planes: Sequence[str], eval_sets: Sequence[str], metric: str = "l
         f"{', '.join(map(style.set_title, eval_sets))}. Both axes are Euclidean distance between "
         "weights, so that lengths and angles are true; crosses: the models; dashed: the straight "
         "paths between them; squares: the mean of two models' weights, diamond: that of all three "
-        "(uniform soups); dots: where it was measured, linear contours between. The planes of a row share one scale, which ends at the "
-        f"{worst} within their triangles: what lies beyond has its last colour. After LCRGS, "
-        "section 4.2."
+        "(uniform soups); dots: where it was measured, linear contours between. The planes of a "
+        f"row share one scale, which ends at the {worst} within their triangles: what lies beyond "
+        "has its last colour. After LCRGS, section 4.2."
     )
 
 

@@ -75,7 +75,7 @@ def test_points_and_models_are_where_they_are(tables):
                 drawn.pop("nodes").get_xydata(), rows.loc[rows["eval_set"] == "test", ["x", "y"]]
             )
             models = [MODELS[name].format(i) for i in range(3)]
-            assert list(drawn) == models
+            assert list(drawn) == ["paths", "soups of two", "soup", *models]
             marks = [np.ravel(drawn[model].get_xydata()) for model in models]
             np.testing.assert_allclose(marks, corners(*sides))
             texts = {"same": ["seed 0", "seed 1", "seed 2"], "mixed": models}
