@@ -1,0 +1,93 @@
+"""Do models change their cluster as training goes on? (LCRGS, section 4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from basins.figures import rows, style
+from basins.figures.strategy import SHARES, name_of
+
+
+@style.styled()
+def draw(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    early: str,
+    final: str,
+    slice: str,
+    metric: str = "accuracy",
+    measure: str = "convexity_gap",
+) -> Figure:
+    """Draw an arrow from every model's score in the experiment `early` to that in `final`.
+
+    Its height is `metric` on `slice` at the end of training. Scores are in units of the largest of
+    each experiment, so that both have one scale; colours are clusters at the end, and a model that
+    was in another one early has a dashed arrow. Reads `clusters` and `probes`.
+
+    Raises `UserError` where a table has no such rows.
+    """
+    before, after = (
+        rows.select(tables, "clusters", experiment=name, measure=measure).assign(
+            seed=lambda found: found["model"].map(rows.seed)
+        )
+        for name in (early, final)
+    )
+    probed = rows.select(tables, "probes", slice=slice, metric=metric)
+    model = probed["recipe"] + "/seed" + probed["seed"].astype(str)
+    moves = after.merge(probed.assign(model=model)[["model", "value"]], on="model").merge(
+        before[["seed", "cluster", "score"]], on="seed", suffixes=("", "_early")
+    )
+    starts, ends = (
+        moves[column] / moves[column].abs().max() for column in ("score_early", "score")
+    )
+    clusters = sorted(after["cluster"].unique())
+    names = [name_of(cluster, clusters) for cluster in clusters]
+    colours = style.colours(names)
+    figure = style.new(style.COLUMN_WIDTH, 2.5)
+    ax = figure.subplots()
+    for (_, move), start, end in zip(moves.iterrows(), starts, ends, strict=True):
+        stayed = move["cluster"] == move["cluster_early"]
+        ax.annotate(
+            "",
+            (end, move["value"]),
+            (start, move["value"]),
+            arrowprops={
+                "arrowstyle": "->",
+                "color": colours[name_of(move["cluster"], clusters)],
+                "linestyle": "solid" if stayed else (0, (3, 2)),
+                "linewidth": 1.1,
+                "shrinkA": 0,
+                "shrinkB": 0,
+            },
+        )
+    ax.plot(starts, moves["value"], ".", color="black", markersize=3, label="early")
+    ax.axvline(0, color="black", linewidth=0.5, alpha=0.5)
+    ax.set_xlim(-1.1, 1.1)
+    ax.set_xlabel("score in domain, of the largest: early → final")
+    ax.set_ylabel(f"{metric} (%)" if metric in SHARES else metric)
+    if metric in SHARES:
+        ax.set_ylim(-0.03, 1.03)
+        style.in_percent(ax.yaxis)
+    handles = [ax.plot([], [], color=colours[name], label=name)[0] for name in names]
+    style.legend(figure, handles)
+    return figure
+
+
+def caption(
+    *,
+    early: str,
+    final: str,
+    slice: str,
+    metric: str = "accuracy",
+    measure: str = "convexity_gap",
+) -> str:
+    """Say what `draw` shows under the same options."""
+    return (
+        f"{metric.capitalize()} on {style.display(slice)} at the end of training over the score "
+        f"that the {style.display(measure)} gives each model: early (dot, {style.display(early)}) "
+        f"and at the end (tip, {style.display(final)}), in units of the largest. Colours: clusters "
+        "at the end; dashed: models that were in another one early. After LCRGS, section 4.4."
+    )

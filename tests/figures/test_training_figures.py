@@ -1,0 +1,84 @@
+"""A sweep and the dynamics of clusters carry the numbers of their rows, and refuse clearly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from basins.errors import UserError
+from basins.figures import dynamics, style, sweep
+from basins.registry import check_options
+
+SWEEP = {
+    "recipes": {"0 %": "forced/none", "30 %": "forced/many"},
+    "slices": ["overlap", "constituent"],
+    "setting": "share of counterexamples",
+}
+DYNAMICS = {"early": "early", "final": "nli", "slice": "overlap"}
+
+
+@pytest.fixture
+def tables() -> dict[str, pd.DataFrame]:
+    ids = [
+        (recipe, slice_, seed)
+        for recipe in ("forced/many", "forced/none", "nli")
+        for slice_ in SWEEP["slices"]
+        for seed in range(3)
+    ]
+    probes = pd.DataFrame(ids, columns=["recipe", "slice", "seed"])
+    probes = probes.assign(metric="accuracy", value=np.linspace(0.1, 0.9, len(probes)))
+    means = probes.groupby(["recipe", "slice", "metric"], as_index=False)["value"].mean()
+    means = means.rename(columns={"value": "mean"})
+    clusters = pd.DataFrame(
+        {"experiment": name, "measure": "convexity_gap", "model": f"{folder}/seed{k}",
+         "cluster": cluster, "score": score}
+        for name, folder, labels, scores in (
+            ("nli", "nli", (0, 0, 1), (-2.0, -1.0, 4.0)),
+            ("early", "nli/step5", (0, 1, 1), (-0.1, 0.1, 0.2)),
+        )
+        for k, (cluster, score) in enumerate(zip(labels, scores, strict=True))
+    )  # fmt: skip
+    spread = means.assign(ci_low=means["mean"] - 0.1, ci_high=means["mean"] + 0.2)
+    return {"probes": probes, "summary/probes": spread, "clusters": clusters}
+
+
+def test_a_sweep_draws_every_model_and_the_means(tables):
+    check_options(sweep.draw, SWEEP, "figure")
+    (ax,) = sweep.draw(tables, **SWEEP).axes
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0 %", "30 %"]
+    own = tables["probes"].set_index(["recipe", "slice"])["value"]
+    lines = {str(line.get_label()): line for line in ax.lines}
+    for slice_ in SWEEP["slices"]:
+        drawn = lines[f"{slice_} seeds"].get_xydata()
+        for k, recipe in enumerate(SWEEP["recipes"].values()):
+            np.testing.assert_allclose(drawn[np.rint(drawn[:, 0]) == k, 1], own[recipe, slice_])
+    bars = {str(bar.get_label()): bar for bar in ax.containers}
+    for name in SWEEP["slices"]:
+        mean, _, (interval,) = bars[f"{name} mean"].lines
+        (span, _) = (segment[:, 1] for segment in interval.get_segments())
+        np.testing.assert_allclose(span - mean.get_ydata()[0], [-0.1, 0.2])
+
+
+def test_arrows_go_from_the_early_score_to_the_final_one(tables):
+    check_options(dynamics.draw, DYNAMICS, "figure")
+    (ax,) = dynamics.draw(tables, **DYNAMICS).axes
+    values = tables["probes"].query("recipe == 'nli' and slice == 'overlap'")["value"].tolist()
+    tips = np.array([text.xy for text in ax.texts])
+    starts = np.array([text.xyann for text in ax.texts])
+    np.testing.assert_allclose(tips, np.transpose([(-0.5, -0.25, 1.0), values]))
+    np.testing.assert_allclose(starts, np.transpose([(-0.5, 0.5, 1.0), values]))
+    dashed = [text.arrow_patch.get_linestyle() not in ("-", "solid") for text in ax.texts]
+    assert dashed == [False, True, False]
+
+
+@pytest.mark.parametrize(("figure", "options"), [(sweep, SWEEP), (dynamics, DYNAMICS)])
+def test_both_repeat_and_name_what_is_absent(figure, options, tables, tmp_path):
+    saved = [style.save(figure.draw(tables, **options), tmp_path / f"{k}") for k in "ab"]
+    for first, second in zip(*saved, strict=True):
+        assert Path(first).read_bytes() == Path(second).read_bytes()
+    assert figure.caption(**options).endswith(".")
+    with pytest.raises(UserError, match="no table 'probes'"):
+        figure.draw({k: rows for k, rows in tables.items() if k != "probes"}, **options)
