@@ -6,6 +6,7 @@ A wrong file is refused in one line that names the key, its value and what is al
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ CHOICES: dict[str, list[tuple[str, str, str | tuple[str, ...]]]] = {
     "tables": [("", "tables", "table")],
 }
 SECTIONS = (*CHOICES, "claims")
+LISTED = 16  # names that an error lists, of those there are
 # What the caller fills in, not the file.
 GIVEN = ("root", "generator", "correlations", "protocol", "sentences")
 
@@ -80,9 +82,13 @@ def read(path: Path = Path("params.yaml"), check: Collection[str] = SECTIONS) ->
 
 
 def pick(section: dict[str, Any], name: str, where: str) -> Any:
-    """Return `section[name]`, or raise `UserError` that lists what there is."""
-    if name not in list(section):  # an option's value need not be hashable
-        raise UserError(f"{where}: no {name!r}; there are: {', '.join(section) or 'none'}")
+    """Return `section[name]`, or raise `UserError` that lists what there is, the nearest first."""
+    known = list(section)
+    if name not in known:  # an option's value need not be hashable
+        if len(known) > LISTED:
+            nearest = get_close_matches(str(name), known, LISTED, cutoff=0)
+            known = [*nearest, f"{len(known) - LISTED} others"]
+        raise UserError(f"{where}: no {name!r}; there are: {', '.join(known) or 'none'}")
     return section[name]
 
 

@@ -49,7 +49,7 @@ def tables() -> dict[str, pd.DataFrame]:
 def test_every_table_is_found_with_its_options():
     chosen = {"accuracy": {}, "barriers": {"experiments": ["one"]}}
     chosen["fine_tuning"] = {"groups": GROUPS, "methods": METHODS, "published": "cifar10"}
-    chosen |= {"clusters": {}, "published_models": {}}
+    chosen |= {"clusters": {}, "published_models": {}, "merges": {"merge": "one"}}
     assert names("tables", "table") == sorted(chosen)
     for name, options in chosen.items():
         check_options(find("tables", name, "table"), options, name)
