@@ -161,7 +161,7 @@ def test_data_root_is_used_where_the_environment_names_none(
         ("connect.mechanisms.batchnorm", [], ["connect.mechanisms.batchnorm: []", "at least 1"]),
         ("connect.mechanisms.batchnorm", ["reset"] * 2, ["batchnorm: [", "'reset' is there twice"]),
         ("connect.mechanisms.start", "naive", ["start: no 'naive'", "nocue", "others"]),
-        ("connect.mechanisms.end", "naive", ["connect.mechanisms.end: no 'naive'", "nocue", "others"]),
+        ("connect.mechanisms.end", "naive", ["mechanisms.end: no 'naive'", "nocue", "others"]),
         ("connect.mechanisms.data", "cifar", ["connect.mechanisms.data: no 'cifar'", "shapes"]),
         ("train.nocue.data", "cifar", ["train.nocue.data: no 'cifar'", "shapes"]),
         ("probe.nocue.data", "cifar", ["probe.nocue.data: no 'cifar'", "shapes"]),
