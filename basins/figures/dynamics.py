@@ -48,16 +48,16 @@ def draw(
     colours = style.colours(names)
     figure = style.new(style.COLUMN_WIDTH, 2.5)
     ax = figure.subplots()
-    for (_, move), start, end in zip(moves.iterrows(), starts, ends, strict=True):
-        stayed = move["cluster"] == move["cluster_early"]
+    was, cluster = (moves[name].astype(int).tolist() for name in ("cluster_early", "cluster"))
+    for k, (start, end, value) in enumerate(zip(starts, ends, moves["value"], strict=True)):
         ax.annotate(
             "",
-            (end, move["value"]),
-            (start, move["value"]),
+            (end, value),
+            (start, value),
             arrowprops={
                 "arrowstyle": "->",
-                "color": colours[name_of(move["cluster"], clusters)],
-                "linestyle": "solid" if stayed else (0, (3, 2)),
+                "color": colours[name_of(cluster[k], clusters)],
+                "linestyle": "solid" if cluster[k] == was[k] else (0, (3, 2)),
                 "linewidth": 1.1,
                 "shrinkA": 0,
                 "shrinkB": 0,

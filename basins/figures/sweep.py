@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def draw(
     ax = figure.subplots()
     for k, slice_ in enumerate(slices):
         shift = 0.12 * (k - (len(slices) - 1) / 2)
-        look = {"color": colours[slice_], "marker": markers[slice_]}
+        look: dict[str, Any] = {"color": colours[slice_], "marker": markers[slice_]}
         dots, mean = (table.loc[table["slice"] == slice_] for table in (seeds, means))
         ax.plot(
             dots["recipe"].map(places) + shift - 0.03,
