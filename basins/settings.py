@@ -337,7 +337,7 @@ class Clusters(Strict):
 
     experiment: Name
     eval_set: Name
-    diagnostics: Annotated[list[str], Field(min_length=1)]
+    diagnostics: list[str]
 
 
 class Statistics(Strict):

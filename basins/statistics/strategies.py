@@ -8,6 +8,7 @@ models are its rivals.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
@@ -102,6 +103,8 @@ def analyse(
     types = cluster_rows.summarise_types(paths, barriers, cluster, confidence)
     for name, rows in zip(("pair_types", "pair_barriers"), types, strict=True):
         made[name].append(rows)
+    # Without diagnostics there is nothing to go with.
+    made["association"] = made["association"] or [pd.DataFrame(columns=TABLES["association"])]
     return {name: pd.concat(parts, ignore_index=True) for name, parts in made.items()}
 
 
@@ -130,10 +133,12 @@ def _diagnostics(
                 values = own.loc[list(models)].to_numpy(float)
                 found[str(diagnostic), slice_, metric or "accuracy"] = values
         if not any(labels[1:] == (slice_, metric or "accuracy") for labels in found):
-            known = (named["slice"] + ":" + named["metric"]).unique()
+            own = named.loc[named["model"].isin(list(models))]
+            known = list((own["slice"] + ":" + own["metric"]).unique())
+            nearest = get_close_matches(chosen, known, 8, cutoff=0)
             raise UserError(
                 f"clusters.{key}.diagnostics: not every model of the experiment has {chosen!r}; "
-                f"the probes have: {', '.join(map(str, known)) or 'none'}"
+                f"their probes have: {', '.join(nearest) or 'none'}"
             )
     return found
 
