@@ -115,7 +115,7 @@ def stage(monkeypatch, tmp_path):
         clusters={"nli": entry},
     )
     monkeypatch.setattr(module, "read", lambda check: params)
-    monkeypatch.setattr(sys, "argv", ["clusters"])
+    monkeypatch.setattr(sys, "argv", ["clusters", "nli"])
     return module
 
 
@@ -129,7 +129,9 @@ def test_the_stage_writes_every_table_and_resamples_examples(stage, rows, tmp_pa
         stage.main()
     planted.write_losses(examples, tmp_path / "losses" / "nli")
     stage.main()
-    tables = {name: results.read(folder / f"{name}.csv") for name in strategies.TABLES}
+    written = folder / "clusters" / "nli"
+    assert {file.stem for file in written.iterdir()} == set(strategies.TABLES)
+    tables = {name: results.read(written / f"{name}.csv") for name in strategies.TABLES}
     gap = tables["clusters"].query("measure == 'convexity_gap'")
     assert gap["cluster"].tolist() == LABELS and (gap["stability_examples"] == 1).all()
     far = tables["clusters"].query("measure == 'distance'")
@@ -138,13 +140,12 @@ def test_the_stage_writes_every_table_and_resamples_examples(stage, rows, tmp_pa
     assert set(noise["measure"]) == {"convexity_gap", "barrier_linear"}
 
 
-def test_without_entries_tables_have_their_columns_alone(stage, tmp_path, monkeypatch):
-    params = stage.read(check=[])
-    monkeypatch.setattr(params, "clusters", {})
-    stage.main()
-    for name, columns in strategies.TABLES.items():
-        table = results.read(tmp_path / "reports" / "laptop" / "results" / f"{name}.csv")
-        assert list(table) == columns and table.empty
+def test_without_diagnostics_there_are_clusters_and_no_association(rows):
+    paths, barriers, _ = rows
+    found = analyse(paths, barriers, planted.probes(LABELS), slices=[])
+    assert found["association"].empty
+    assert {name: list(table) for name, table in found.items()} == strategies.TABLES
+    assert len(found["clusters"]) == len(LABELS) * len(strategies.MEASURES)
 
 
 def test_resampled_measures_are_of_the_losses(stage, rows, tmp_path):
