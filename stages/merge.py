@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from basins import devices, parallel, results
+from basins.align import equivalence
 from basins.align.jobs import Control
 from basins.data.calibration import Calibration
 from basins.errors import one_line
@@ -47,6 +48,8 @@ def main() -> None:
     sets = sets._replace(precision=precision)
     rows = Calibration(data, settings.cue_proportion, settings.rows)
 
+    if any(choice.name != "none" for choice in settings.alignments):
+        equivalence.check(groups[0][0].model)
     aligned = {
         choice.called: jobs.align(groups, choice.choice(), sets, run)
         for choice in settings.alignments

@@ -17,10 +17,8 @@ from safetensors.numpy import load_file, save
 from basins import devices, seeds
 from basins.align.activations import correlations
 from basins.align.batchnorm import BATCH
-from basins.align.permute import change
 from basins.data.calibration import Calibration
 from basins.data.resident import Resident
-from basins.errors import UserError
 from basins.nets import checkpoint
 from basins.nets.permutation import Net
 from basins.registry import find, module, split_options
@@ -28,7 +26,6 @@ from basins.store import Store, code_hash
 
 Protocol = Literal["published", "corrected"]  # of Mechanistic Mode Connectivity's code, or ours
 OFFERS = ("align", "align_all")  # a file of this room has one of them
-ROUNDING = 1e-2  # of the outputs, in float32 or TF32; a wrong spec changes them by about all
 MEMORY = 2**31  # bytes that the correlations of a block of pairs may take
 
 
@@ -164,7 +161,6 @@ def run(job: Job, step: Callable[[], None]) -> Path:
         function = find("align", name, OFFERS)
         models = _models(job)
         nets = [checkpoint.load(control.model).to(job.device) for control in models]
-        check(nets[0], models[0].model)
         states, spec = [net.state_dict() for net in nets], nets[0].permutation_spec()
         if _is_common(job):
             stream = seeds.generator("alignment", *(control.fingerprint for control in models))
@@ -191,23 +187,6 @@ def run(job: Job, step: Callable[[], None]) -> Path:
         with store.making("align", key) as folder:
             (folder / "permutations.safetensors").write_bytes(save(tensors))
     return store.folder("align", key) / "permutations.safetensors"
-
-
-def check(net: Net, model: Path) -> None:
-    """Raise `UserError` where the spec of a network in the folder `model` changes its function.
-
-    A wrong spec makes every barrier after alignment meaningless, without any other sign.
-    """
-    config = checkpoint.read_config(model)
-    device = next(net.parameters()).device
-    with seeds.torch_stream("equivalence"):
-        inputs = [tensor.to(device) for tensor in checkpoint.random_inputs(config, 4)]
-    changed = change(net, inputs, seeds.generator("equivalence"))
-    if not changed < ROUNDING:
-        raise UserError(
-            f"{model}: permuting its units by permutation_spec() in basins/nets/"
-            f"{checkpoint.family(config)}.py changes its outputs by {changed:.0%}; correct the spec"
-        )
 
 
 def _models(job: Job) -> list[Control]:

@@ -4,14 +4,14 @@ A permutation is an integer array p [n], n the group's size: unit i of the resul
 the operand. A set of them is a dict group -> p; a group that is missing stays as it is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from basins.errors import UserError
-from basins.nets.permutation import Axis, Net, PermutationSpec
+from basins.nets.permutation import Axis, PermutationSpec
 
 
 def permute(
@@ -46,22 +46,6 @@ def permute(
             index = torch.from_numpy(entries(permutation, axis, tensor.shape[axis.dim]))
             moved[axis.tensor] = tensor.index_select(axis.dim, index.to(tensor.device))
     return moved
-
-
-@torch.no_grad()
-def change(net: Net, inputs: Sequence[Tensor], generator: np.random.Generator) -> float:
-    """Return by how much permuting all units of a network at random changes what it says.
-
-    The largest difference of its outputs on `inputs`, over their largest size: rounding, where its
-    spec is right. The network is left as it was.
-    """
-    state, spec = {name: t.clone() for name, t in net.state_dict().items()}, net.permutation_spec()
-    said = []
-    for moved in (permute(state, spec, random_permutations(state, spec, generator)), state):
-        net.load_state_dict(moved)
-        output = net.eval()(*inputs)
-        said.append(getattr(output, "logits", output).double())
-    return float((said[0] - said[1]).abs().max() / said[1].abs().max())
 
 
 def entries(permutation: np.ndarray, axis: Axis, length: int) -> np.ndarray:

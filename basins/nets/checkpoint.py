@@ -9,9 +9,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
 from basins import weights
 from basins.errors import UserError
 from basins.nets.permutation import Net
@@ -46,15 +43,6 @@ def family(config: dict[str, Any]) -> str:
 def description(config: dict[str, Any]) -> dict[str, Any]:
     """Return what of a config says how to build the network: equal for all seeds of a recipe."""
     return {key: value for key, value in config.items() if key not in ORIGIN}
-
-
-def random_inputs(config: dict[str, Any], count: int) -> tuple[Tensor, ...]:
-    """Return positional inputs of `count` random examples, drawn from torch's generator."""
-    if "model_type" in config:
-        length = min(8, config["max_position_embeddings"])
-        return (torch.randint(config["vocab_size"], (count, length)),)
-    height, width, channels = config["image_shape"]
-    return (torch.randn(count, channels, height, width),)
 
 
 def save(net: Net, config: dict[str, Any], folder: Path) -> None:

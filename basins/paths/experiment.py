@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
+from basins.align import equivalence
 from basins.align import jobs as aligning
 from basins.align.jobs import Control, Pair, Protocol
 from basins.data.calibration import Calibration
@@ -141,6 +142,8 @@ class Experiment:
         work = aligning.plan(
             self.pairs, choice, sets.calibration, sets.fingerprint, protocol, sets.device
         )
+        if work:
+            equivalence.check(self.pairs[0][0].model)
         files = self.run(aligning.run, work, title=label) if work else []
         return {pair: pair for pair in self.pairs} | aligning.aligned(work, files)
 

@@ -1,0 +1,59 @@
+"""Does a network's permutation spec keep its function?
+
+A wrong spec makes every barrier after alignment meaningless, without any other sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from basins import seeds
+from basins.align.permute import permute, random_permutations
+from basins.errors import UserError
+from basins.nets import checkpoint
+from basins.nets.permutation import Net
+
+ROUNDING = 1e-2  # of the outputs, in float32; a wrong spec changes them by about all
+
+
+def check(model: Path) -> None:
+    """Raise `UserError` where the spec of the network in the folder `model` changes its outputs."""
+    net, config = checkpoint.load(model), checkpoint.read_config(model)
+    with seeds.torch_stream("equivalence"):
+        changed = change(net, random_inputs(config, 4), seeds.generator("equivalence"))
+    if not changed < ROUNDING:
+        raise UserError(
+            f"{model}: permuting its units by permutation_spec() in basins/nets/"
+            f"{checkpoint.family(config)}.py changes its outputs by {changed:.0%}; correct the spec"
+        )
+
+
+@torch.no_grad()
+def change(net: Net, inputs: Sequence[Tensor], generator: np.random.Generator) -> float:
+    """Return by how much permuting all units of a network at random changes what it says.
+
+    The largest difference of its outputs on `inputs`, over their largest size: rounding, where its
+    spec is right. The network is left as it was.
+    """
+    state, spec = {name: t.clone() for name, t in net.state_dict().items()}, net.permutation_spec()
+    said = []
+    for moved in (permute(state, spec, random_permutations(state, spec, generator)), state):
+        net.load_state_dict(moved)
+        output = net.eval()(*inputs)
+        said.append(getattr(output, "logits", output).double())
+    return float((said[0] - said[1]).abs().max() / said[1].abs().max())
+
+
+def random_inputs(config: dict[str, Any], count: int) -> tuple[Tensor, ...]:
+    """Return positional inputs of `count` random examples, drawn from torch's generator."""
+    if "model_type" in config:
+        length = min(8, config["max_position_embeddings"])
+        return (torch.randint(config["vocab_size"], (count, length)),)
+    height, width, channels = config["image_shape"]
+    return (torch.randn(count, channels, height, width),)
