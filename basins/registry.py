@@ -10,7 +10,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Collection, Mapping
-from functools import cache, partial
+from functools import partial
 from types import ModuleType, NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -80,16 +80,6 @@ def check_options(
     Parameters in `given` are the caller's to fill. Raises `UserError` naming the key, its value
     and what is allowed.
     """
-    model = _options(function, tuple(given))
-    try:
-        model.model_validate(dict(options))
-    except ValidationError as error:
-        raise UserError(explain(error, model, where)) from None
-
-
-@cache
-def _options(function: Callable[..., Any], given: tuple[str, ...]) -> type[BaseModel]:
-    """Return the options of a function, but for those in `given`, as a strict model."""
     fields: dict[str, Any] = {
         name: (
             Any if p.annotation is p.empty else p.annotation,
@@ -99,7 +89,11 @@ def _options(function: Callable[..., Any], given: tuple[str, ...]) -> type[BaseM
         if name not in given
     }
     strict = ConfigDict(extra="forbid", strict=True)
-    return create_model("Options", __config__=strict, **fields)
+    model = create_model("Options", __config__=strict, **fields)
+    try:
+        model.model_validate(dict(options))
+    except ValidationError as error:
+        raise UserError(explain(error, model, where)) from None
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> str:
