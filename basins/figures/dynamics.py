@@ -66,6 +66,7 @@ def draw(
     ax.plot(starts, moves["value"], ".", color="black", markersize=3, label="early")
     ax.axvline(0, color="black", linewidth=0.5, alpha=0.5)
     ax.set_xlim(-1.1, 1.1)
+    ax.set_xticks([-1, -0.5, 0, 0.5, 1])
     ax.set_xlabel("score in domain, of the largest: early → final")
     ax.set_ylabel(f"{metric} (%)" if metric in SHARES else metric)
     if metric in SHARES:
