@@ -203,6 +203,12 @@ def _check_merge(
                 f"{where}.base: {merge.base!r} has a model of each seed, and a set has models of "
                 f"{', '.join(sorted(seeds))}; set one model as base, or `sets: seed`"
             )
+    held = {name.partition("/")[0] for name in (*merge.models, merge.base or merge.models[0])}
+    if held != set(merge.reads):
+        raise UserError(
+            f"{where}.reads: {merge.reads}, but its models and base are in {sorted(held)}; "
+            "name those, two at most, or one twice"
+        )
     if merge.calibration is None and set(merge.batchnorm) - {"interpolate", "repair"}:
         raise UserError(f"{where}.calibration: missing")
 

@@ -274,12 +274,14 @@ class Merge(Strict):
     `models` are recipes or groups. Sets are the models of one seed over them (`seed`), or so many
     of all their models at a time, in order, each in one set at most. `base` is what they were
     fine-tuned from: one encoder or model for all, or a recipe with a model of each set's seed.
+    `reads` are the folders of `models/` that hold all of them: DVC must be told one by one.
     Models are brought to the first of their set by every alignment. Techniques may use `rows`
     training rows, images with the cue on `cue_proportion` of them; `repair` measures on them, too.
     """
 
     data: Name
     models: Annotated[list[Models], Field(min_length=1), AfterValidator(_without_repeats)]
+    reads: Annotated[list[Name], Field(min_length=2, max_length=2)]
     sets: Literal["seed"] | Annotated[int, Field(ge=1)]
     base: Models | None = None
     alignments: Several

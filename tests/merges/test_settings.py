@@ -17,15 +17,16 @@ from basins.settings import Params
 
 PROFILES = Path(__file__).parents[2] / "profiles"
 IMAGES = {
-    "data": "shapes", "models": ["finetuned/small", "finetuned/cbft"], "sets": "seed",
+    "data": "shapes", "models": ["finetuned/small", "finetuned/cbft"],
+    "reads": ["cued", "finetuned"], "sets": "seed",
     "base": "cued", "alignments": [{"name": "none"}], "batchnorm": ["reset", "repair"],
     "calibration": {"cue_proportion": 0.0, "size": 256}, "rows": 64,
     "techniques": [{"name": "uniform_soup"}, {"name": "ties", "density": 0.5}],
     "eval_sets": ["nc"],
 }  # fmt: skip
 TEXT = IMAGES | {
-    "data": "nli", "models": ["nli"], "sets": 5, "base": "grammar", "batchnorm": ["interpolate"],
-    "calibration": None, "eval_sets": ["test"],
+    "data": "nli", "models": ["nli"], "reads": ["grammar", "nli"], "sets": 5, "base": "grammar",
+    "batchnorm": ["interpolate"], "calibration": None, "eval_sets": ["test"],
 }  # fmt: skip
 
 
@@ -66,9 +67,9 @@ def test_sets_by_number_share_no_model(check):
     assert found == [
         ([f"nli/seed{k}" for k in range(start, start + 5)], "models/grammar") for start in (0, 5)
     ]
-    single = check(TEXT | {"base": "nli/seed3"})
+    single = check(TEXT | {"base": "nli/seed3", "reads": ["nli", "nli"]})
     assert {b for _, b in ids(single.merged(single.merge["all"]))} == {"models/nli/seed3"}
-    none = check(TEXT | {"base": None})
+    none = check(TEXT | {"base": None, "reads": ["nli", "nli"]})
     assert {b for _, b in ids(none.merged(none.merge["all"]))} == {None}
 
 
@@ -83,6 +84,7 @@ def test_sets_by_number_share_no_model(check):
         ({"sets": 2, "models": ["cued"]}, "merge.all.base: 'cued' has a model of each seed"),
         ({"base": "wide"}, "merge.all.base: no 'wide'"),
         ({"base": "cued/seed7"}, "merge.all.base: no 'cued/seed7'"),
+        ({"reads": ["cued", "nli"]}, r"merge.all.reads: .*are in \['cued', 'finetuned'\]"),
         ({"calibration": None}, "merge.all.calibration: missing"),
         ({"techniques": [{"name": "soup"}]}, "merge.all.techniques.0: no 'soup'.*uniform_soup"),
         ({"techniques": [{"name": "ties", "density": 2.0}]}, r"techniques.0.density: 2.0 is not"),
