@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from basins import results
+from basins.claims.ledger import together
 from basins.errors import one_line
 from basins.params import read
 from basins.registry import find
@@ -23,6 +24,7 @@ def main() -> None:
     for paper, claims in params.claims.items():
         settings = {name: claim.model_dump() for name, claim in claims.items()}
         ledger += find("claims", paper, "decide")(tables, settings, params.statistics.confidence)
+    ledger = together(ledger, params.statistics.confidence)
     accuracy = tables["summary/probes"].query("metric == 'accuracy'")
     metrics = {
         "accuracy": {

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from basins import devices, parallel, results, seeds
+import numpy as np
+import pandas as pd
+
+from basins import devices, parallel, results
+from basins.data import disk
 from basins.errors import one_line
 from basins.params import pick, read
-from basins.paths.experiment import Experiment, measured
+from basins.paths.experiment import Experiment, Grid, Joined, measured
 from basins.probes.counterfactual import SETS
 from basins.settings import Experiment as Setting
 from basins.settings import Params
@@ -29,12 +33,22 @@ def main() -> None:
     grids = evaluated(experiment, settings.model_dump()["points"])
     with whole_folder(Path("losses") / name) as folder:
         experiment.write(grids, folder)
-    stream, statistics = seeds.generator("bootstrap", name), params.statistics
-    found = tables(experiment, grids, stream, statistics.resamples, statistics.confidence)
-    reports = params.reports() / "results" / "connect"
-    for table, file in zip(found, (f"{name}.csv", f"{name}.barriers.csv"), strict=True):
+    rows = tables(experiment, grids, params.statistics.confidence)
+    found = dict(zip((f"{name}.csv", f"{name}.barriers.csv"), rows, strict=True))
+    found[f"{name}.samples.csv"] = samples(experiment, grids)
+    for file, table in found.items():
         table.insert(0, "experiment", name)
-        results.write(table, reports / file)
+        results.write(table, params.reports() / "results" / "connect" / file)
+
+
+def samples(experiment: Experiment, grids: Mapping[Joined, Grid]) -> pd.DataFrame:
+    """Return how the first image of each class fares along every curve; no rows for text."""
+    sets = experiment.sets
+    if not disk.is_image(sets.data):
+        return pd.DataFrame(columns=[*Joined._fields, "batchnorm", "eval_set", "outcomes"])
+    labels = disk.read(sets.data, sets.names[0]).labels
+    _, first = np.unique(labels, return_index=True)
+    return pd.DataFrame(experiment.outcomes(grids, first))
 
 
 def prepare(params: Params, settings: Setting, names: Sequence[str]) -> Experiment:

@@ -10,7 +10,7 @@ from basins import results
 from basins.errors import one_line
 from basins.params import read
 from basins.registry import find
-from basins.report import contents, page, tables
+from basins.report import cards, contents, explorer, page, tables
 from basins.store import whole_file, whole_folder
 
 TITLE = "Same loss, same mechanism?"
@@ -22,32 +22,56 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     params = read(parser.parse_args().params, check=["tables"])
     reports = params.reports()
-    rows = results.read_all(reports / "results")
+    rows = {**results.read_all(reports / "results")}
+    if outcomes := sorted((reports / "results" / "connect").glob("*.samples.csv")):
+        rows["outcomes"] = results.gather(outcomes)
     claims = json.loads((reports / "claims.json").read_text())
     chosen = params.tables.items()
     shown = {key: find("tables", c.name, "table")(rows, **c.options) for key, c in chosen}
 
+    choices = {
+        section: {key: choice.model_dump() for key, choice in getattr(params, section).items()}
+        for section in ("figures", "tables")
+    }
+    sources = {
+        f"{paper}/{key}": contents.sources(paper, claim.model_dump(), **choices)
+        for paper, claimed in params.claims.items()
+        for key, claim in claimed.items()
+    }
+
     with whole_folder(reports / "tables") as folder:
+        linked = contents.ledger(claims, sources, linked=True)
+        plain = contents.ledger(claims, sources)
+        (folder / "ledger.md").write_text(tables.markdown(linked))
+        (folder / "ledger.tex").write_text(tables.latex(plain, wide="claim"))
         for name, table in shown.items():
             (folder / f"{name}.md").write_text(tables.markdown(table.frame))
             (folder / f"{name}.tex").write_text(tables.latex(table.frame))
-    figures = [
-        page.Drawing(
+    with whole_file(reports / "models.md") as file:
+        file.write_text(cards.markdown(params.model_dump(), rows["summary/probes"]))
+    figures = {
+        key: page.Drawing(
             title=key.replace("_", " "),
             caption=find("figures", choice.name, "caption")(**choice.options),
             svg=(reports / "figures" / f"{key}.svg").read_text(),
         )
         for key, choice in params.figures.items()
-    ]
+    }
     text = page.render(
         title=TITLE,
         profile=params.profile,
         headline=contents.headline(claims),
         claims=claims,
         figures=figures,
-        tables=list(shown.values()),
+        tables=shown,
         params=(reports / "params.yaml").read_text(),
         provenance=json.loads((reports / "provenance.json").read_text()),
+        sources=sources,
+        curves=explorer.pack(
+            rows,
+            confidence=params.statistics.confidence,
+            datasets={name: made.data for name, made in params.connect.items()},
+        ),
     )
     with whole_file(reports / "index.html") as file:
         file.write_text(text)

@@ -7,7 +7,7 @@ over seeds, and says on which side of `threshold` the paper puts it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -18,7 +18,7 @@ from pydantic import Field
 from basins.errors import UserError
 from basins.registry import split_options
 from basins.statistics.seeds import contrast, ends, jackknife
-from basins.statistics.verdict import Direction, verdict
+from basins.statistics.verdict import Direction, holm, p_value, verdict
 
 Threshold = Annotated[float, Field(allow_inf_nan=False)]
 Margin = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -178,20 +178,40 @@ def entries(
         except UserError as error:
             raise UserError(f"claims.{paper.name}.{key}: {error}") from None
         low, high = float(interval["ci_low"]), float(interval["ci_high"])
+        mean, seeds = float(interval["mean"]), int(interval["seeds"])
+        held = (threshold, direction)
         yield {
             "id": f"{paper.name}/{key}",
             "paper": paper.title,
             "where": paper.where[name.partition("_")[0]],
             "statement": claim.__doc__,
             "statistic": statistic,
-            "estimate": _known(interval["mean"]),
+            "estimate": _known(mean),
             "ci_low": _known(low),
             "ci_high": _known(high),
             "threshold": threshold,
             "direction": direction,
-            "n": int(interval["seeds"]),
-            "verdict": verdict(low, high, threshold, direction),
+            "n": seeds,
+            "p": _known(p_value(mean, low, high, *held, results.confidence, seeds)),
+            "verdict": verdict(low, high, *held),
         }
+
+
+def together(ledger: Sequence[Mapping[str, Any]], confidence: float) -> list[dict[str, Any]]:
+    """Return all claims of a ledger with the verdict that each keeps when all are held at once.
+
+    `p_holm` is `p` adjusted for their number (Holm), and `verdict_holm` is `undecided` where that
+    is not below 1 - confidence.
+    """
+    adjusted = holm([np.nan if claim["p"] is None else claim["p"] for claim in ledger])
+    return [
+        {
+            **claim,
+            "p_holm": _known(p),
+            "verdict_holm": claim["verdict"] if p < 1 - confidence else "undecided",
+        }
+        for claim, p in zip(ledger, adjusted, strict=True)
+    ]
 
 
 def _known(value: float) -> float | None:

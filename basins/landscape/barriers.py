@@ -16,7 +16,14 @@ from basins.errors import UserError
 
 def barrier_linear(t: ArrayLike, losses: ArrayLike) -> np.ndarray:
     """Return max_t [L(t) - ((1 - t) L(0) + t L(1))], never below 0 (Entezari et al. 2022)."""
-    return _excess(*_checked(t, losses)).max(-1)
+    return excess(t, losses).max(-1)
+
+
+def excess(t: ArrayLike, losses: ArrayLike) -> np.ndarray:
+    """Return L(t) - ((1 - t) L(0) + t L(1)) [..., T], in a form that is exactly 0 at both ends."""
+    t, losses = _checked(t, losses)
+    rise = losses - losses[..., :1]
+    return rise - t * rise[..., -1:]
 
 
 def barrier_mean(t: ArrayLike, losses: ArrayLike) -> np.ndarray:
@@ -49,7 +56,7 @@ def convexity_gap(t: ArrayLike, losses: ArrayLike) -> np.ndarray:
     the envelope there (Caratheodory). A monotone chain finds it in O(T) per curve, for all at once.
     """
     t, losses = _checked(t, losses)
-    curves = _excess(t, losses).reshape(-1, len(t))
+    curves = excess(t, losses).reshape(-1, len(t))
     gaps = (curves - _lower_envelope(t, curves)).max(-1)
     return gaps.reshape(losses.shape[:-1])
 
@@ -67,12 +74,6 @@ def _checked(t: ArrayLike, losses: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     if losses.ndim < 1 or losses.shape[-1] != len(t):
         raise UserError(f"barrier: {len(t)} values of t, but losses of shape {losses.shape}")
     return t, np.where(np.isfinite(losses).all(-1, keepdims=True), losses, np.nan)
-
-
-def _excess(t: np.ndarray, losses: np.ndarray) -> np.ndarray:
-    """Return the losses less their chord, in a form that is exactly 0 at both ends."""
-    rise = losses - losses[..., :1]
-    return rise - t * rise[..., -1:]
 
 
 def _lower_envelope(t: np.ndarray, curves: np.ndarray) -> np.ndarray:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -12,7 +14,9 @@ from xml.etree import ElementTree
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from basins.report import contents, explorer
 from basins.report import tables as text
+from basins.report.contents import Sources
 from basins.tables.table import Table
 
 VERDICTS = ("reproduced", "not reproduced", "undecided")
@@ -35,10 +39,12 @@ def render(
     profile: str,
     headline: Sequence[str],
     claims: Sequence[Mapping[str, Any]],
-    figures: Sequence[Drawing],
-    tables: Sequence[Table],
+    figures: Mapping[str, Drawing],
+    tables: Mapping[str, Table],
     params: str,
     provenance: Mapping[str, Any],
+    sources: Mapping[str, Sources] | None = None,
+    curves: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the report as the text of one HTML file that loads nothing from anywhere.
 
@@ -47,10 +53,12 @@ def render(
         profile: the profile it was made under.
         headline: sentences to stand on top, beside the count of verdicts.
         claims: the entries of `claims.json`.
-        figures: the figures in their order, inlined with ids of their own.
-        tables: the tables in their order.
+        figures: the figures in their order, by key, inlined with ids of their own.
+        tables: the tables in their order, by key.
         params: the parameters of the run, as YAML.
         provenance: where it all comes from; values may be mappings in turn.
+        sources: what shows each claim, by its id: keys of `figures` and `tables`, names of rows.
+        curves: what the explorer shows (`explorer.pack`); without, there is none.
 
     The same arguments give the same text.
     """
@@ -62,32 +70,42 @@ def render(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    script = (Path(__file__).parent / "explorer.js").read_text(encoding="utf-8")
+    numbered = {f"figure-{key}": f"Fig. {k}" for k, key in enumerate(figures, 1)}
+    numbered |= {f"table-{key}": f"Table {k}" for k, key in enumerate(tables, 1)}
     return environment.get_template("page.html").render(
         title=title,
         profile=profile,
         headline=headline,
         counts=_counts(claims),
-        claims=[_claim(claim) for claim in claims],
+        together=_counts(claims, "verdict_holm"),
+        claims=claims,
+        papers=_papers(claims, sources or {}, numbered),
         figures=[
             {
+                "key": key,
                 "title": figure.title,
                 "caption": figure.caption,
                 "svg": inline(figure.svg, prefix=f"figure{k}-", label=figure.title),
             }
-            for k, figure in enumerate(figures, 1)
+            for k, (key, figure) in enumerate(figures.items(), 1)
         ],
         tables=[
             {
+                "key": key,
                 "title": table.title,
                 "caption": table.caption,
                 "columns": [str(name) for name in table.frame.columns],
                 "numeric": text.right_aligned(table.frame),
                 "rows": text.cells(table.frame).to_numpy().tolist(),
             }
-            for table in tables
+            for key, table in tables.items()
         ],
         params=params,
         provenance=provenance,
+        explorer=Markup(explorer.embed(curves)) if curves else "",
+        script=Markup(script),
+        digest=Markup(f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}"),
     )
 
 
@@ -129,15 +147,36 @@ def _prefixed(name: str, value: str, prefix: str) -> str:
     return re.sub(r"url\(#", f"url(#{prefix}", value)
 
 
-def _counts(claims: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
-    found = Counter(claim["verdict"] for claim in claims)
+def _counts(claims: Sequence[Mapping[str, Any]], kind: str = "verdict") -> list[tuple[str, int]]:
+    found = Counter(claim[kind] for claim in claims)
     known = [(verdict, found.pop(verdict, 0)) for verdict in VERDICTS]
     return known + sorted(found.items())
 
 
-def _claim(claim: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `claim` with its numbers as text, all to the decimals of that claim."""
-    names = ("estimate", "ci_low", "ci_high", "threshold")
-    values = {k: float("nan") if claim[k] is None else float(claim[k]) for k in names}
-    places = text.decimals(values.values())
-    return {**claim, **{k: text.number(value, places) for k, value in values.items()}}
+def _papers(
+    claims: Sequence[Mapping[str, Any]],
+    sources: Mapping[str, Sources],
+    numbered: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    """Return the claims by paper, each with its links; `numbered` names the anchors of the page."""
+    papers: dict[str, list[Mapping[str, Any]]] = {}
+    for claim in claims:
+        papers.setdefault(claim["paper"], []).append(claim)
+    return [
+        {
+            "title": title,
+            "counts": _counts(own),
+            "claims": [
+                contents.written(claim)
+                | {"links": _links(sources.get(claim["id"], Sources()), numbered)}
+                for claim in own
+            ],
+        }
+        for title, own in papers.items()
+    ]
+
+
+def _links(found: Sources, numbered: Mapping[str, str]) -> list[dict[str, str]]:
+    anchors = [f"figure-{key}" for key in found.figures] + [f"table-{key}" for key in found.tables]
+    links = [{"text": numbered[anchor], "href": f"#{anchor}"} for anchor in anchors]
+    return links + [{"text": f"{name}.csv", "href": contents.file(name)} for name in found.rows]

@@ -53,12 +53,16 @@ def markdown(frame: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *body])
 
 
-def latex(frame: pd.DataFrame) -> str:
+def latex(frame: pd.DataFrame, *, wide: str | None = None) -> str:
     """Return `frame` as a LaTeX `tabular` with booktabs rules, without its index.
 
-    Where the first column groups rows, there is some space between one group and the next.
+    Where the first column groups rows, there is some space between one group and the next. A column
+    `wide` of sentences makes it a `longtable`, which wraps them and breaks over pages.
     """
-    layout = "".join("r" if right else "l" for right in right_aligned(frame))
+    aligned = zip(frame.columns, right_aligned(frame), strict=True)
+    layout = "".join(
+        "p{0.35\\linewidth}" if name == wide else "r" if right else "l" for name, right in aligned
+    )
     texts = cells(frame).map(_one_line)
     lines = texts.to_latex(index=False, escape=True, column_format=layout).splitlines(keepends=True)
     body = lines.index("\\midrule\n") + 1
@@ -67,7 +71,8 @@ def latex(frame: pd.DataFrame) -> str:
     if len(starts) < len(first) - 1:
         for k in reversed(starts):
             lines.insert(body + k, "\\addlinespace\n")
-    return "".join(lines)
+    written = "".join(lines)
+    return written.replace("{tabular}", "{longtable}") if wide else written
 
 
 def _holds_numbers(column: pd.Series) -> bool:

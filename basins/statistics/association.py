@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import ndtri, stdtrit
 from scipy.stats import rankdata
 
 FEW = 5
-"""With fewer models than this, resampling them says nothing: no interval."""
+"""With fewer models than this there is no interval."""
 
 Statistic = Callable[..., np.ndarray]
 
@@ -34,6 +36,9 @@ def spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def partial(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Return the correlation of x and y [..., n] given z: of what z does not explain linearly."""
     return pearson(residuals(x, z), residuals(y, z))
+
+
+CORRELATIONS = (pearson, spearman, partial)
 
 
 def auc(small: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -59,25 +64,61 @@ def residuals(y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def interval(
-    statistic: Statistic,
-    arrays: Sequence[np.ndarray],
-    generator: np.random.Generator,
-    resamples: int,
-    confidence: float,
+    statistic: Statistic, arrays: Sequence[np.ndarray], confidence: float
 ) -> tuple[float, float]:
-    """Return the bootstrap interval (percentiles) of a statistic of `arrays` [n] over models.
+    """Return the interval over models of one of the statistics of `arrays` [n].
 
-    Models are drawn with all they have. Draws in which it is not defined, as with one cluster, do
-    not count; it is NaN where more than half do not, and with fewer than `FEW` models.
+    Welch's t for `difference`, Newcombe's score interval for `auc` and the jackknife for the
+    others, correlations on Fisher's scale: of what we tried they are those that cover as they say
+    at a dozen models, where the percentile bootstrap covers 58 to 93 % of 95. It is NaN where a
+    statistic is not defined, and with fewer than `FEW` models.
     """
-    count = len(arrays[0])
-    drawn = generator.integers(count, size=(resamples, count))
-    values = statistic(*(np.asarray(array)[drawn] for array in arrays))
-    values = values[np.isfinite(values)]
-    if count < FEW or 2 * len(values) < resamples:
+    if len(arrays[0]) < FEW:
         return np.nan, np.nan
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
+    if statistic is difference:
+        return _welch(*arrays, confidence)
+    if statistic is auc:
+        return _newcombe(*arrays, confidence)
+    there, back = (_fisher, np.tanh) if statistic in CORRELATIONS else (np.asarray, np.asarray)
+    count = len(arrays[0])
+    others = np.nonzero(~np.eye(count, dtype=bool))[1].reshape(count, count - 1)
+    without = there(statistic(*(np.asarray(array)[others] for array in arrays)))
+    error = np.sqrt((count - 1) / count * np.square(without - without.mean()).sum())
+    middle, half = there(statistic(*arrays)), stdtrit(count - 1, (1 + confidence) / 2) * error
+    return float(back(middle - half)), float(back(middle + half))
+
+
+def _fisher(r: np.ndarray) -> np.ndarray:
+    return np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12))  # at 1 it would be infinite
+
+
+def _welch(small: np.ndarray, y: np.ndarray, confidence: float) -> tuple[float, float]:
+    sides = [np.asarray(y, float)[np.asarray(small, bool) == side] for side in (True, False)]
+    if min(map(len, sides)) < 2:
+        return np.nan, np.nan
+    squares = [side.var(ddof=1) / len(side) for side in sides]
+    error = sum(squares)
+    below = sum(s**2 / (len(side) - 1) for s, side in zip(squares, sides, strict=True))
+    half = stdtrit(error**2 / below, (1 + confidence) / 2) * error**0.5 if below else 0.0
+    middle = float(sides[0].mean() - sides[1].mean())
+    return middle - half, middle + half
+
+
+def _newcombe(small: np.ndarray, y: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Return the interval of Newcombe (2006), method 5: unlike Wald's it is right near 0 and 1."""
+    middle, few = float(auc(small, y)), int(np.sum(small))
+    if np.isnan(middle):
+        return np.nan, np.nan
+    many, z = len(y) - few, ndtri((1 + confidence) / 2)
+    size = len(y) / 2 - 1
+
+    def outside(true: float) -> float:
+        shape = 1 + size * (1 - true) / (2 - true) + size * true / (1 + true)
+        return (true - middle) ** 2 - z**2 * true * (1 - true) * shape / (few * many)
+
+    # At 0 and 1 the estimate is a root, too, and an end.
+    low = brentq(outside, 0, min(middle, 1 - 1e-12)) if middle > 0 else 0.0
+    high = brentq(outside, max(middle, 1e-12), 1) if middle < 1 else 1.0
     return float(low), float(high)
 
 
@@ -123,12 +164,11 @@ def rows(
     accuracy in domain, z) of the score; `auc` and `difference` of the cluster; and `behind`, by how
     much |r| of another score [n], `against`, exceeds that of this one.
     """
-    resampling = (generator, resamples, confidence)
 
     def row(
         name: str, statistic: Statistic, arrays: Sequence[np.ndarray], p: float
     ) -> dict[str, Any]:
-        low, high = interval(statistic, arrays, *resampling)
+        low, high = interval(statistic, arrays, confidence)
         found = {"statistic": name, "estimate": float(statistic(*arrays))}
         return found | {"ci_low": low, "ci_high": high, "p": p, "n": len(y)}
 

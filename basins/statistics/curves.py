@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from basins.landscape.barriers import barrier_linear
 from basins.paths.adaptive import refine
 from basins.paths.experiment import Experiment, Grid, Joined
 from basins.paths.pairs import grid
-from basins.statistics.examples import resampling_weights
 from basins.statistics.paths import barrier_rows, mean_losses, path_rows
 
 
@@ -36,23 +34,15 @@ def evaluated(experiment: Experiment, points: int | Mapping[str, Any]) -> dict[J
 
 
 def tables(
-    experiment: Experiment,
-    grids: Mapping[Joined, Grid],
-    generator: np.random.Generator,
-    resamples: int,
-    confidence: float,
+    experiment: Experiment, grids: Mapping[Joined, Grid], confidence: float
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the rows of all points, and those of all barriers, of evaluated curves.
-
-    `generator` draws the resamples of the examples, the same for all curves on sets of one size.
-    """
+    """Return the rows of all points, and those of all barriers, of evaluated curves."""
     paths: list[dict[str, Any]] = []
     barriers: list[dict[str, Any]] = []
-    draw = cache(lambda count: resampling_weights(count, resamples, generator))
     binary = experiment.binary()
     for joined, ts in grids.items():
         ids, (curves, distance) = joined.ids(), experiment.losses(joined, ts)
         paths += [ids | row for row in path_rows(ts, curves, binary)]
-        rows = barrier_rows(ts, curves, draw, confidence)
+        rows = barrier_rows(ts, curves, confidence)
         barriers += [ids | row | {"distance": distance} for row in rows]
     return pd.DataFrame(paths), pd.DataFrame(barriers)

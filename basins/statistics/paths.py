@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from basins.landscape.barriers import BARRIERS, barrier_linear
+from basins.landscape.barriers import BARRIERS, excess
 from basins.paths.engine import Curves
-from basins.statistics.examples import basic_interval, scores
+from basins.statistics.examples import highest_interval, highest_split, scores
 
 
 def mean_losses(curves: Curves) -> np.ndarray:
@@ -48,46 +48,31 @@ def path_rows(
 
 
 def barrier_rows(
-    ts: Sequence[float],
-    curves: Curves,
-    draw: Callable[[int], np.ndarray],
-    confidence: float,
+    ts: Sequence[float], curves: Curves, confidence: float
 ) -> Iterator[dict[str, Any]]:
-    """Yield the five barriers of loss (nats) and of error (a share) for every set.
+    """Yield the barriers of loss (nats) and of error (a share) for every set.
 
-    `ci_low` and `ci_high` bound `barrier_linear` over examples, resampled jointly along the path by
-    the weights [resamples, n] that `draw` returns for n examples.
+    `barrier_split` is `barrier_linear` without the bias that a maximum over noisy points has, and
+    `ci_low` and `ci_high` bound it over examples, which all points of the path share.
     """
     grid = np.asarray(ts)
-    named = [
-        (batchnorm, eval_set, metric, values)
-        for (batchnorm, eval_set), evaluations in curves.items()
+    for (batchnorm, eval_set), evaluations in curves.items():
         for metric, values in (
             ("loss", np.stack([e.losses for e in evaluations])),
             ("error", np.stack([~e.correct for e in evaluations]).astype(np.float32)),
-        )
-    ]
-    # One product for all curves on as many examples: the weights are its largest factor by far.
-    drawn = {
-        count: draw(count) @ np.concatenate([v for *_, v in named if v.shape[1] == count]).T
-        for count in dict.fromkeys(values.shape[1] for *_, values in named)
-    }
-    taken = dict.fromkeys(drawn, 0)
-    for batchnorm, eval_set, metric, values in named:
-        count, curve = values.shape[1], values.mean(axis=1, dtype=np.float64)
-        resampled = drawn[count][:, taken[count] : taken[count] + len(grid)]
-        taken[count] += len(grid)
-        estimates = {name: float(measure(grid, curve)) for name, measure in BARRIERS.items()}
-        barriers = barrier_linear(grid, resampled)
-        low, high = basic_interval(estimates["barrier_linear"], barriers, confidence)
-        yield {
-            "batchnorm": batchnorm,
-            "eval_set": eval_set,
-            "metric": metric,
-            **estimates,
-            "ci_low": low,
-            "ci_high": high,
-        }
+        ):
+            curve = values.mean(axis=1, dtype=np.float64)
+            over_chord = excess(grid, values.T)
+            ends = highest_interval(over_chord, confidence)
+            yield {
+                "batchnorm": batchnorm,
+                "eval_set": eval_set,
+                "metric": metric,
+                **{name: float(measure(grid, curve)) for name, measure in BARRIERS.items()},
+                "barrier_split": highest_split(over_chord),
+                # A barrier is never below 0, which it is at both ends of the path.
+                **dict(zip(("ci_low", "ci_high"), np.maximum(ends, 0.0), strict=True)),
+            }
 
 
 def on_common_points(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:

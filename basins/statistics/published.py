@@ -72,7 +72,7 @@ def analyse(
     overall accuracy. `mean`, `sd` (over n) are of all runs; `large`, `small` of the clusters, with
     t intervals over runs. `r` is point-biserial with membership of the smaller cluster, `auc` how
     often its models are the lower, `difference` its mean less the other's, and `partial` r given
-    the accuracy in domain; intervals resample runs, `p` permutes them (Freedman & Lane for
+    the accuracy in domain; intervals are over runs, `p` permutes them (Freedman & Lane for
     `p_partial`).
 
     Raises `UserError` where a run of the smaller cluster is missing.
@@ -122,7 +122,6 @@ def _row(
     for side, members in (("large", ~small), ("small", small)):
         row |= dict(_named(side, mean_interval(y[members], confidence)))
     member = small.astype(float)
-    resampling = (generator, resamples, confidence)
     for key, statistic, arrays in (
         ("r", pearson, (member, y)),
         ("auc", auc, (small, y)),
@@ -130,7 +129,7 @@ def _row(
         ("partial", partial, (member, y, z)),
     ):
         estimate = np.nan if key == "partial" and metric == IN_DOMAIN else statistic(*arrays)
-        ends = interval(statistic, arrays, *resampling)
+        ends = interval(statistic, arrays, confidence)
         row |= dict(_named(key, (float(estimate), *ends)))
     row["p"] = permutation_p(pearson, member, y, generator, resamples)
     row["p_partial"] = permutation_p(partial, member, y, generator, resamples, given=z)

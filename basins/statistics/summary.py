@@ -35,7 +35,7 @@ def summarise(
             curves, points, ["loss", "accuracy"], "metric", confidence
         ),
         "summary/barriers": summarise_pairs(
-            barriers, measured, list(BARRIERS), "definition", confidence
+            barriers, measured, [*BARRIERS, "barrier_split"], "definition", confidence
         ),
         "summary/probes": summarise_models(probes, MODEL, confidence),
         "summary/invariance": invariance.summarise(known, confidence),

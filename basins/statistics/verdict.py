@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
 
 Direction = Literal["above", "below", "within"]
 Verdict = Literal["reproduced", "not reproduced", "undecided"]
@@ -27,3 +31,43 @@ def verdict(ci_low: float, ci_high: float, threshold: float, direction: Directio
     if ci_high < threshold:
         return "not reproduced"
     return "undecided"
+
+
+def p_value(
+    estimate: float,
+    ci_low: float,
+    ci_high: float,
+    threshold: float,
+    direction: Direction,
+    confidence: float,
+    seeds: int,
+) -> float:
+    """Return the level at which the interval, made narrower or wider, would end at the threshold.
+
+    `verdict` decides where this is below 1 - confidence and nowhere else. Each side is taken as
+    that of a t interval with (seeds - 1) degrees of freedom; NaN without an interval.
+    """
+    if direction == "within":
+        ends = (estimate, ci_low, ci_high)
+        sides = [
+            p_value(*ends, side, "above", confidence, seeds) for side in (-threshold, threshold)
+        ]
+        return float(np.max(sides))
+    half = estimate - ci_low if threshold < estimate else ci_high - estimate
+    if not np.isfinite(half) or seeds < 2:
+        return np.nan
+    away = abs(estimate - threshold)
+    if half <= 0:
+        return 0.0 if away else 1.0
+    t = away / half * stdtrit(seeds - 1, (1 + confidence) / 2)
+    return float(2 * stdtr(seeds - 1, -t))
+
+
+def holm(ps: Sequence[float]) -> np.ndarray:
+    """Return p [n] adjusted so that all can be held at once (Holm 1979); NaN counts and stays."""
+    found = np.asarray(ps, float)
+    order = np.argsort(found)  # NaN last
+    steps = np.maximum.accumulate(found[order] * np.arange(len(found), 0, -1))
+    adjusted = np.empty_like(found)
+    adjusted[order] = np.minimum(steps, 1)
+    return adjusted

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from basins.figures import style
-from basins.report import page
+from basins.report import explorer, page
+from basins.report.contents import Sources
 from basins.tables.table import Table
+from tests.report import planted
 
 HOSTILE = "<script>alert('x')</script>\"><img src=http://bad.example/x onerror=y>"
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -67,10 +72,12 @@ def _arguments(svg: str) -> dict:
         "profile": HOSTILE,
         "headline": [HOSTILE],
         "claims": [claim, {**claim, "verdict": "undecided"}, {**claim, "verdict": HOSTILE}],
-        "figures": [page.Drawing(HOSTILE, HOSTILE, svg), page.Drawing("two", "caption", svg)],
-        "tables": [
-            Table(HOSTILE, HOSTILE, pd.DataFrame({HOSTILE: [HOSTILE], "n": [3]})),
-        ],
+        "figures": {
+            "one": page.Drawing(HOSTILE, HOSTILE, svg),
+            "two": page.Drawing("two", "caption", svg),
+        },
+        "tables": {"one": Table(HOSTILE, HOSTILE, pd.DataFrame({HOSTILE: [HOSTILE], "n": [3]}))},
+        "sources": {HOSTILE: Sources(("two",), ("one",), ("probes", "published_models"))},
         "params": HOSTILE,
         "provenance": {HOSTILE: HOSTILE, "data": {"toys": [1, HOSTILE]}},
     }  # fmt: skip
@@ -79,6 +86,12 @@ def _arguments(svg: str) -> dict:
 @pytest.fixture(scope="module")
 def html(svg) -> str:
     return page.render(**_arguments(svg))
+
+
+@pytest.fixture(scope="module")
+def interactive(svg) -> str:
+    curves = explorer.pack(planted.tables(HOSTILE), confidence=0.95)
+    return page.render(**_arguments(svg), curves=curves)
 
 
 def test_hostile_text_is_shown_and_not_run(html):
@@ -97,7 +110,8 @@ def test_nothing_is_loaded(html):
         value for _, attrs in Elements(html).found for name, value in attrs.items()
         if name in {"href", "src", "xlink:href"}
     ]  # fmt: skip
-    assert references and all(str(v).startswith(("#", "data:image/png")) for v in references)
+    beside = ("#", "data:image/png", "results/", "../published/")
+    assert references and all(str(v).startswith(beside) for v in references)
     assert urls and all(url.startswith("#") for url in urls)
     assert "default-src 'none'" in html
 
@@ -112,6 +126,33 @@ def test_ids_are_unique_and_every_reference_meets_one(html):
     assert wanted <= set(ids)
 
 
+def test_a_claim_leads_to_its_figure_table_and_rows(html):
+    found = Elements(html).found
+    links = [str(a["href"]) for tag, a in found if tag == "a"]
+    wanted = ["#figure-two", "#table-one", "results/probes.csv"]
+    assert [href for href in links if href in wanted] == 3 * wanted
+    assert links.count("../published/published_models.csv") == 3
+
+
+def test_only_the_script_that_the_policy_names_may_run(interactive):
+    scripts = re.findall(r"<script[^>]*>(.*?)</script>", interactive, re.DOTALL)
+    assert len(scripts) == 2 and scripts[0].startswith("{")
+    digest = b64encode(sha256(scripts[1].encode()).digest()).decode()
+    [policy] = [a["content"] for _, a in Elements(interactive).found if "http-equiv" in a]
+    assert str(policy).endswith(f"script-src 'sha256-{digest}'")
+
+
+def test_without_curves_nothing_may_run(html):
+    assert "script-src" not in html and "explorer" not in html
+
+
+def test_the_explorer_loads_nothing_either(interactive):
+    code = (Path(page.__file__).parent / "explorer.js").read_text()
+    for way in ("fetch(", "XMLHttpRequest", "import(", "innerHTML", "eval(", "new Function"):
+        assert way not in code
+    assert "<noscript>" in interactive
+
+
 def test_the_same_arguments_give_the_same_page(html, svg):
     assert page.render(**_arguments(svg)) == html
 
@@ -123,13 +164,22 @@ def test_claims_are_counted_and_their_numbers_rounded_alike(html):
     assert '0.412 <span class="interval">[0.300, –]</span>' in html
 
 
+def test_what_does_not_hold_among_all_claims_is_said(svg):
+    arguments = _arguments(svg)
+    claim = arguments["claims"][0]
+    for verdict, said in (("undecided", 1), ("reproduced", 0)):
+        claims = [{**claim, "p_holm": 0.2, "verdict_holm": verdict}]
+        shown = page.render(**{**arguments, "claims": claims})
+        assert shown.count("undecided among all claims: p = 0.2 (Holm)") == said
+
+
 def test_numbers_stand_right(html):
     assert '<td class="number">3</td>' in html
 
 
 def test_an_empty_report_says_so():
     html = page.render(
-        title="t", profile="smoke", headline=[], claims=[], figures=[], tables=[], params="",
+        title="t", profile="smoke", headline=[], claims=[], figures={}, tables={}, params="",
         provenance={},
     )  # fmt: skip
     assert "None was tested." in html and "None was drawn." in html and "None was made." in html

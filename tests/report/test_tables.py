@@ -83,3 +83,9 @@ def test_latex_sets_groups_of_rows_apart(first, spaces):
 def test_an_empty_table_is_its_header():
     assert tables.markdown(FRAME.head(0)).count("\n") == 2
     assert tables.latex(FRAME.head(0)).count("\\\\") == 1
+
+
+def test_a_wide_column_wraps_and_its_table_breaks_over_pages():
+    written = tables.latex(FRAME, wide="recipe")
+    assert written.startswith("\\begin{longtable}{p{0.35\\linewidth}rrr}\n")
+    assert written.endswith("\\end{longtable}\n") and "tabular" not in written

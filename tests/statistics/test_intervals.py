@@ -8,11 +8,16 @@ import pytest
 from scipy import stats
 
 from basins.data.images import Evaluation
-from basins.landscape.barriers import barrier_linear
-from basins.statistics.examples import basic_interval, mean_interval, resampling_weights
+from basins.landscape.barriers import barrier_linear, excess
+from basins.statistics.examples import (
+    highest_interval,
+    highest_split,
+    mean_interval,
+    resampling_weights,
+)
 from basins.statistics.paths import barrier_rows, mean_losses, on_common_points, path_rows
 from basins.statistics.seeds import contrast, jackknife, summarise_models, summarise_pairs
-from basins.statistics.verdict import verdict
+from basins.statistics.verdict import holm, p_value, verdict
 
 RNG = np.random.default_rng(0)
 
@@ -50,9 +55,65 @@ def test_resampling_weights_are_bootstrap_counts():
     assert counts.var() == pytest.approx(1 - 1 / 50, rel=0.05)
 
 
-def test_basic_interval_reflects_the_resamples():
-    low, high = basic_interval(1.0, np.linspace(1.0, 2.0, 1001), 0.9)
-    assert (low, high) == pytest.approx((0.05, 0.95))
+@pytest.mark.parametrize("true", [0.1, 0.5, 0.93])
+def test_wilson_covers_as_it_says(true):
+    """For a share of 400, exactly: over a little of the truth, in which it is not smooth."""
+    hits = np.arange(401)
+    ends = np.array([mean_interval(np.arange(400) < k, 0.95)[1:] for k in hits])
+    cover = [
+        stats.binom.pmf(hits, 400, p)[(ends[:, 0] <= p) & (p <= ends[:, 1])].sum()
+        for p in np.linspace(true - 0.01, true + 0.01, 41)
+    ]
+    assert np.mean(cover) == pytest.approx(0.95, abs=0.005)
+
+
+TS = np.linspace(0, 1, 11)
+PATHS = {
+    "flat": 0 * TS,
+    "dip": -0.4 * TS * (1 - TS),
+    "low": 0.2 * TS * (1 - TS),
+    "high": 2 * TS * (1 - TS),
+    "plateau": 0.1 * np.minimum(1, 5 * np.minimum(TS, 1 - TS)),
+}
+
+
+def smooth(curve: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Losses [n, T] of examples, each with a smooth curve of its own about the given one."""
+    level, slope, bend, wave = rng.normal(size=(4, count, 1))
+    own = level + 0.5 * slope * TS + 2.4 * bend * TS * (1 - TS) + 0.3 * wave * np.sin(6.28 * TS)
+    return curve + own + 0.02 * rng.normal(size=(count, len(TS)))
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_interval_of_a_barrier_covers_at_least_as_often_as_it_says(name):
+    """And where the barrier stands out of the noise, not more than a little more often."""
+    rng, curve = np.random.default_rng(5), PATHS[name]
+    true, runs, inside = barrier_linear(TS, curve), 600, 0
+    for _ in range(runs):
+        low, high = highest_interval(excess(TS, smooth(curve, 300, rng)), 0.95)
+        inside += max(low, 0) <= true <= max(high, 0)
+    assert inside / runs >= 0.94
+    if name == "high":
+        assert inside / runs <= 0.98
+
+
+def test_split_samples_take_off_the_bias_of_a_maximum():
+    rng = np.random.default_rng(6)
+    found = []
+    for _ in range(400):
+        over = excess(TS, smooth(PATHS["flat"], 300, rng))
+        found.append((highest_split(over), over.mean(0).max()))
+    split, plain = np.mean(found, axis=0)
+    error = np.std(found, axis=0)[0] / 20
+    assert abs(split) < 3 * error < plain
+    high = excess(TS, smooth(PATHS["high"], 4000, rng))
+    assert highest_split(high) == pytest.approx(high.mean(0).max(), abs=0.01)
+
+
+def test_one_example_and_losses_that_are_not_finite_have_no_interval():
+    assert np.isnan(highest_interval(np.zeros((1, 3)), 0.95)).all()
+    assert np.isnan(highest_interval(np.array([[0, np.nan, 0], [0, 1, 0]]), 0.95)).all()
+    assert highest_interval(np.tile([0.0, 0.5, 0.0], (9, 1)), 0.95) == (0.5, 0.5)
 
 
 def test_jackknife_of_one_model_a_value_is_the_t_interval():
@@ -188,36 +249,25 @@ def test_path_rows_of_two_classes_have_their_scores():
     assert row["mcc"] == pytest.approx(np.corrcoef(told, true)[0, 1])
 
 
-def test_sets_of_different_sizes_are_each_resampled_by_weights_of_their_own():
-    drawn = []
-
-    def draw(count: int) -> np.ndarray:
-        drawn.append(count)
-        return resampling_weights(count, 50, np.random.default_rng(count))
-
-    def rows(curves):
-        return [row["ci_high"] for row in barrier_rows((0, 0.5, 1), curves, draw, 0.95)]
-
-    small, large = (evaluations(RNG.random((3, n))) for n in (20, 30))
-    both = rows({("reset", "a"): small, ("reset", "b"): large})
-    assert both == rows({("reset", "a"): small}) + rows({("reset", "b"): large})
-    assert drawn == [20, 30, 20, 30]
-
-
-def test_barrier_rows_resample_examples_jointly():
+def test_barrier_rows_take_examples_jointly():
     """A noise that all points share cancels: the barrier's interval is far below the losses'."""
     shared = RNG.normal(size=500) * 10
     losses = np.stack([shared, shared + 1 + 0.1 * RNG.normal(size=500), shared])
-    weights = resampling_weights(500, 400, np.random.default_rng(3))
-    curves = {("reset", "nc"): evaluations(losses)}
-    found = barrier_rows((0, 0.5, 1), curves, lambda _: weights, 0.95)
+    found = barrier_rows((0, 0.5, 1), {("reset", "nc"): evaluations(losses)}, 0.95)
     rows = {row["metric"]: row for row in found}
-    assert rows["loss"]["barrier_linear"] == pytest.approx(
-        losses[1].mean() - losses[0].mean(), 1e-3
-    )
+    plain = losses[1].mean() - losses[0].mean()
+    assert rows["loss"]["barrier_linear"] == pytest.approx(plain, 1e-3)
+    assert rows["loss"]["barrier_split"] == pytest.approx(plain, 1e-3)
+    assert rows["loss"]["ci_low"] < plain < rows["loss"]["ci_high"]
     assert 0 < rows["loss"]["ci_high"] - rows["loss"]["ci_low"] < 0.1
     error = (losses >= 0.5).mean(1)
     assert rows["error"]["barrier_linear"] == pytest.approx(barrier_linear([0, 0.5, 1], error))
+
+
+def test_a_path_below_its_chord_has_no_barrier():
+    losses = np.stack([np.ones(60), 0.2 + 0.1 * RNG.random(60), np.ones(60)])
+    (row, _) = barrier_rows((0, 0.5, 1), {("reset", "nc"): evaluations(losses)}, 0.95)
+    assert (row["barrier_linear"], row["ci_low"], row["ci_high"]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -258,3 +308,31 @@ def test_only_points_that_all_pairs_have_are_averaged():
     )
     kept = on_common_points(rows, ["experiment"])
     assert list(kept.index) == [0, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("direction", ["above", "below", "within"])
+def test_p_is_below_the_level_where_the_verdict_is_out_and_nowhere_else(direction):
+    rng = np.random.default_rng(7)
+    for _ in range(300):
+        mean, low, high = rng.normal(), *rng.gamma(1, 0.5, size=2)
+        ends, threshold = (mean - low, mean + high), rng.gamma(1, 0.5)
+        p = p_value(mean, *ends, threshold, direction, 0.9, 5)
+        assert (p < 0.1) == (verdict(*ends, threshold, direction) != "undecided")
+
+
+def test_p_of_a_t_interval_is_that_of_the_t_test():
+    values = RNG.normal(size=6) + 1
+    ends = stats.t.interval(0.95, 5, values.mean(), stats.sem(values))
+    p = p_value(values.mean(), *ends, 0.2, "above", 0.95, 6)
+    assert p == pytest.approx(stats.ttest_1samp(values, 0.2).pvalue)
+    assert np.isnan(p_value(0.5, np.nan, np.nan, 0.2, "above", 0.95, 1))
+    assert p_value(0.5, 0.5, 0.5, 0.2, "above", 0.95, 3) == 0
+    assert p_value(0.2, 0.2, 0.2, 0.2, "below", 0.95, 3) == 1
+
+
+def test_holm_by_hand_and_in_the_family():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.01, np.nan])[0] == 0.02 and np.isnan(holm([0.01, np.nan])[1])
+    rng = np.random.default_rng(8)
+    wrong = np.mean([(holm(rng.random(30)) < 0.05).any() for _ in range(2000)])
+    assert 0.04 <= wrong <= 0.06

@@ -121,7 +121,7 @@ def test_attributes_read_by_units_that_the_other_network_leaves_at_zero_have_no_
     assert pieces.bound(pair) == 0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 40), st.integers(0, 10**6))
 def test_a_permuted_copy_has_no_barrier_and_all_patterns(units, seed):
     drawn, net = world(), random(units, seed)
@@ -134,7 +134,7 @@ def test_a_permuted_copy_has_no_barrier_and_all_patterns(units, seed):
         assert pieces.barrier(pair, pieces.exhaustive(pair)) == pytest.approx(0, abs=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 20), st.integers(0, 10**6))
 def test_equal_patterns_are_what_makes_a_path_straight(units, seed):
     """Lemma 2 and its converse: outputs meet their chord just where all signs agree."""

@@ -1,0 +1,292 @@
+"""Models to tidy rows: along paths, by themselves, in clusters, and merged (docs/formats.md)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, Literal, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from basins import seeds
+from basins.align import activations
+from basins.align.equivalence import ROUNDING, change
+from basins.align.permute import permute
+from basins.checkpoints.examples import Task
+from basins.checkpoints.models import Models
+from basins.data.images import Evaluation
+from basins.data.resident import Resident
+from basins.errors import UserError
+from basins.merges.evaluation import evaluations
+from basins.merges.sources import Sources
+from basins.nets.permutation import Net
+from basins.paths.engine import Curves, Engine, evaluate
+from basins.paths.jobs import Losses
+from basins.paths.pairs import grid
+from basins.registry import check_options, find
+from basins.statistics.examples import SCORES, estimate, resampling_weights
+from basins.statistics.paths import barrier_rows, path_rows
+from basins.statistics.strategies import CURVES, analyse
+from basins.weights import State, flatten
+
+BatchNorm = Literal["interpolate", "reset"]
+Pair = tuple[str, str]
+RESAMPLES = 1000  # of the examples, for intervals of barriers
+
+
+def batchnorm_mode(net: nn.Module, asked: BatchNorm | None) -> BatchNorm:
+    """Return the mode that is asked for; by default `reset` where there is BatchNorm.
+
+    Raises `UserError` where there are no statistics to reset.
+    """
+    there = any(
+        isinstance(module, _BatchNorm) and module.track_running_stats for module in net.modules()
+    )
+    if asked == "reset" and not there:
+        raise UserError(
+            "--batchnorm reset: the networks have no BatchNorm statistics; leave it out"
+        )
+    return asked or ("reset" if there else "interpolate")
+
+
+class Joins(NamedTuple):
+    """The losses of every example along the paths between pairs of models, at every `ts`.
+
+    `ids` are the names of path and alignment.
+    """
+
+    ts: tuple[float, ...]
+    ids: dict[str, str]
+    losses: dict[Pair, Losses]
+
+
+def along(
+    models: Models,
+    task: Task,
+    pairs: Iterable[Pair],
+    *,
+    path: str = "linear",
+    alignment: str = "none",
+    batchnorm: BatchNorm = "interpolate",
+    points: int = 11,
+) -> Joins:
+    """Evaluate the paths between pairs of models; of each pair the second is brought to the first.
+
+    Raises `UserError` where the path has a point to be trained, or the networks have no permutation
+    symmetry that is known to keep their function.
+    """
+    coefficients = find("paths", path, "coefficients", "--path")
+    if len(coefficients(0.5)) != 2:
+        raise UserError(f"--path {path}: it has a point to train, which only the pipeline does")
+    if alignment != "none":
+        check_symmetry(models, task)
+    engine, calibration = Engine(models.net), _calibration(task, batchnorm)
+
+    def measured(controls: list[Tensor], points: Sequence[tuple[float, ...]]) -> Curves:
+        return engine.along(controls, points, calibration, task.sets)
+
+    @cache
+    def end(name: str) -> Curves:
+        return measured([flatten(models.states[name])], [(1.0,)])
+
+    ts = grid(points)
+    found = {}
+    for a, b in pairs:
+        controls = [flatten(models.states[a]), flatten(aligned(models, task, a, b, alignment))]
+        inner = measured(controls, [coefficients(t) for t in ts[1:-1]])
+        curves = {key: [*end(a)[key], *inner[key], *end(b)[key]] for key in inner}
+        first, last = (control[engine.flat.trained].double() for control in controls)
+        found[a, b] = Losses(curves, float(torch.dist(first, last)))
+    return Joins(ts, {"path": path, "alignment": alignment}, found)
+
+
+def check_symmetry(models: Models, task: Task) -> None:
+    """Raise `UserError` where the network has no permutation spec, or one that is wrong."""
+    if not hasattr(models.net, "permutation_spec"):
+        raise UserError(
+            f"{type(models.net).__name__} has no permutation_spec(), so only --alignment none; "
+            "README.md, `Adding things`, shows how to write one"
+        )
+    given, _ = next(iter(next(iter(task.sets.values())).batches()))
+    net = cast(Net, models.net)
+    net.load_state_dict(next(iter(models.states.values())))
+    changed = change(net, cast(Sequence[Tensor], given), seeds.generator("equivalence"))
+    if not changed < ROUNDING:
+        raise UserError(
+            f"{type(net).__name__}.permutation_spec(): permuting units by it changes the outputs "
+            f"by {changed:.0%}; correct it"
+        )
+
+
+def aligned(models: Models, task: Task, a: str, b: str, alignment: str) -> State:
+    """Return the state of model `b`, its units permuted to those of `a`."""
+    first, other = models.states[a], models.states[b]
+    if alignment == "none":
+        return other
+    net = cast(Net, models.net)
+    spec, more = net.permutation_spec(), {}
+    if alignment == "activation_matching":
+        images = task.images(f"--alignment {alignment}")
+        nets = [copy.deepcopy(net), net]
+        for one, state in zip(nets, (first, other), strict=True):
+            one.load_state_dict(state)
+        batches = (inputs for inputs, _ in images.batches())
+        [more["correlations"]] = activations.correlations(nets, spec, batches, [(0, 1)])
+    stream = seeds.generator("alignment", models.hashes[a], models.hashes[b])
+    permutations = find("align", alignment, "align")(first, other, spec, generator=stream, **more)
+    return permute(other, spec, permutations)
+
+
+def path_tables(
+    experiment: str, joins: Joins, task: Task, confidence: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of all points, and those of all barriers."""
+    paths: list[dict[str, Any]] = []
+    barriers: list[dict[str, Any]] = []
+    for (a, b), (curves, distance) in joins.losses.items():
+        ids = {"experiment": experiment, "model_a": a, "model_b": b, **joins.ids}
+        paths += [ids | row for row in path_rows(joins.ts, curves, task.labels)]
+        rows = barrier_rows(joins.ts, curves, confidence)
+        barriers += [ids | row | {"distance": distance} for row in rows]
+    return pd.DataFrame(paths), pd.DataFrame(barriers)
+
+
+def probe_table(models: Models, task: Task, confidence: float) -> pd.DataFrame:
+    """Return accuracy and loss (nats) of every model as it is, on every set.
+
+    In two classes also F1 and Matthews's correlation.
+    """
+    rows = []
+    for name, state in models.states.items():
+        models.net.load_state_dict(state)
+        found = {key: evaluate(models.net, examples) for key, examples in task.sets.items()}
+        rows += [row for key in found for row in _probes(name, key, found[key], task, confidence)]
+    return pd.DataFrame(rows)
+
+
+def cluster_tables(
+    joins: Joins,
+    paths: pd.DataFrame,
+    barriers: pd.DataFrame,
+    probes: pd.DataFrame,
+    chosen: Mapping[str, str],
+    k: int | None,
+    confidence: float,
+) -> dict[str, pd.DataFrame]:
+    """Return clusters of the models by their gaps, their number, and what they tell.
+
+    `paths` and `barriers` are the rows of all pairs, of which `chosen` says on which `path`,
+    `alignment`, `batchnorm` and `eval_set` the gaps are. `k` is how many clusters; None takes what
+    the spectrum and the gap statistic agree on. Accuracies on other sets are held against them.
+    """
+    stream, ts, resampled = seeds.generator("bootstrap", "checkpoints"), np.array(joins.ts), {}
+    draw = cache(lambda count: resampling_weights(count, RESAMPLES, stream))  # one for all pairs
+    for pair, (curves, _) in joins.losses.items():
+        losses = np.stack([e.losses for e in curves[chosen["batchnorm"], chosen["eval_set"]]])
+        drawn = draw(losses.shape[1]) @ losses.T
+        resampled[pair] = {name: measure(ts, drawn) for name, measure in CURVES.items()}
+    others = [name for name in dict.fromkeys(probes["slice"]) if name != chosen["eval_set"]]
+    found = analyse(
+        "checkpoints",
+        paths,
+        barriers,
+        probes,
+        resampled,
+        chosen=chosen,
+        slices=others,
+        k=k,
+        confidence=confidence,
+    )
+    return {name: found[name] for name in ("clusters", "cluster_choice", "association")}
+
+
+def merge(
+    models: Models,
+    task: Task,
+    technique: str,
+    options: Mapping[str, Any],
+    base: State | None,
+    alignment: str,
+    batchnorm: BatchNorm,
+) -> tuple[State, pd.DataFrame]:
+    """Return what a technique makes of the models, and its rows before those of the models.
+
+    All are brought to the first. Statistics of BatchNorm are part of the state that is returned.
+    Raises `UserError` where the technique or an option is unknown, or it makes an ensemble.
+    """
+    function = find("merges", technique, "merge", "--technique")
+    check_options(function, options, f"--technique {technique}")
+    if alignment != "none":
+        check_symmetry(models, task)
+    first, *others = models.states
+    moved = [aligned(models, task, first, name, alignment) for name in others]
+    engine, net = Engine(models.net), cast(Net, models.net)
+    stream = seeds.generator("merge", technique, *models.hashes.values())
+    sources = Sources([models.states[first], *moved], base, net, task.training, stream)
+    members = function(sources, **options)
+    if len(members) != 1:
+        raise UserError(f"--technique {technique}: makes an ensemble; take one that mixes weights")
+    found = evaluations(engine, members, sources, _calibration(task, batchnorm), task.sets)
+    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    rows = []
+    for (mode, name), evaluation in found.items():
+        made = {"technique": technique, "alignment": alignment, "batchnorm": mode}
+        rows.append(_merged(made, " + ".join(models.states), name, evaluation))
+    own = {"technique": "source", "alignment": "none", "batchnorm": "interpolate"}
+    for model, source in models.states.items():
+        net.load_state_dict(source)
+        for name, examples in task.sets.items():
+            rows.append(_merged(own, model, name, evaluate(net, examples)))
+    return state, pd.DataFrame(rows)
+
+
+def _merged(
+    made: Mapping[str, str], sources: str, eval_set: str, found: Evaluation
+) -> dict[str, Any]:
+    count = len(found.losses)
+    return {
+        "merge": "checkpoints",
+        **made,
+        "sources": sources,
+        "set": 0,
+        "members": 1,
+        "eval_set": eval_set,
+        "n": count,
+        "loss": found.losses.mean(dtype=np.float64),
+        "loss_se": found.losses.std(ddof=1, dtype=np.float64) / count**0.5,
+        "accuracy": found.correct.mean(),
+    }
+
+
+def _calibration(task: Task, mode: BatchNorm) -> dict[str, Resident | None]:
+    """Return what the engine takes BatchNorm's statistics from, by its mode."""
+    return {mode: task.images("--batchnorm reset") if mode == "reset" else None}
+
+
+def _probes(
+    model: str, eval_set: str, found: Evaluation, task: Task, confidence: float
+) -> Iterator[dict[str, Any]]:
+    losses, correct = found
+    values = {"accuracy": correct, "loss": losses}
+    true = task.labels[eval_set]
+    if true is not None:
+        values |= dict.fromkeys(SCORES, np.stack([true == correct, true], axis=1))
+    recipe, _, seed = model.rpartition("/seed")
+    for metric, each in values.items():
+        value, low, high = estimate(metric, each, confidence)
+        yield {
+            "recipe": recipe,
+            "seed": int(seed),
+            "diagnostic": "sets",
+            "slice": eval_set,
+            "metric": metric,
+            "value": value,
+            "n": len(each),
+            "ci_low": low,
+            "ci_high": high,
+        }

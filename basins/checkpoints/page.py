@@ -1,0 +1,126 @@
+"""One HTML page of the rows in a folder: curves, barriers, clusters, and what they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from basins.checkpoints import rows
+from basins.figures import barrier_matrix, convexity_gaps, path_curves, style
+from basins.report import explorer
+from basins.report.page import Drawing, render
+from basins.statistics.examples import mean_interval
+from basins.statistics.seeds import average_pairs, ends
+from basins.store import whole_file
+from basins.tables import clusters
+from basins.tables.table import Table
+
+TITLE = "Same loss, same mechanism?"
+CONFIDENCE = 0.95
+Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+JOIN = ["experiment", "path", "alignment", "batchnorm"]
+FEW = 6
+"""Up to so many pairs of models, their curves can be told apart in one figure."""
+
+CURVES = (
+    "Position 0 is the first model of a pair, 1 the second. Bands: 95 % intervals, over examples "
+    "where two names are one pair, else over their models."
+)
+CAPTIONS = {
+    "barriers": "Nats, and shares of errors; intervals are of barrier_linear, over examples.",
+    "probes": "Shares, and losses in nats, with 95 % intervals over examples.",
+    "merge": "What was merged, and its sources as they are; losses in nats.",
+}
+ABSENT = {
+    "clusters": ["experiment", "measure", "model", "cluster"],
+    "samples": ["dataset", "eval_set", "label", "class", "png"],
+    "outcomes": [*explorer.CURVE, "outcomes"],
+}
+"""What the explorer also shows of the pipeline's own experiments, and its columns."""
+
+
+def write(folder: Path) -> Path:
+    """Write `index.html`, and `figures/`, from the rows in a folder; return where the page is.
+
+    Raises `UserError` where there are no rows.
+    """
+    found = rows.read(folder)
+    figures, curves = {}, None
+    if "paths" in found and "barriers" in found:
+        for key, title, caption, figure in _figures(found, rows.provenance(folder)):
+            svg, _ = style.save(figure, folder / "figures" / key)
+            figures[key] = Drawing(title, caption, svg.read_text())
+        nothing = {name: pd.DataFrame(columns=columns) for name, columns in ABSENT.items()}
+        curves = explorer.pack({**nothing, **found}, confidence=CONFIDENCE)
+    text = render(
+        title=TITLE,
+        profile=folder.resolve().name,
+        headline=[],
+        claims=[],
+        figures=figures,
+        tables=dict(_tables(found)),
+        params="",
+        provenance=rows.provenance(folder),
+        curves=curves,
+    )
+    with whole_file(folder / "index.html") as file:
+        file.write_text(text)
+    return folder / "index.html"
+
+
+def summary(paths: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean curve of every two recipes, with its interval over models.
+
+    Where they are one pair, it is over examples. `init` is empty: nobody said how models began.
+    """
+    named = paths.assign(**ends(paths)).assign(init="")
+    groups = ["experiment", "recipe_a", "recipe_b", "init", *JOIN[1:], "eval_set", "t"]
+    found = average_pairs(named, groups, ["loss", "accuracy"], "metric", CONFIDENCE)
+    own = found[[*groups, "metric", "pairs"]].merge(named, on=groups, how="left")
+    own = own.drop_duplicates([*groups, "metric"]).reset_index(drop=True)
+    for k in np.flatnonzero(own["pairs"] == 1):
+        loss, error, share, n = own.loc[k, ["loss", "loss_se", "accuracy", "n"]].astype(float)
+        if own.at[k, "metric"] == "loss":
+            interval = [loss - Z * error, loss + Z * error]
+        else:  # Wilson's, of so many hits
+            interval = mean_interval(np.arange(n) < round(share * n), CONFIDENCE)[1:]
+        found.loc[k, ["ci_low", "ci_high"]] = interval
+    return found
+
+
+def _figures(
+    found: Mapping[str, pd.DataFrame], origin: Mapping[str, Any]
+) -> Iterator[tuple[str, str, str, Figure]]:
+    """Yield key, title, caption and figure."""
+    found = {**found, "summary/paths": summary(found["paths"])}
+    for number, (_, part) in enumerate(found["barriers"].groupby(JOIN, sort=False), 1):
+        chosen: dict[str, Any] = {column: part[column].iloc[0] for column in JOIN}
+        what = f"{chosen['path']}, alignment {chosen['alignment']}, BatchNorm {chosen['batchnorm']}"
+        what = style.display(f"{chosen['experiment']}: {what}")
+        pairs = len(part[["model_a", "model_b"]].drop_duplicates())
+        if pairs <= FEW:
+            yield f"curves{number}", f"Curves, {what}", CURVES, path_curves.draw(found, **chosen)
+        for metric in ("loss", "error") if pairs > 1 else ():
+            options = {**chosen, "metric": metric}
+            caption = barrier_matrix.caption(**options)
+            figure = barrier_matrix.draw(found, **options)
+            yield f"{metric}{number}", f"Barriers of the {metric}, {what}", caption, figure
+    if "clusters" in found:
+        chosen = {"experiment": "cluster", **origin["clusters"]}
+        caption = convexity_gaps.caption(**chosen)
+        yield "clusters", "Gaps by cluster", caption, convexity_gaps.draw(found, **chosen)
+
+
+def _tables(found: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Table]]:
+    for name, caption in CAPTIONS.items():
+        if name in found:
+            rows_ = found[name].dropna(axis="columns", how="all")
+            yield name, Table(name.capitalize(), caption, rows_)
+    if "cluster_choice" in found and "clusters" in found:
+        yield "clusters", clusters.table(found)

@@ -1,0 +1,112 @@
+"""Model cards (Mitchell et al. 2019) of a profile's recipes, as one page of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from basins.report import tables
+
+INTRODUCTION = """\
+# Models of the profile `{profile}`
+
+Written from the settings and the rows of this profile; each recipe is trained once a seed.
+
+- **Made for** asking how networks that reach one loss differ: paths between them, merges, probes.
+- **Not for** classifying anything. They are small, and what they do beyond their own data was not
+  measured. Where a recipe's data carry a cue or a heuristic, it was put there so that networks
+  could learn the wrong thing, and some did: see their accuracies.
+- **How good they are** is measured on evaluation sets that none was trained on. Accuracies are
+  percent; {confidence:.0%} intervals are over seeds: what another seed would do, not other data.
+- **Format and loading**: `models/README.md`. Licence: that of the project; models of real data
+  keep the terms of their data.
+"""
+
+SCORES = {"accuracy": (100, ".1f"), "f1": (1, ".2f"), "mcc": (1, ".2f")}
+"""The metrics that cards show: what they are multiplied by, and their digits."""
+
+DEPTH = 1
+"""Slices of slices up to this depth are shown: not every template of HANS."""
+
+
+def markdown(settings: Mapping[str, Any], probes: pd.DataFrame) -> str:
+    """Return a card for every recipe, tuned group's method and text classifier.
+
+    `settings` are the sections of `params.yaml` as plain values, and `probes` the rows of
+    `summary/probes`.
+    """
+    confidence = settings["statistics"]["confidence"]
+    cards = [INTRODUCTION.format(profile=settings["profile"], confidence=confidence)]
+    for name, facts in _recipes(settings):
+        lines = [f"- **{what}**: {_told(value)}" for what, value in facts.items()]
+        cards.append("\n".join([f"## {name}\n", *lines]) + f"\n\n{_scores(name, probes)}")
+    return "\n".join(cards)
+
+
+def _recipes(settings: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what each recipe is called in rows, and what there is to say of it."""
+    data = settings["data"]
+    for name, recipe in settings["train"].items():
+        yield name, _facts(data, recipe) | {"Network": recipe["net"], "Training": recipe["method"]}
+    for group, recipe in settings["finetune"].items():
+        start = settings["train"][recipe["start"]]
+        for label, method in recipe["methods"].items():
+            clean = f"{recipe['clean']} images without the cue"
+            if method["name"] == "cbft":
+                clean += f", beside others with it on {recipe['cue_proportion']:.0%}"
+            facts = _facts(data, {"data": recipe["data"], "seeds": start["seeds"]})
+            facts |= {"Network": start["net"], "Tuned from": f"`{recipe['start']}`"}
+            if method["name"] == "scratch":
+                del facts["Tuned from"]
+            yield f"{group}/{label}", facts | {"Trained on": clean, "Training": method}
+    for name, recipe in settings["classify"].items():
+        for label, changes in (recipe["variants"] or {"": {}}).items():
+            changed = {key: value for key, value in changes.items() if value is not None}
+            method = {**recipe["method"], **changed.get("method", {})}
+            own = {**recipe, **changed, "method": method}
+            facts = _facts(data, own) | {
+                "Counterexamples, wrong labels": f"{own['counterexamples']:.0%}, {own['noise']:.0%}"
+                " of the training rows",
+                "Tuned from": f"`{own['encoder']}`",
+                "Training": method,
+            }
+            yield f"{name}/{label}" if label else name, facts
+    for name, encoder in settings["pretrain"].items():
+        facts = _facts(data, {**encoder, "seeds": [encoder["seed"]]})
+        facts |= {"Network": encoder["net"], "Vocabulary": encoder["vocabulary"]}
+        yield name, {k: v for k, v in facts.items() if v} | {"Training": encoder["method"]}
+
+
+def _facts(data: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = data[recipe["data"]]
+    facts: dict[str, Any] = {"Data": f"`{recipe['data']}`, {chosen['source']}"}
+    if "cue_proportion" in recipe and chosen.get("cue"):
+        facts["Cue"] = f"{chosen['cue']['name']}, on {recipe['cue_proportion']:.0%} of each class"
+    return facts | {"Seeds": recipe["seeds"]}
+
+
+def _told(value: Any) -> str:
+    """Return a name with its options, a list or a text, in words."""
+    if isinstance(value, Mapping):
+        name = [str(value["name"])] if "name" in value else []
+        options = (f"{key} {_told(of)}" for key, of in value.items() if key != "name")
+        return ", ".join([*name, *options])
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _scores(name: str, probes: pd.DataFrame) -> str:
+    """Return what a recipe scores on each slice, or that it was not probed."""
+    own = probes.loc[(probes["recipe"] == name) & probes["metric"].isin(list(SCORES))]
+    own = own.loc[own["slice"].str.count("/") <= DEPTH]
+    if own.empty:
+        return "Not probed by itself in this profile.\n"
+    shown = own[["slice", "metric"]].assign(value=own.apply(_written, axis="columns"))
+    return tables.markdown(shown.assign(seeds=own["seeds"]))
+
+
+def _written(row: pd.Series) -> str:
+    unit, form = SCORES[str(row["metric"])]
+    mean, low, high = (f"{unit * row[name]:z{form}}" for name in ("mean", "ci_low", "ci_high"))
+    return f"{mean} [{low}, {high}]"

@@ -1,0 +1,123 @@
+"""Every path and barrier of a profile, packed for the page's explorer (`explorer.js`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from math import isfinite
+from statistics import NormalDist
+from typing import Any
+
+import pandas as pd
+
+from basins.figures import style
+
+CURVE = ["experiment", "model_a", "model_b", "path", "alignment", "batchnorm", "eval_set"]
+"""What tells one curve from another in `paths` and `barriers`."""
+
+MEASURES = {
+    "barrier_split": "barrier above the chord, without the bias of a maximum",
+    **style.DEFINITIONS,
+    "distance": "distance between the models",
+}
+"""What the matrix may show, as far as `barriers` has it, and how it is called."""
+
+OPTIONAL = {
+    "clusters": ["experiment", "measure", "model", "cluster"],
+    "samples": ["dataset", "eval_set", "label", "class", "png"],
+    "outcomes": [*CURVE, "outcomes"],
+}
+"""Tables that may be missing, and their columns."""
+
+
+def pack(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    confidence: float,
+    datasets: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return the curves, barriers and clusters as columns, each name once.
+
+    Args:
+        tables: rows, by the name of their table: `paths` and `barriers` are read, and where there
+            are any `clusters`, `samples` and `outcomes`, what becomes of them along the curves.
+        confidence: of the intervals that are drawn.
+        datasets: the dataset of each experiment whose samples are to be shown.
+
+    A name in `columns` is an index into `names`; curve k has the points of `grids[grid[k]]`, whose
+    values follow one another in `loss`, `loss_se` and `accuracy`. Numbers have four digits.
+    """
+    paths, shown = tables["paths"], datasets or {}
+    clusters, samples, outcomes = (
+        tables.get(name, pd.DataFrame(columns=columns)) for name, columns in OPTIONAL.items()
+    )
+    order = paths.groupby(CURVE, sort=False).ngroup().rename("curve")
+    paths = paths.assign(curve=order).sort_values(["curve", "t"], kind="stable")
+    curves = paths.drop_duplicates("curve")
+    grids = [tuple(ts) for _, ts in paths.groupby("curve")["t"]]
+    known = list(dict.fromkeys(grids))
+    names = {column: list(dict.fromkeys(curves[column])) for column in CURVE}
+    names["model_a"] = names["model_b"] = list(dict.fromkeys(names["model_a"] + names["model_b"]))
+    names["eval_set"] = style.ordered_sets(names["eval_set"])
+    barriers = tables["barriers"].set_index([*CURVE, "metric"])
+    measures = {name: title for name, title in MEASURES.items() if name in barriers}
+    wanted = pd.MultiIndex.from_frame(curves.loc[:, CURVE])
+    outcomes = outcomes.set_index(CURVE)["outcomes"].reindex(wanted)
+    return {
+        "z": round(NormalDist().inv_cdf((1 + confidence) / 2), 4),
+        "confidence": confidence,
+        "measures": measures,
+        "titles": {name: style.set_title(name) for name in names["eval_set"]},
+        "names": names,
+        "grids": [_numbers(grid) for grid in known],
+        "columns": {column: _codes(curves[column], names[column]) for column in CURVE},
+        "grid": _codes(grids, known),
+        "n": curves["n"].astype(int).tolist(),
+        **{column: _numbers(paths[column]) for column in ("loss", "loss_se", "accuracy")},
+        "barriers": {
+            metric: {
+                column: _numbers(part[column].reindex(wanted))
+                for column in (*measures, "ci_low", "ci_high")
+            }
+            for metric in ("loss", "error")
+            for part in [barriers.xs(metric, level="metric")]
+        },
+        "clusters": {
+            experiment: {
+                measure: dict(zip(part["model"], map(int, part["cluster"]), strict=True))
+                for measure, part in own.groupby("measure", sort=False)
+            }
+            for experiment, own in clusters.groupby("experiment", sort=False)
+        },
+        "outcomes": outcomes.fillna("").tolist(),
+        "datasets": shown,
+        "samples": {
+            dataset: {
+                eval_set: part[["class", "png"]].to_numpy().tolist()
+                for eval_set, part in own.sort_values("label").groupby("eval_set", sort=False)
+            }
+            for dataset, own in samples.groupby("dataset", sort=False)
+            if dataset in shown.values()
+        },
+    }
+
+
+def embed(packed: Mapping[str, Any]) -> str:
+    """Return `packed` as JSON that may stand inside a `<script>` of an HTML page."""
+    written = json.dumps(packed, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return written.replace("<", "\\u003c")
+
+
+def _codes(values: Iterable[Any], names: list[Any]) -> list[int]:
+    index = {name: k for k, name in enumerate(names)}
+    return [index[value] for value in values]
+
+
+def _numbers(values: Iterable[float]) -> list[float | int | None]:
+    """Return numbers with four digits, whole ones as such, and None for what is not finite."""
+    return [_short(float(value)) if isfinite(value) else None for value in values]
+
+
+def _short(value: float) -> float | int:
+    rounded = float(f"{value:.4g}")
+    return int(rounded) if rounded.is_integer() else rounded

@@ -1,0 +1,255 @@
+"""The page in a real browser, opened as a file: by mouse, by keyboard, on a phone, in the dark."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from basins.report import explorer, page
+from basins.report.contents import Sources
+from basins.tables.table import Table
+from tests.report import planted
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium or google-chrome")
+
+REPORT = Path(__file__).parents[2] / "reports" / "laptop" / "index.html"
+DESK, PHONE = {"width": 1100, "height": 800}, {"width": 390, "height": 800}
+DRAWING = '<svg xmlns="http://www.w3.org/2000/svg" width="300pt" viewBox="0 0 9 9"/>'
+
+# Every text's contrast with what lies behind it (WCAG 2), worst first.
+CONTRASTS = """() => {
+  const channels = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = (rgb) => {
+    const linear = (c) => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4;
+    const [r, g, b] = rgb.map((c) => linear(c / 255));
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const behind = (node) => {
+    for (; node; node = node.parentElement) {
+      const colour = channels(getComputedStyle(node).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour.slice(0, 3);
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  for (const node of document.querySelectorAll("body *:not(figure svg *):not(script)")) {
+    const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim());
+    if (!own || !node.checkVisibility()) continue;
+    const style = getComputedStyle(node);
+    const text = channels(node instanceof SVGElement ? style.fill : style.color);
+    const [low, high] = [light(text.slice(0, 3)), light(behind(node))].sort((a, b) => a - b);
+    found.push([(high + .05) / (low + .05), node.textContent.slice(0, 40)]);
+  }
+  return found.sort((a, b) => a[0] - b[0]);
+}"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    claim = {
+        "paper": "A paper", "where": "Fig. 1", "statement": "Paths have barriers.",
+        "statistic": "mean barrier", "estimate": 0.4, "ci_low": 0.3, "ci_high": 0.5,
+        "threshold": 0.05, "direction": "above", "n": 3,
+    }  # fmt: skip
+    verdicts = ("reproduced", "not reproduced", "undecided")
+    html = page.render(
+        title="Planted",
+        profile="smoke",
+        headline=["One was not reproduced."],
+        claims=[{**claim, "id": f"a/{v}", "verdict": v} for v in verdicts],
+        figures={"one": page.Drawing("one", "A figure.", DRAWING)},
+        tables={"one": Table("Numbers", "All.", pd.DataFrame({"n": [3], "name": ["x" * 200]}))},
+        params="profile: smoke",
+        provenance={"commit": "0" * 40},
+        sources={f"a/{v}": Sources(("one",), ("one",), ("probes",)) for v in verdicts},
+        curves=explorer.pack(
+            planted.tables(), confidence=0.95, datasets={"toys": "shapes", "alone": "shapes"}
+        ),
+    )
+    path = tmp_path_factory.mktemp("report") / "index.html"
+    path.write_text(html, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium, file, request):
+    """Return a page that was opened as a file; afterwards nothing may have gone wrong."""
+    options = {"viewport": DESK, **getattr(request, "param", {})}
+    path = options.pop("path", file)
+    shown = chromium.new_page(**options)
+    wrong: list[str] = []
+    known = (path.as_uri(), "data:image/png")
+    shown.on("console", lambda message: wrong.append(message.text))
+    shown.on("pageerror", lambda error: wrong.append(str(error)))
+    shown.on("request", lambda asked: asked.url.startswith(known) or wrong.append(asked.url))
+    shown.goto(path.as_uri())
+    yield shown
+    shown.close()
+    assert wrong == []
+
+
+def _curve(shown) -> str:
+    return shown.locator('[data-part="loss"] .line').first.get_attribute("d")
+
+
+def _models(shown) -> list[str]:
+    return shown.locator(".matrix tbody th").all_text_contents()
+
+
+def _cells(shown) -> list[str]:
+    return shown.locator('.matrix [role="gridcell"]').all_text_contents()
+
+
+def test_the_matrix_shows_every_pair_twice_and_sorts(opened):
+    name = ["odd/seed2", "plain/seed0", "plain/seed1", "plain/seed10"]
+    assert _models(opened) == name
+    assert _cells(opened)[:4] == ["", "3.00", "4.00", "5.00"]
+    assert _cells(opened)[::4] == ["", "3.00", "4.00", "5.00"]
+    opened.select_option('[name="order"]', "mean")
+    assert _models(opened) == [*planted.MODELS]
+    opened.select_option('[name="order"]', "cluster")
+    assert _models(opened) == [planted.MODELS[k] for k in (0, 2, 1, 3)]
+    opened.select_option('[name="set"]', "c")
+    assert _cells(opened)[1] == "20.0"
+    opened.select_option('[name="measure"]', "distance")
+    assert opened.locator('[name="metric"]').is_disabled()
+    assert set(_cells(opened)) == {"", "12.3"}
+
+
+def test_pointing_at_a_cell_says_its_value_and_a_click_shows_its_path(opened):
+    before = _curve(opened)
+    cell = opened.get_by_role("gridcell", name="odd/seed2 and plain/seed10")
+    cell.hover()
+    said = opened.locator('[data-part="cell"]')
+    assert said.inner_text() == "odd/seed2 and plain/seed10: 5.00 [0.500, 0.750]"
+    cell.click()
+    assert opened.input_value('[name="pair"]') == "plain/seed10 → odd/seed2"
+    assert opened.locator('[aria-selected="true"]').count() == 2
+    assert _curve(opened) != before
+
+
+def test_an_experiment_is_chosen_and_keeps_what_it_can(opened):
+    opened.select_option('[name="path"]', "bezier")
+    opened.select_option('[name="experiment"]', "alone")
+    assert opened.input_value('[name="path"]') == "bezier"
+    assert _models(opened) == ["plain/seed0"]  # no model is at both ends, so no square
+    assert opened.locator('[name="order"] option').all_text_contents() == [
+        "name",
+        "mean of the row",
+    ]
+
+
+def test_everything_can_be_done_by_keyboard(opened):
+    opened.locator('[name="experiment"]').focus()
+    opened.keyboard.press("ArrowDown")
+    assert opened.input_value('[name="experiment"]') == "alone"
+    opened.keyboard.press("ArrowUp")
+    while not opened.evaluate("document.activeElement.role === 'gridcell'"):
+        opened.keyboard.press("Tab")
+    opened.keyboard.press("End")
+    opened.keyboard.press("ArrowDown")
+    said = opened.locator('[data-part="cell"]')
+    assert said.inner_text() == "plain/seed1 and plain/seed10: 3.00 [0.500, 0.750]"
+    opened.keyboard.press("Enter")
+    assert opened.input_value('[name="pair"]') == "plain/seed1 → plain/seed10"
+    opened.keyboard.press("Tab")
+    assert not opened.evaluate("document.activeElement.role === 'gridcell'")
+    while opened.evaluate("document.activeElement.name") != "step":
+        opened.keyboard.press("Tab")
+    opened.keyboard.press("ArrowRight")
+    slider = opened.locator('[name="step"]')
+    assert slider.get_attribute("aria-valuetext") == "t = 0.5"
+    row = opened.locator('[data-part="readout"] tr').first.inner_text().split("\t")
+    assert row == ["0.5", "NC: without cue", "4.00 [3.80, 4.20]", "50.0 [36.6, 63.4]", "50"]
+
+
+def test_pointing_at_a_plot_shows_its_values(opened):
+    plot = opened.locator('[data-part="accuracy"] > svg')
+    plot.hover()
+    tip = opened.locator('[data-part="accuracy"] .tip')
+    assert tip.is_visible()
+    assert "t = 0.5" in tip.inner_text() and "50.0 [36.6, 63.4]" in tip.inner_text()
+
+
+def test_sets_are_lines_that_can_be_left_out(opened):
+    lines = opened.locator('[data-part="loss"] .line')
+    assert lines.count() == 2
+    opened.uncheck('[name="sets"][value="c"]')
+    assert lines.count() == 1
+    opened.uncheck('[name="sets"][value="nc"]')
+    assert lines.count() == 0
+    assert opened.locator('[data-part="points"] tr').count() == 0
+    opened.check('[name="sets"][value="nc"]')
+    assert opened.locator('[data-part="points"] tr').count() == len(planted.GRID)
+
+
+def test_examples_say_what_becomes_of_them_and_those_that_change_come_first(opened):
+    def told() -> list[str]:
+        return opened.locator('[data-part="samples"] ul').first.inner_text().split()
+
+    assert told() == ["square", "wrong", "disc", "right"]
+    opened.locator('[name="step"]').fill("2")
+    assert told() == ["square", "right", "disc", "right"]
+    images = opened.locator('[data-part="samples"] img')
+    assert images.count() == 4
+    assert images.evaluate_all("them => them.every((it) => it.naturalWidth === 1)")
+    opened.select_option('[name="experiment"]', "alone")
+    assert not opened.locator('[data-part="examples"]').is_visible()
+
+
+def test_claims_are_shown_by_verdict_and_lead_to_their_figure(opened):
+    rows = opened.locator(".claims tbody tr")
+    assert rows.count() == 3
+    opened.check('#claims [value="undecided"]')
+    assert [row.is_visible() for row in rows.all()] == [False, False, True]
+    opened.locator(".claims a:visible").first.click()
+    assert opened.url.endswith("#figure-one")
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [{"color_scheme": "light"}, {"color_scheme": "dark"}],
+    ids=["light", "dark"],
+    indirect=True,
+)
+def test_all_text_is_readable(opened):
+    opened.locator('[data-part="loss"] > svg').hover()
+    contrasts = opened.evaluate(CONTRASTS)
+    assert len(contrasts) > 100
+    assert contrasts[0][0] >= 4.5, contrasts[:5]
+
+
+@pytest.mark.parametrize("opened", [{"viewport": PHONE}], indirect=True)
+def test_a_phone_scrolls_no_further_than_down(opened):
+    assert opened.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    plot = opened.locator('[data-part="loss"] > svg').bounding_box()
+    assert plot is not None and 300 < plot["width"] <= PHONE["width"]
+
+
+@pytest.mark.parametrize("opened", [{"java_script_enabled": False}], indirect=True)
+def test_without_scripts_the_page_says_where_the_rows_are(opened):
+    assert opened.get_by_role("link", name="results/paths.csv").is_visible()
+    assert not opened.locator("#explorer-app").is_visible()
+
+
+@pytest.mark.parametrize("opened", [{"viewport": PHONE, "path": REPORT}], indirect=True)
+def test_the_committed_report_opens(opened):
+    assert opened.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    opened.select_option('[name="experiment"]', "nli")
+    assert len(_models(opened)) == 12
+    assert opened.locator('[data-part="loss"] .line').count() == 2

@@ -1,0 +1,128 @@
+"""What the explorer is given is what the tables say, each name and each grid once."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from basins.data.images import Evaluation
+from basins.paths.experiment import Experiment, Joined
+from basins.report import explorer
+from tests.report import planted
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, pd.DataFrame]:
+    return planted.tables()
+
+
+def _curves(packed: dict) -> list[dict]:
+    """Read the columns back, in the order of the curves."""
+    columns, names = packed["columns"], packed["names"]
+    found, offset = [], 0
+    for k, grid in enumerate(packed["grid"]):
+        ts = packed["grids"][grid]
+        curve = {column: names[column][columns[column][k]] for column in explorer.CURVE}
+        part = slice(offset, offset + len(ts))
+        values = {name: packed[name][part] for name in ("loss", "loss_se", "accuracy")}
+        found.append({**curve, "n": packed["n"][k], "t": ts, **values})
+        offset += len(ts)
+    return found
+
+
+def test_every_row_of_the_paths_can_be_read_back_in_whatever_order_they_come(tables):
+    shuffled = tables["paths"].sample(frac=1, random_state=0)
+    packed = explorer.pack({**tables, "paths": shuffled}, confidence=0.95)
+    rows = pd.DataFrame(_curves(packed)).explode(["t", "loss", "loss_se", "accuracy"])
+    keys = [*explorer.CURVE, "t"]
+    wanted = tables["paths"].sort_values(keys)[rows.columns].reset_index(drop=True)
+    found = rows.sort_values(keys).astype(wanted.dtypes.to_dict()).reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, wanted)
+    assert len(packed["grids"]) == 1
+
+
+def test_every_barrier_stands_at_its_curve(tables):
+    packed = explorer.pack(tables, confidence=0.95)
+    barriers = tables["barriers"].sample(frac=1, random_state=0)
+    assert explorer.pack({**tables, "barriers": barriers}, confidence=0.95) == packed
+    known = tables["barriers"].query("metric == 'loss'").set_index(explorer.CURVE)
+    for k, curve in enumerate(_curves(packed)):
+        row = known.loc[tuple(curve[column] for column in explorer.CURVE)]
+        assert packed["barriers"]["loss"]["barrier_linear"][k] == row["barrier_linear"]
+    assert set(packed["barriers"]["error"]["distance"]) == {12.35}
+
+
+def test_the_matrix_offers_what_the_barriers_have(tables):
+    assert "barrier_split" not in explorer.pack(tables, confidence=0.95)["measures"]
+    split = {**tables, "barriers": tables["barriers"].assign(barrier_split=0.5)}
+    packed = explorer.pack(split, confidence=0.95)
+    assert next(iter(packed["measures"])) == "barrier_split"
+    assert set(packed["barriers"]["error"]["barrier_split"]) == {0.5}
+
+
+def test_both_ends_share_their_names_and_sets_come_in_the_figures_order(tables):
+    names = explorer.pack(tables, confidence=0.95)["names"]
+    assert names["model_a"] == names["model_b"] == [*planted.MODELS]
+    assert names["eval_set"] == ["nc", "c"]
+
+
+def test_what_is_not_finite_or_was_not_measured_is_null(tables):
+    paths = tables["paths"].copy()
+    paths.loc[0, "loss"], paths.loc[1, "loss"] = np.nan, np.inf
+    packed = explorer.pack(
+        {**tables, "paths": paths, "barriers": tables["barriers"].iloc[2:]}, confidence=0.95
+    )
+    assert packed["loss"][:2] == [None, None]
+    assert packed["barriers"]["loss"]["convexity_gap"][:2] == [None, 0.25]
+    assert "NaN" not in explorer.embed(packed) and "Infinity" not in explorer.embed(packed)
+
+
+def test_samples_follow_their_curves_and_labels(tables):
+    shuffled = {
+        name: tables[name].sample(frac=1, random_state=0) for name in ("samples", "outcomes")
+    }
+    datasets = {"toys": "shapes", "alone": "shapes"}
+    packed = explorer.pack({**tables, **shuffled}, confidence=0.95, datasets=datasets)
+    classes = [name for name, _ in packed["samples"]["shapes"]["nc"]]
+    assert classes == ["disc", "square"]
+    told = zip(_curves(packed), packed["outcomes"], strict=True)
+    assert {(c["experiment"], o) for c, o in told} == {("toys", "+- +- ++"), ("alone", "")}
+
+
+def test_images_are_packed_only_where_an_experiment_shows_them(tables):
+    assert explorer.pack(tables, confidence=0.95)["samples"] == {}
+
+
+def test_paths_and_barriers_are_enough(tables):
+    packed = explorer.pack({k: tables[k] for k in ("paths", "barriers")}, confidence=0.95)
+    assert set(packed["outcomes"]) == {""}
+    assert packed["clusters"] == packed["samples"] == {}
+    assert packed["loss"] == explorer.pack(tables, confidence=0.95)["loss"]
+
+
+def test_an_outcome_is_that_of_the_examples_asked_for_point_by_point():
+    right = np.array([[1, 0, 0, 1], [0, 1, 1, 1]], dtype=bool)  # points x examples
+    points = [Evaluation(np.zeros(4), row) for row in right]
+    joined: Any = Joined("a", "b", "linear", "none")  # pyright: ignore[reportArgumentType]
+    experiment: Any = SimpleNamespace(
+        losses=lambda joined, ts: SimpleNamespace(curves={("reset", "nc"): points})
+    )
+    rows = Experiment.outcomes(experiment, {joined: (0.0, 1.0)}, np.array([3, 1]))
+    told = {"batchnorm": "reset", "eval_set": "nc", "outcomes": "+- ++"}
+    assert [*rows] == [joined.ids() | told]
+
+
+def test_the_interval_is_that_of_the_confidence(tables):
+    assert explorer.pack(tables, confidence=0.95)["z"] == 1.96
+    assert explorer.pack(tables, confidence=0.99)["z"] == 2.5758
+
+
+def test_json_survives_a_page_and_cannot_end_its_script():
+    hostile = {"</script><script>alert(1)</script><!--": ["é", 1, None]}
+    text = explorer.embed(hostile)
+    assert "<" not in text and json.loads(text) == hostile
