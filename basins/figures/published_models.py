@@ -91,6 +91,4 @@ def caption() -> str:
 
 def _dots(ax: Axes, found: pd.DataFrame, name: str, y: np.ndarray, look: Mapping[str, Any]) -> None:
     low, middle, high = (found[f"{name}{end}"].to_numpy() for end in ("_low", "", "_high"))
-    # A bootstrap interval need not hold its estimate.
-    ends = np.maximum([middle - low, high - middle], 0)
-    ax.errorbar(middle, y, xerr=ends, linestyle="", elinewidth=0.8, **look)
+    ax.errorbar(middle, y, xerr=[middle - low, high - middle], linestyle="", elinewidth=0.8, **look)
