@@ -283,18 +283,19 @@ def test_damaged_data_is_named(copy: Path):
     assert folder_hash(copy / "models" / "nocue")  # what was there is still there
 
 
-def readme(file: str) -> str:
-    """Return the code that the README gives for a new file."""
-    _, _, after = (PROJECT / "README.md").read_text().partition(f"`{file}`:\n\n```python\n")
+def documented(file: str) -> str:
+    """Return the code that the README or `docs/extend.md` gives for a new file."""
+    pages = "".join((PROJECT / page).read_text() for page in ("README.md", "docs/extend.md"))
+    _, _, after = pages.partition(f"`{file}`:\n\n```python\n")
     code, _, _ = after.partition("```")
     assert code
     return code
 
 
-def test_the_files_of_the_readme_are_all_that_is_added(copy: Path):
+def test_the_documented_files_are_all_that_is_added(copy: Path):
     """A dataset, a net and a path, each one file, then its name in the params."""
     for file in ("basins/data/stripes.py", "basins/nets/lenet.py", "basins/paths/arc.py"):
-        (copy / file).write_text(readme(file))
+        (copy / file).write_text(documented(file))
     made, evaluated = (set((copy / ".cache" / kind).iterdir()) for kind in ("train", "points"))
     ran = {line.split("'")[1] for line in repro(copy).splitlines() if line.startswith("Running")}
     # They look at all paths that there are, and find their own.
