@@ -13,7 +13,7 @@ repro: .venv/installed  ## run the pipeline of PROFILE and say where its report 
 	@echo "report: reports/$(PROFILE)/index.html"
 
 test: .venv/installed lint  ## lint, types and all tests, a smoke pipeline included
-	pytest --numprocesses 2 --dist loadfile
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed
 	ruff check .

@@ -36,7 +36,7 @@ from basins.weights import State, flatten
 
 BatchNorm = Literal["interpolate", "reset"]
 Pair = tuple[str, str]
-RESAMPLES = 1000  # of the examples, for intervals of barriers
+RESAMPLES = 1000  # of the examples, for the stability of clusters
 
 
 def batchnorm_mode(net: nn.Module, asked: BatchNorm | None) -> BatchNorm:
@@ -110,7 +110,7 @@ def check_symmetry(models: Models, task: Task) -> None:
     if not hasattr(models.net, "permutation_spec"):
         raise UserError(
             f"{type(models.net).__name__} has no permutation_spec(), so only --alignment none; "
-            "README.md, `Adding things`, shows how to write one"
+            "docs/extend.md shows how to write one"
         )
     given, _ = next(iter(next(iter(task.sets.values())).batches()))
     net = cast(Net, models.net)

@@ -37,12 +37,6 @@ CAPTIONS = {
     "probes": "Shares, and losses in nats, with 95 % intervals over examples.",
     "merge": "What was merged, and its sources as they are; losses in nats.",
 }
-ABSENT = {
-    "clusters": ["experiment", "measure", "model", "cluster"],
-    "samples": ["dataset", "eval_set", "label", "class", "png"],
-    "outcomes": [*explorer.CURVE, "outcomes"],
-}
-"""What the explorer also shows of the pipeline's own experiments, and its columns."""
 
 
 def write(folder: Path) -> Path:
@@ -56,8 +50,7 @@ def write(folder: Path) -> Path:
         for key, title, caption, figure in _figures(found, rows.provenance(folder)):
             svg, _ = style.save(figure, folder / "figures" / key)
             figures[key] = Drawing(title, caption, svg.read_text())
-        nothing = {name: pd.DataFrame(columns=columns) for name, columns in ABSENT.items()}
-        curves = explorer.pack({**nothing, **found}, confidence=CONFIDENCE)
+        curves = explorer.pack(found, confidence=CONFIDENCE)
     text = render(
         title=TITLE,
         profile=folder.resolve().name,

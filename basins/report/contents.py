@@ -141,7 +141,7 @@ def written(claim: Mapping[str, Any]) -> dict[str, Any]:
     values = {k: float("nan") if claim[k] is None else float(claim[k]) for k in names}
     places = text.decimals(values.values())
     shown = {k: text.number(value, places) for k, value in values.items()}
-    p = claim.get("p_holm")
+    p = claim["p_holm"]
     return {**claim, **shown, "p_holm": text.ABSENT if p is None else f"{p:.2g}"}
 
 

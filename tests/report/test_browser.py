@@ -56,14 +56,14 @@ def file(tmp_path_factory) -> Path:
     claim = {
         "paper": "A paper", "where": "Fig. 1", "statement": "Paths have barriers.",
         "statistic": "mean barrier", "estimate": 0.4, "ci_low": 0.3, "ci_high": 0.5,
-        "threshold": 0.05, "direction": "above", "n": 3,
+        "threshold": 0.05, "direction": "above", "n": 3, "p_holm": 0.01,
     }  # fmt: skip
     verdicts = ("reproduced", "not reproduced", "undecided")
     html = page.render(
         title="Planted",
         profile="smoke",
         headline=["One was not reproduced."],
-        claims=[{**claim, "id": f"a/{v}", "verdict": v} for v in verdicts],
+        claims=[{**claim, "id": f"a/{v}", "verdict": v, "verdict_holm": v} for v in verdicts],
         figures={"one": page.Drawing("one", "A figure.", DRAWING)},
         tables={"one": Table("Numbers", "All.", pd.DataFrame({"n": [3], "name": ["x" * 200]}))},
         params="profile: smoke",

@@ -66,6 +66,7 @@ def _arguments(svg: str) -> dict:
         "id": HOSTILE, "paper": HOSTILE, "where": HOSTILE, "statement": HOSTILE,
         "statistic": HOSTILE, "estimate": 0.41234, "ci_low": 0.3, "ci_high": None,
         "threshold": 0.05, "direction": "> " + HOSTILE, "n": 12, "verdict": "reproduced",
+        "p_holm": None, "verdict_holm": "undecided",
     }  # fmt: skip
     return {
         "title": HOSTILE,
@@ -182,7 +183,8 @@ def test_an_empty_report_says_so():
         title="t", profile="smoke", headline=[], claims=[], figures={}, tables={}, params="",
         provenance={},
     )  # fmt: skip
-    assert "None was tested." in html and "None was drawn." in html and "None was made." in html
+    assert "None was drawn." in html and "None was made." in html
+    assert 'id="claims"' not in html and 'id="params"' not in html
 
 
 def test_scripts_in_a_drawing_are_left_out():
