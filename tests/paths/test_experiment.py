@@ -132,7 +132,7 @@ def test_what_was_evaluated_is_written_and_put_in_rows(prepare, tmp_path):
         f"{stem}-large-seed0",
         f"{stem}-small-seed0",
     ]
-    paths, barriers = tables(experiment, grids, seeds.generator("test"), 100, 0.95)
+    paths, barriers = tables(experiment, grids, 0.95)
     assert paths["t"].tolist() == 2 * [0.0, 0.5, 1.0]
     assert barriers["metric"].tolist() == 2 * ["loss", "error"]
     for joined in experiment.joined:
