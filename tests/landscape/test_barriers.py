@@ -89,7 +89,7 @@ curves = st.integers(0, 2**32 - 1).map(
         np.random.default_rng(seed)
     )
 )
-numbers = st.floats(-100, 100)
+numbers = st.floats(-100, 100, allow_subnormal=False)  # this process may flush them to zero
 
 
 @given(curves, numbers, numbers)
