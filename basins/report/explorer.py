@@ -16,8 +16,8 @@ CURVE = ["experiment", "model_a", "model_b", "path", "alignment", "batchnorm", "
 """What tells one curve from another in `paths` and `barriers`."""
 
 MEASURES = {
-    "barrier_split": "barrier above the chord, without the bias of a maximum",
     **style.DEFINITIONS,
+    "barrier_split": "barrier above the chord, debiased",
     "distance": "distance between the models",
 }
 """What the matrix may show, as far as `barriers` has it, and how it is called."""

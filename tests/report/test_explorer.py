@@ -61,7 +61,7 @@ def test_the_matrix_offers_what_the_barriers_have(tables):
     assert "barrier_split" not in explorer.pack(tables, confidence=0.95)["measures"]
     split = {**tables, "barriers": tables["barriers"].assign(barrier_split=0.5)}
     packed = explorer.pack(split, confidence=0.95)
-    assert next(iter(packed["measures"])) == "barrier_split"
+    assert "barrier_split" in packed["measures"]
     assert set(packed["barriers"]["error"]["barrier_split"]) == {0.5}
 
 
