@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 from scipy.special import ndtri, stdtrit
 from scipy.stats import rankdata
 
@@ -75,10 +75,9 @@ def interval(
     """
     if len(arrays[0]) < FEW:
         return np.nan, np.nan
-    if statistic is difference:
-        return _welch(*arrays, confidence)
-    if statistic is auc:
-        return _newcombe(*arrays, confidence)
+    if statistic in (difference, auc):
+        small, y = arrays
+        return (_welch if statistic is difference else _newcombe)(small, y, confidence)
     there, back = (_fisher, np.tanh) if statistic in CORRELATIONS else (np.asarray, np.asarray)
     count = len(arrays[0])
     others = np.nonzero(~np.eye(count, dtype=bool))[1].reshape(count, count - 1)
@@ -117,8 +116,8 @@ def _newcombe(small: np.ndarray, y: np.ndarray, confidence: float) -> tuple[floa
         return (true - middle) ** 2 - z**2 * true * (1 - true) * shape / (few * many)
 
     # At 0 and 1 the estimate is a root, too, and an end.
-    low = brentq(outside, 0, min(middle, 1 - 1e-12)) if middle > 0 else 0.0
-    high = brentq(outside, max(middle, 1e-12), 1) if middle < 1 else 1.0
+    low = root_scalar(outside, bracket=(0, min(middle, 1 - 1e-12))).root if middle > 0 else 0.0
+    high = root_scalar(outside, bracket=(max(middle, 1e-12), 1)).root if middle < 1 else 1.0
     return float(low), float(high)
 
 
