@@ -144,6 +144,7 @@ def test_a_permuted_copy_is_connected_after_weight_matching():
     pixels, labels = images(80, 5)
     split = Split(pixels, labels)
     disk.save(Path("ours"), {"train": split, "test": split}, ("x", "y", "z"))
+    torch.manual_seed(0)
     net = mlp.build((4, 4, 3), 3, depth=2, width=16)
     config = {"net": {"name": "mlp", "depth": 2, "width": 16}, "image_shape": [4, 4, 3]}
     config |= {"num_classes": 3}
@@ -162,7 +163,8 @@ def test_a_permuted_copy_is_connected_after_weight_matching():
         cli.main([*command, "--alignment", alignment, "--out", "found"])
     rows = pd.read_csv("found/barriers.csv").query("metric == 'loss'").set_index("alignment")
     assert rows.at["none", "distance"] > 1
-    assert rows["distance"].drop("none").to_numpy() == pytest.approx(0, abs=1e-5)
+    # Units that no image wakes have no activations to be told by: there weights alone know better.
+    assert rows.at["weight_matching", "distance"] == pytest.approx(0, abs=1e-5)
     assert rows["barrier_linear"].drop("none").to_numpy() == pytest.approx(0, abs=1e-5)
 
 

@@ -306,7 +306,8 @@ def test_the_documented_files_are_all_that_is_added(copy: Path):
     edit(copy, "    size: 16             # pixels a side\n", "")
     edit(copy, "data: shapes", "data: stripes")
     edit(copy, "dataset: shapes", "dataset: stripes")
-    edit(copy, "{name: resnet, depth: 8, width: 8}", "{name: lenet, width: 6}")
+    resnet, lenet = ["name: resnet", "depth: 8", "width: 8"], ["name: lenet", "width: 6"]
+    edit(copy, *("".join(f"      {line}\n" for line in net) for net in (resnet, lenet)))
     edit(copy, "- {name: linear}", "- {name: linear}\n      - {name: arc}")
     repro(copy, "connect@mechanisms")
     assert made < set((copy / ".cache" / "train").iterdir())
