@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +16,6 @@ from basins.landscape import terrain
 from basins.nets import checkpoint
 from basins.params import pick, read
 from basins.registry import module
-from basins.settings import Aspect
 from basins.store import folder_hash
 
 
@@ -34,7 +33,7 @@ def main() -> None:
         return tuple(Control(folder, checkpoint.fingerprint(folder)) for folder in folders)
 
     offered = module("landscape", settings.aspect.name, "measure")
-    tables = gathered(params.reports() / "results", settings)
+    tables = terrain.gathered(params.reports() / "results", settings.experiments)
     jobs = [
         terrain.Job(
             aspect=settings.aspect.model_dump(),
@@ -62,28 +61,6 @@ def main() -> None:
     )
     table = pd.concat(found, ignore_index=True)
     results.write(table, params.reports() / "results" / "aspects" / f"{name}.csv")
-
-
-def gathered(folder: Path, settings: Aspect) -> Mapping[str, pd.DataFrame]:
-    """Return the rows of an aspect's experiments, and the streams of the models that they join."""
-    names = settings.experiments
-    if not names:
-        return {}
-    barriers = results.gather(folder / "connect" / f"{name}.barriers.csv" for name in names)
-    clusters = results.read(folder / "clusters.csv")
-    models = pd.unique(barriers[["model_a", "model_b"]].to_numpy().ravel())
-    configs = {model: checkpoint.read_config(Path("models") / model) for model in models}
-    streams = [
-        {"model": model, **config["streams"]}
-        for model, config in configs.items()
-        if "streams" in config
-    ]
-    return {
-        "barriers": barriers,
-        "paths": results.gather(folder / "connect" / f"{name}.csv" for name in names),
-        "clusters": clusters.loc[clusters["experiment"].isin(names)],
-        "streams": pd.DataFrame(streams, columns=["model", "head", "order", "dropout"]),
-    }
 
 
 if __name__ == "__main__":

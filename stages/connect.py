@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from basins import devices, parallel, results
-from basins.data import disk
 from basins.errors import one_line
 from basins.params import pick, read
-from basins.paths.experiment import Experiment, Grid, Joined, measured
+from basins.paths.experiment import Experiment, measured
 from basins.probes.counterfactual import SETS
 from basins.settings import Experiment as Setting
 from basins.settings import Params
-from basins.statistics.curves import evaluated, tables
+from basins.statistics.curves import evaluated, samples, tables
 from basins.store import whole_folder
 
 
@@ -39,16 +35,6 @@ def main() -> None:
     for file, table in found.items():
         table.insert(0, "experiment", name)
         results.write(table, params.reports() / "results" / "connect" / file)
-
-
-def samples(experiment: Experiment, grids: Mapping[Joined, Grid]) -> pd.DataFrame:
-    """Return how the first image of each class fares along every curve; no rows for text."""
-    sets = experiment.sets
-    if not disk.is_image(sets.data):
-        return pd.DataFrame(columns=[*Joined._fields, "batchnorm", "eval_set", "outcomes"])
-    labels = disk.read(sets.data, sets.names[0]).labels
-    _, first = np.unique(labels, return_index=True)
-    return pd.DataFrame(experiment.outcomes(grids, first))
 
 
 def prepare(params: Params, settings: Setting, names: Sequence[str]) -> Experiment:

@@ -18,7 +18,6 @@ from basins.nets import checkpoint
 from basins.params import pick, read
 from basins.paths.experiment import measured
 from basins.paths.jobs import Piece, measure_precision
-from basins.registry import module
 
 
 def main() -> None:
@@ -55,26 +54,21 @@ def main() -> None:
         for choice in settings.alignments
     }
     work = [
-        (alignment, technique.called, number, jobs.Job(group, base, technique.choice(), rows, sets))
+        (technique.called, alignment, number, jobs.Job(group, base, technique.choice(), rows, sets))
         for technique in settings.techniques
-        for alignment, moved in (aligned if mixes(technique.name) else {"none": groups}).items()
-        for number, (group, base) in enumerate(zip(moved, bases, strict=True))
+        for alignment in (aligned if jobs.mixes(technique.name) else ["none"])
+        for number, (group, base) in enumerate(
+            zip(aligned.get(alignment, groups), bases, strict=True)
+        )
     ]
     files = run(jobs.run, [job for *_, job in work], title="merges")
     table = pd.DataFrame(
         {"merge": name, "technique": technique, "alignment": alignment, "set": number, **row}
-        for (alignment, technique, number, job), file in zip(work, files, strict=True)
+        for (technique, alignment, number, job), file in zip(work, files, strict=True)
         for row in jobs.rows(job, file)
     )
-    columns = ["merge", "technique", "alignment", "batchnorm", "sources", "set", "members"]
-    columns += ["eval_set", "n", "loss", "loss_se", "accuracy"]
-    table = table.reindex(columns=columns)
-    results.write(table, params.reports() / "results" / "merge" / f"{name}.csv")
-
-
-def mixes(technique: str) -> bool:
-    """Return whether a technique mixes networks' weights, so that their alignment matters."""
-    return getattr(module("merges", technique, "merge"), "MIXES", True)
+    target = params.reports() / "results" / "merge" / f"{name}.csv"
+    results.write(table.reindex(columns=["merge", *jobs.COLUMNS]), target)
 
 
 if __name__ == "__main__":

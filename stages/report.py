@@ -29,15 +29,7 @@ def main() -> None:
     chosen = params.tables.items()
     shown = {key: find("tables", c.name, "table")(rows, **c.options) for key, c in chosen}
 
-    choices = {
-        section: {key: choice.model_dump() for key, choice in getattr(params, section).items()}
-        for section in ("figures", "tables")
-    }
-    sources = {
-        f"{paper}/{key}": contents.sources(paper, claim.model_dump(), **choices)
-        for paper, claimed in params.claims.items()
-        for key, claim in claimed.items()
-    }
+    sources = contents.all_sources(params.model_dump(include={"claims", "figures", "tables"}))
 
     with whole_folder(reports / "tables") as folder:
         linked = contents.ledger(claims, sources, linked=True)

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from basins import devices, seeds, weights
+from basins import devices, results, seeds, weights
 from basins.align.jobs import Control
 from basins.data.calibration import Calibration
 from basins.data.resident import Resident
@@ -320,6 +320,30 @@ def run(job: Job, step: Callable[[], None]) -> pd.DataFrame:
             table.to_csv(item / "rows.csv", index=False)
     file = store.folder("aspect", key) / "rows.csv"
     return pd.read_csv(file, keep_default_na=False, na_values=["", "nan"])
+
+
+def gathered(folder: Path, experiments: Sequence[str]) -> Mapping[str, pd.DataFrame]:
+    """Return the rows of experiments, and the streams of the models that they join, by name.
+
+    `folder` is `results/` of a profile. Without experiments there are no tables.
+    """
+    if not experiments:
+        return {}
+    barriers = results.gather(folder / "connect" / f"{name}.barriers.csv" for name in experiments)
+    clusters = results.read(folder / "clusters.csv")
+    models = pd.unique(barriers[["model_a", "model_b"]].to_numpy().ravel())
+    configs = {model: checkpoint.read_config(Path("models") / model) for model in models}
+    streams = [
+        {"model": model, **config["streams"]}
+        for model, config in configs.items()
+        if "streams" in config
+    ]
+    return {
+        "barriers": barriers,
+        "paths": results.gather(folder / "connect" / f"{name}.csv" for name in experiments),
+        "clusters": clusters.loc[clusters["experiment"].isin(experiments)],
+        "streams": pd.DataFrame(streams, columns=["model", "head", "order", "dropout"]),
+    }
 
 
 def start(model: Path, origin: Path | None) -> weights.State:

@@ -29,9 +29,15 @@ from basins.nets import checkpoint
 from basins.nets.permutation import Net
 from basins.paths.engine import Examples
 from basins.paths.jobs import Sets, prepared
-from basins.registry import find, split_options
+from basins.registry import find, module, split_options
 from basins.store import Store, code_hash
 from basins.weights import State, unflatten
+
+COLUMNS = (
+    *("technique", "alignment", "batchnorm", "sources", "set", "members"),
+    *("eval_set", "n", "loss", "loss_se", "accuracy"),
+)
+"""The columns of a merge's rows, in their order."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +155,11 @@ def _alignment(
         return []
     rest = (sets.calibration, sets.fingerprint, "corrected", sets.device)
     return aligning.plan(pairs, alignment, *rest)
+
+
+def mixes(technique: str) -> bool:
+    """Return whether a technique mixes networks' weights, so that their alignment matters."""
+    return getattr(module("merges", technique, "merge"), "MIXES", True)
 
 
 def check_shapes(folders: Sequence[Path]) -> None:

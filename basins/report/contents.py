@@ -119,6 +119,15 @@ def sources(
     )
 
 
+def all_sources(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Sources]:
+    """Return what shows each claim, by `<paper>/<key>`; `params` has the sections of a profile."""
+    return {
+        f"{paper}/{key}": sources(paper, claim, params["figures"], params["tables"])
+        for paper, claims in params["claims"].items()
+        for key, claim in claims.items()
+    }
+
+
 def file(rows: str) -> str:
     """Return where the table `rows` lies, seen from the report."""
     return f"../published/{rows}.csv" if rows == "published_models" else f"results/{rows}.csv"

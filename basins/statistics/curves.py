@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from basins.data import disk
 from basins.landscape.barriers import barrier_linear
 from basins.paths.adaptive import refine
 from basins.paths.experiment import Experiment, Grid, Joined
@@ -46,3 +47,13 @@ def tables(
         rows = barrier_rows(ts, curves, confidence)
         barriers += [ids | row | {"distance": distance} for row in rows]
     return pd.DataFrame(paths), pd.DataFrame(barriers)
+
+
+def samples(experiment: Experiment, grids: Mapping[Joined, Grid]) -> pd.DataFrame:
+    """Return how the first image of each class fares along every curve; no rows for text."""
+    sets = experiment.sets
+    if not disk.is_image(sets.data):
+        return pd.DataFrame(columns=[*Joined._fields, "batchnorm", "eval_set", "outcomes"])
+    labels = disk.read(sets.data, sets.names[0]).labels
+    _, first = np.unique(labels, return_index=True)
+    return pd.DataFrame(experiment.outcomes(grids, first))

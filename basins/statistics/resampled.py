@@ -1,0 +1,46 @@
+"""Curves on resampled examples, from the losses that an experiment left in its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors import safe_open
+
+from basins import seeds
+from basins.errors import UserError
+from basins.statistics.examples import resampling_weights
+from basins.statistics.strategies import CURVES
+
+
+def resampled(
+    folder: Path, points: pd.DataFrame, resamples: int
+) -> dict[tuple[str, str], dict[str, np.ndarray]]:
+    """Return every measure of each pair's curve [resamples], on the same resampled examples.
+
+    `points` are the rows of one set along one path; `folder` has the losses of their examples.
+    """
+    stream = seeds.generator("bootstrap", folder.name)
+    weights = np.zeros((0, 0))
+    found = {}
+    for _, curve in points.groupby(["model_a", "model_b"], sort=False):
+        a, b = curve.iloc[0][["model_a", "model_b"]]
+        grid = np.sort(curve["t"].to_numpy())
+        losses = _losses(folder, curve.iloc[0])
+        if not weights.size:
+            weights = resampling_weights(losses.shape[1], resamples, stream)
+        drawn = weights @ losses.T
+        found[a, b] = {name: measure(grid, drawn) for name, measure in CURVES.items()}
+    return found
+
+
+def _losses(folder: Path, row: pd.Series) -> np.ndarray:
+    """Return the losses [T, n] of the curve of a row of points."""
+    joined = f"{row['path']}-{row['alignment']}-{row['model_a']}--{row['model_b']}"
+    file = folder / f"{joined}.safetensors".replace("/", "-")
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            return opened.get_tensor(f"{row['batchnorm']}/{row['eval_set']}/losses")
+    except OSError:
+        raise UserError(f"{file}: no losses of this pair; run `dvc repro` first") from None
