@@ -11,6 +11,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from importlib.util import find_spec
 from types import ModuleType, NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -42,7 +43,7 @@ def module(room: str, name: str, function: str | tuple[str, ...], where: str = "
 
     Raises `UserError` as `find` does.
     """
-    if name in _files(room):
+    if _is_file(room, name):
         found = importlib.import_module(f"basins.{room}.{name}")
         if any(hasattr(found, f) for f in _several(function)):
             return found
@@ -154,6 +155,14 @@ def _inside(model: Any, step: int | str) -> Any:
 
 def _several(function: str | tuple[str, ...]) -> tuple[str, ...]:
     return (function,) if isinstance(function, str) else function
+
+
+def _is_file(room: str, name: str) -> bool:
+    """Return what `name in _files(room)` would, without reading the folder, for a fortieth of it."""
+    if not name.isidentifier() or name.startswith("_"):
+        return False
+    spec = find_spec(f"basins.{room}.{name}")
+    return spec is not None and spec.submodule_search_locations is None
 
 
 def _files(room: str) -> list[str]:

@@ -2,9 +2,10 @@
 
 The survey (arXiv 2410.12927, from its second version on "Deep Model Merging: The Sister of Neural
 Network Interpretability") has neither experiments nor thresholds: every test is operationalised and
-tested here. Each reads `aspects/<aspect>`, which an `aspect` of the params measured; losses are
-nats. All are held at once: with m claims, each interval has confidence 1 - (1 - confidence) / m
-(Bonferroni). What a test lacks leaves it undecided, and the statistic says what is needed.
+tested here. Each reads `aspects/<aspect>`, which an `aspect` of the params measured, or `barriers`;
+losses are nats. All are held at once: with m claims, each interval has confidence
+1 - (1 - confidence) / m (Bonferroni). What a test lacks leaves it undecided, and the statistic says
+what is needed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from basins.claims.ledger import Decision, Margin, Measured, Paper, Results, Threshold, entries
+from basins.claims.ledger import (
+    Decision,
+    EvalSet,
+    Margin,
+    Measured,
+    Paper,
+    Results,
+    Threshold,
+    entries,
+)
 from basins.statistics.seeds import contrast, jackknife, leave_out
 
 ASPECTS = {"a": "convexity", "b": "determinism", "c": "directedness", "d": "connectivity"}
@@ -267,11 +277,76 @@ def d2_through(results: Results, *, aspect: str, threshold: Threshold) -> Decisi
     return _mean(results, words, rows).above(threshold)
 
 
+def d3_curve(
+    results: Results,
+    *,
+    experiment: str,
+    straight: str,
+    path: str,
+    eval_set: EvalSet,
+    alignment: str = "none",
+    batchnorm: str = "reset",
+    threshold: Threshold,
+) -> Decision:
+    """A fitted curve has a lower barrier than the straight line between the same models."""
+    held = {"alignment": alignment, "batchnorm": batchnorm, "eval_set": eval_set}
+    lines = {"experiment": straight, "path": "linear", **held}
+    curves = {"experiment": experiment, "path": path, **held}
+    words = f"barrier on {eval_set.upper()} of the straight line, less that of {path}"
+    return _lowered(results, words, lines, curves).above(threshold)
+
+
+def d4_units(
+    results: Results,
+    *,
+    experiment: str,
+    alignment: str,
+    eval_set: EvalSet,
+    batchnorm: str = "reset",
+    threshold: Threshold,
+) -> Decision:
+    """Permuting the units of one model to match the other's lowers the barrier between them."""
+    held = {"experiment": experiment, "path": "linear", "batchnorm": batchnorm}
+    held["eval_set"] = eval_set
+    words = f"barrier on {eval_set.upper()}, less that after {alignment}"
+    plain, matched = ({**held, "alignment": choice} for choice in ("none", alignment))
+    return _lowered(results, words, plain, matched).above(threshold)
+
+
+def d4_statistics(
+    results: Results,
+    *,
+    experiment: str,
+    alignment: str,
+    eval_set: EvalSet,
+    batchnorm: str = "reset",
+    threshold: Threshold,
+) -> Decision:
+    """After that, new BatchNorm statistics along the path lower the barrier further."""
+    held = {"experiment": experiment, "path": "linear", "alignment": alignment}
+    held["eval_set"] = eval_set
+    words = f"barrier after {alignment} on {eval_set.upper()}, less that with {batchnorm}"
+    mixed, anew = ({**held, "batchnorm": mode} for mode in ("interpolate", batchnorm))
+    return _lowered(results, words, mixed, anew).above(threshold)
+
+
 def d5_together(results: Results, *, aspect: str, threshold: Threshold) -> Decision:
     """The barrier is made by layers together: single layers do not add up to it."""
     rows = _rows(results, aspect, "D5", "interaction", null=0)
     words = "barrier of all layers, less those of single ones"
     return _mean(results, words, rows, "layerwise barriers").above(threshold)
+
+
+def d6_diagnostic(
+    results: Results, *, aspect: str, diagnostic: str, epsilon: Margin, threshold: Threshold
+) -> Decision:
+    """Where no barrier parts two models in domain, none parts them on a diagnostic set."""
+    domain = _rows(results, aspect, "D1", "barrier", null=0)
+    joined = domain.loc[domain["value"] < epsilon, "models"]
+    rows = _rows(results, aspect, "D6", f"barrier, {diagnostic}", null=0)
+    words = f"barrier on {diagnostic} of pairs with one below {epsilon:g} in domain"
+    kept = rows.loc[rows["models"].isin(joined)]
+    return _mean(results, words, kept, "pairs without a barrier in domain").below(threshold)
 
 
 def d7_volume(results: Results, *, aspect: str, threshold: Threshold) -> Decision:
@@ -311,6 +386,21 @@ def _models(rows: pd.DataFrame) -> list[np.ndarray]:
     sets = [models.split(" + ") for models in rows["models"]]
     most = max(map(len, sets), default=1)
     return [np.array([own[min(k, len(own) - 1)] for own in sets], dtype=str) for k in range(most)]
+
+
+def _lowered(
+    results: Results, words: str, usual: Mapping[str, str], other: Mapping[str, str]
+) -> Measured:
+    """Return how much lower the loss barrier of the same pairs is by another choice of columns."""
+    names = ["model_a", "model_b"]
+    one, two = (
+        results.rows("barriers", metric="loss", **chosen)[[*names, "barrier_linear"]]
+        for chosen in (usual, other)
+    )
+    both = one.merge(two, on=names, suffixes=("", "_other"), validate="one_to_one")
+    both["value"] = both["barrier_linear"] - both["barrier_linear_other"]
+    statistic, interval = results.mean(words, both, "value")
+    return _held(statistic, interval, "pairs that both have")
 
 
 def _held(words: str, interval: Mapping[str, float], needs: str) -> Measured:
@@ -410,7 +500,11 @@ CLAIMS: dict[str, Callable[..., Decision]] = {
         c6_asymmetric,
         d1_component,
         d2_through,
+        d3_curve,
+        d4_units,
+        d4_statistics,
         d5_together,
+        d6_diagnostic,
         d7_volume,
     )
 }

@@ -74,6 +74,8 @@ SHOWN = {
         "b": _aspect("instability"),
         "c": _aspect("directedness"),
         "d": _aspect("merge_tree", "layerwise"),
+        "d3": _CURVES,
+        "d4": _CURVES,
     },
 }
 """By paper, what shows its claims, by what the names of their functions begin with."""

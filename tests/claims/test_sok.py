@@ -119,7 +119,24 @@ PLANTED = {
     "d5_together": ("above", {}, pairs("D5", "interaction", **WITHIN), None),
     "d7_volume": ("below", {}, pairs("D7", "simplex loss excess", **WITHIN), None),
 }  # fmt: skip
-APART = {"a2_within", "b4_control", "c5_additive", "d1_component"}  # tests of their own
+USUAL = {"experiment": "own", "path": "linear", "alignment": "none", "batchnorm": "reset"}
+# Of each claim that compares barriers: its options, and how its two paths differ from the usual.
+PAIRED = {
+    "d3_curve": (
+        {"experiment": "curves", "straight": "own", "path": "bezier"},
+        ({}, {"experiment": "curves", "path": "bezier"}),
+    ),
+    "d4_units": (
+        {"experiment": "own", "alignment": "matching"},
+        ({}, {"alignment": "matching"}),
+    ),
+    "d4_statistics": (
+        {"experiment": "own", "alignment": "matching"},
+        ({"alignment": "matching", "batchnorm": "interpolate"}, {"alignment": "matching"}),
+    ),
+}  # fmt: skip
+APART = {"a2_within", "b4_control", "c5_additive", "d1_component", "d6_diagnostic"}
+"""Claims with tests of their own."""
 
 
 def decide(name, options, rows, **more):
@@ -142,7 +159,7 @@ def wrong(rows):
 
 
 def test_every_claim_is_tested_here_and_says_one_sentence():
-    assert set(sok.CLAIMS) == {*PLANTED, *APART}
+    assert set(sok.CLAIMS) == {*PLANTED, *PAIRED, *APART}
     for name, claim in sok.CLAIMS.items():
         statement = inspect.getdoc(claim) or ""
         assert statement == claim.__doc__ and statement.endswith(".") and "\n" not in statement
@@ -225,3 +242,57 @@ def test_a_missing_table_is_named():
     settings = {"key": {"name": "c1_monotone", "aspect": "none", "threshold": 0.1}}
     with pytest.raises(UserError, match="claims.sok.key: no table 'aspects/none'"):
         list(sok.decide({"aspects/own": pd.DataFrame()}, settings, 0.95))
+
+
+def lowered(name, by, wide=1.0, seeds=7):
+    """Barriers between two models of each seed, on two paths: lower by so much on the second."""
+    first, second = ({**USUAL, **change} for change in PAIRED[name][1])
+    rows = []
+    for k in range(seeds):
+        ids = {"model_a": f"a/seed{k}", "model_b": f"b/seed{k}", "eval_set": "nc", "metric": "loss"}
+        rows.append({**first, **ids, "barrier_linear": 1.0 + k})
+        rows.append({**second, **ids, "barrier_linear": 1 + k - by - wide * SPREAD[MODELS[k]]})
+        rows.append({**second, **ids, "metric": "error", "barrier_linear": -77.0})
+        rows.append({**second, **ids, "eval_set": "c", "barrier_linear": -77.0})
+    return pd.DataFrame(rows)
+
+
+def decide_barriers(name, table):
+    options = {"eval_set": "nc", "threshold": THRESHOLD, **PAIRED[name][0]}
+    check_options(sok.CLAIMS[name], options, name)
+    settings = {"key": {"name": name, **options}}
+    return next(sok.decide({"barriers": table}, settings, 0.95))
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_what_another_choice_lowers_is_taken_pair_by_pair(name):
+    verdicts = {}
+    for by, wide in ((0.6, 1), (0.1, 1), (THRESHOLD, 40)):
+        entry = decide_barriers(name, lowered(name, by, wide))
+        verdicts[entry["verdict"]] = entry["estimate"]
+        assert entry["n"] == 7
+    assert verdicts.keys() == {"reproduced", "not reproduced", "undecided"}
+    assert verdicts["reproduced"] == pytest.approx(0.6, abs=0.01)  # barriers differ by far more
+    entry = decide_barriers(name, lowered(name, 0.6, seeds=2))
+    assert entry["verdict"] == "undecided" and "needs 3 models, there are 2" in entry["statistic"]
+
+
+def test_pairs_that_only_one_choice_has_are_left_out():
+    table = lowered("d4_units", 0.6)
+    table = table.drop(table.index[(table["model_a"] == "a/seed0")][:1])
+    assert decide_barriers("d4_units", table)["n"] == 6
+
+
+@pytest.mark.parametrize(("height", "verdict"), [(0.01, "reproduced"), (0.6, "not reproduced")])
+def test_only_pairs_without_a_barrier_in_domain_are_held_against_a_diagnostic(height, verdict):
+    options = {"diagnostic": "hard", "epsilon": 0.02, "threshold": THRESHOLD}
+    domain = pairs("D1", "barrier")(0.0, 0.1)
+    apart = [MODELS[0], MODELS[1]]
+    for own in domain:
+        own["value"] = 9.0 if own["models"] == " + ".join(apart) else own["value"]
+    diagnostic = pairs("D6", "barrier, hard")(height, 0.1)
+    for own in diagnostic:  # what says nothing: a pair that is parted in domain
+        own["value"] = 99.0 if own["models"] == " + ".join(apart) else own["value"]
+    entry = decide("d6_diagnostic", options, domain + diagnostic + wrong(diagnostic))
+    assert entry["verdict"] == verdict
+    assert entry["estimate"] == pytest.approx(height, abs=0.01)
