@@ -50,6 +50,7 @@ def prepare() -> None:
     if torch.cuda.is_available():  # one thread on a CPU is deterministic as it is
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False  # fp32 means that; its products have 10 bits else
 
 
 def _keep_freed_memory() -> None:

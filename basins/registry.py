@@ -158,7 +158,7 @@ def _several(function: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _is_file(room: str, name: str) -> bool:
-    """Return what `name in _files(room)` would, without reading the folder, for a fortieth of it."""
+    """Return whether `name` is in `_files(room)`, without reading the folder: 40 times faster."""
     if not name.isidentifier() or name.startswith("_"):
         return False
     spec = find_spec(f"basins.{room}.{name}")
