@@ -396,6 +396,10 @@
     if (target.name === "sets") drawPaths();
     else if (target.name !== "step") choose();
   });
+  if (data.shown !== null) {
+    part("shown").textContent = `Here are the paths between the first ${data.shown} models of every experiment; results/paths.csv has all.`;
+    part("shown").hidden = false;
+  }
   app.hidden = false;
   choose();
   let width = app.clientWidth;

@@ -8,6 +8,7 @@ from math import isfinite
 from statistics import NormalDist
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from basins.figures import style
@@ -21,6 +22,9 @@ MEASURES = {
     "distance": "distance between the models",
 }
 """What the matrix may show, as far as `barriers` has it, and how it is called."""
+
+LIMIT = 100_000
+"""Points that a page may hold: of more, it is that of the first models of every experiment."""
 
 OPTIONAL = {
     "clusters": ["experiment", "measure", "model", "cluster"],
@@ -44,10 +48,12 @@ def pack(
         confidence: of the intervals that are drawn.
         datasets: the dataset of each experiment whose samples are to be shown.
 
-    A name in `columns` is an index into `names`; curve k has the points of `grids[grid[k]]`, whose
-    values follow one another in `loss`, `loss_se` and `accuracy`. Numbers have four digits.
+    Of more points than `LIMIT`, those between the first `shown` models of every experiment are
+    packed; `shown` is None where all are. A name in `columns` is an index into `names`; curve k has
+    the points of `grids[grid[k]]`, whose values follow one another in `loss`, `loss_se` and
+    `accuracy`. Numbers have four digits.
     """
-    paths, shown = tables["paths"], datasets or {}
+    (paths, most), shown = _first(tables["paths"], LIMIT), datasets or {}
     clusters, samples, outcomes = (
         tables.get(name, pd.DataFrame(columns=columns)) for name, columns in OPTIONAL.items()
     )
@@ -64,6 +70,7 @@ def pack(
     wanted = pd.MultiIndex.from_frame(curves.loc[:, CURVE])
     outcomes = outcomes.set_index(CURVE)["outcomes"].reindex(wanted)
     return {
+        "shown": most,
         "z": round(NormalDist().inv_cdf((1 + confidence) / 2), 4),
         "confidence": confidence,
         "measures": measures,
@@ -106,6 +113,19 @@ def embed(packed: Mapping[str, Any]) -> str:
     """Return `packed` as JSON that may stand inside a `<script>` of an HTML page."""
     written = json.dumps(packed, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return written.replace("<", "\\u003c")
+
+
+def _first(paths: pd.DataFrame, limit: int) -> tuple[pd.DataFrame, int | None]:
+    """Return at most `limit` rows, and of how many models of each experiment they are."""
+    if len(paths) <= limit:
+        return paths, None
+    ends = paths[["model_a", "model_b"]].to_numpy().ravel()  # both of a row together
+    models = pd.DataFrame({"experiment": paths["experiment"].repeat(2), "model": ends})
+    known = models.drop_duplicates()
+    known = known.assign(number=known.groupby("experiment").cumcount())
+    later = models.merge(known)["number"].to_numpy().reshape(-1, 2).max(axis=1)
+    most = int(np.searchsorted(np.bincount(later).cumsum(), limit, side="right"))
+    return paths.loc[later < most], most
 
 
 def _codes(values: Iterable[Any], names: list[Any]) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from types import SimpleNamespace
 from typing import Any
 
@@ -80,6 +81,31 @@ def test_what_is_not_finite_or_was_not_measured_is_null(tables):
     assert packed["loss"][:2] == [None, None]
     assert packed["barriers"]["loss"]["convexity_gap"][:2] == [None, 0.25]
     assert "NaN" not in explorer.embed(packed) and "Infinity" not in explorer.embed(packed)
+
+
+def test_of_too_many_models_the_first_of_every_experiment_are_packed(monkeypatch):
+    models = [f"net/seed{k}" for k in range(30)]
+    curve = dict.fromkeys(explorer.CURVE, "one") | {
+        "n": 9,
+        "loss": 1.0,
+        "loss_se": 0.1,
+        "accuracy": 0.5,
+    }
+    rows = [
+        {**curve, "experiment": name, "model_a": a, "model_b": b, "t": t}
+        for name, own in (("few", models[20:24]), ("many", models))
+        for a, b in combinations(own, 2)
+        for t in (0.0, 0.5, 1.0)
+    ]
+    paths = pd.DataFrame(rows)
+    tables = {"paths": paths, "barriers": planted.tables()["barriers"]}
+    assert explorer.pack(tables, confidence=0.95)["shown"] is None
+    monkeypatch.setattr(explorer, "LIMIT", 3 * (4 * 3 // 2 + 10 * 9 // 2))
+    packed = explorer.pack(tables, confidence=0.95)
+    assert packed["shown"] == 10
+    found = {(c["experiment"], c["model_a"], c["model_b"]) for c in _curves(packed)}
+    wanted = {("few", *pair) for pair in combinations(models[20:24], 2)}
+    assert found == wanted | {("many", *pair) for pair in combinations(models[:10], 2)}
 
 
 def test_samples_follow_their_curves_and_labels(tables):
