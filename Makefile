@@ -8,8 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: repro test figures bench lint clean-cache
 
 repro: .venv/installed  ## run the pipeline of PROFILE and say where its report is
-	python stages/switch.py $(PROFILE)
-	dvc repro
+	@python stages/repro.py $(PROFILE)
 	@echo "report: reports/$(PROFILE)/index.html"
 
 test: .venv/installed lint  ## lint, types and all tests, a smoke pipeline included

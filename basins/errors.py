@@ -3,37 +3,80 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """A refusal in one line: what is wrong, where, and what to do about it."""
+    """A refusal in one line: what is wrong, where, and what to do about it.
+
+    What does not print, such as a line break or a terminal's codes in a name, is shown as Python
+    would write it.
+    """
+
+    def __init__(self, line: str) -> None:
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
+
+
+def explained(error: BaseException) -> str | None:
+    """Return the line for a foreseeable failure; None for what is a defect of the program.
+
+    Foreseeable are `UserError`, a disk that is full, read-only or failing, files that may not be
+    read or written, and too little memory.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    number = getattr(error, "errno", None) or _of_rust(error)
+    where = f"{file}: " if (file := getattr(error, "filename", None)) else ""
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or _of_torch(error):
+        return (
+            "out of memory: give `workers` in params.yaml a lower number and run the same command "
+            "again; finished items are kept"
+        )
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"{where}no space left on the disk: free some and run the same command again; "
+            "finished items are kept"
+        )
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO):
+        return (
+            f"{where}{os.strerror(number).lower()}: mend that and run the same command again; "
+            "finished items are kept"
+        )
+    return None
+
+
+def _of_rust(error: BaseException) -> int | None:
+    """Return the error number that libraries written in Rust only have in their message."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
+
+
+def _of_torch(error: BaseException) -> bool:
+    """Return whether torch found too little memory: on a CPU that is a RuntimeError like others."""
+    named = type(error).__name__ == "OutOfMemoryError"
+    return isinstance(error, RuntimeError) and (named or "allocate memory" in str(error))
 
 
 @contextmanager
 def one_line() -> Iterator[None]:
     """End the process with one clear line on stderr, and a non-zero code, for foreseeable failures.
 
-    Foreseeable are `UserError`, a full disk, and an interruption; anything else is a defect of the
-    program and keeps its traceback.
+    Those are what `explained` knows, and an interruption; anything else is a defect of the program
+    and keeps its traceback.
     """
     try:
         yield
-    except UserError as error:
-        sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print(
             "interrupted: finished items are kept; the same command goes on from there",
             file=sys.stderr,
         )
         sys.exit(130)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if (line := explained(error)) is None:
             raise
-        where = f" while writing {error.filename}" if error.filename else ""
-        sys.exit(
-            f"error: no space left on the disk{where}: free some and run the same command again; "
-            "finished items are kept"
-        )
+        sys.exit(f"error: {line}")

@@ -17,11 +17,12 @@ from multiprocessing import connection, forkserver
 from multiprocessing.context import BaseContext
 from typing import TypeVar
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from basins import cluster, devices
-from basins.errors import UserError
+from basins.errors import UserError, explained
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -58,13 +59,15 @@ def run(
     `spare` are items of later runs that a process with nothing left to do may begin, while another
     has most of an item before it. Whatever becomes of them is for the later run to find.
     """
-    counts: Counts = multiprocessing.RawArray("i", len(items))
+    shared = multiprocessing.RawArray("i", len(items))
+    counts: Counts = shared
+    done = np.ctypeslib.as_array(shared)
     results: dict[int, Result] = {}
     failures: dict[int, str] = {}
     with tqdm(total=steps * len(items), desc=title, disable=None) as bar:
 
         def refresh() -> None:
-            bar.n = sum(min(count, steps) for count in counts)
+            bar.n = int(np.minimum(done, steps).sum())
             bar.refresh()
 
         if scheduler and items:
@@ -77,8 +80,11 @@ def run(
             for index, outcome in stream:
                 try:
                     results[index] = outcome()
-                except (UserError, MemoryError) as error:
-                    failures[index] = str(error) or type(error).__name__
+                except Exception as error:
+                    ours = isinstance(error, (UserError, MemoryError, RuntimeError))  # no disk's
+                    if not (ours and (line := explained(error))):
+                        raise
+                    failures[index] = line
                 counts[index] = steps
                 refresh()
     if failures:

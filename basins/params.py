@@ -64,20 +64,25 @@ def read(path: Path = Path("params.yaml"), check: Collection[str] = SECTIONS) ->
         # A value that does not fit its YAML type (a 13th month) is a plain ValueError or KeyError.
         raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     try:
-        params = Params.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{path}: {explain(error, Params)}") from None
-    try:
-        if params.executor == "dask" and not params.scheduler:
-            raise UserError("scheduler: missing; executor dask needs its address: tcp://host:8786")
-        for section in check:
-            if section == "claims":
-                _check_claims(params)
-            else:
-                _check_options(params, section)
-        _check_names(params)
+        return checked(content, check)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def checked(content: Any, check: Collection[str] = SECTIONS) -> Params:
+    """Type and cross-check what a params file holds; see `read`."""
+    try:
+        params = Params.model_validate(content)
+    except ValidationError as error:
+        raise UserError(explain(error, Params)) from None
+    if params.executor == "dask" and not params.scheduler:
+        raise UserError("scheduler: missing; executor dask needs its address: tcp://host:8786")
+    for section in check:
+        if section == "claims":
+            _check_claims(params)
+        else:
+            _check_options(params, section)
+    _check_names(params)
     return params
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from basins.errors import UserError
 
@@ -34,15 +35,15 @@ def render(folder: Path, name: str) -> str:
     while name != BASE:
         if name not in names(folder):
             raise UserError(f"no profile {name!r}; there are: {', '.join(names(folder))}")
-        overlays.append(yaml.load((folder / f"{name}.yaml").read_text(encoding="utf-8")))
+        overlays.append(_mapping(yaml, folder / f"{name}.yaml"))
         if len(overlays) > len(names(folder)):
             raise UserError(f"profile {name!r} extends itself")
         name = overlays[-1].pop("extends", BASE)
-    content = yaml.load((folder / f"{BASE}.yaml").read_text(encoding="utf-8"))
+    content = _mapping(yaml, folder / f"{BASE}.yaml")
     for overlay in reversed(overlays):
-        for section in overlay.pop("replaces", []):
-            if section not in content:
-                raise UserError(f"a profile replaces {section!r}, which is no section")
+        for section in overlay.pop("replaces", None) or []:
+            if not isinstance(content.get(str(section)), Mapping):
+                raise UserError(f"a profile replaces {str(section)!r:.60}, which is no section")
             _merge(content[section], dict.fromkeys(content[section]))
         _merge(content, overlay)
     text = io.StringIO()
@@ -61,6 +62,17 @@ def changes(old: str, new: str) -> list[str]:
     ]
 
 
+def _mapping(yaml: YAML, file: Path) -> Any:
+    try:
+        found = yaml.load(file.read_text(encoding="utf-8"))
+    except (OSError, YAMLError, ValueError, LookupError, RecursionError) as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"{file}: not readable as YAML: {line:.300}") from None
+    if not isinstance(found, Mapping) or not isinstance(found.get("replaces") or [], list):
+        raise UserError(f"{file}: no settings by name, with `replaces` a list of sections")
+    return found
+
+
 def _merge(base: Any, overlay: Mapping[str, Any]) -> None:
     own = dict(base.non_merged_items())
     for key, value in overlay.items():
@@ -70,7 +82,7 @@ def _merge(base: Any, overlay: Mapping[str, Any]) -> None:
             del base[key]
             if not base:
                 base.fa.set_flow_style()  # as {}, which a block cannot say
-        elif isinstance(value, Mapping) and key in base:
+        elif isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
             if key not in own:  # inherited by `<<`: a change here must not reach where it is from
                 base[key] = deepcopy(base[key])
             _merge(base[key], value)

@@ -23,7 +23,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from basins.errors import UserError
+
 MANIFEST = "item.json"
+SUMS = "SHA256SUMS"
 
 
 class Store:
@@ -74,22 +77,33 @@ def whole_folder(target: Path, scratch: Path = Path(".cache")) -> Iterator[Path]
     """Give an empty folder that replaces `target` as a whole on success and vanishes on failure."""
     temporary = scratch / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
-    _sweep(temporary)
+    _sweep(temporary, "")
     folder = Path(tempfile.mkdtemp(prefix=_owner(), dir=temporary))
+    beside = target.with_name(f".{target.name}.{_owner()}")
     try:
         yield folder
         folder.chmod(0o755)
         target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(folder, target)
+        _sweep(target.parent, f".{target.name}.")
+        try:
+            _replace(folder, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            # The target is on another disk than the scratch folder, and a rename stays on one.
+            shutil.copytree(folder, beside)
+            _replace(beside, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
     """Give a name beside `target` to write to; it takes its place on success only."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    _sweep(target.parent, f".{target.name}.")
+    partial = target.with_name(f".{target.name}.{_owner()}")
     try:
         yield partial
         partial.replace(target)
@@ -105,16 +119,34 @@ def copy_item(item: Path, folder: Path) -> None:
             shutil.copyfile(path, folder / path.name)
 
 
+def seal(folder: Path) -> None:
+    """List the sha256 of every file of a finished folder in it, as `sha256sum --check` reads it.
+
+    From then on `file_hash` and `folder_hash` refuse a file that is no longer what was written.
+    """
+    lines = [f"{checksum}  {name}\n" for name, checksum in _hashes(folder)]
+    (folder / SUMS).write_text("".join(lines))
+
+
 def file_hash(path: Path) -> str:
-    """Return the sha256 of a file."""
+    """Return the sha256 of a file.
+
+    Raises `UserError` where a folder that it lies in is sealed and says that it was another.
+    """
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    for folder in path.parents:
+        if _sums(folder).get(path.relative_to(folder).as_posix(), found) != found:
+            raise UserError(
+                f"{path}: damaged, it is not what was written ({folder / SUMS}); "
+                f"delete {folder} and run `dvc repro`"
+            )
+    return found
 
 
 def folder_hash(folder: Path) -> str:
-    """Return the sha256 of a folder's files, names included."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    lines = [f"{path.relative_to(folder).as_posix()} {file_hash(path)}" for path in files]
+    """Return the sha256 of a folder's files, names included; raises `UserError` as `file_hash`."""
+    lines = [f"{name} {checksum}" for name, checksum in _hashes(folder)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -166,6 +198,22 @@ def _is_module(name: str) -> bool:
         return False
 
 
+def _hashes(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the name and the sha256 of every file of a folder, but for the list of them."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if path.name != SUMS:
+            yield path.relative_to(folder).as_posix(), file_hash(path)
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """Return what a sealed folder says of its files, nothing of one that is not."""
+    try:
+        lines = (folder / SUMS).read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {name: checksum for checksum, _, name in (line.partition("  ") for line in lines)}
+
+
 def _replace(folder: Path, target: Path) -> None:
     """Rename `folder` to `target`, also where another process does the same at the same time."""
     while True:
@@ -183,20 +231,24 @@ def _replace(folder: Path, target: Path) -> None:
 
 
 def _owner() -> str:
-    """Return how the names of this process's folders begin; other machines may share the disk."""
+    """Return how temporary names of this process begin; other machines may share the disk."""
     return f"{os.getpid()}-{socket.gethostname()}-"
 
 
-def _sweep(temporary: Path) -> None:
-    """Remove what killed processes of this machine left behind."""
-    for folder in temporary.iterdir():
-        process, _, rest = folder.name.partition("-")
-        here = rest.rpartition("-")[0] == socket.gethostname()
-        if here and process.isdigit() and not _alive(int(process)):
-            shutil.rmtree(folder, ignore_errors=True)
+def _sweep(folder: Path, prefix: str) -> None:
+    """Remove what killed processes of this machine left in `folder` under names with `prefix`."""
+    for path in folder.iterdir():
+        process, _, rest = path.name.removeprefix(prefix).partition("-")
+        here = path.name.startswith(prefix) and rest.rpartition("-")[0] == socket.gethostname()
+        if here and process.isdigit() and not alive(int(process)):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
-def _alive(process: int) -> bool:
+def alive(process: int) -> bool:
+    """Return whether a process of that number runs on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

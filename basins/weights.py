@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
@@ -77,16 +78,84 @@ def load(path: Path) -> State:
 
     Raises `UserError` where the file is missing, damaged, or holds a value that is not finite.
     """
-    try:
+    with _reading(path):
         state = load_file(path)
+    check_finite(state, path)
+    return state
+
+
+def shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor in a safetensors file, of which only the header is read.
+
+    Raises `UserError` as `load` does.
+    """
+    with _reading(path), safe_open(path, "pt") as tensors:
+        names = tensors.keys()
+        return {name: tuple(tensors.get_slice(name).get_shape()) for name in names}
+
+
+def check_finite(state: State, path: Path) -> None:
+    """Raise `UserError` where a floating-point tensor has a value that is not finite in float32."""
+    for name, tensor in _floating(state).items():
+        if not bool(tensor.float().isfinite().all()):
+            raise UserError(f"{path}: {name} holds values that are not finite; train it again")
+
+
+def in_common(state: State, like: State, prefix: str, where: object, remedy: str) -> State:
+    """Return what a base has of a network's tensors, on their device and of their type.
+
+    Names may lack `prefix`, as those of an encoder without a head do. Raises `UserError`, naming
+    `where` it was read and with a `remedy`, where that is nothing, or a tensor has another shape.
+    """
+    named = {**{prefix + name: tensor for name, tensor in state.items()}, **state}
+    found = {name: named[name].to(like[name]) for name in like if name in named}
+    if not found:
+        raise UserError(f"{where}: no tensor of the models; {remedy}")
+    for name, tensor in found.items():
+        if tensor.shape != like[name].shape:
+            shapes = f"{tuple(tensor.shape)}, in the models {tuple(like[name].shape)}"
+            raise UserError(f"{where}: {name} is {shapes}; {remedy}")
+    return found
+
+
+def misfit(state: State, like: State) -> tuple[str, str, str] | None:
+    """Return the first tensor that is not as in `like`: its name, what it is, and what it is there.
+
+    None where there is none. Floating-point tensors of any precision fit one another, and so do
+    integers.
+    """
+    for name in sorted(state.keys() | like.keys()):
+        found, wanted = state.get(name), like.get(name)
+        if found is None or wanted is None or found.shape != wanted.shape:
+            there, meant = (
+                "absent" if tensor is None else str(tuple(tensor.shape))
+                for tensor in (found, wanted)
+            )
+            return name, there, meant
+        if _kind(found) != _kind(wanted):
+            return name, str(found.dtype), str(wanted.dtype)
+    return None
+
+
+def as_in(state: State, like: State) -> State:
+    """Return a state that fits `like` in its types of numbers."""
+    return {name: tensor.to(like[name].dtype) for name, tensor in state.items()}
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what reading a file of safetensors may raise into one line."""
+    try:
+        yield
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run `dvc repro` to make it") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: damaged ({error}); delete it and run `dvc repro`") from None
-    for name, tensor in _floating(state).items():
-        if not bool(tensor.isfinite().all()):
-            raise UserError(f"{path}: {name} holds values that are not finite; train it again")
-    return state
+    except (SafetensorError, OSError, LookupError, ValueError, RuntimeError) as error:
+        line = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: damaged ({line}); delete it and run `dvc repro`") from None
+
+
+def _kind(tensor: Tensor) -> tuple[bool, bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex(), tensor.dtype == torch.bool
 
 
 def _floating(state: State) -> State:

@@ -8,7 +8,7 @@ from pathlib import Path
 from basins import devices, parallel
 from basins.errors import one_line
 from basins.params import pick, read
-from basins.store import folder_hash, whole_folder
+from basins.store import folder_hash, seal, whole_folder
 from basins.training import text_jobs
 
 
@@ -51,6 +51,7 @@ def main() -> None:
     with whole_folder(Path("models") / name) as folder:
         for (label, number), item in zip(pending, items, strict=True):
             text_jobs.lay_out(item, folder / label, number)
+        seal(folder)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from basins.probes.counterfactual import SETS
 from basins.settings import Experiment as Setting
 from basins.settings import Params
 from basins.statistics.curves import evaluated, samples, tables
-from basins.store import whole_folder
+from basins.store import seal, whole_folder
 
 
 def main() -> None:
@@ -29,6 +29,7 @@ def main() -> None:
     grids = evaluated(experiment, settings.model_dump()["points"])
     with whole_folder(Path("losses") / name) as folder:
         experiment.write(grids, folder)
+        seal(folder)
     rows = tables(experiment, grids, params.statistics.confidence)
     found = dict(zip((f"{name}.csv", f"{name}.barriers.csv"), rows, strict=True))
     found[f"{name}.samples.csv"] = samples(experiment, grids)

@@ -15,7 +15,7 @@ from basins.params import pick, read
 from basins.probes import counterfactual
 from basins.registry import find
 from basins.settings import Choice
-from basins.store import folder_hash, whole_file, whole_folder
+from basins.store import folder_hash, seal, whole_file, whole_folder
 
 
 def main() -> None:
@@ -36,6 +36,7 @@ def main() -> None:
         else:
             text.check(loaded, name)
             text.save(folder, loaded)
+        seal(folder)
     results.write(thumbnails(name, sets, loaded.classes), reports / f"{name}.csv")
     with whole_file(reports / f"{name}.json") as file:
         made = {"sha256": folder_hash(Path("data") / name), **md5}

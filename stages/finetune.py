@@ -10,7 +10,7 @@ from basins.data import cued
 from basins.errors import one_line
 from basins.nets import checkpoint
 from basins.params import pick, read
-from basins.store import copy_item, whole_folder
+from basins.store import copy_item, seal, whole_folder
 from basins.training import jobs
 
 
@@ -52,6 +52,7 @@ def main() -> None:
     with whole_folder(Path("models") / name) as folder:
         for job, item in zip(pending, items, strict=True):
             copy_item(item, folder / job.label / f"seed{job.seed}")
+        seal(folder)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from basins.errors import UserError, one_line
 from basins.params import pick, read
 from basins.registry import module
 from basins.settings import Params, Pretraining
-from basins.store import copy_item, whole_folder
+from basins.store import copy_item, seal, whole_folder
 from basins.training import text_jobs
 
 
@@ -34,6 +34,7 @@ def main() -> None:
                 steps=settings.method.options.get("steps", 3000) // 100,
             )
             copy_item(item, folder)
+        seal(folder)
 
 
 def job(params: Params, name: str, settings: Pretraining) -> text_jobs.Pretraining:

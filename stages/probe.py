@@ -35,6 +35,7 @@ def main() -> None:
     rows = []
     for model in models:
         recipe = model.parent.relative_to("models").as_posix()
+        checkpoint.fingerprint(model)  # refuses a damaged file, as the other stages do
         net = checkpoint.load(model).to(device)
         evaluations = {key: evaluate(net, examples) for key, examples in sets.items()}
         for slice_, metric, values in diagnostic.measures(evaluations, known):

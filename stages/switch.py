@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from basins import profiles, results
+from basins import lock, profiles, results
 from basins.errors import UserError, one_line
 from basins.params import read
 from basins.store import whole_file
@@ -19,20 +19,28 @@ def main() -> None:
     parser.add_argument("name", help=f"one of: {', '.join(profiles.names(FOLDER))}")
     parser.add_argument("--discard", action="store_true", help="lose edits made to params.yaml")
     arguments = parser.parse_args()
+    lock.take(f"a switch to profile {arguments.name}")
+    switch(arguments.name, arguments.discard)
 
-    wanted = profiles.render(FOLDER, arguments.name)
+
+def switch(name: str, discard: bool = False) -> None:
+    """Write the params of a profile, and the folders that DVC wants; print what changes.
+
+    Raises `UserError` where that would lose edits made by hand, unless they are to be discarded.
+    """
+    wanted = profiles.render(FOLDER, name)
     lines = []
-    if not arguments.discard:
+    if not discard:
         active, current = read(PARAMS, check=[]).profile, PARAMS.read_text(encoding="utf-8")
         known = active if active in profiles.names(FOLDER) else profiles.BASE
         edits = profiles.changes(profiles.render(FOLDER, known), current)
-        if active == arguments.name:
+        if active == name:
             wanted = current
             lines = [f"  edited {edit}" for edit in edits]
         elif edits:
             raise UserError(
                 f"params.yaml has edits that profile {known!r} does not hold: {'; '.join(edits)}. "
-                f"Undo them, or lose them with: python stages/switch.py {arguments.name} --discard"
+                f"Undo them, or lose them with: python stages/switch.py {name} --discard"
             )
         else:
             lines = [f"  {change}" for change in profiles.changes(current, wanted)]
@@ -41,7 +49,7 @@ def main() -> None:
     params = read(PARAMS)
     for kind in results.KINDS:  # DVC wants a folder there, though a profile has nothing of its kind
         (params.reports() / "results" / kind).mkdir(parents=True, exist_ok=True)
-    print(f"profile {arguments.name}", *lines, sep="\n")
+    print(f"profile {name}", *lines, sep="\n")
     print(f"expected: {params.expected_minutes:g} minutes on two cores")
 
 

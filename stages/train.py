@@ -10,7 +10,7 @@ from basins.data import cued
 from basins.errors import one_line
 from basins.params import pick, read
 from basins.settings import Params
-from basins.store import copy_item, whole_folder
+from basins.store import copy_item, seal, whole_folder
 from basins.training import jobs
 
 
@@ -38,6 +38,7 @@ def main() -> None:
     with whole_folder(Path("models") / name) as folder:
         for job, item in zip(pending, items, strict=True):
             copy_item(item, folder / f"seed{job.seed}")
+        seal(folder)
 
 
 def seeds(params: Params, name: str, inputs: str) -> list[jobs.Training]:

@@ -1,10 +1,16 @@
 """What all tests share."""
 
+import os
+
 import pytest
 from hypothesis import settings
 
-# How long a generated case takes depends on what else the machine does; it is no property.
-settings.register_profile("basins", deadline=None)
+# How long a generated case takes depends on what else the machine does; it is no property. Cases
+# are the same in every run; BASINS_CASES is how many there are of each property (tests/junk).
+CASES = int(os.environ.get("BASINS_CASES", "75"))
+settings.register_profile(
+    "basins", deadline=None, derandomize=True, database=None, max_examples=CASES
+)
 settings.load_profile("basins")
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from basins import profiles
@@ -29,13 +27,6 @@ def text(profile: str) -> str:
 def laptop() -> dict[str, Any]:
     # Through JSON, so that what aliases share is no longer the same object.
     return json.loads(json.dumps(YAML(typ="safe").load(text("laptop"))))
-
-
-def leaves(value: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    if not isinstance(value, dict | list) or not value:
-        return [at]
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    return [leaf for key, inner in items for leaf in leaves(inner, (*at, key))]
 
 
 def edited(at: tuple[str | int, ...], value: Any) -> dict[str, Any]:
@@ -301,39 +292,6 @@ def test_a_file_that_is_no_params_file(content: bytes, says: str, tmp_path: Path
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert refusal(tmp_path / "params.yaml").startswith("no such file; run from the project's")
     assert refusal(tmp_path).startswith("not readable")
-
-
-KEYS = st.text(max_size=8) | st.sampled_from(["name", "root", "options", "model_config", "self"])
-JUNK = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.sampled_from([10**30, -(10**400), "name", "../x", "resnet", "nocue"])
-    | st.floats(allow_subnormal=False)  # this process may flush them to zero by now
-    | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
-    max_leaves=4,
-)
-
-
-@settings(
-    max_examples=150,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(at=st.sampled_from(leaves(laptop())), junk=JUNK, extra=st.none() | KEYS)
-@example(at=("device",), junk="\x85", extra=None)
-@example(at=("train", "nocue", "net", "depth"), junk=8, extra="\x1b\r\n")
-def test_junk_anywhere_is_taken_or_refused_in_one_line(
-    at: tuple[str | int, ...], junk: Any, extra: str | None, tmp_path: Path
-) -> None:
-    beside = at if extra is None or isinstance(at[-1], int) else (*at[:-1], extra)
-    file = written(tmp_path, edited(beside, junk))
-    try:
-        read(file)
-    except UserError as error:
-        assert str(error).splitlines() == [str(error)]
 
 
 def test_variants_and_early_steps_of_a_recipe_are_models_of_their_own(tmp_path: Path) -> None:

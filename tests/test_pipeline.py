@@ -177,6 +177,7 @@ def test_adding_a_seed_trains_that_seed_only(copy: Path):
     edit(copy, "seeds: [0, 1]", "seeds: [1, 0, 2]")
     repro(copy, "train@nocue")
     assert sorted(path.name for path in (copy / "models" / "nocue").iterdir()) == [
+        "SHA256SUMS",
         "seed0",
         "seed1",
         "seed2",

@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 import basins.nets
-from basins.store import Store, code_hash, copy_item, folder_hash, whole_file, whole_folder
+from basins.errors import UserError
+from basins.store import (
+    Store,
+    code_hash,
+    copy_item,
+    file_hash,
+    folder_hash,
+    seal,
+    whole_file,
+    whole_folder,
+)
 
 KEY = {"seed": 1, "net": {"name": "mlp"}}
 
@@ -173,6 +183,37 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
         raise RuntimeError
     assert target.read_text() == "new"
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_file_that_a_killed_process_began_is_swept_and_a_live_ones_is_not(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from basins.store import whole_file\n"
+        "with whole_file(Path(sys.argv[1])) as file:\n    file.touch(); os._exit(3)"
+    )
+    target = tmp_path / "rows.csv"
+    subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    [begun] = tmp_path.iterdir()
+    host = begun.name.partition("-")[2]
+    kept = {tmp_path / f".rows.csv.{os.getppid()}-{host}", tmp_path / ".rows.csv.1-elsewhere-"}
+    for other in kept:
+        other.touch()
+    with whole_file(target) as file:
+        file.touch()
+    assert {*tmp_path.iterdir()} == {target, *kept}
+
+
+def test_a_sealed_folder_refuses_what_was_not_written(tmp_path: Path) -> None:
+    folder = tmp_path / "sealed"
+    (folder / "seed0").mkdir(parents=True)
+    (folder / "seed0" / "a.txt").write_text("weights")
+    before = folder_hash(folder)
+    seal(folder)
+    assert folder_hash(folder) == before  # the list is no content
+    assert file_hash(folder / "seed0" / "a.txt")
+    flip(folder / "seed0" / "a.txt")
+    for damaged in (lambda: file_hash(folder / "seed0" / "a.txt"), lambda: folder_hash(folder)):
+        with pytest.raises(UserError, match="seed0/a.txt: damaged"):
+            damaged()
 
 
 def test_a_full_disk_leaves_the_old_content(small_disk: Path) -> None:

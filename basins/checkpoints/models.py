@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import pickle
 import re
 import shutil
@@ -118,17 +117,8 @@ def base_state(path: Path, models: Models) -> State:
     Raises `UserError` where that is nothing, or a tensor has another shape.
     """
     file, like = _weights(path), models.net.state_dict()
-    there = _tensors(file)
     prefix = f"{getattr(models.net, 'base_model_prefix', '')}."  # what an encoder's names lack
-    there |= {prefix + name: tensor for name, tensor in there.items()}
-    found = {name: there[name].to(like[name]) for name in like if name in there}
-    if not found:
-        raise UserError(f"{file}: no tensor of the models; give --base what they start from")
-    for name, tensor in found.items():
-        if tensor.shape != like[name].shape:
-            shapes = f"{tuple(tensor.shape)}, in the models {tuple(like[name].shape)}"
-            raise UserError(f"{file}: {name} is {shapes}; give --base what they start from")
-    return found
+    return weights.in_common(_tensors(file), like, prefix, file, "give --base what they start from")
 
 
 def save(models: Models, state: State, target: Path) -> None:
@@ -163,7 +153,7 @@ def _described(folders: Sequence[Path]) -> nn.Module:
             if config.get(key) != first.get(key):
                 found = f"{key} is {config.get(key)}, in {folders[0]} {first.get(key)}"
                 raise UserError(f"{folder}: {found}; give models of one architecture"[:400])
-    return checkpoint.initialise(first)
+    return checkpoint.described(folders[0])
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -172,17 +162,15 @@ def _config(folder: Path) -> dict[str, Any]:
             f"{folder}: no folder with a config.json; for a network of your own give "
             "--net FILE.py:function"
         )
-    try:
-        config = json.loads((folder / "config.json").read_text())
-    except ValueError as error:
-        raise UserError(f"{folder}/config.json: not readable ({error})") from None
+    config = checkpoint.read_config(folder)
     kinds = config.get("architectures") or ["BertForSequenceClassification"]
+    kinds = kinds if isinstance(kinds, list) else [kinds]
     if "model_type" in config and kinds != ["BertForSequenceClassification"]:
         raise UserError(
-            f"{folder}: a {', '.join(kinds)}; of Hugging Face's models only "
+            f"{folder}: a {', '.join(map(str, kinds))}; of Hugging Face's models only "
             "BertForSequenceClassification is supported, or give --net FILE.py:function"
         )
-    return checkpoint.read_config(folder)
+    return config
 
 
 def _weights(path: Path) -> Path:
@@ -196,14 +184,10 @@ def _weights(path: Path) -> Path:
 
 def _read(file: Path, net: nn.Module) -> State:
     """Read the state that is to fit `net`, in float32."""
-    state = _tensors(file)
-    expected = net.state_dict()
-    for name in sorted(expected.keys() | state.keys()):
-        wanted, found = (
-            str(tuple(s[name].shape)) if name in s else "absent" for s in (expected, state)
-        )
-        if wanted != found:
-            raise UserError(f"{file}: {name} is {found}, in the network it is {wanted}")
+    state, like = _tensors(file), net.state_dict()
+    if wrong := weights.misfit(state, like):
+        name, found, wanted = wrong
+        raise UserError(f"{file}: {name} is {found}, in the network it is {wanted}")
     return {k: t.float() if t.is_floating_point() else t for k, t in state.items()}
 
 
@@ -215,18 +199,18 @@ def _unpickled(file: Path) -> State:
     try:
         found = torch.load(file, map_location="cpu", weights_only=True)
         state = found.get("state_dict", found)
-        if not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
-            raise ValueError("not a state dict")
-    except (OSError, EOFError, RuntimeError, ValueError, AttributeError) as error:
-        raise UserError(f"{file}: not a readable state dict ({short(error)})") from None
+        for name, tensor in state.items():
+            plain = isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided
+            if not isinstance(name, str) or not plain or tensor.is_quantized or tensor.is_meta:
+                raise TypeError("not a state dict of plain tensors")
     except pickle.UnpicklingError:
         raise UserError(
             f"{file}: more than tensors is pickled in it, which could run code; "
             "save net.state_dict() as safetensors"
         ) from None
-    for name, tensor in state.items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise UserError(f"{file}: {name} holds values that are not finite; train it again")
+    except Exception as error:  # a torn file is refused in many ways
+        raise UserError(f"{file}: not a readable state dict ({short(error)})") from None
+    weights.check_finite(state, file)
     return state
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from pydantic import Field
 from torchvision.datasets import CIFAR10
 
-from basins.data.files import download, verify
+from basins.data import files
 from basins.data.images import ImageData, Split
+from basins.errors import UserError
 
 
 def load(
@@ -23,9 +24,10 @@ def load(
 ) -> ImageData:
     """Return the first `train` and `test` images, 32x32, of ten classes, in the official order.
 
-    With `files`, `root` must hold `cifar-10-batches-py/`; with `hub`, torchvision downloads it
-    there. Nothing is unpickled before its md5 is the official one. Nothing is random, so `seed` is
-    not used. Raises `UserError` naming each file that is missing or damaged.
+    With `files`, `root` must hold `cifar-10-batches-py/`; with `hub`, the official archive is
+    downloaded and these files of it are put there. What is read has the official md5, and is
+    unpickled without running any code (`files.unpickle`). Nothing is random, so `seed` is not used.
+    Raises `UserError` naming each file that is missing or damaged.
     """
     return official(CIFAR10, "CIFAR-10", source, root, train, test)
 
@@ -34,16 +36,38 @@ def official(
     kind: type[CIFAR10], title: str, source: str, root: Path, train: int, test: int
 ) -> ImageData:
     """Return one of torchvision's CIFAR datasets from its verified files; see `load`."""
-    if source == "hub":
-        download(kind, title, root)
+    folder = root / kind.base_folder
     checksums = {name: md5 for name, md5 in [*kind.train_list, *kind.test_list]}
     checksums[kind.meta["filename"]] = kind.meta["md5"]
+    if source == "hub" and not files.complete(folder, checksums):
+        archive = files.download(title, [kind.url], root, kind.tgz_md5)
+        files.extract(archive, [f"{kind.base_folder}/{name}" for name in checksums], root)
     remedy = f"Unpack the official {kind.filename} into"
-    verify(title, root / kind.base_folder, checksums, remedy)
-    splits, classes = {}, ()
-    for name, size in (("train", train), ("test", test)):
-        loaded = kind(str(root), train=name == "train", download=False)
-        labels = np.array(loaded.targets, dtype=np.int64)
-        splits[name] = Split(loaded.data[:size], labels[:size])
-        classes = tuple(loaded.classes)
-    return ImageData(splits["train"], splits["test"], classes, checksums)
+    contents = files.contents(title, folder, checksums, remedy)
+    where = f"{folder / kind.meta['filename']}"
+    classes = files.unpickle(contents[kind.meta["filename"]], where).get(kind.meta["key"])
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise UserError(f"{where}: not as published (no {kind.meta['key']!r})")
+
+    def split(names: list[list[str]], size: int) -> Split:
+        batches = [_batch(contents.pop(name), folder / name, len(classes)) for name, _ in names]
+        images, labels = (np.concatenate(parts)[:size] for parts in zip(*batches, strict=True))
+        return Split(images, labels)
+
+    return ImageData(
+        split(kind.train_list, train), split(kind.test_list, test), tuple(classes), checksums
+    )
+
+
+def _batch(content: bytes, file: Path, classes: int) -> Split:
+    """Return the images of a batch, whose pixels lie colour by colour, and their (fine) labels."""
+    batch = files.unpickle(content, str(file))
+    pixels, labels = batch.get("data"), batch.get("labels", batch.get("fine_labels"))
+    if not isinstance(pixels, np.ndarray) or pixels.shape[1:] != (3072,) or not len(pixels):
+        raise UserError(f"{file}: not as published (no images of 3072 bytes)")
+    if not isinstance(labels, list) or len(labels) != len(pixels):
+        raise UserError(f"{file}: not as published (no label for every image)")
+    if not all(type(label) is int and 0 <= label < classes for label in labels):
+        raise UserError(f"{file}: not as published (a label that is none of {classes} classes)")
+    images = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return Split(images, np.array(labels, dtype=np.int64))

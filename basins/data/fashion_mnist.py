@@ -6,6 +6,7 @@ As in Mechanistic Mode Connectivity, section 2.1 of its code: RGB, 32x32 by PIL'
 from __future__ import annotations
 
 import gzip
+import zlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,8 +15,9 @@ from PIL import Image
 from pydantic import Field
 from torchvision.datasets import FashionMNIST
 
-from basins.data.files import download, verify
+from basins.data import files
 from basins.data.images import ImageData, Split
+from basins.errors import UserError
 
 SIDE = 32
 
@@ -30,31 +32,44 @@ def load(
 ) -> ImageData:
     """Return the first `train` and `test` images, 32x32, of ten classes, in the official order.
 
-    With `files`, `root` must hold `FashionMNIST/raw/*.gz`; with `hub`, torchvision downloads them
-    there. Nothing is read before its md5 is the official one. Nothing is random, so `seed` is not
-    used. Raises `UserError` naming each file that is missing or damaged.
+    With `files`, `root` must hold `FashionMNIST/raw/*.gz`; with `hub`, they are downloaded there.
+    What is read has the official md5. Nothing is random, so `seed` is not used. Raises `UserError`
+    naming each file that is missing or damaged.
     """
-    if source == "hub":
-        download(FashionMNIST, "Fashion-MNIST", root)
     folder, checksums = root / "FashionMNIST" / "raw", dict(FashionMNIST.resources)
-    verify("Fashion-MNIST", folder, checksums, "Put the official files in FashionMNIST/raw/ of")
+    for name, md5 in checksums.items() if source == "hub" else ():
+        if not files.complete(folder, {name: md5}):
+            addresses = [f"{mirror}{name}" for mirror in FashionMNIST.mirrors]
+            files.download("Fashion-MNIST", addresses, folder, md5)
+    remedy = "Put the official files in FashionMNIST/raw/ of"
+    contents = files.contents("Fashion-MNIST", folder, checksums, remedy)
+    classes = tuple(FashionMNIST.classes)
 
     def split(name: str, size: int) -> Split:
-        images = _read(folder / f"{name}-images-idx3-ubyte.gz")[:size]
-        labels = _read(folder / f"{name}-labels-idx1-ubyte.gz")[:size]
-        return Split(_resized(images), labels.astype(np.int64))
+        images, labels = (
+            _array(contents[file], folder / file, dimensions)
+            for file, dimensions in (
+                (f"{name}-images-idx3-ubyte.gz", 3),
+                (f"{name}-labels-idx1-ubyte.gz", 1),
+            )
+        )
+        if not 0 < len(images) == len(labels) or labels.max() >= len(classes):
+            raise UserError(f"{folder}, {name}: not as published (a label of a class to an image)")
+        return Split(_resized(images[:size]), labels[:size].astype(np.int64))
 
-    return ImageData(
-        split("train", train), split("t10k", test), tuple(FashionMNIST.classes), checksums
-    )
+    return ImageData(split("train", train), split("t10k", test), classes, checksums)
 
 
-def _read(file: Path) -> np.ndarray:
+def _array(content: bytes, file: Path, dimensions: int) -> np.ndarray:
     """Return the bytes of a gzipped IDX file, in the shape that its header gives."""
-    content = gzip.decompress(file.read_bytes())
-    dimensions = content[3]
-    shape = np.frombuffer(content, ">i4", count=dimensions, offset=4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    try:
+        raw = gzip.decompress(content)
+        if raw[:4] != bytes([0, 0, 8, dimensions]):
+            raise ValueError("another header")
+        shape = np.frombuffer(raw, ">u4", count=dimensions, offset=4)
+        return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise UserError(f"{file}: not as published ({error})") from None
 
 
 def _resized(images: np.ndarray) -> np.ndarray:

@@ -2,41 +2,138 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import io
+import pickle
+import tarfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
-from torchvision.datasets import CIFAR10, MNIST
-from torchvision.datasets.utils import check_integrity
+import numpy as np
+from torchvision.datasets.utils import download_url
 
 from basins.errors import UserError
 
-
-def download(kind: type[CIFAR10] | type[MNIST], title: str, root: Path) -> None:
-    """Let torchvision download its dataset `kind` into `root`; raises `UserError` if it cannot."""
-    try:
-        kind(str(root), download=True)
-    except (URLError, RuntimeError) as error:
-        line = " ".join(str(error).split())
-        raise UserError(f"{title}: could not be downloaded ({line}); see `files`") from None
+# All that a pickled array names, by numpy 1 and by numpy 2.
+ARRAY = {
+    *((f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+}
 
 
-def verify(title: str, folder: Path, official: Mapping[str, str], remedy: str) -> None:
-    """Check that each official file, of a name and an md5, is in the folder and undamaged.
+def download(title: str, urls: Iterable[str], folder: Path, md5: str) -> Path:
+    """Download a file into `folder` from the first address that has it, and return its path.
 
-    Raises `UserError` naming those that are not; `remedy` says what to put where, and is followed
-    by the names of the folder of real data.
+    Raises `UserError` where none has it whole.
     """
-    missing = [name for name in official if not (folder / name).is_file()]
-    damaged = [
-        name
-        for name, md5 in official.items()
-        if name not in missing and not check_integrity(str(folder / name), md5)
-    ]
-    found = [f"missing {', '.join(missing)}"] * bool(missing)
-    found += [f"damaged {', '.join(damaged)}"] * bool(damaged)
-    if found:
+    said: Exception | None = None
+    for url in urls:
+        name = url.rpartition("/")[2]
+        try:
+            download_url(url, str(folder), name, md5)
+        except (URLError, RuntimeError, ValueError) as error:
+            said = error
+        else:
+            return folder / name
+    line = " ".join(str(said).split())
+    raise UserError(f"{title}: could not be downloaded ({line}); see `files`")
+
+
+def extract(archive: Path, members: Iterable[str], root: Path) -> None:
+    """Write these files of a tar archive below `root`, under their own names, and nothing else.
+
+    What an archive may say of paths, links, owners or modes is not looked at. Raises `UserError`
+    where it is damaged, or lacks one.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            for name in members:
+                member = tar.extractfile(tar.getmember(name))
+                if member is None:
+                    raise KeyError(f"{name} is no file")
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).write_bytes(member.read())
+    except (tarfile.TarError, EOFError, KeyError, OSError) as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"{archive}: not readable ({line}); delete it and try again") from None
+
+
+def complete(folder: Path, official: Mapping[str, str]) -> bool:
+    """Return whether each official file, of a name and an md5, is in the folder and undamaged."""
+    return not any(_faults(_read(folder, official), official).values())
+
+
+def contents(
+    title: str, folder: Path, official: Mapping[str, str], remedy: str
+) -> dict[str, bytes]:
+    """Return the bytes of each official file, of a name and an md5, that is in the folder.
+
+    They are read once, so what was checked is what is used. Raises `UserError` naming those that
+    are missing or damaged; `remedy` says what to put where, and is followed by the names of the
+    folder of real data.
+    """
+    read = _read(folder, official)
+    if found := [f"{what} {', '.join(n)}" for what, n in _faults(read, official).items() if n]:
         raise UserError(
             f"{title} in {folder}: {'; '.join(found)}. {remedy} `data_root` (params.yaml) or the "
             "folder that BASINS_DATA names"
         )
+    return read
+
+
+def unpickle(content: bytes, where: str) -> dict[str, Any]:
+    """Return a pickled dict of plain values and of arrays of bytes, running none of its code.
+
+    An md5 can be forged, so nothing rests on it here: of all that a pickle can name only numpy's
+    array is known, and stands for a record of its arguments. Raises `UserError` for anything else.
+    """
+    try:
+        found = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+        if type(found) is not dict:
+            raise TypeError(f"{type(found).__name__} instead of dict")
+        return {key: _plain(value) for key, value in found.items()}
+    except Exception as error:  # whatever a hostile file brings about
+        line = " ".join(str(error).split())[:120]
+        raise UserError(f"{where}: not as published ({type(error).__name__}: {line})") from None
+
+
+class _Record:
+    """What an array, or its dtype, was made of."""
+
+    def __init__(self, *args: Any) -> None:
+        self.args = args
+        self.state: Any = ()
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ARRAY:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which could run code")
+        return type("Array", (_Record,), {})  # a new one, since a pickle can set its attributes
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, _Record):
+        return value
+    _, shape, dtype, fortran, raw = value.state
+    if dtype.args[0] not in ("u1", "|u1") or fortran:
+        raise ValueError("an array that is not of bytes in C's order")
+    held = raw.encode("latin1") if isinstance(raw, str) else raw
+    return np.frombuffer(held, np.uint8).reshape(shape)
+
+
+def _read(folder: Path, official: Mapping[str, str]) -> dict[str, bytes]:
+    return {n: (folder / n).read_bytes() for n in official if (folder / n).is_file()}
+
+
+def _faults(read: Mapping[str, bytes], official: Mapping[str, str]) -> dict[str, list[str]]:
+    return {
+        "missing": [name for name in official if name not in read],
+        "damaged": [n for n in read if hashlib.md5(read[n]).hexdigest() != official[n]],
+    }

@@ -58,7 +58,8 @@ def read(
     is anything else.
     """
     try:
-        rows = list(_json(file) if file.suffix == ".jsonl" else _table(file, header))
+        wanted = [name for theirs in names.values() for name in theirs]
+        rows = list(_json(file) if file.suffix == ".jsonl" else _table(file, header, wanted))
     except UnicodeDecodeError:
         rows = []
     if not rows:
@@ -74,7 +75,7 @@ def read(
         for ours, theirs in chosen.items():
             if theirs not in row:
                 raise UserError(f"{file}, line {line}: no {theirs!r}; mend or remove it")
-            value = str(row[theirs]).strip()
+            value = _text(file, line, ours, row[theirs])
             columns[ours].append(_label(file, line, value, labels) if ours == "label" else value)
     return usable(columns)
 
@@ -121,24 +122,37 @@ def sample(where: str, columns: Columns, size: int | None, seed: int) -> Columns
     return pick(columns, order[:size].tolist())
 
 
+def _text(file: Path, line: int, column: str, value: Any) -> str:
+    """Return a cell, of JSON perhaps a label that is a number, without the space around it."""
+    if isinstance(value, str) or (column == "label" and type(value) is int):
+        text = str(value).strip()
+        if text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text):
+            return text
+    raise UserError(f"{file}, line {line}: {value!r:.60} is no text; mend or remove it")
+
+
 def _json(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     with file.open(encoding="utf-8-sig", newline="\n") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 row = None
             if not isinstance(row, dict):
                 raise UserError(f"{file}, line {number}: not a JSON object; mend or remove it")
             yield number, row
 
 
-def _table(file: Path, header: Sequence[str] | None) -> Iterator[tuple[int, dict[str, str]]]:
+def _table(
+    file: Path, header: Sequence[str] | None, wanted: Sequence[str]
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the rows of a table without quotes: quotation marks in it are the sentences' own."""
     with file.open(encoding="utf-8-sig", newline="\n") as lines:
         cells = ((n, line.rstrip("\r\n").split("\t")) for n, line in enumerate(lines, start=1))
         if header is None:
             _, header = next(cells, (0, []))
+            if repeated := {name for name in wanted if header.count(name) > 1}:
+                raise UserError(f"{file}: two columns {min(repeated)!r}; remove one")
         total, broken = 0, []
         for number, row in cells:
             total += 1

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import Field
 from torchvision.datasets import ImageFolder
 
@@ -56,7 +56,8 @@ def _pixels(images: ImageFolder, size: int) -> Split:
         try:
             with Image.open(path) as image:
                 resized = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-        except (UnidentifiedImageError, OSError) as error:
-            raise UserError(f"{path}: not a readable image ({error})") from None
+        except Exception as error:  # each format's decoder has its own, for whatever it finds
+            line = " ".join(str(error).split())[:120]
+            raise UserError(f"{path}: not a readable image ({line})") from None
         pixels[index] = np.asarray(resized)
     return Split(pixels, np.array(images.targets, dtype=np.int64))

@@ -30,7 +30,8 @@ def tokenizer(
     """
     path = root / file
     try:
-        pieces = path.read_text(encoding="utf-8").splitlines()
+        # A piece may be a line break to `splitlines`, and is none to BERT.
+        pieces = [line.strip("\r") for line in path.read_text(encoding="utf-8").split("\n")]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path}: no readable vocabulary ({error}); put BERT's vocab.txt there, below "

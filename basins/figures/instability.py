@@ -84,4 +84,6 @@ def _perturbed(table: pd.DataFrame, ax: Axes) -> None:
     least = pairs.loc[pairs["x"] > 0, "x"].min()
     ax.plot(pairs["x"], pairs["value"], "o", color="C0", alpha=0.5, markersize=2.2)
     ax.set_xscale("symlog", linthresh=float(least) if pd.notna(least) else 1.0)
+    ax.set_xticks(sorted(pairs["x"].unique()))
+    ax.xaxis.set_major_formatter("{x:g}")
     ax.set(title="B4: perturbations", xlabel="size (share of the norm)", ylabel="barrier (nats)")

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from basins import devices, seeds, weights
@@ -32,6 +31,8 @@ from basins.paths.jobs import Sets, prepared
 from basins.registry import find, module, split_options
 from basins.store import Store, code_hash
 from basins.weights import State, unflatten
+
+WEIGHTS = "model.safetensors"
 
 COLUMNS = (
     *("technique", "alignment", "batchnorm", "sources", "set", "members"),
@@ -165,9 +166,9 @@ def mixes(technique: str) -> bool:
 def check_shapes(folders: Sequence[Path]) -> None:
     """Raise `UserError` at the first tensor that models do not have in the same shape."""
     first, *others = folders
-    wanted = _shapes(first)
+    wanted = weights.shapes(first / WEIGHTS)
     for folder in others:
-        found = _shapes(folder)
+        found = weights.shapes(folder / WEIGHTS)
         for name in sorted(wanted.keys() | found.keys()):
             if wanted.get(name) != found.get(name):
                 ours, theirs = (str(s.get(name, "absent")) for s in (found, wanted))
@@ -186,20 +187,9 @@ def base_state(base: Control, first: Control, net: Net) -> State:
     """
     like = net.state_dict()
     prefix = f"{getattr(net, 'base_model_prefix', '')}."  # a text encoder by itself has none
-    there = weights.load(base.model / "model.safetensors")
-    there |= {prefix + name: tensor for name, tensor in there.items()}
-    found = {name: there[name] for name in like if name in there}
-    if not found:
-        raise UserError(f"{base}: no tensor of the models; set `base` to what they start from")
-    for name, tensor in found.items():
-        if tensor.shape != like[name].shape:
-            shapes = f"{tuple(tensor.shape)}, in the models {tuple(like[name].shape)}"
-            raise UserError(f"{base}: {name} is {shapes}; set `base` to what they start from")
-    whole = {
-        name: found[name].to(tensor.device) if name in found else tensor
-        for name, tensor in like.items()
-    }
-    moved = permute(whole, net.permutation_spec(), first.read())
+    there = weights.load(base.model / WEIGHTS)
+    found = weights.in_common(there, like, prefix, base, "set `base` to what they start from")
+    moved = permute({**like, **found}, net.permutation_spec(), first.read())
     return {name: moved[name] for name in found}
 
 
@@ -235,15 +225,6 @@ def training_rows(rows: Calibration, model: Path, device: torch.device) -> Examp
         device=device,
         where=where,
     )
-
-
-def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    file = folder / "model.safetensors"
-    if not file.is_file():
-        raise UserError(f"{folder}: no readable model; run `dvc repro`")
-    with safe_open(file, "pt") as tensors:
-        names = tensors.keys()
-        return {name: tuple(tensors.get_slice(name).get_shape()) for name in names}
 
 
 def _write(found: Evaluations, members: int, path: Path) -> None:

@@ -18,10 +18,12 @@ def merge(sources: Sources) -> list[State]:
 
     Of two networks that is the middle of the great circle between them; of more, the point of the
     sphere with the least sum of squared angles to them all (Karcher mean). Raises `UserError` where
-    networks are opposite to each other.
+    networks are opposite to each other, or one has no weight that is not 0.
     """
     weights = sources.weights().double()
     lengths = weights.norm(dim=1, keepdim=True)
+    if not bool(lengths.all()):
+        raise UserError("slerp: the weights of a network are all 0, which have no direction")
     return [sources.state(karcher(weights / lengths) * lengths.mean())]
 
 

@@ -9,15 +9,18 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from basins import weights
 from basins.errors import UserError
 from basins.nets.permutation import Net
-from basins.registry import find, split_options
+from basins.registry import check_options, find, split_options
 from basins.store import file_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+LAYERS = 1000  # of a text encoder, at most
 # What of a config says how the network came about, not what it is.
 ORIGIN = ("_name_or_path", "architectures", "dtype", "seed", "streams", "transformers_version")
 
@@ -58,14 +61,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     try:
         config = json.loads((folder / "config.json").read_text())
-        if "model_type" not in config and (
-            missing := {"net", "image_shape", "num_classes"} - set(config)
-        ):
+        if not isinstance(config, dict):
+            raise TypeError("it is no mapping")
+        needed = set() if "model_type" in config else {"net", "image_shape", "num_classes"}
+        if missing := needed - set(config):
             raise LookupError(f"it lacks {', '.join(sorted(missing))}")
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise UserError(f"{folder}: no readable config.json ({error}); run `dvc repro`") from None
     if config.get("model_type", "bert") != "bert":
-        raise UserError(f"{folder}: a {config['model_type']!r} model; of text models, use a BERT")
+        kind, built = f"{config['model_type']!r:.40}", f"{config.get('architectures')!r:.80}"
+        raise UserError(f"{folder}: {built}, a {kind} model; of text models, use a BERT")
     return config
 
 
@@ -79,12 +84,15 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     try:
         if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
             raise LookupError("neither tokenizer.json nor vocab.txt")  # not taken for an error
-        found = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError, LookupError) as error:
+        found = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        pieces = max(found.get_vocab().values(), default=0) + 1
+    except Exception as error:  # the library's own, in Rust, has no other type
         line = " ".join(str(error).split())[:120]
         raise UserError(f"{folder}: no readable tokenizer ({line}); run `dvc repro`") from None
-    embedded = read_config(folder)["vocab_size"]
-    if (pieces := max(found.get_vocab().values(), default=0) + 1) > embedded:
+    embedded = read_config(folder).get("vocab_size")
+    if not isinstance(embedded, int) or pieces > embedded:
         raise UserError(
             f"{folder}: a tokenizer that does not match the encoder: {pieces} pieces, "
             f"{embedded} embeddings; put the encoder's own there"
@@ -93,8 +101,12 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def fingerprint(folder: Path) -> str:
-    """Return the hash of the weights in `folder`; raises `UserError` where there are none."""
+    """Return the hash of the weights in `folder`.
+
+    Raises `UserError` where there are none, or they or the config are no longer what was written.
+    """
     try:
+        file_hash(folder / "config.json")
         return file_hash(folder / "model.safetensors")
     except OSError as error:
         raise UserError(
@@ -107,20 +119,54 @@ def load(folder: Path) -> Net:
 
     Raises `UserError` where the weights are missing, damaged, or not those of the config's net.
     """
-    net = initialise(read_config(folder))
+    net = described(folder)
     net.load_state_dict(load_state(folder, net))
     return net.eval()
 
 
+def described(folder: Path) -> Net:
+    """Return the network that the config in `folder` describes, newly initialised.
+
+    Raises `UserError` where it describes none, or one that the weights in `folder` are not of. That
+    is looked at before any memory is taken for it.
+    """
+    config = read_config(folder)
+    try:
+        _check_sizes(config)
+        with torch.device("meta"):
+            like = initialise(config).state_dict()
+    except Exception as error:  # each library refuses in its own way what someone wrote there
+        line = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder}: config.json describes no network ({line})") from None
+    found = weights.shapes(folder / "model.safetensors")
+    for name in sorted(found.keys() | like.keys()):
+        wanted = tuple(like[name].shape) if name in like else "absent"
+        if (there := found.get(name, "absent")) != wanted:
+            raise _unfit(folder, name, there, wanted)
+    return initialise(config)
+
+
 def load_state(folder: Path, net: Net) -> weights.State:
     """Read the weights in `folder`, which are to fit `net`; raises `UserError` as `load` does."""
-    state = weights.load(folder / "model.safetensors")
-    expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
-            wanted, there = (str(s.get(name, "absent")) for s in (expected, found))
-            raise UserError(
-                f"{folder}: the weights do not fit the config: {name} is {there}, not {wanted}"
-            )
-    return state
+    state, like = weights.load(folder / "model.safetensors"), net.state_dict()
+    if wrong := weights.misfit(state, like):
+        raise _unfit(folder, *wrong)
+    return weights.as_in(state, like)
+
+
+def _check_sizes(config: dict[str, Any]) -> None:
+    """Raise `UserError` or `ValueError` where a network has options that no net of its kind takes.
+
+    Building one of 2**70 layers would not end.
+    """
+    if "net" in config:
+        name, options = split_options(config["net"])
+        check_options(find("nets", name, "build"), options, "net")
+    elif not 0 < config["num_hidden_layers"] <= LAYERS:
+        raise ValueError(f"num_hidden_layers: {config['num_hidden_layers']}")
+
+
+def _unfit(folder: Path, name: str, found: object, wanted: object) -> UserError:
+    return UserError(
+        f"{folder}: the weights do not fit the config: {name} is {found}, not {wanted}"
+    )

@@ -43,7 +43,7 @@ def build(
     image_shape: tuple[int, int, int],
     num_classes: int,
     *,
-    depth: Annotated[int, Field(ge=1)] = 2,
+    depth: Annotated[int, Field(ge=1, le=1000)] = 2,
     width: Annotated[int, Field(ge=1)] = 512,
 ) -> MLP:
     """Build `depth` hidden layers of `width` units for images of exactly (H, W, C).

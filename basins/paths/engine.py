@@ -61,7 +61,8 @@ def evaluate(net: nn.Module, data: Examples, precision: Precision = "fp32") -> E
                 answers = data.merge[answers]
             else:
                 losses.append(functional.cross_entropy(logits, labels, reduction="none"))
-            correct.append(answers == labels)
+            # Of what is not a number the first class is the largest, and no class is right.
+            correct.append((answers == labels) & losses[-1].isfinite())
     found = Evaluation(torch.cat(losses).cpu().numpy(), torch.cat(correct).cpu().numpy())
     if data.order is None:
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from html import escape
 from typing import Any
 
 import pandas as pd
@@ -93,7 +94,8 @@ def _told(value: Any) -> str:
         name = [str(value["name"])] if "name" in value else []
         options = (f"{key} {_told(of)}" for key, of in value.items() if key != "name")
         return ", ".join([*name, *options])
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return " ".join(escape(text, quote=False).split())
 
 
 def _scores(name: str, probes: pd.DataFrame) -> str:

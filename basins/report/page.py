@@ -22,7 +22,7 @@ from basins.tables.table import Table
 VERDICTS = ("reproduced", "not reproduced", "undecided")
 """The verdicts on a claim, in the order in which they are counted."""
 
-_FOREIGN = {"metadata", "style", "script", "foreignObject"}
+_FOREIGN = {"metadata", "style", "script", "foreignobject", "iframe", "object", "embed"}
 
 
 class Drawing(NamedTuple):
@@ -118,7 +118,7 @@ def inline(svg: str, *, prefix: str, label: str) -> Markup:
     root = ElementTree.fromstring(svg)
     for parent in list(root.iter()):
         for child in list(parent):
-            if _local(child.tag) in _FOREIGN:
+            if _local(child.tag).lower() in _FOREIGN:  # as HTML reads names
                 parent.remove(child)
     for element in root.iter():
         element.tag = _local(element.tag)
@@ -127,7 +127,7 @@ def inline(svg: str, *, prefix: str, label: str) -> Markup:
         element.attrib.update(
             (name, _prefixed(name, value, prefix))
             for name, value in attributes.items()
-            if not name.startswith("on")
+            if not name.lower().startswith("on") and _stays(name, value)
         )
     natural = root.attrib.pop("width", "100%")
     root.attrib.pop("height", None)
@@ -137,6 +137,11 @@ def inline(svg: str, *, prefix: str, label: str) -> Markup:
 
 def _local(name: str) -> str:
     return name.rpartition("}")[2]
+
+
+def _stays(name: str, value: str) -> bool:
+    """Return whether an attribute does not lead out of the page."""
+    return name.lower() != "href" or value.startswith(("#", "data:image/"))
 
 
 def _prefixed(name: str, value: str, prefix: str) -> str:

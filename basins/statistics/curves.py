@@ -15,6 +15,8 @@ from basins.paths.experiment import Experiment, Grid, Joined
 from basins.paths.pairs import grid
 from basins.statistics.paths import barrier_rows, mean_losses, path_rows
 
+TOGETHER = 500  # curves whose rows are a dictionary each: of all, they would fill the memory
+
 
 def evaluated(experiment: Experiment, points: int | Mapping[str, Any]) -> dict[Joined, Grid]:
     """Evaluate every curve of an experiment and return its points, by curve.
@@ -38,15 +40,20 @@ def tables(
     experiment: Experiment, grids: Mapping[Joined, Grid], confidence: float
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows of all points, and those of all barriers, of evaluated curves."""
-    paths: list[dict[str, Any]] = []
-    barriers: list[dict[str, Any]] = []
-    binary = experiment.binary()
-    for joined, ts in grids.items():
-        ids, (curves, distance) = joined.ids(), experiment.losses(joined, ts)
-        paths += [ids | row for row in path_rows(ts, curves, binary)]
-        rows = barrier_rows(ts, curves, confidence)
-        barriers += [ids | row | {"distance": distance} for row in rows]
-    return pd.DataFrame(paths), pd.DataFrame(barriers)
+    paths: list[pd.DataFrame] = []
+    barriers: list[pd.DataFrame] = []
+    binary, every = experiment.binary(), list(grids.items())
+    for start in range(0, len(every), TOGETHER):
+        points: list[dict[str, Any]] = []
+        pairs: list[dict[str, Any]] = []
+        for joined, ts in every[start : start + TOGETHER]:
+            ids, (curves, distance) = joined.ids(), experiment.losses(joined, ts)
+            points += [ids | row for row in path_rows(ts, curves, binary)]
+            rows = barrier_rows(ts, curves, confidence)
+            pairs += [ids | row | {"distance": distance} for row in rows]
+        paths.append(pd.DataFrame(points))
+        barriers.append(pd.DataFrame(pairs))
+    return pd.concat(paths, ignore_index=True), pd.concat(barriers, ignore_index=True)
 
 
 def samples(experiment: Experiment, grids: Mapping[Joined, Grid]) -> pd.DataFrame:

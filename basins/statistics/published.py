@@ -41,17 +41,24 @@ def read(file: Path) -> pd.DataFrame:
     Raises `UserError` where the file is missing, or not the published table.
     """
     try:
-        table = pd.read_csv(file, encoding="utf-8-sig")
-        runs = table.pop("Run").astype(str).str.extract(r"^Run (\d+)$")[0]  # then a summary
-        table = table.loc[runs.notna(), ~table.columns.str.startswith("Unnamed")].astype(float)
-        table.index = pd.Index(runs.dropna().astype(int), name="run")
+        cells = pd.read_csv(file, encoding="utf-8-sig", header=None, dtype=str)
+        header = cells.iloc[0].to_list()
+        table = cells.iloc[1:].set_axis(header, axis=1).loc[:, [name == name for name in header]]
+        if not table.columns.is_unique:
+            raise ValueError("two columns of one name")
+        runs = table.pop("Run").str.extract(r"^Run ([0-9]{1,9})$")[0]
+        count = int(runs.notna().sum())
+        if runs.iloc[:count].isna().any():
+            raise ValueError("a line among the runs that is none")  # a summary comes after them
+        table = table.iloc[:count].astype(float)
+        table.index = pd.Index(runs.iloc[:count].astype(int), name="run")
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; BASINS_DATA names the folder above it") from None
-    except (KeyError, ValueError, UnicodeDecodeError) as error:
+    except (KeyError, IndexError, ValueError) as error:
         what = " ".join(str(error).split())
-        raise UserError(f"{file}: not the table of accuracies by run ({what})") from None
+        raise UserError(f"{file}: not the table of accuracies by run ({what:.200})") from None
     if absent := [name for name in (IN_DOMAIN, OVERALL) if name not in table]:
-        raise UserError(f"{file}: no column {absent[0]!r}; it has: {', '.join(table)}")
+        raise UserError(f"{file}: no column {absent[0]!r}; it has: {', '.join(table):.200}")
     shares = table.to_numpy()
     if not len(table) or not table.index.is_unique or not ((shares >= 0) & (shares <= 1)).all():
         raise UserError(f"{file}: runs must be there once, with accuracies from 0 to 1")

@@ -12,6 +12,7 @@ from basins import seeds
 from basins.errors import UserError
 from basins.statistics.examples import resampling_weights
 from basins.statistics.strategies import CURVES
+from basins.store import file_hash
 
 
 def resampled(
@@ -40,6 +41,7 @@ def _losses(folder: Path, row: pd.Series) -> np.ndarray:
     joined = f"{row['path']}-{row['alignment']}-{row['model_a']}--{row['model_b']}"
     file = folder / f"{joined}.safetensors".replace("/", "-")
     try:
+        file_hash(file)  # refuses what is no longer what was written
         with safe_open(file, framework="numpy") as opened:
             return opened.get_tensor(f"{row['batchnorm']}/{row['eval_set']}/losses")
     except OSError:

@@ -1,0 +1,54 @@
+"""One run at a time in a checkout: the lock of a run, which ends with its process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from pathlib import Path
+
+from basins.errors import UserError
+from basins.store import alive
+
+FOLDER = Path(".dvc/tmp")
+
+
+def take(what: str) -> int:
+    """Lock this checkout until this process ends, or what it becomes by `exec`.
+
+    `what` names the work to others. Raises `UserError` that says who holds the lock and since when,
+    also where it is DVC, run by hand.
+    """
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    lock = os.open(FOLDER / "basins.lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _busy(os.read(lock, 1000).decode()) from None
+    for holder in _of_dvc():
+        raise _busy(f"`{holder['cmd']}` (process {holder['pid']})")
+    os.ftruncate(lock, 0)
+    os.write(lock, f"{what} (process {os.getpid()}, since {time.ctime()})".encode())
+    os.set_inheritable(lock, True)
+    return lock
+
+
+def _busy(holder: str) -> UserError:
+    return UserError(
+        f"{Path.cwd()} is in use by {holder or 'another run'}; nothing was changed: wait for its "
+        "end, or work in another checkout"
+    )
+
+
+def _of_dvc() -> list[dict]:
+    """Return the live processes that DVC has noted as at work on files of this checkout."""
+    notes = FOLDER / "rwlock"
+    try:
+        noted = json.loads(notes.read_text())["write"].values()
+    except FileNotFoundError:
+        return []
+    except (ValueError, LookupError):
+        notes.unlink()  # half-written by a DVC that was killed: no other would start
+        return []
+    return [holder for holder in noted if alive(holder["pid"])]

@@ -1,0 +1,27 @@
+"""Switch to a profile and run its pipeline, the only run in this checkout: all of `make repro`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from basins import lock
+from basins.errors import one_line
+from switch import switch
+
+
+def main() -> None:
+    """Become DVC, which so keeps the lock until it ends."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", help="a profile: a file in profiles/")
+    name = parser.parse_args().name
+    lock.take(f"`make repro PROFILE={name}`")
+    switch(name)
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "dvc", "repro"])
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

@@ -1,0 +1,168 @@
+"""A pipeline that runs in seconds, made once and broken in copies."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+
+from basins import results
+from tests.faults.runner import Running
+from tests.test_pipeline import BY_HAND, PROJECT, commit, environment, succeed
+
+HERE = Path(__file__).parent
+DVC = ("-m", "dvc", "repro")
+# In the order of the pipeline, with what each writes.
+STAGES = {
+    "data shapes": ["data/shapes", "reports/tiny/results/data"],
+    "train plain": ["models/plain"],
+    "train cued": ["models/cued"],
+    "connect pairs": ["losses/pairs", "reports/tiny/results/connect"],
+    "probe plain": ["reports/tiny/results/probe"],
+    "analyze": ["reports/tiny/results/summary", "reports/tiny/provenance.json"],
+    "claims": ["reports/tiny/claims.json", "reports/tiny/metrics.json"],
+    "figures": ["reports/tiny/figures"],
+    "report": ["reports/tiny/tables", "reports/tiny/models.md", "reports/tiny/index.html"],
+}
+NOT_OURS = (".git", ".dvc", "__pycache__")
+
+
+class Runner:
+    """What runs `python ...` in a project by the server at `address`; `path` has it for DVC."""
+
+    def __init__(self, address: Path, path: Path) -> None:
+        self.address, self.path = address, path
+
+    def start(self, project: Path, *command: str, said: int | None = None, **more: str) -> Running:
+        """Start a command in a session of its own; what it says goes to the file `said`."""
+        path = f"{self.path}{os.pathsep}{os.environ['PATH']}"
+        given = environment(project, **{"PATH": path, "OMP_NUM_THREADS": "1", **more})
+        with open(os.devnull, "w") as nowhere:
+            output = nowhere.fileno() if said is None else said
+            return Running(self.address, command, project, given, [output, output])
+
+    def run(self, project: Path, *command: str, **more: str) -> CompletedProcess[str]:
+        """Run a command to its end; both its outputs are `stderr`."""
+        with tempfile.TemporaryFile("w+") as said:
+            code = self.start(project, *command, said=said.fileno(), **more).wait()
+            said.seek(0)
+            return CompletedProcess(command, code, "", said.read())
+
+    def succeed(self, project: Path, *command: str) -> str:
+        """Return what a command says, which is to succeed."""
+        done = self.run(project, *command)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    def refuse(self, project: Path, *command: str, **more: str) -> str:
+        """Return the one line that a command ends with, after checking that it is one."""
+        done = self.run(project, *command, **more)
+        lines = done.stderr.strip().splitlines()
+        assert done.returncode > 0 and len(lines) == 1 and lines[0].startswith("error: "), done
+        return lines[0]
+
+
+def script(stage: str) -> tuple[str, ...]:
+    """Return the command of a stage, without DVC."""
+    name, *key = stage.split()
+    return (f"stages/{name}.py", *key)
+
+
+def new_project(runner: Runner, folder: Path, profile: Path = HERE / "tiny.yaml") -> Path:
+    """Make a project of nothing but code, switched to a profile of the tests."""
+    for name in BY_HAND:
+        source, target = PROJECT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    for name in ("data", "models", "losses"):
+        (folder / name).mkdir()
+        shutil.copy(PROJECT / name / ".gitignore", folder / name)
+    shutil.copy(PROJECT / ".dvc" / ".gitignore", folder / ".dvc")
+    (folder / ".gitignore").write_text("__pycache__/\n.cache/\n")
+    shutil.copy(profile, folder / "profiles")
+    succeed(folder, "git", "init", "--quiet")
+    commit(folder)
+    runner.succeed(folder, "stages/switch.py", profile.stem, "--discard")
+    return folder
+
+
+def without(finished: Path, folder: Path, *stages: str) -> None:
+    """Copy a finished project, without the outputs of some stages, and with no store."""
+    shutil.copytree(finished, folder, symlinks=True)
+    shutil.rmtree(folder / ".cache")
+    for stage in stages:
+        for name in STAGES[stage]:
+            remove(folder / name)
+
+
+def unmade(finished: Path, folder: Path) -> None:
+    """Copy a finished project as it was before its first stage."""
+    without(finished, folder, *STAGES)
+    for name in (".dvc/cache", ".dvc/tmp", "dvc.lock", "reports/tiny"):
+        remove(folder / name)
+    for kind in results.KINDS:
+        (folder / "reports" / "tiny" / "results" / kind).mkdir(parents=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def content(project: Path) -> dict[str, str]:
+    """Return the hash of every file that the project's own code has written, by name.
+
+    Empty folders are there too, and of the store the items' names, which tell what they hold.
+    """
+    return dict(_content(project, project))
+
+
+def _content(folder: Path, project: Path) -> Iterator[tuple[str, str]]:
+    for path in folder.iterdir():
+        name = path.relative_to(project).as_posix()
+        if path.name in NOT_OURS:
+            continue
+        if path.is_dir():
+            yield name, "folder"
+            yield from _content(path, project)
+        else:
+            yield name, "" if name.startswith(".cache/") else _hash(path)
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def items(project: Path) -> dict[Path, int]:
+    """Return the finished items of the store, with when they were made."""
+    found = (project / ".cache").glob("*/*/item.json")
+    return {path: path.stat().st_mtime_ns for path in found if path.parts[-3] != "tmp"}
+
+
+def within(seconds: float, happened: Callable[[], bool]) -> bool:
+    """Wait until something has happened, so long at most; tell whether it has."""
+    end = time.monotonic() + seconds
+    while not (now := happened()) and time.monotonic() < end:
+        time.sleep(0.005)
+    return bool(now)
+
+
+def group_is_gone(number: int) -> bool:
+    """Tell whether no process of a group runs; those that nobody has reaped yet do not."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            _, _, fields = status.read_text().rpartition(") ")
+        except OSError:
+            continue
+        state, _, group, *_ = fields.split()
+        if int(group) == number and state != "Z":
+            return False
+    return True
