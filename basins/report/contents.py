@@ -21,6 +21,7 @@ class Sources(NamedTuple):
 
 
 _CURVES = Sources(("path_grid", "barrier_matrix"), ("barriers",), ("summary/barriers",))
+_PAIRS = _CURVES._replace(rows=("barriers",))
 _PROBES = Sources(("counterfactual_probe",), ("fine_tuning", "accuracy"), ("probes",))
 _TOYS = Sources(("toy",), (), ("toy/{toy}",))
 _ALIKE = Sources(("control",), ("barriers",), ("invariance",))
@@ -74,8 +75,8 @@ SHOWN = {
         "b": _aspect("instability"),
         "c": _aspect("directedness"),
         "d": _aspect("merge_tree", "layerwise"),
-        "d3": _CURVES,
-        "d4": _CURVES,
+        "d3": _PAIRS,
+        "d4": _PAIRS,
     },
 }
 """By paper, what shows its claims, by what the names of their functions begin with."""
