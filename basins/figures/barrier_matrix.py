@@ -17,6 +17,9 @@ from basins.figures import rows, style
 
 ANNOTATION_SIZE = 5.5
 
+MANY = 40
+"""Models of which every one has a label and every cell is drawn as a shape of its own."""
+
 
 @style.styled()
 def draw(
@@ -71,6 +74,7 @@ def draw(
             annot_kws={"size": ANNOTATION_SIZE},
             square=True,
             cbar=False,
+            rasterized=len(models) > MANY,
             ax=ax,
         )
         ax.set(title=style.set_title(eval_set), xlabel="", ylabel="", facecolor="#E8E8E8")
@@ -136,14 +140,15 @@ def _darken_texts(ax: Axes, matrix: pd.DataFrame) -> None:
 
 def _label_recipes(ax: Axes, models: list[str]) -> None:
     """Tick seeds beside the cells and recipes further out, with a line between recipes."""
-    seeds = [str(rows.seed(model)) for model in models]
+    step = 1 + len(models) // MANY
+    seeds = [str(rows.seed(model)) for model in models[::step]]
     blocks = [(recipe, len(list(members))) for recipe, members in groupby(models, rows.recipe)]
     ends = np.cumsum([size for _, size in blocks])
     centres = [end - size / 2 for (_, size), end in zip(blocks, ends, strict=True)]
     names = [style.display(recipe) for recipe, _ in blocks]
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_ticks(centres, names)
-        axis.set_ticks(np.arange(len(models)) + 0.5, seeds, minor=True)
+        axis.set_ticks(np.arange(0, len(models), step) + 0.5, seeds, minor=True)
         # Two levels of labels from one axis: the recipe is the major tick, pushed outwards.
         axis.set_tick_params(which="major", length=0, pad=11)
         axis.set_tick_params(which="minor", length=0, pad=2, labelsize=5.5)
