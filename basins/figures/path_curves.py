@@ -112,8 +112,8 @@ def caption(
         f"experiment {style.display(experiment)} (alignment: {style.display(alignment)}, BatchNorm "
         f"statistics: {batchnorm}). "
         "Position 0 is the first model of a pair, 1 the second. Bold: mean with its 95 % interval "
-        "over seeds; thin: single pairs, of very many some. Shared or separate init: whether the two "
-        f"models started from the same weights.{guessing} After MMC, Fig. 4."
+        "over seeds; thin: single pairs, of very many some. Shared or separate init: whether the "
+        f"two models started from the same weights.{guessing} After MMC, Fig. 4."
     )
 
 
