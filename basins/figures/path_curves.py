@@ -46,8 +46,8 @@ def draw(
         ],
         pair=lambda f: f["model_a"] + " " + f["model_b"],
     )
-    known = pd.unique(pairs["pair"])
-    pairs = pairs.loc[pairs["pair"].isin(known[:: 1 + (len(known) - 1) // MANY])]
+    known = pairs["pair"].unique()
+    pairs = pairs.loc[pairs["pair"].isin(list(known)[:: 1 + (len(known) - 1) // MANY])]
     means = rows.select(tables, "summary/paths", **chosen)
     eval_sets = style.ordered_sets(means["eval_set"])
     recipes = [_recipes(a, b) for a, b in zip(means["recipe_a"], means["recipe_b"], strict=True)]
