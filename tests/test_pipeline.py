@@ -59,7 +59,8 @@ def refuse(project: Path, *command: str, **more: str) -> str:
     return lines[0]
 
 
-def new_project(folder: Path) -> Path:
+def lay_out(folder: Path) -> None:
+    """Copy what was written by hand, and nothing that was made."""
     for name in BY_HAND:
         source, target = PROJECT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +72,10 @@ def new_project(folder: Path) -> Path:
         (folder / name).mkdir()
         shutil.copy(PROJECT / name / ".gitignore", folder / name)
     (folder / ".gitignore").write_text("__pycache__/\n.cache/\n")
+
+
+def new_project(folder: Path) -> Path:
+    lay_out(folder)
     succeed(folder, "git", "init", "--quiet")
     commit(folder)
     succeed(folder, sys.executable, "stages/switch.py", "smoke", "--discard")

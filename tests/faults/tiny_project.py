@@ -13,7 +13,7 @@ from subprocess import CompletedProcess
 
 from basins import results
 from tests.faults.runner import Running
-from tests.test_pipeline import BY_HAND, PROJECT, commit, environment, succeed
+from tests.test_pipeline import PROJECT, commit, environment, lay_out, succeed
 
 HERE = Path(__file__).parent
 DVC = ("-m", "dvc", "repro")
@@ -75,18 +75,8 @@ def script(stage: str) -> tuple[str, ...]:
 
 def new_project(runner: Runner, folder: Path, profile: Path = HERE / "tiny.yaml") -> Path:
     """Make a project of nothing but code, switched to a profile of the tests."""
-    for name in BY_HAND:
-        source, target = PROJECT / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target)
-    for name in ("data", "models", "losses"):
-        (folder / name).mkdir()
-        shutil.copy(PROJECT / name / ".gitignore", folder / name)
+    lay_out(folder)
     shutil.copy(PROJECT / ".dvc" / ".gitignore", folder / ".dvc")
-    (folder / ".gitignore").write_text("__pycache__/\n.cache/\n")
     shutil.copy(profile, folder / "profiles")
     succeed(folder, "git", "init", "--quiet")
     commit(folder)
