@@ -18,10 +18,8 @@ from multiprocessing.context import BaseContext
 from typing import TypeVar
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from basins import cluster, devices
 from basins.errors import UserError, explained
 
 Item = TypeVar("Item")
@@ -34,6 +32,17 @@ Counts = MutableSequence[int]
 # In a worker: how many steps of each item are done, in memory shared with the parent. A pool hands
 # such memory over when a process starts and at no other time, so it has to be kept here.
 _counts: Counts = []
+
+
+def start(*modules: str) -> None:
+    """Let the server that workers are forked from import `modules` while this process imports.
+
+    A script calls this before its own imports of torch, which this module avoids for that reason;
+    without it `run` waits for the server's. Does nothing on a single core, nor elsewhere than on
+    Linux.
+    """
+    if sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1:
+        _serve(modules)
 
 
 def run(
@@ -71,6 +80,8 @@ def run(
             bar.refresh()
 
         if scheduler and items:
+            from basins import cluster
+
             outcomes = cluster.outcomes(function, items, scheduler, refresh)
         elif workers > 1 and len(items) > 1:
             outcomes = _in_processes(function, items, spare, workers, counts, steps, refresh)
@@ -97,6 +108,8 @@ def run(
 def _inline(
     function: Function[Item, Result], items: Sequence[Item], counts: Counts, refresh: Step
 ) -> Outcomes[Result]:
+    from basins import devices
+
     devices.prepare()
     for index, item in enumerate(items):
 
@@ -116,6 +129,8 @@ def _in_processes(
     steps: int,
     refresh: Step,
 ) -> Outcomes[Result]:
+    from basins import cluster
+
     # Each worker is a pool of its own: a pool ends all its processes when one dies.
     context = _context(function)
     pools = [_pool(context, counts, worker) for worker in range(min(workers, len(items)))]
@@ -173,15 +188,20 @@ def _context(function: Callable) -> BaseContext:
     """
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
+    _serve([function.__module__])
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, function.__module__])
+    context.Process(target=int).start()
+    return context
+
+
+def _serve(modules: Sequence[str]) -> None:
+    """Start the server, if there is none yet, and let it import these modules."""
+    forkserver.set_forkserver_preload([__name__, *modules])
     # An interruption while the server imports has to end this process alone: the server inherits
     # deaf ears, and what it may still fork after the end of this process is no worker.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     forkserver.ensure_running()
     signal.signal(signal.SIGINT, before)
-    context.Process(target=int).start()
-    return context
 
 
 def _pool(context: BaseContext, counts: Counts, worker: int) -> ProcessPoolExecutor:
@@ -189,6 +209,8 @@ def _pool(context: BaseContext, counts: Counts, worker: int) -> ProcessPoolExecu
 
 
 def _start_worker(counts: Counts, worker: int) -> None:
+    from basins import devices
+
     global _counts
     _counts = counts
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
@@ -200,6 +222,8 @@ def _start_worker(counts: Counts, worker: int) -> None:
 
 def _take_gpu(worker: int) -> None:
     """Make "cuda" mean a GPU of this worker's own, as far as there are enough."""
+    import torch
+
     if torch.cuda.is_available():
         torch.cuda.set_device(worker % torch.cuda.device_count())
 

@@ -156,6 +156,8 @@ def _check_names(params: Params) -> None:
         pick(params.data, probe.data, f"probe.{key}.data")
     for key, clusters in params.clusters.items():
         pick(params.connect, clusters.experiment, f"clusters.{key}.experiment")
+        if clusters.sharpness is not None:
+            pick(params.sharpness, clusters.sharpness, f"clusters.{key}.sharpness")
     named = {f"figures.{key}": choice for key, choice in params.figures.items()}
     named |= {f"tables.{key}": choice for key, choice in params.tables.items()}
     for paper, claims in params.claims.items():

@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:  # what only draws by NumPy need not wait for torch
+    import torch
 
 
 def derive(name: str, *keys: int | str) -> int:
@@ -27,6 +30,8 @@ def generator(name: str, *keys: int | str) -> np.random.Generator:
 
 def torch_generator(name: str, *keys: int | str) -> torch.Generator:
     """Return a fresh CPU torch generator for the stream `name` at `keys`."""
+    import torch
+
     return torch.Generator().manual_seed(derive(name, *keys))
 
 
@@ -36,6 +41,8 @@ def torch_stream(name: str, *keys: int | str) -> Iterator[None]:
 
     The global state is put back on the way out.
     """
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(name, *keys))
         yield

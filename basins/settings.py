@@ -222,7 +222,7 @@ class Experiment(Strict):
     data: Name
     start: Models
     end: Models
-    pairs: Literal["all", "between", "within", "seed"]
+    pairs: Literal["all", "between", "within", "seed", "ring"]
     paths: Several
     points: Annotated[int, Field(ge=3, le=1001)] | Adaptive
     alignments: Several
@@ -276,7 +276,8 @@ class Merge(Strict):
     fine-tuned from: one encoder or model for all, or a recipe with a model of each set's seed.
     `reads` are the folders of `models/` that hold all of them: DVC must be told one by one.
     Models are brought to the first of their set by every alignment. Techniques may use `rows`
-    training rows, images with the cue on `cue_proportion` of them; `repair` measures on them, too.
+    training rows, images with the cue on `cue_proportion` of them, texts with the shares
+    `counterexamples` and `noise`, as in the models' training; `repair` measures on them, too.
     """
 
     data: Name
@@ -293,6 +294,8 @@ class Merge(Strict):
     calibration: Calibration | None = None
     rows: Annotated[int, Field(ge=2)]
     cue_proportion: Proportion = 0.0
+    counterexamples: Proportion = 0.0
+    noise: Proportion = 0.0
     techniques: Several
     eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
 
@@ -334,12 +337,14 @@ class Probe(Strict):
 class Clusters(Strict):
     """Whose convexity gaps on `eval_set` are clustered, and which accuracies they are to tell.
 
-    `diagnostics` are slices of the probe of the experiment's models, or `<slice>:<metric>`.
+    `diagnostics` are slices of the probe of the experiment's models, or `<slice>:<metric>`;
+    `sharpness` is a key of that section, if the models' sharpness is to be a rival.
     """
 
     experiment: Name
     eval_set: Name
     diagnostics: list[str]
+    sharpness: Name | None = None
 
 
 class Statistics(Strict):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from basins import parallel
+
+if __name__ == "__main__":
+    parallel.start("basins.landscape.terrain")
+
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
-from basins import devices, parallel, results
+from basins import devices, results
 from basins.align.jobs import Control
 from basins.data.calibration import Calibration
 from basins.errors import one_line

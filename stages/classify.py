@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from basins import parallel
+
+if __name__ == "__main__":
+    parallel.start("basins.training.text_jobs")
+
 import argparse
 from pathlib import Path
 
-from basins import devices, parallel
+from basins import devices
 from basins.errors import one_line
 from basins.params import pick, read
 from basins.store import folder_hash, seal, whole_folder
 from basins.training import text_jobs
+from basins.training.mixed import inputs
 
 
 def main() -> None:
@@ -20,10 +26,9 @@ def main() -> None:
     params = read(check=["data", "classify"])
     recipe = pick(params.classify, name, "classify")
     data, encoder = Path("data") / recipe.data, Path("models") / recipe.encoder
-    inputs = text_jobs.inputs(data, "train", "counterexamples")
     given = {
         "data": data,
-        "inputs": inputs,
+        "inputs": inputs(data, "train", "counterexamples"),
         "encoder": encoder,
         "fingerprint": folder_hash(encoder),
     }

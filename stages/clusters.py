@@ -37,12 +37,20 @@ def main() -> None:
         resampled(Path("losses") / name, points, statistics.resamples),
         chosen=chosen,
         slices=setting.diagnostics,
+        sharpness=_sharpness(folder, setting.sharpness),
         resamples=statistics.resamples,
         confidence=statistics.confidence,
     )
     with whole_folder(folder / "clusters" / key) as target:
         for table, rows in found.items():
             results.write(rows, target / f"{table}.csv")
+
+
+def _sharpness(folder: Path, name: str | None) -> dict[str, float] | None:
+    if name is None:
+        return None
+    rows = results.read(folder / "sharpness" / f"{name}.csv")
+    return dict(zip(rows["model"], rows["sharpness"].astype(float), strict=True))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from basins import parallel
+
+if __name__ == "__main__":
+    parallel.start("basins.paths.experiment", "basins.statistics.curves")
+
 import argparse
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from basins import devices, parallel, results
+from basins import devices, results
 from basins.errors import one_line
 from basins.params import pick, read
 from basins.paths.experiment import Experiment, measured
@@ -32,7 +37,9 @@ def main() -> None:
         seal(folder)
     rows = tables(experiment, grids, params.statistics.confidence)
     found = dict(zip((f"{name}.csv", f"{name}.barriers.csv"), rows, strict=True))
-    found[f"{name}.samples.csv"] = samples(experiment, grids)
+    shown = results.read(params.reports() / "results" / "data" / f"{settings.data}.csv")
+    chosen = {str(of): own["example"].to_numpy() for of, own in shown.groupby("eval_set")}
+    found[f"{name}.samples.csv"] = samples(experiment, grids, chosen)
     for file, table in found.items():
         table.insert(0, "experiment", name)
         results.write(table, params.reports() / "results" / "connect" / file)

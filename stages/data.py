@@ -1,4 +1,4 @@
-"""Make one dataset and its evaluation sets: params -> data/<name>/ and sample thumbnails."""
+"""Make one dataset and its evaluation sets: params -> data/<name>/ and a few samples."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 
 from basins import results
-from basins.data import cued, disk, images, text
+from basins.data import cued, disk, images, samples, text
 from basins.data.images import ImageData
-from basins.data.samples import thumbnails
 from basins.errors import UserError, one_line
 from basins.params import pick, read
 from basins.probes import counterfactual
@@ -29,15 +28,19 @@ def main() -> None:
     loaded = find("data", settings.name, "load")(**given, **settings.options)
 
     reports = params.reports() / "results" / "data"
-    md5, sets = {"files_md5": loaded.checksums}, {}
+    md5 = {"files_md5": loaded.checksums}
     with whole_folder(Path("data") / name) as folder:
         if isinstance(loaded, ImageData):
             sets, md5["cue_files_md5"] = _images(name, loaded, settings.cue, given, folder)
+            shown = samples.of_images(name, sets, loaded.classes)
         else:
             text.check(loaded, name)
             text.save(folder, loaded)
+            # Others' sentences may not be passed on.
+            classes = loaded.classes if settings.source == "synthetic" else {}
+            shown = samples.of_text(name, loaded.splits, classes)
         seal(folder)
-    results.write(thumbnails(name, sets, loaded.classes), reports / f"{name}.csv")
+    results.write(samples.table(shown), reports / f"{name}.csv")
     with whole_file(reports / f"{name}.json") as file:
         made = {"sha256": folder_hash(Path("data") / name), **md5}
         file.write_text(json.dumps(made, indent=1) + "\n")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from basins import parallel
+
+if __name__ == "__main__":
+    parallel.start("basins.training.jobs")
+
 import argparse
 from pathlib import Path
 
-from basins import devices, parallel
+from basins import devices
 from basins.data import cued
 from basins.errors import one_line
 from basins.nets import checkpoint

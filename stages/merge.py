@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from basins import parallel
+
+if __name__ == "__main__":
+    parallel.start("basins.merges.jobs")
+
 import argparse
 from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
 
-from basins import devices, parallel, results
+from basins import devices, results
 from basins.align import equivalence
 from basins.align.jobs import Control
-from basins.data.calibration import Calibration
 from basins.errors import one_line
 from basins.merges import jobs
 from basins.nets import checkpoint
@@ -45,7 +49,8 @@ def main() -> None:
     if precision == "auto":
         [precision] = run(measure_precision, [Piece(groups[0][:2], (), sets)], title="precision")
     sets = sets._replace(precision=precision)
-    rows = Calibration(data, settings.cue_proportion, settings.rows)
+    shares = settings.model_dump(include={"cue_proportion", "counterexamples", "noise"})
+    rows = jobs.Training(data, settings.rows, **shares, seed=params.data[settings.data].seed)
 
     if any(choice.name != "none" for choice in settings.alignments):
         equivalence.check(groups[0][0].model)

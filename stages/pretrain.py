@@ -12,6 +12,7 @@ from basins.registry import module
 from basins.settings import Params, Pretraining
 from basins.store import copy_item, seal, whole_folder
 from basins.training import text_jobs
+from basins.training.mixed import inputs
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def job(params: Params, name: str, settings: Pretraining) -> text_jobs.Pretraini
     data = Path("data") / settings.data
     return text_jobs.Pretraining(
         data=data,
-        inputs=text_jobs.inputs(data, "train"),
+        inputs=inputs(data, "train"),
         root=params.root(),
         device=devices.pick(params.device),
         **settings.model_dump(include={"method", "net", "vocabulary", "long_rows", "seed"}),

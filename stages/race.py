@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from basins import parallel
+
+if __name__ == "__main__":
+    parallel.start("basins.paths.races", "basins.statistics.curves")
+
 import argparse
 from itertools import product
 

@@ -19,7 +19,8 @@ def main() -> None:
     lock.take(f"`make repro PROFILE={name}`")
     switch(name)
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "dvc", "repro"])
+    command = [sys.executable, "stages/timed.py", f"reports/{name}/seconds.csv"]
+    os.execv(sys.executable, command)
 
 
 if __name__ == "__main__":

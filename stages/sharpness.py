@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from basins import parallel
+
+if __name__ == "__main__":
+    parallel.start("basins.landscape.sharpness")
+
 import argparse
 from pathlib import Path
 
 import pandas as pd
 
-from basins import devices, parallel, results
+from basins import devices, results
 from basins.align.jobs import Control
 from basins.errors import one_line
 from basins.landscape import sharpness

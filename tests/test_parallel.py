@@ -74,6 +74,27 @@ def test_no_items_and_one_item_need_no_other_process() -> None:
     assert run(lambda item, step: os.getpid(), [7], 2) == [os.getpid()]
 
 
+def has_wave(item: int, step: Callable) -> bool:
+    return "wave" in sys.modules
+
+
+def test_workers_have_what_was_named_at_the_start_and_this_process_has_not(tmp_path: Path) -> None:
+    code = "print(*t.run(t.has_wave, [1, 2], 2), t.has_wave(3, int))"
+    for first, found in (("t.parallel.start('wave'); ", "True True False\n"), ("", "False " * 3)):
+        with parent(tmp_path, first + code) as process:
+            assert process.communicate(timeout=60)[0].split() == found.split()
+
+
+def test_nothing_starts_on_a_single_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(parallel, "_serve", started.extend)
+    monkeypatch.setattr(parallel.sys, "platform", "linux")
+    for cores in (1, 2):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=cores: range(n), raising=False)
+        parallel.start(f"on {cores}")
+    assert started == ["on 2"]
+
+
 def half(item: int, step: Callable) -> None:
     for _ in range(5 + item):
         step()

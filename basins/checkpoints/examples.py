@@ -15,12 +15,11 @@ from datasets.utils.logging import disable_progress_bar
 from basins import seeds
 from basins.checkpoints.models import Models, short
 from basins.data import disk
-from basins.data.calibration import Calibration
 from basins.data.images import Split
 from basins.data.resident import Resident, resident
 from basins.data.sampling import stratified
 from basins.errors import UserError
-from basins.merges.jobs import training_rows
+from basins.merges.jobs import Training, training_rows
 from basins.nets.inputs import inputs
 from basins.paths.engine import Examples
 
@@ -52,7 +51,7 @@ class Task:
         count = min(len(split), ROWS)
         if self.models.text:
             assert self.models.folder is not None
-            rows = Calibration(self.data, 0.0, count)
+            rows = Training(self.data, count)
             return training_rows(rows, self.models.folder, self.device)
         images, labels = _images(self.data, "train")
         chosen = stratified(labels, count, seeds.derive("calibration") % 2**32)

@@ -3,8 +3,10 @@
 Clusters come from the convexity gaps in domain alone, two of them as in the paper, and are numbered
 from the larger; what models do out of domain decides nothing but the verdicts. Options name
 settings: `experiment` is one of `connect`, `eval_set` one of its sets, `slice` and `metric` what a
-probe measured. A claim that has a `sign` leaves it to be fixed beforehand which cluster is the
-better one; the paper's smaller ones are worse, so its correlations are negative.
+probe measured, and `clusters` the experiment that has clustered the models where `experiment` joins
+them by curves that are not straight. A claim that has a `sign` leaves it to be fixed beforehand
+which cluster is the better one; the paper's smaller ones are worse, so its correlations are
+negative.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ WHERE = {
 LARGER, BETWEEN, SMALLER = PAIR_TYPES
 Sign = Literal["negative", "positive"]
 Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Rival = Literal["distance", "barrier_linear"]
+Rival = Literal["distance", "barrier_linear", "sharpness"]
 
 
 def c1_gap(
@@ -306,8 +308,8 @@ def c10_rival(
     threshold: Threshold,
 ) -> Decision:
     """The convexity gap tells how models generalise better than a plainer measure does."""
-    name = {"distance": "Euclidean distance", "barrier_linear": "barrier_linear"}[measure]
-    statistic = f"|r| of the convexity gap's score, less that of the {name}'s,"
+    name = {"distance": "the Euclidean distance's"}.get(measure, f"{measure}'s")
+    statistic = f"|r| of the convexity gap's score, less that of {name},"
     found = _association(results, experiment, slice, metric, "behind", statistic, measure)
     return found.above(threshold)
 
@@ -332,10 +334,11 @@ def c12_connected(
     experiment: str,
     eval_set: str,
     path: str = "bezier",
+    clusters: str | None = None,
     threshold: Threshold,
 ) -> Decision:
     """A nonlinear path joins models of different clusters without a barrier in domain."""
-    rows = _pairs(results, experiment, eval_set, path=path, types=[BETWEEN])
+    rows = _pairs(results, experiment, eval_set, path=path, types=[BETWEEN], clusters=clusters)
     return _mean(results, rows, "barrier_linear", "between clusters").below(threshold)
 
 
@@ -345,11 +348,27 @@ def c12_worse(
     experiment: str,
     eval_set: str,
     path: str = "bezier",
+    clusters: str | None = None,
     threshold: Threshold,
 ) -> Decision:
     """Half-way on a nonlinear path across clusters, models do worse out of domain than its ends."""
-    rows = _pairs(results, experiment, eval_set, path=path, types=[BETWEEN])
+    rows = _pairs(results, experiment, eval_set, path=path, types=[BETWEEN], clusters=clusters)
     return _mean(results, rows, "barrier_mid", "between clusters").above(threshold)
+
+
+def c12_across(
+    results: Results,
+    *,
+    experiment: str,
+    eval_set: str,
+    path: str = "bezier",
+    clusters: str | None = None,
+    threshold: Threshold,
+) -> Decision:
+    """Half-way on a nonlinear path, more is lost out of domain across clusters than within one."""
+    rows = _pairs(results, experiment, eval_set, path=path, clusters=clusters)
+    statistic = f"barrier_mid {_on(rows)} between clusters, less that within"
+    return _contrast(results, statistic, rows, "barrier_mid").above(threshold)
 
 
 def decide(
@@ -379,12 +398,16 @@ def _pairs(
     path: str = "linear",
     alignment: str = "none",
     types: list[str] | None = None,
+    clusters: str | None = None,
 ) -> pd.DataFrame:
-    """Return the barriers of the loss, from the larger cluster on, with their `pair_type`."""
+    """Return the barriers of the loss, from the larger cluster on, with their `pair_type`.
+
+    `clusters` is the experiment that has clustered the models, if it is another.
+    """
     chosen = {"path": path, "alignment": alignment, "batchnorm": "interpolate"}
     chosen |= {"eval_set": eval_set, "metric": "loss"}
     rows = results.rows("barriers", experiment=experiment, **chosen)
-    typed = pair_types(rows, _clusters(results, experiment))
+    typed = pair_types(rows, _clusters(results, clusters or experiment))
     return typed.loc[typed["pair_type"].isin(list(types or PAIR_TYPES))].copy()
 
 
@@ -525,5 +548,6 @@ CLAIMS: dict[str, Callable[..., Decision]] = {
         c11_within,
         c12_connected,
         c12_worse,
+        c12_across,
     )
 }

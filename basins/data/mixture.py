@@ -7,7 +7,10 @@ and here for us.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from basins import seeds
+from basins.data import text
 from basins.data.text import Columns, fields
 from basins.errors import UserError
 
@@ -49,3 +52,10 @@ def mix(
     for place in places[: round(noise * count)]:
         mixed["label"][place] = int((mixed["label"][place] + steps[place]) % len(classes))
     return mixed
+
+
+def mixed(data: Path, counterexamples: float, noise: float, seed: int) -> Columns:
+    """Return the training rows of the dataset in the folder `data`, as `mix` mixes them."""
+    pool = text.read(data, "counterexamples") if counterexamples else None
+    classes = text.class_names(data, "train")
+    return mix(text.read(data, "train"), pool, counterexamples, noise, classes, seed)

@@ -54,19 +54,22 @@ def draw(
     panels[0].set(xlabel="", ylabel="", facecolor="#E8E8E8")
     if slice is not None:
         values = rows.select(tables, "probes", slice=slice, metric=metric)
-        named = values["recipe"] + "/seed" + values["seed"].astype(str)
-        column = values.set_index(named)[["value"]].reindex(models)
+        model = values["recipe"] + "/seed" + values["seed"].astype(str)
+        column = values.set_index(model)[["value"]].reindex(models)
         sns.heatmap(column, cmap="viridis", vmin=0, vmax=1, cbar=False, ax=panels[1])
         panels[1].set(xlabel="", ylabel="", xticks=[], yticks=[])
     figure.set_layout_engine("constrained")
 
-    seeds = [str(rows.seed(model)) for model in models]
+    several = len({rows.recipe(model) for model in models}) > 1
+    named = [f"{rows.recipe(m)} {rows.seed(m)}" if several else f"{rows.seed(m)}" for m in models]
     every = -(-len(models) // 40)
     shown = np.arange(0, len(models), every)
     for axis in (panels[0].xaxis, panels[0].yaxis):
-        axis.set_ticks(shown + 0.5, [seeds[k] for k in shown], size=5.5 if len(models) > 16 else 7)
-    panels[0].tick_params(rotation=0, length=0)
-    panels[0].set(xlabel="model (seed)", ylabel="model (seed)")
+        axis.set_ticks(shown + 0.5, [named[k] for k in shown], size=5.5 if len(models) > 16 else 7)
+    panels[0].tick_params("x", rotation=90 if several else 0, length=0)
+    panels[0].tick_params("y", rotation=0, length=0)
+    if not several:
+        panels[0].set(xlabel="model (seed)", ylabel="model (seed)")
     for end in np.flatnonzero(np.diff(ordered["cluster"])) + 1:
         for ax in panels:
             ax.axhline(end, color="white", linewidth=2)

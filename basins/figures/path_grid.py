@@ -115,7 +115,7 @@ def caption(
     """Say what `draw` shows under the same options."""
     guessing = chance is not None and metric == "accuracy"
     return (
-        f"{metric.capitalize()} on the counterfactual sets (columns) along paths between models; "
+        f"{metric.capitalize()} on the evaluation sets (columns) along paths between models; "
         f"rows: {_listed(experiments)}; lines, as far as a row has them: {_listed(lines)}. "
         "Bold: mean with its 95 % interval over seeds; thin: single pairs."
         f"{f' Dotted: guessing ({chance:.0%}).' if guessing else ''} After MMC, Fig. 4 and 5."

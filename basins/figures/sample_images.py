@@ -29,9 +29,10 @@ def draw(
 
     Shows the first `columns` classes in the order of their labels, pixel for pixel.
 
-    Raises `UserError` where the table has no such rows.
+    Raises `UserError` where the table has no such images.
     """
-    samples = rows.select(tables, "samples", dataset=dataset)
+    images = {"samples": rows.select(tables, "samples").dropna(subset=["png"])}
+    samples = rows.select(images, "samples", dataset=dataset)
     eval_sets = style.ordered_sets(samples["eval_set"])
     classes = (
         samples.loc[:, ["label", "class"]].drop_duplicates().sort_values("label").head(columns)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field
 
+from basins.errors import UserError
 from basins.figures import rows, style
 
 SHARES = ("accuracy", "f1")
@@ -22,11 +24,15 @@ def draw(
     slices: Annotated[list[str], Field(min_length=1, max_length=6)],
     setting: str,
     metric: str = "accuracy",
+    experiments: Sequence[str] = (),
+    eval_set: str = "test",
 ) -> Figure:
     """Draw `metric` on each of `slices` over the values of `setting`: the keys of `recipes`.
 
-    A recipe's models are dots, with their mean and its 95 % interval over seeds beside them. Reads
-    `probes` and `summary/probes`.
+    A recipe's models are dots, with their mean and its 95 % interval over seeds beside them. With
+    `experiments`, the mean convexity gap of the loss on `eval_set` between a recipe's models is
+    drawn below, from the first of them that joins those. Reads `probes` and `summary/probes`, then
+    `summary/barriers`.
 
     Raises `UserError` where a table has no such rows.
     """
@@ -34,8 +40,10 @@ def draw(
     seeds, means = (rows.select(tables, name, **chosen) for name in ("probes", "summary/probes"))
     colours, markers = style.colours(slices), style.markers(slices)
     places = {recipe: k for k, recipe in enumerate(recipes.values())}
-    figure = style.new(style.COLUMN_WIDTH, 2.4)
-    ax = figure.subplots()
+    figure = style.new(style.COLUMN_WIDTH, 3.4 if experiments else 2.4)
+    ratios = {"height_ratios": (2, 1)} if experiments else None
+    panels = figure.subplots(1 + bool(experiments), 1, squeeze=False, gridspec_kw=ratios)[:, 0]
+    ax, last = panels[0], panels[-1]
     for k, slice_ in enumerate(slices):
         shift = 0.12 * (k - (len(slices) - 1) / 2)
         look: dict[str, Any] = {"color": colours[slice_], "marker": markers[slice_]}
@@ -57,8 +65,12 @@ def draw(
             elinewidth=1.2,
             **look,
         )
-    ax.set_xticks(range(len(recipes)), list(recipes))
-    ax.set_xlabel(setting)
+    for panel in panels:
+        panel.set_xticks(range(len(recipes)), list(recipes))
+        panel.set_xlim(-0.3, len(recipes) - 0.7)
+    last.set_xlabel(setting)
+    if experiments:
+        _draw_gaps(last, _gaps(tables, recipes, experiments, eval_set))
     ax.set_ylabel(f"{metric} (%)" if metric in SHARES else metric)
     if metric in SHARES:
         ax.set_ylim(-0.03, 1.03)
@@ -72,10 +84,48 @@ def draw(
 
 
 def caption(
-    *, recipes: dict[str, str], slices: list[str], setting: str, metric: str = "accuracy"
+    *,
+    recipes: dict[str, str],
+    slices: list[str],
+    setting: str,
+    metric: str = "accuracy",
+    experiments: Sequence[str] = (),
+    eval_set: str = "test",
 ) -> str:
     """Say what `draw` shows under the same options."""
+    below = (
+        f" Below: the mean convexity gap of the loss on {style.display(eval_set)} between two of "
+        "them, with its interval over seeds."
+    )
     return (
         f"{metric.capitalize()} on {', '.join(map(style.display, slices))} over the {setting} "
         f"({', '.join(recipes)}): every model, and the mean with its 95 % interval over seeds."
+        f"{below if experiments else ''}"
     )
+
+
+def _gaps(
+    tables: Mapping[str, pd.DataFrame],
+    recipes: Mapping[str, str],
+    experiments: Sequence[str],
+    eval_set: str,
+) -> pd.DataFrame:
+    """Return the row of every recipe, from the first experiment that has one, and its place."""
+    chosen = {"path": "linear", "alignment": "none", "eval_set": eval_set, "metric": "loss"}
+    chosen |= {"definition": "convexity_gap"}
+    found = rows.select(tables, "summary/barriers", experiment=experiments, **chosen)
+    own = found.loc[found["recipe_a"] == found["recipe_b"]].set_index("recipe_a")
+    order = own["experiment"].map(list(experiments).index)
+    own = own.loc[order.sort_values(kind="stable").index]
+    first = own.loc[~own.index.duplicated()].reindex(list(recipes.values()))
+    missing = [label for label, mean in zip(recipes, first["mean"], strict=True) if pd.isna(mean)]
+    if missing:
+        raise UserError(f"no pairs within {recipes[missing[0]]} in: {', '.join(experiments)}")
+    return first
+
+
+def _draw_gaps(ax: Axes, gaps: pd.DataFrame) -> None:
+    error = (gaps["mean"] - gaps["ci_low"], gaps["ci_high"] - gaps["mean"])
+    ax.errorbar(range(len(gaps)), gaps["mean"], error, marker="o", elinewidth=1.2)
+    ax.axhline(0, **style.CHANCE)
+    ax.set_ylabel("convexity gap\n(nats)")

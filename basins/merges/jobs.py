@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from basins.align.jobs import Control
 from basins.align.permute import permute
 from basins.data import disk, text
 from basins.data.calibration import Calibration
+from basins.data.mixture import mixed
 from basins.data.sampling import stratified
 from basins.data.tokens import fitting, tokens
 from basins.errors import UserError
@@ -41,6 +42,21 @@ COLUMNS = (
 """The columns of a merge's rows, in their order."""
 
 
+class Training(NamedTuple):
+    """Which training rows of the dataset in the folder `data` techniques may use: `size`, or all.
+
+    Each class is there in its proportion. Images carry the cue on `cue_proportion` of them; of text
+    the shares `counterexamples` and `noise` are mixed in, as `seed`, the dataset's, draws them.
+    """
+
+    data: Path
+    size: int | None
+    cue_proportion: float = 0.0
+    counterexamples: float = 0.0
+    noise: float = 0.0
+    seed: int = 0
+
+
 @dataclass(frozen=True)
 class Job:
     """One technique on one set of networks, which are aligned where that is asked for.
@@ -52,7 +68,7 @@ class Job:
     controls: tuple[Control, ...]
     base: Control | None
     technique: dict[str, Any]
-    rows: Calibration
+    rows: Training
     sets: Sets
 
     def __str__(self) -> str:
@@ -194,15 +210,15 @@ def base_state(base: Control, first: Control, net: Net) -> State:
 
 
 @lru_cache(maxsize=4)
-def training_rows(rows: Calibration, model: Path, device: torch.device) -> Examples:
-    """Return training rows on the device: images as calibration has them, or rows of text.
+def training_rows(rows: Training, model: Path, device: torch.device) -> Examples:
+    """Return training rows on the device.
 
-    Of text `size` rows are drawn, each class in its proportion; labels are numbered as the classes
-    of the network in `model` are.
+    Labels of text are numbered as the classes of the network in `model` are.
     """
     if disk.is_image(rows.data):
-        return rows.load(device)
-    columns, config = text.read(rows.data, "train"), checkpoint.read_config(model)
+        return Calibration(rows.data, rows.cue_proportion, rows.size).load(device)
+    columns = mixed(rows.data, rows.counterexamples, rows.noise, rows.seed)
+    config = checkpoint.read_config(model)
     if rows.size is not None:
         seed = seeds.derive("merging") % 2**32
         chosen = stratified(np.array(columns["label"]), rows.size, seed)

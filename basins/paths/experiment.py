@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -136,20 +136,6 @@ class Experiment:
         """Write the losses along every curve on its grid, each into a file of its own."""
         for joined, ts in grids.items():
             self.losses(joined, ts).write(folder / f"{joined}.safetensors".replace("/", "-"))
-
-    def outcomes(
-        self, grids: Mapping[Joined, Grid], examples: np.ndarray
-    ) -> Iterator[dict[str, str]]:
-        """Yield, for every curve and set, which of some examples are classified right along it.
-
-        `examples` are their indices [k]; `outcomes` has a word a point, and in it `+` (right) or
-        `-` (wrong) for each of them.
-        """
-        for joined, ts in grids.items():
-            for (mode, name), points in self.losses(joined, ts).curves.items():
-                words = ("".join(np.where(p.correct[examples], "+", "-")) for p in points)
-                told = {"batchnorm": mode, "eval_set": name, "outcomes": " ".join(words)}
-                yield joined.ids() | told
 
     def _aligned(self, label: str, choice: dict[str, Any]) -> dict[Pair, Pair]:
         sets, protocol = self.sets, self.protocol

@@ -12,13 +12,15 @@ import torch
 
 from basins import devices, results, seeds
 from basins.align.jobs import Control, Pair, Protocol
-from basins.data import cued, disk, text
+from basins.data import cued, disk
 from basins.data.cued import Cued
 from basins.nets import checkpoint
 from basins.paths import jobs
+from basins.paths.fitting import Mixture
 from basins.registry import find, split_options
-from basins.store import Store, code_hash, folder_hash
-from basins.training.rows import Rows, tokenised
+from basins.store import Store, code_hash
+from basins.training.mixed import inputs, mixed
+from basins.training.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def run(job: Job, step: Callable[[], None]) -> Control:
                 step()
             results.write(pd.DataFrame(rows), folder / "log.csv")
             checkpoint.save(net, config, folder)
-            if isinstance(data, Rows):  # so that the folder is one of a text classifier
+            if not isinstance(data, Cued):  # so that the folder is one of a text classifier
                 checkpoint.tokenizer(job.ends[0].model).save_pretrained(folder)
     folder = store.folder("fits", key)
     return Control(folder, checkpoint.fingerprint(folder))
@@ -84,13 +86,19 @@ def run(job: Job, step: Callable[[], None]) -> Control:
 
 def fingerprint(data: Path) -> str:
     """Return the hash of the training data of the dataset in the folder `data`."""
-    return cued.fingerprint(data) if disk.is_image(data) else folder_hash(data / "train")
+    return (
+        cued.fingerprint(data) if disk.is_image(data) else inputs(data, "train", "counterexamples")
+    )
 
 
-def training_data(job: Job) -> Cued | Rows:
-    """Return the images with and without their cue, or a text's rows on the device."""
+def training_data(job: Job) -> Cued | Mixture:
+    """Return the images with and without their cue, or what mixes a text's rows on the device."""
     if disk.is_image(job.data):
         return cued.read(job.data)
-    model, columns = job.ends[0].model, text.read(job.data, "train")
-    tokenizer, config = checkpoint.tokenizer(model), checkpoint.read_config(model)
-    return tokenised(columns, tokenizer, config, job.device, f"{job.data}, train")
+    model = job.ends[0]
+
+    def rows(counterexamples: float, noise: float, seed: int) -> Rows:
+        given = (job.data, job.inputs, model.model, model.fingerprint)
+        return mixed(*given, counterexamples, noise, seed, job.device)
+
+    return rows

@@ -13,21 +13,29 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
 from basins.data.cued import Cued
+from basins.data.images import Split
 from basins.data.resident import resident
 from basins.paths.engine import Coefficients, combine
 from basins.training import sgd
 from basins.training.rows import Rows
 from basins.weights import FlatModule
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Mixture = Callable[[float, float, int], Rows]  # of counterexamples and noise, by a seed
+Load = Callable[[Tensor], Sequence[Tensor | None]]
+
 
 def minimise(
     coefficients: Coefficients,
     net: nn.Module,
     ends: Sequence[Tensor],
-    data: Cued | Rows,
+    data: Cued | Mixture,
     order: torch.Generator,
     *,
-    cue_proportion: Annotated[float, Field(ge=0, le=1)] = 0.0,
+    cue_proportion: Share = 0.0,
+    counterexamples: Share = 0.0,
+    noise: Share = 0.0,
+    seed: Annotated[int, Field(ge=0)] = 0,
     epochs: sgd.Epochs,
     batch_size: sgd.BatchSize,
     lr: sgd.Rate,
@@ -42,8 +50,10 @@ def minimise(
     end, the inner point and the second end. Every batch draws t uniformly, and SGD on the inner
     point lowers the cross-entropy of the network at t, its BatchNorm and dropout in training mode.
     The examples are the training images, `cue_proportion` of which carry the cue, or the training
-    rows of a text (LCRGS, appendix G). `lr` is divided by ten after two thirds of the steps.
-    Batches and t are drawn from `order`, dropout from torch's global generator.
+    rows of a text (LCRGS, appendix G) with the shares `counterexamples` and `noise`, as `seed`, the
+    dataset's, draws them: what the ends were trained on has to be said here. `lr` is divided by ten
+    after two thirds of the steps. Batches and t are drawn from `order`, dropout from torch's global
+    generator.
 
     `corrected` starts at the mean of the ends and follows the gradient of the inner point, which is
     the network's times its coefficient. `published` is the code of Mechanistic Mode Connectivity
@@ -55,7 +65,11 @@ def minimise(
     Log rows: epoch, its last lr, and its mean loss (nats) and accuracy along the path. Raises
     `UserError` when the loss diverges.
     """
-    labels, inputs = _examples(net, data, cue_proportion, ends[0].device)
+    if isinstance(data, Cued):
+        labels, inputs = _images(net, data.at(cue_proportion), ends[0].device)
+    else:
+        rows = data(counterexamples, noise, seed)
+        labels, inputs = rows.labels, rows.batch
     flat = FlatModule(net)
     mean = (ends[0] + ends[1]) / 2
     inner = flat.vector.clone() if protocol == "published" else mean.clone()
@@ -67,11 +81,11 @@ def minimise(
     scheduler = LambdaLR(optimiser, lambda done: 1.0 if done < turn else 0.1)
     autocast = torch.autocast(inner.device.type, torch.bfloat16, enabled=precision == "bf16")
 
-    def step(rows: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    def step(batch: Tensor, targets: Tensor) -> dict[str, Tensor]:
         point = coefficients(float(torch.rand((), generator=order)))
         combine((ends[0], inner, ends[1]), point, out=flat.vector)
         with autocast:
-            output = net(*inputs(rows))
+            output = net(*inputs(batch))
             logits = getattr(output, "logits", output)
         loss = functional.cross_entropy(logits.float(), targets)
         gradient.zero_()
@@ -89,12 +103,8 @@ def minimise(
     net.eval()
 
 
-def _examples(
-    net: nn.Module, data: Cued | Rows, cue_proportion: float, device: torch.device
-) -> tuple[Tensor, Callable[[Tensor], Sequence[Tensor | None]]]:
+def _images(net: nn.Module, images: Split, device: torch.device) -> tuple[Tensor, Load]:
     """Return the labels [n], and a function from rows [b] to the network's positional inputs."""
-    if isinstance(data, Rows):
-        return data.labels, data.batch
-    images = resident(data.at(cue_proportion), device)
-    load = sgd.loader(net, images)
-    return images.labels, lambda rows: (load(rows),)
+    placed = resident(images, device)
+    load = sgd.loader(net, placed)
+    return placed.labels, lambda rows: (load(rows),)

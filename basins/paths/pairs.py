@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 from pathlib import Path
 from typing import Literal
 
 from basins.errors import UserError
 
-Which = Literal["all", "between", "within", "seed"]
+Which = Literal["all", "between", "within", "seed", "ring"]
 
 
 def pairs(starts: Sequence[Path], ends: Sequence[Path], which: Which) -> list[tuple[Path, Path]]:
@@ -23,6 +23,9 @@ def pairs(starts: Sequence[Path], ends: Sequence[Path], which: Which) -> list[tu
         found = [(a, b) for a, b in product(starts, ends) if a.name == b.name and a != b]
     elif which == "between" and starts != ends:
         found = list(product(starts, ends))
+    elif which == "ring":
+        models = list(dict.fromkeys([*starts, *ends]))
+        found = list(pairwise([*models, *models[: len(models) > 2]]))
     else:
         found = list(combinations(dict.fromkeys([*starts, *ends]), 2))
     if which == "within":

@@ -66,9 +66,10 @@ SHOWN = {
         "c7": _GAPS,
         "c8": _GAPS,
         "c9": Sources(("dynamics",), (), ("barriers", "clusters")),
-        "c10": _SCORES,
+        "c10": Sources(("strategy", "sharpness"), (), ("association",)),
         "c11": _CLUSTERS,
         "c11_within": _GAPS,
+        "c12": Sources(("path_grid",), (), ("barriers", "clusters")),
     },
     "sok": {
         "a": _aspect("aspect_convexity"),

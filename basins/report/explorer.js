@@ -246,20 +246,21 @@
     }));
   }
 
-  /** Show one example of each class under every curve; those whose outcome changes come first. */
+  /** Show examples of every curve's set, images or texts; those whose outcome changes come first. */
   function drawSamples() {
     const sets = shown.flatMap((curve) => {
       const points = data.outcomes[curve.k].split(" "), dataset = data.datasets[curve.experiment];
-      const samples = ((data.samples[dataset] || {})[curve.eval_set] || []).map(([name, png], k) => {
+      const samples = ((data.samples[dataset] || {})[curve.eval_set] || []).map(([name, png, text], k) => {
         const outcomes = points.map((point) => point[k]);
-        return { name, png, outcomes, changes: outcomes.some((outcome) => outcome !== outcomes[0]) };
+        return { name, png, text, outcomes, changes: outcomes.some((outcome) => outcome !== outcomes[0]) };
       });
       return points[0] && samples.length ? [{ curve, samples }] : [];
     });
     part("samples").replaceChildren(...sets.map(({ curve, samples }) => {
       const items = samples.sort((a, b) => b.changes - a.changes).map((sample) => {
-        const image = element("img", { src: `data:image/png;base64,${sample.png}`, alt: "" });
-        const item = element("li", {}, image, element("span", {}, words(sample.name)), element("b"));
+        const it = sample.png ? element("img", { src: `data:image/png;base64,${sample.png}`, alt: "" })
+          : element("p", {}, ...sample.text.split("\n").map((sentence) => element("span", {}, sentence)));
+        const item = element("li", {}, it, element("span", {}, words(sample.name)), element("b"));
         item.dataset.outcomes = sample.outcomes.join("");
         item.dataset.changes = sample.changes;
         return item;

@@ -28,7 +28,7 @@ LIMIT = 100_000
 
 OPTIONAL = {
     "clusters": ["experiment", "measure", "model", "cluster"],
-    "samples": ["dataset", "eval_set", "label", "class", "png"],
+    "samples": ["dataset", "eval_set", "example", "label", "class", "png", "text"],
     "outcomes": [*CURVE, "outcomes"],
 }
 """Tables that may be missing, and their columns."""
@@ -55,7 +55,8 @@ def pack(
     """
     (paths, most), shown = _first(tables["paths"], LIMIT), datasets or {}
     clusters, samples, outcomes = (
-        tables.get(name, pd.DataFrame(columns=columns)) for name, columns in OPTIONAL.items()
+        tables.get(name, pd.DataFrame(columns=columns)).reindex(columns=columns)
+        for name, columns in OPTIONAL.items()
     )
     order = paths.groupby(CURVE, sort=False).ngroup().rename("curve")
     paths = paths.assign(curve=order).sort_values(["curve", "t"], kind="stable")
@@ -69,6 +70,8 @@ def pack(
     measures = {name: title for name, title in MEASURES.items() if name in barriers}
     wanted = pd.MultiIndex.from_frame(curves.loc[:, CURVE])
     outcomes = outcomes.set_index(CURVE)["outcomes"].reindex(wanted)
+    samples = samples.sort_values(["label", "example"])  # as their outcomes are
+    samples = samples.astype({"png": object, "text": object}).fillna({"png": "", "text": ""})
     return {
         "shown": most,
         "z": round(NormalDist().inv_cdf((1 + confidence) / 2), 4),
@@ -100,8 +103,9 @@ def pack(
         "datasets": shown,
         "samples": {
             dataset: {
-                eval_set: part[["class", "png"]].to_numpy().tolist()
-                for eval_set, part in own.sort_values("label").groupby("eval_set", sort=False)
+                eval_set: part[["class", "png", "text"]].to_numpy().tolist()
+                for eval_set, part in own.groupby("eval_set", sort=False)
+                if eval_set in names["eval_set"]
             }
             for dataset, own in samples.groupby("dataset", sort=False)
             if dataset in shown.values()

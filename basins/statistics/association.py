@@ -149,7 +149,7 @@ def permutation_p(
 
 def rows(
     x: np.ndarray,
-    small: np.ndarray,
+    small: np.ndarray | None,
     y: np.ndarray,
     z: np.ndarray,
     generator: np.random.Generator,
@@ -160,8 +160,8 @@ def rows(
     """Yield the statistics of a score x, a membership `small` and a diagnostic y, all [n].
 
     `statistic, estimate, ci_low, ci_high, p, n`: `pearson`, `spearman` and `partial` (given the
-    accuracy in domain, z) of the score; `auc` and `difference` of the cluster; and `behind`, by how
-    much |r| of another score [n], `against`, exceeds that of this one.
+    accuracy in domain, z) of the score; `auc` and `difference` of the cluster, where the score has
+    any; and `behind`, by how much |r| of another score [n], `against`, exceeds that of this one.
     """
 
     def row(
@@ -175,9 +175,10 @@ def rows(
     yield row("pearson", pearson, (x, y), permutation_p(pearson, x, y, *drawing))
     yield row("spearman", spearman, (x, y), permutation_p(spearman, x, y, *drawing))
     yield row("partial", partial, (x, y, z), permutation_p(partial, x, y, *drawing, given=z))
-    yield row("auc", auc, (small, y), permutation_p(auc, small, y, *drawing, centre=0.5))
-    p = permutation_p(difference, small, y, *drawing)
-    yield row("difference", difference, (small, y), p)
+    if small is not None:
+        yield row("auc", auc, (small, y), permutation_p(auc, small, y, *drawing, centre=0.5))
+        p = permutation_p(difference, small, y, *drawing)
+        yield row("difference", difference, (small, y), p)
     if against is not None:
         yield row("behind", _behind, (x, against, y), np.nan)
 

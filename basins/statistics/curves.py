@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from basins.data import disk
+from basins.data.images import Evaluation
 from basins.landscape.barriers import barrier_linear
 from basins.paths.adaptive import refine
 from basins.paths.experiment import Experiment, Grid, Joined
@@ -56,11 +56,22 @@ def tables(
     return pd.concat(paths, ignore_index=True), pd.concat(barriers, ignore_index=True)
 
 
-def samples(experiment: Experiment, grids: Mapping[Joined, Grid]) -> pd.DataFrame:
-    """Return how the first image of each class fares along every curve; no rows for text."""
-    sets = experiment.sets
-    if not disk.is_image(sets.data):
-        return pd.DataFrame(columns=[*Joined._fields, "batchnorm", "eval_set", "outcomes"])
-    labels = disk.read(sets.data, sets.names[0]).labels
-    _, first = np.unique(labels, return_index=True)
-    return pd.DataFrame(experiment.outcomes(grids, first))
+def samples(
+    experiment: Experiment, grids: Mapping[Joined, Grid], chosen: Mapping[str, np.ndarray]
+) -> pd.DataFrame:
+    """Return which of some examples are classified right along every curve.
+
+    `chosen` has, by evaluation set, their indices [k]; of other sets there are no rows. `outcomes`
+    has a word for each point, and in it `+` (right) or `-` (wrong) for each of them.
+    """
+
+    def told(points: Sequence[Evaluation], own: np.ndarray) -> str:
+        return " ".join("".join(np.where(point.correct[own], "+", "-")) for point in points)
+
+    rows = [
+        joined.ids() | {"batchnorm": mode, "eval_set": name, "outcomes": told(points, chosen[name])}
+        for joined, ts in grids.items()
+        for (mode, name), points in experiment.losses(joined, ts).curves.items()
+        if name in chosen
+    ]
+    return pd.DataFrame(rows, columns=[*Joined._fields, "batchnorm", "eval_set", "outcomes"])

@@ -15,8 +15,14 @@ METRICS = ["loss", "accuracy"]
 
 
 def averages(rows: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """Average loss and accuracy over the sets of one merge; `seeds` counts the sets."""
-    return summarise_models(_long(rows), KEYS, confidence)
+    """Average loss and accuracy over the sets of one merge; `seeds` counts the sets.
+
+    Intervals of accuracies end at 0 and 1.
+    """
+    found = summarise_models(_long(rows), KEYS, confidence)
+    inside = found[["ci_low", "ci_high"]].clip(0, 1)
+    found[["ci_low", "ci_high"]] = inside.where(found["metric"] == "accuracy", found)
+    return found
 
 
 def gains(rows: pd.DataFrame, reference: str, confidence: float) -> pd.DataFrame:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from basins.landscape.barriers import BARRIERS, excess
-from basins.paths.engine import Curves
 from basins.statistics.examples import highest_interval, highest_split, scores
+
+if TYPE_CHECKING:  # rows are read where no torch is needed
+    from basins.paths.engine import Curves
 
 
 def mean_losses(curves: Curves) -> np.ndarray:

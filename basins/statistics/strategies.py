@@ -1,14 +1,15 @@
 """Do clusters on the loss surface in domain go with strategies out of domain (LCRGS, section 4)?
 
 Scores of models come from their curves in domain alone; diagnostics are looked at afterwards. The
-convexity gap is the paper's measure; the barrier above the chord and the Euclidean distance of the
-models are its rivals.
+convexity gap is the paper's measure; the barrier above the chord, the Euclidean distance of the
+models and their sharpness, which knows no pairs and has no clusters, are its rivals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,7 @@ def analyse(
     *,
     chosen: Mapping[str, str],
     slices: Sequence[str],
+    sharpness: Mapping[str, float] | None = None,
     k: int | None = 2,
     resamples: int = 2000,
     confidence: float = 0.95,
@@ -62,6 +64,7 @@ def analyse(
         resampled: by pair, the `CURVES` measures on resampled examples [R], or nothing.
         chosen: the `path`, `alignment`, `batchnorm` and `eval_set` that clusters come from.
         slices: what scores are held against: `<slice>`, for its accuracy, or `<slice>:<metric>`.
+        sharpness: of every model, by name, where it has been measured.
         k: how many clusters; None takes what is found.
         resamples: of models.
         confidence: of intervals.
@@ -74,30 +77,34 @@ def analyse(
     diagnostics = _diagnostics(probes, models, slices, key)
     accuracy = in_domain(curves, models)
     made: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    ids = {"experiment": pairs["experiment"].iloc[0]}
     scores: dict[str, np.ndarray] = {}
+    small: dict[str, np.ndarray] = {}
     for measure in MEASURES:
         _, gaps = clusters.matrix(pairs, measure)
         noisy = _matrices(models, {pair: found.get(measure) for pair, found in resampled.items()})
         stream = generator("clusters", key, measure)
         found = cluster_rows.find(models, gaps, noisy, stream, k=k, confidence=confidence)
-        ids = {"experiment": pairs["experiment"].iloc[0], "measure": measure}
-        made["clusters"].append(_beside(ids, found.models))
-        made["cluster_choice"].append(_beside(ids, found.statistics))
+        about = ids | {"measure": measure}
+        made["clusters"].append(_beside(about, found.models))
+        made["cluster_choice"].append(_beside(about, found.statistics))
         scores[measure] = found.models["score"].to_numpy()
-        small = found.models["cluster"].to_numpy() > 0
-        for labels, values in diagnostics.items():
-            rows = association.rows(
-                scores[measure],
-                small,
-                values,
-                accuracy,
-                generator("association", key, measure, *labels),
-                resamples,
-                confidence,
-                against=None if measure == "convexity_gap" else scores["convexity_gap"],
-            )
-            about = ids | dict(zip(DIAGNOSTIC, labels, strict=True))
-            made["association"].append(_beside(about, pd.DataFrame(rows)))
+        small[measure] = found.models["cluster"].to_numpy() > 0
+    if sharpness is not None:
+        scores["sharpness"] = _of_all(sharpness, models, key)
+    for (measure, score), (labels, values) in product(scores.items(), diagnostics.items()):
+        rows = association.rows(
+            score,
+            small.get(measure),
+            values,
+            accuracy,
+            generator("association", key, measure, *labels),
+            resamples,
+            confidence,
+            against=None if measure == "convexity_gap" else scores["convexity_gap"],
+        )
+        about = ids | {"measure": measure} | dict(zip(DIAGNOSTIC, labels, strict=True))
+        made["association"].append(_beside(about, pd.DataFrame(rows)))
     own = made["clusters"][0]  # by the convexity gap
     cluster = dict(zip(own["model"], own["cluster"], strict=True))
     types = cluster_rows.summarise_types(paths, barriers, cluster, confidence)
@@ -115,6 +122,13 @@ def in_domain(curves: pd.DataFrame, models: Sequence[str]) -> np.ndarray:
     found = pd.DataFrame(np.vstack([starts, ends]), columns=["model", "accuracy"])
     means = found.astype({"accuracy": float}).pivot_table(values="accuracy", index="model")
     return means.loc[list(models), "accuracy"].to_numpy()
+
+
+def _of_all(sharpness: Mapping[str, float], models: Sequence[str], key: str) -> np.ndarray:
+    for model in models:
+        if model not in sharpness:
+            raise UserError(f"clusters.{key}.sharpness: {model} has none; measure its recipe")
+    return np.array([sharpness[model] for model in models])
 
 
 def _diagnostics(

@@ -8,7 +8,6 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,11 +16,11 @@ import torch
 
 from basins import devices, seeds, weights
 from basins.data import text
-from basins.data.mixture import mix
 from basins.nets import checkpoint
 from basins.registry import find, split_options
-from basins.store import Store, code_hash, copy_item, file_hash, folder_hash
-from basins.training.rows import Rows, tokenised
+from basins.store import Store, code_hash, copy_item, file_hash
+from basins.training.mixed import mixed
+from basins.training.rows import tokenised
 
 NAMES = ("data", "encoder", "root", "number", "device")  # where things are, what they are called
 WEIGHTS = "model.safetensors"
@@ -175,11 +174,6 @@ def run(job: Job, step: Step) -> Path:
     return store.folder("text", key)
 
 
-def inputs(data: Path, *splits: str) -> str:
-    """Return the hash of splits of a dataset's folder, as far as it has them."""
-    return "-".join(folder_hash(data / split) for split in splits)
-
-
 def lay_out(item: Path, recipe: Path, number: int) -> None:
     """Copy a classifier to `recipe`/seed<k>, and as it was early to `recipe`/step<n>/seed<k>."""
     final = recipe / f"seed{number}"
@@ -203,25 +197,6 @@ def restatements(columns: text.Columns) -> tuple[list[str], list[str]]:
         return sentences[0], sentences[1]
     different = list(dict.fromkeys(sentence for column in sentences for sentence in column))
     return different, different
-
-
-@lru_cache(maxsize=1)
-def mixed(
-    data: Path,
-    inputs: str,
-    encoder: Path,
-    fingerprint: str,
-    counterexamples: float,
-    noise: float,
-    mixture: int,
-    device: torch.device,
-) -> Rows:
-    """Return the rows that a `Classifying` of these fields trains on, kept for the next seed."""
-    pool = text.read(data, "counterexamples") if counterexamples else None
-    classes = text.class_names(data, "train")
-    rows = mix(text.read(data, "train"), pool, counterexamples, noise, classes, mixture)
-    tokenizer, config = checkpoint.tokenizer(encoder), checkpoint.read_config(encoder)
-    return tokenised(rows, tokenizer, config, device, f"{data}, train")
 
 
 def written(config: Any) -> dict[str, Any]:

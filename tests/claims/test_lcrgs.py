@@ -19,7 +19,7 @@ WIDE = 40 * SPREAD
 THRESHOLD = 0.3
 ON = {"experiment": "nli", "eval_set": "test"}
 EARLY = {"experiment": "early", "final": "nli", "eval_set": "test"}
-CURVED = {**ON, "path": "bezier"}
+CURVED = {**ON, "experiment": "curves", "clusters": "nli", "path": "bezier"}
 SLICE = {"experiment": "nli", "slice": "overlap"}
 F1 = {**SLICE, "metric": "f1"}
 
@@ -44,6 +44,7 @@ PAIRS = {
     "c11_within": ("below", ON, "within", lambda v: {"convexity_gap": v}, 9.0),
     "c12_connected": ("below", CURVED, "between", lambda v: {"barrier_linear": v}, 9.0),
     "c12_worse": ("above", CURVED, "between", lambda v: {"barrier_mid": v}, 9.0),
+    "c12_across": ("above", CURVED, "between", lambda v: {"barrier_mid": v}, 0.0),
     "c9_apart": ("above", EARLY, "between", lambda v: {"convexity_gap": v}, 0.0),
 }  # fmt: skip
 

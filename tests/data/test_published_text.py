@@ -20,7 +20,7 @@ from basins.errors import UserError
 from basins.nets import bert, checkpoint
 from basins.nets.inputs import inputs
 from basins.paths.engine import evaluate
-from basins.training import text_jobs
+from basins.training import mixed, text_jobs
 
 TEXTS = [("a", "b", "entailment"), ("c", "d", "contradiction"), ("e", "f", "neutral")]
 HANS_HEADER = (
@@ -290,7 +290,7 @@ def test_real_rows_go_all_the_way_to_a_loss(load, tmp_path: Path, monkeypatch) -
     encoder = text_jobs.run(
         text_jobs.Pretraining(
             data=folder,
-            inputs=text_jobs.inputs(folder, "train"),
+            inputs=mixed.inputs(folder, "train"),
             method={"name": "replaced_tokens", "steps": 2, "batch_size": 8},
             device=cpu,
             net={"name": "bert", "layers": 1, "width": 16, "heads": 2, "positions": 64},

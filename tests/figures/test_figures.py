@@ -159,6 +159,13 @@ def test_sample_images_show_every_pixel_in_place(tables):
     assert [label.get_text() for label in ax.get_xticklabels()] == ["cat", "dog"]
 
 
+def test_texts_are_no_images(tables):
+    text = {"dataset": "words", "eval_set": "test", "label": 0, "class": "a", "text": "a b"}
+    tables["samples"] = pd.concat([tables["samples"], pd.DataFrame([text])])
+    with pytest.raises(UserError, match="no row with dataset 'words'; there are: toys"):
+        sample_images.draw(tables, dataset="words")
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_missing_selection_names_what_there_is(tables, name):
     key = {"counterfactual_probe": "diagnostic", "sample_images": "dataset"}.get(name, "experiment")

@@ -62,6 +62,35 @@ def test_a_sweep_draws_every_model_and_the_means(tables):
         np.testing.assert_allclose(span - mean.get_ydata()[0], [-0.1, 0.2])
 
 
+def gaps():
+    ids = {"experiment": "forced", "path": "linear", "alignment": "none", "eval_set": "test"}
+    ids |= {"metric": "loss", "definition": "convexity_gap"}
+    rows = [
+        {**ids, "recipe_a": a, "recipe_b": b, "mean": mean, "ci_low": mean - 1, "ci_high": mean + 2}
+        for a, b, mean in (
+            ("forced/none", "forced/none", 0.1),
+            ("forced/none", "forced/many", 7.0),
+            ("forced/many", "forced/many", 0.3),
+        )
+    ]
+    later = [{**row, "experiment": "later", "mean": 9.0} for row in rows]
+    return pd.DataFrame([*later, *rows, {**rows[0], "definition": "barrier_mid", "mean": 8.0}])
+
+
+def test_a_sweep_draws_the_gaps_of_the_first_experiment_that_has_them(tables):
+    tables["summary/barriers"] = gaps()
+    options = {**SWEEP, "experiments": ["forced", "later"]}
+    check_options(sweep.draw, options, "figure")
+    _, ax = sweep.draw(tables, **options).axes
+    mean, _, (interval,) = ax.containers[0].lines
+    np.testing.assert_allclose(mean.get_xydata(), [(0, 0.1), (1, 0.3)])
+    np.testing.assert_allclose(interval.get_segments()[1][:, 1], [-0.7, 2.3])
+    assert "convexity gap" in sweep.caption(**options)
+    tables["summary/barriers"] = gaps().query("recipe_a != 'forced/many'")
+    with pytest.raises(UserError, match="no pairs within forced/many in: forced, later"):
+        sweep.draw(tables, **options)
+
+
 def test_arrows_go_from_the_early_score_to_the_final_one(tables):
     check_options(dynamics.draw, DYNAMICS, "figure")
     (ax,) = dynamics.draw(tables, **DYNAMICS).axes

@@ -13,7 +13,6 @@ from basins import seeds
 from basins.align.jobs import Control
 from basins.align.permute import permute, random_permutations
 from basins.data import disk
-from basins.data.calibration import Calibration
 from basins.data.resident import resident
 from basins.errors import UserError
 from basins.merges import jobs, uniform_soup
@@ -25,7 +24,7 @@ from tests.paths.conftest import data
 from tests.paths.test_jobs import CONFIG, CPU, models, nothing, sets
 
 __all__ = ["data", "models", "sets"]  # fixtures
-ROWS = Calibration(Path("data"), 0.0, 128)
+ROWS = jobs.Training(Path("data"), 128)
 
 
 def together(function, items, title):

@@ -211,6 +211,6 @@ def test_a_bend_is_fitted_between_text_classifiers():
     straight = loss(net)
     bent, order = build(4), torch.Generator().manual_seed(0)
     options = {"epochs": 20, "batch_size": 16, "lr": 0.05, "momentum": 0.9, "weight_decay": 0.0}
-    log = list(chain.fit(bent, ends, data, order, **options))
+    log = list(chain.fit(bent, ends, lambda *shares: data, order, **options))
     assert log[-1]["loss"] < log[0]["loss"]
     assert loss(bent) < 0.7 * straight

@@ -26,6 +26,16 @@ def test_pairs_within_a_variant():
     assert pairs([*SMALL, *LARGE], [*SMALL, *LARGE], "within") == [tuple(SMALL), tuple(LARGE)]
 
 
+def test_a_ring_has_every_model_in_two_pairs():
+    three = [*SMALL, LARGE[0]]
+    assert pairs(three, three, "ring") == [
+        (three[0], three[1]),
+        (three[1], three[2]),
+        (three[2], three[0]),
+    ]
+    assert pairs(SMALL, SMALL, "ring") == [tuple(SMALL)]
+
+
 def test_pairs_of_one_seed():
     assert pairs([A0, A1], [B0], "seed") == [(A0, B0)]
     assert pairs([A0, A1], [*SMALL, *LARGE], "seed") == [
@@ -36,7 +46,9 @@ def test_pairs_of_one_seed():
     ]
 
 
-@pytest.mark.parametrize(("ends", "which"), [([A1], "seed"), ([A0], "seed"), ([A0], "all")])
+@pytest.mark.parametrize(
+    ("ends", "which"), [([A1], "seed"), ([A0], "seed"), ([A0], "all"), ([A0], "ring")]
+)
 def test_no_pair_is_one_line(ends, which):
     with pytest.raises(UserError, match=f"^pairs: {which} leaves none of models/a and models/a; "):
         pairs([A0], ends, which)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import pandas as pd
 
@@ -12,6 +13,14 @@ PIXEL = (
 )
 GRID = (0.0, 0.5, 1.0)
 MODELS = ("plain/seed0", "plain/seed1", "plain/seed10", "odd/seed2")
+TEXTS = [
+    {
+        "dataset": "texts", "eval_set": eval_set, "example": example, "label": label,
+        "class": ("no", "yes")[label], "text": text,
+    }
+    for eval_set in ("c", "never measured")
+    for example, label, text in ((2, 0, "One\nTwo"), (5, 0, "Three\nFour"), (0, 1, "Five"))
+]  # fmt: skip
 HEIGHT = {model: height for height, model in enumerate(MODELS)}
 
 
@@ -19,7 +28,8 @@ def tables(name: str = "toys") -> dict[str, pd.DataFrame]:
     """Return two experiments: one of all pairs of `MODELS` on two sets, one of a single pair.
 
     A pair's barrier is the sum of its models' `HEIGHT`, on the set `c` ten times that. Along every
-    curve of the first, the disc of `shapes` stays right, and the square is wrong but at the end.
+    curve of the first, the disc of `shapes` stays right, and the square is wrong but at the end;
+    along that of the second, on `c`, the second of `texts` is wrong halfway.
     """
     pairs = [(name, a, b) for a, b in combinations(MODELS, 2)] + [("alone", *MODELS[:2])]
     keys = [
@@ -54,15 +64,24 @@ def tables(name: str = "toys") -> dict[str, pd.DataFrame]:
         "paths": pd.DataFrame(points),
         "barriers": pd.DataFrame(barriers),
         "clusters": pd.DataFrame(clusters),
-        "samples": pd.DataFrame(
-            {"dataset": "shapes", "eval_set": eval_set, "label": k, "class": shape, "png": PIXEL}
-            for eval_set in ("nc", "c")
-            for k, shape in enumerate(("disc", "square"))
-        ),
+        "samples": pd.DataFrame(_images() + TEXTS),
         "outcomes": pd.DataFrame(
-            {**key, "outcomes": "+- +- ++"} for key in keys if key["experiment"] == name
+            {**key, "outcomes": "+- +- ++" if key["experiment"] == name else "+++ +-+ +++"}
+            for key in keys
+            if key["experiment"] == name or key["eval_set"] == "c"
         ),
     }
+
+
+def _images() -> list[dict[str, Any]]:
+    return [
+        {
+            "dataset": "shapes", "eval_set": eval_set, "example": 9 - k, "label": k,
+            "class": shape, "png": PIXEL,
+        }
+        for eval_set in ("nc", "c")
+        for k, shape in enumerate(("disc", "square"))
+    ]  # fmt: skip
 
 
 def _barrier(key: dict[str, str]) -> float:

@@ -70,7 +70,7 @@ def file(tmp_path_factory) -> Path:
         provenance={"commit": "0" * 40},
         sources={f"a/{v}": Sources(("one",), ("one",), ("probes",)) for v in verdicts},
         curves=explorer.pack(
-            planted.tables(), confidence=0.95, datasets={"toys": "shapes", "alone": "shapes"}
+            planted.tables(), confidence=0.95, datasets={"toys": "shapes", "alone": "texts"}
         ),
     )
     path = tmp_path_factory.mktemp("report") / "index.html"
@@ -208,8 +208,34 @@ def test_examples_say_what_becomes_of_them_and_those_that_change_come_first(open
     images = opened.locator('[data-part="samples"] img')
     assert images.count() == 4
     assert images.evaluate_all("them => them.every((it) => it.naturalWidth === 1)")
-    opened.select_option('[name="experiment"]', "alone")
+    opened.uncheck('[name="sets"][value="nc"]')
+    opened.uncheck('[name="sets"][value="c"]')
     assert not opened.locator('[data-part="examples"]').is_visible()
+
+
+def _text(opened) -> list[list[str]]:
+    """Return what is read of every sample of text, word by word."""
+    opened.select_option('[name="experiment"]', "alone")
+    opened.locator('[name="step"]').fill("1")
+    items = opened.locator('[data-part="samples"] li')
+    return [text.split() for text in items.all_inner_texts()]
+
+
+def test_texts_are_shown_sentence_by_sentence_and_those_that_change_come_first(opened):
+    assert _text(opened) == [
+        ["Three", "Four", "no", "wrong"],
+        ["One", "Two", "no", "right"],
+        ["Five", "yes", "right"],
+    ]
+    assert opened.locator('[data-part="samples"] h4').all_text_contents() == ["C: with cue"]
+    opened.locator('[name="step"]').press("ArrowRight")
+    assert opened.locator('[data-part="samples"] b').all_text_contents() == 3 * ["right"]
+    framed = opened.locator('[data-part="samples"] [data-changes="true"]')
+    assert framed.inner_text().split() == ["Three", "Four", "no", "right"]
+    boxes = [part.bounding_box() for part in framed.locator("p, p ~ span, b").all()]
+    assert [box["x"] for box in boxes] == sorted(box["x"] for box in boxes)
+    assert max(box["y"] for box in boxes) < boxes[0]["y"] + boxes[0]["height"]  # one beside another
+    assert opened.evaluate(CONTRASTS)[0][0] >= 4.5
 
 
 def test_claims_are_shown_by_verdict_and_lead_to_their_figure(opened):
@@ -239,6 +265,11 @@ def test_a_phone_scrolls_no_further_than_down(opened):
     assert opened.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     plot = opened.locator('[data-part="loss"] > svg').bounding_box()
     assert plot is not None and 300 < plot["width"] <= PHONE["width"]
+    assert len(_text(opened)) == 3
+    assert opened.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    box = "getBoundingClientRect()"
+    below = f"text => text.{box}.bottom <= text.nextSibling.{box}.top"  # at one moment
+    assert opened.locator('[data-part="samples"] p').first.evaluate(below)
 
 
 @pytest.mark.parametrize("opened", [{"java_script_enabled": False}], indirect=True)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 from itertools import combinations
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from basins.data.images import Evaluation
-from basins.paths.experiment import Experiment, Joined
 from basins.report import explorer
 from tests.report import planted
 
@@ -108,19 +104,30 @@ def test_of_too_many_models_the_first_of_every_experiment_are_packed(monkeypatch
     assert found == wanted | {("many", *pair) for pair in combinations(models[:10], 2)}
 
 
-def test_samples_follow_their_curves_and_labels(tables):
+def test_samples_follow_their_curves_and_their_order_in_the_outcomes(tables):
     shuffled = {
         name: tables[name].sample(frac=1, random_state=0) for name in ("samples", "outcomes")
     }
-    datasets = {"toys": "shapes", "alone": "shapes"}
+    datasets = {"toys": "shapes", "alone": "texts"}
     packed = explorer.pack({**tables, **shuffled}, confidence=0.95, datasets=datasets)
-    classes = [name for name, _ in packed["samples"]["shapes"]["nc"]]
-    assert classes == ["disc", "square"]
-    told = zip(_curves(packed), packed["outcomes"], strict=True)
-    assert {(c["experiment"], o) for c, o in told} == {("toys", "+- +- ++"), ("alone", "")}
+    samples = [["disc", planted.PIXEL, ""], ["square", planted.PIXEL, ""]]
+    assert packed["samples"]["shapes"] == {"nc": samples, "c": samples}
+    assert packed["samples"]["texts"] == {
+        "c": [["no", "", "One\nTwo"], ["no", "", "Three\nFour"], ["yes", "", "Five"]]
+    }
+    told = {(c["experiment"], o) for c, o in zip(_curves(packed), packed["outcomes"], strict=True)}
+    assert told == {("toys", "+- +- ++"), ("alone", "+++ +-+ +++"), ("alone", "")}
 
 
-def test_images_are_packed_only_where_an_experiment_shows_them(tables):
+def test_samples_of_before_there_were_texts_can_be_shown(tables):
+    old = {**tables, "samples": tables["samples"].drop(columns=["example", "text"])}
+    old["samples"] = old["samples"].query("dataset == 'shapes'")
+    datasets = {"toys": "shapes"}
+    found, wanted = (explorer.pack(t, confidence=0.95, datasets=datasets) for t in (old, tables))
+    assert found["samples"] == wanted["samples"]
+
+
+def test_samples_are_packed_only_where_an_experiment_shows_them(tables):
     assert explorer.pack(tables, confidence=0.95)["samples"] == {}
 
 
@@ -129,18 +136,6 @@ def test_paths_and_barriers_are_enough(tables):
     assert set(packed["outcomes"]) == {""}
     assert packed["clusters"] == packed["samples"] == {}
     assert packed["loss"] == explorer.pack(tables, confidence=0.95)["loss"]
-
-
-def test_an_outcome_is_that_of_the_examples_asked_for_point_by_point():
-    right = np.array([[1, 0, 0, 1], [0, 1, 1, 1]], dtype=bool)  # points x examples
-    points = [Evaluation(np.zeros(4), row) for row in right]
-    joined: Any = Joined("a", "b", "linear", "none")  # pyright: ignore[reportArgumentType]
-    experiment: Any = SimpleNamespace(
-        losses=lambda joined, ts: SimpleNamespace(curves={("reset", "nc"): points})
-    )
-    rows = Experiment.outcomes(experiment, {joined: (0.0, 1.0)}, np.array([3, 1]))
-    told = {"batchnorm": "reset", "eval_set": "nc", "outcomes": "+- ++"}
-    assert [*rows] == [joined.ids() | told]
 
 
 def test_the_interval_is_that_of_the_confidence(tables):

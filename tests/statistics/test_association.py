@@ -161,3 +161,5 @@ def test_rows_name_every_statistic_and_how_far_another_score_is_ahead():
     assert 0 < rows["behind"]["ci_low"] < ahead < rows["behind"]["ci_high"]
     without = [row["statistic"] for row in association.rows(x, x > 0, y, z, rng(), 400, 0.95)]
     assert without == list(rows)[:-1]
+    alone = [row["statistic"] for row in association.rows(z, None, y, z, rng(), 400, 0.95)]
+    assert alone == ["pearson", "spearman", "partial"]

@@ -54,6 +54,38 @@ def test_scores_tell_the_slice_that_goes_with_the_clusters_and_no_other(rows):
     assert (table.query("statistic == 'behind'")["measure"] != "convexity_gap").all()
 
 
+def test_clusters_and_scores_know_nothing_of_diagnostics(rows):
+    """LCRGS's claim 13: all of it comes from curves in domain."""
+    paths, barriers, _ = rows
+    without = [table.query("eval_set == 'test'") for table in (paths, barriers)]
+    found = analyse(paths, barriers, planted.probes(LABELS))
+    others = analyse(*without, planted.probes(LABELS[::-1]))
+    for name in ("clusters", "cluster_choice"):
+        pd.testing.assert_frame_equal(found[name], others[name])
+    assert not found["association"].equals(others["association"])
+
+
+def test_sharpness_is_a_rival_without_clusters(rows):
+    paths, barriers, _ = rows
+    probes, names = planted.probes(LABELS), planted.names(10)
+    sharp = {**{name: 1.0 + k for k, name in enumerate(names)}, "other/seed0": 9.0}
+    plain = analyse(paths, barriers, probes)
+    found = analyse(paths, barriers, probes, sharpness=dict(reversed(sharp.items())))
+    own = found["association"].query("measure == 'sharpness' and slice == 'lexical_overlap'")
+    own = own.set_index("statistic")["estimate"]
+    assert list(own.index) == ["pearson", "spearman", "partial", "behind"]
+    y = probes.query("slice == 'lexical_overlap'").sort_values("seed")["value"].to_numpy(float)
+    r = np.corrcoef(np.arange(10), y)[0, 1]
+    assert own["pearson"] == pytest.approx(r)
+    gap = plain["association"].query("measure == 'convexity_gap' and statistic == 'pearson'")
+    ahead = abs(gap.query("slice == 'lexical_overlap'")["estimate"].item()) - abs(r)
+    assert own["behind"] == pytest.approx(ahead)
+    others = found["association"].query("measure != 'sharpness'")
+    pd.testing.assert_frame_equal(others, plain["association"])
+    with pytest.raises(UserError, match=r"clusters.nli.sharpness: nli/seed3 has none"):
+        analyse(paths, barriers, probes, sharpness={k: v for k, v in sharp.items() if k[-1] != "3"})
+
+
 def test_the_same_rows_give_the_same_tables(rows):
     paths, barriers, _ = rows
     first, second = (analyse(paths, barriers, planted.probes(LABELS)) for _ in range(2))
@@ -107,7 +139,9 @@ def stage(monkeypatch, tmp_path):
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    entry = SimpleNamespace(experiment="nli", eval_set="test", diagnostics=["lexical_overlap"])
+    entry = SimpleNamespace(
+        experiment="nli", eval_set="test", diagnostics=["lexical_overlap"], sharpness="nli"
+    )
     params = SimpleNamespace(
         reports=lambda: Path("reports/laptop"),
         statistics=SimpleNamespace(resamples=100, confidence=0.95),
@@ -125,6 +159,8 @@ def test_the_stage_writes_every_table_and_resamples_examples(stage, rows, tmp_pa
     results.write(paths, folder / "connect" / "nli.csv")
     results.write(barriers, folder / "connect" / "nli.barriers.csv")
     results.write(planted.probes(LABELS), folder / "probe" / "nli.csv")
+    sharp = pd.DataFrame({"model": planted.names(10), "sharpness": np.arange(10.0)})
+    results.write(sharp, folder / "sharpness" / "nli.csv")
     with pytest.raises(UserError, match="no losses of this pair"):
         stage.main()
     planted.write_losses(examples, tmp_path / "losses" / "nli")
@@ -136,6 +172,7 @@ def test_the_stage_writes_every_table_and_resamples_examples(stage, rows, tmp_pa
     assert gap["cluster"].tolist() == LABELS and (gap["stability_examples"] == 1).all()
     far = tables["clusters"].query("measure == 'distance'")
     assert far["stability_examples"].isna().all()
+    assert "sharpness" in set(tables["association"]["measure"])
     noise = tables["cluster_choice"].query("statistic == 'noise'")
     assert set(noise["measure"]) == {"convexity_gap", "barrier_linear"}
 

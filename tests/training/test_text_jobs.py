@@ -12,17 +12,23 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertForPreTraining
 
+from basins.align.jobs import Control
 from basins.data import text
+from basins.data.mixture import mix
 from basins.errors import UserError
+from basins.merges.jobs import Training, training_rows
 from basins.nets import bert, checkpoint
 from basins.nets.inputs import inputs as network_inputs
+from basins.params import GIVEN
+from basins.paths import bezier, fits
+from basins.registry import check_options
 from basins.store import folder_hash
 from basins.training import stored
+from basins.training.mixed import inputs
 from basins.training.text_jobs import (
     Classifying,
     Pretraining,
     Streams,
-    inputs,
     lay_out,
     restatements,
     run,
@@ -293,3 +299,38 @@ def test_long_rows_are_cut_only_where_the_encoder_says_so(
     with pytest.warns(UserWarning, match="1 of 2 rows cut"):
         found = network_inputs(data, "train", item, CPU)
     assert max(part.ids.shape[1] for part, _ in found.batches()) == 16
+
+
+def test_curves_and_merges_use_rows_like_those_that_models_were_trained_on(
+    classifying: Classifying,
+):
+    """On others, with the same loss in domain, it finds networks of another strategy."""
+    folders = [run(replace(classifying, streams=Streams(k, k, k)), nothing) for k in (0, 1)]
+    bend = {"name": "bezier", "epochs": 1, "batch_size": 8, "lr": 0.01}
+    bend |= {"momentum": 0.9, "weight_decay": 0.0}
+    as_trained = {"counterexamples": classifying.counterexamples, "noise": classifying.noise}
+    job = fits.Job(
+        curve="ours",
+        path={**bend, **as_trained},
+        ends=(Control(folders[0], "0"), Control(folders[1], "1")),
+        data=classifying.data,
+        inputs=fits.fingerprint(classifying.data),
+        protocol="corrected",
+        device=CPU,
+    )
+    check_options(bezier.fit, {k: v for k, v in job.path.items() if k != "name"}, "path", GIVEN)
+    train, pool = (text.read(classifying.data, name) for name in ("train", "counterexamples"))
+    mixture = mix(train, pool, 0.2, 0.1, CLASSES, classifying.mixture)
+    rows = fits.training_data(job)
+    assert rows(0.2, 0.1, classifying.mixture).labels.tolist() == mixture["label"]
+    assert rows(0.0, 0.0, 0).labels.tolist() == train["label"] != mixture["label"]
+    merging = Training(classifying.data, None, **as_trained, seed=classifying.mixture)
+    batches = training_rows(merging, folders[0], CPU).batches()
+    drawn = [label for _, labels in batches for label in labels.tolist()]  # by length
+    assert sorted(drawn) == sorted(mixture["label"]) != sorted(train["label"])
+    plain = replace(job, path=bend)
+    fitted = [weights(fits.run(one, nothing).model) for one in (job, plain)]
+    assert fitted[0] != fitted[1]
+    assert (
+        job.inputs == classifying.inputs != fits.fingerprint(classifying.data.parent / "restated")
+    )

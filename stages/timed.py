@@ -1,0 +1,33 @@
+"""Run the pipeline as `dvc repro` does, and keep how long each stage took: -> seconds.csv.
+
+The times are beside what DVC knows: they differ from run to run, and its outputs may not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from basins.errors import one_line
+from basins.stopwatch import Stopwatch
+
+
+def main() -> None:
+    """Be DVC, with a stopwatch; end with its code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, help="where the seconds of each stage are kept")
+    stopwatch = Stopwatch(parser.parse_args().file)
+    from dvc.cli import main as dvc  # sets up its log, which is for this process alone
+
+    logging.getLogger("dvc").addHandler(stopwatch)
+    code = dvc(["repro"])
+    if code == 0:
+        stopwatch.finish()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

@@ -1,0 +1,115 @@
+"""The seconds of each stage, from what DVC says, and that DVC still says it."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from basins.stopwatch import Stopwatch
+
+PROJECT = Path(__file__).parents[1]
+TIMED = PROJECT / "stages" / "timed.py"
+NOON = 1_700_049_600.0  # 2023-11-15
+STAGES = """
+stages:
+  slow:
+    cmd: sleep 0.4; echo made > made
+    deps: [given]
+    outs: [made]
+  {last}:
+    cmd: cat made; {command}
+    deps: [made]
+"""
+
+
+def rows(file: Path) -> list[tuple[str, ...]]:
+    with file.open() as lines:
+        return [tuple(row) for row in csv.reader(lines)]
+
+
+@pytest.fixture
+def stopwatch(tmp_path: Path):
+    """Return a new stopwatch of one file, whenever it is called."""
+    return lambda: Stopwatch(tmp_path / "seconds.csv")
+
+
+def hear(stopwatch, *said: tuple[float, str]) -> None:
+    for seconds, message in said:
+        given = {"msg": message, "created": NOON + seconds}
+        stopwatch.handle(logging.makeLogRecord(given))
+
+
+def test_a_stage_takes_from_when_it_runs_until_it_is_noted(stopwatch):
+    watch = stopwatch()
+    hear(
+        watch,
+        (0, "Running stage 'data@nli':"),
+        (1, "> python stages/data.py nli"),
+        (12.34, "Generating lock file 'dvc.lock'"),
+        (12.34, "Updating lock file 'dvc.lock'"),
+        (13, "Running stage 'report':"),
+        (90_000, "Updating lock file 'dvc.lock'"),
+    )
+    header = ("stage", "seconds", "date")
+    first = ("data@nli", "12.3", "2023-11-15")
+    assert rows(watch.file) == [header, first, ("report", "89987.0", "2023-11-16")]
+
+
+def test_what_did_not_run_or_did_not_end_keeps_its_row_and_what_is_no_more_goes(stopwatch):
+    noted = "Updating lock file 'dvc.lock'"
+    first = stopwatch()
+    for k, stage in enumerate(("old", "a", "b", "c"), 1):
+        hear(first, (0, f"Running stage '{stage}':"), (k, noted))
+    second = stopwatch()
+    hear(
+        second,
+        (86_400, "Stage 'c' didn't change, skipping"),
+        (86_400, "Running stage 'a':"),
+        (86_450, noted),
+        (86_450, "Stage 'b' is cached - skipping run, checking out outputs"),
+        (86_460, noted),
+        (86_460, "Running stage 'old':"),
+    )
+    kept = [("old", "1.0", "2023-11-15"), ("a", "50.0", "2023-11-16")]
+    others = [("b", "3.0", "2023-11-15"), ("c", "4.0", "2023-11-15")]
+    assert rows(second.file)[1:] == kept + others
+    third = stopwatch()
+    hear(third, *((99_000, f"Stage '{stage}' didn't change, skipping") for stage in "bca"))
+    third.finish()
+    assert rows(third.file)[1:] == [others[0], others[1], kept[1]]
+
+
+def test_dvc_says_what_is_listened_for_and_ends_as_it_would(tmp_path):
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        given = {**os.environ, "PYTHONPATH": str(PROJECT), "DVC_NO_ANALYTICS": "1"}
+        return subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, env=given, capture_output=True, text=True
+        )
+
+    def timed() -> subprocess.CompletedProcess[str]:
+        return run(str(TIMED), "reports/seconds.csv")
+
+    file, stages = tmp_path / "reports" / "seconds.csv", tmp_path / "dvc.yaml"
+    assert run("-m", "dvc", "init", "--no-scm", "--quiet").returncode == 0
+    (tmp_path / "given").write_text("")
+    stages.write_text(STAGES.format(last="fails", command="exit 3"))
+    done = timed()
+    assert done.returncode == 255 and "failed to reproduce 'fails'" in done.stderr
+    assert "Running stage 'slow':" in done.stdout
+    [(stage, seconds, _)] = rows(file)[1:]
+    assert stage == "slow" and 0.4 <= float(seconds) < 20
+
+    stages.write_text(STAGES.format(last="works", command="true"))
+    assert timed().returncode == 0
+    assert [stage for stage, *_ in rows(file)] == ["stage", "slow", "works"]
+    before = file.read_bytes()
+    done = timed()
+    assert done.returncode == 0 and done.stdout.count("didn't change, skipping") == 2
+    assert done.stdout == run("-m", "dvc", "repro").stdout
+    assert file.read_bytes() == before
