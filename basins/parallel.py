@@ -214,10 +214,26 @@ def _start_worker(counts: Counts, worker: int) -> None:
     global _counts
     _counts = counts
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that half-made items are removed
+    signal.signal(signal.SIGTERM, _stop)
+    if sys.platform != "win32":
+        signal.signal(signal.SIGALRM, _stop)
+        sys.unraisablehook = _stop_again
     devices.prepare()
     _take_gpu(worker)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _stop(*_: object) -> None:
+    """End what this worker does by an exception, so that half-made items are removed."""
+    sys.exit(1)
+
+
+def _stop_again(dropped: sys.UnraisableHookArgs) -> None:
+    """Stop once more where Python has dropped that exception, as it does within a destructor."""
+    if isinstance(dropped.exc_value, SystemExit):
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def _take_gpu(worker: int) -> None:

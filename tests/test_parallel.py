@@ -60,6 +60,21 @@ def hang(folder: Path, step: Callable) -> None:
     time.sleep(600)
 
 
+class Slow:
+    """An object whose destructor takes long and, as every destructor, lets no exception out."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __del__(self) -> None:
+        hang(self.folder, int)
+
+
+def hang_twice(folder: Path, step: Callable) -> None:
+    Slow(folder)
+    time.sleep(600)
+
+
 def run(function: Callable, items: list, workers: int) -> list:
     return parallel.run(function, items, workers=workers, title="square")
 
@@ -155,12 +170,19 @@ def test_workers_share_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kill", "number"),
-    [(os.kill, signal.SIGKILL), (os.kill, signal.SIGTERM), (os.killpg, signal.SIGINT)],
+    ("kill", "number", "function"),
+    [
+        (os.kill, signal.SIGKILL, "hang"),
+        (os.kill, signal.SIGTERM, "hang"),
+        (os.killpg, signal.SIGINT, "hang"),
+        (os.killpg, signal.SIGINT, "hang_twice"),
+    ],
 )
-def test_no_process_outlives_the_parent(kill: Callable, number: int, tmp_path: Path) -> None:
+def test_no_process_outlives_the_parent(
+    kill: Callable, number: int, function: str, tmp_path: Path
+) -> None:
     (tmp_path / "pids").mkdir()
-    with parent(tmp_path, "t.run(t.hang, [Path(sys.argv[1])] * 2, 2)") as process:
+    with parent(tmp_path, f"t.run(t.{function}, [Path(sys.argv[1])] * 2, 2)") as process:
         assert within(60, lambda: len(list((tmp_path / "pids").iterdir())) == 3)
         kill(process.pid, number)
         process.wait(10)
