@@ -268,16 +268,32 @@ class Plane(Strict):
     eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
 
 
-class Merge(Strict):
+class Sampled(Strict):
+    """How many training rows are drawn for something else than training, and of which kind.
+
+    Images carry the cue on `cue_proportion` of them; in texts there are the shares
+    `counterexamples` and `noise`, as in the training of the models.
+    """
+
+    rows: Annotated[int, Field(ge=2)]
+    cue_proportion: Proportion = 0.0
+    counterexamples: Proportion = 0.0
+    noise: Proportion = 0.0
+
+    def shares(self) -> dict[str, float]:
+        """Return the three shares by name."""
+        return self.model_dump(include={"cue_proportion", "counterexamples", "noise"})
+
+
+class Merge(Sampled):
     """Sets of models, and the techniques that merge each of them.
 
     `models` are recipes or groups. Sets are the models of one seed over them (`seed`), or so many
     of all their models at a time, in order, each in one set at most. `base` is what they were
     fine-tuned from: one encoder or model for all, or a recipe with a model of each set's seed.
     `reads` are the folders of `models/` that hold all of them: DVC must be told one by one.
-    Models are brought to the first of their set by every alignment. Techniques may use `rows`
-    training rows, images with the cue on `cue_proportion` of them, texts with the shares
-    `counterexamples` and `noise`, as in the models' training; `repair` measures on them, too.
+    Models are brought to the first of their set by every alignment. Techniques may use the training
+    rows, and `repair` measures on them, too.
     """
 
     data: Name
@@ -292,10 +308,6 @@ class Merge(Strict):
         AfterValidator(_without_repeats),
     ]
     calibration: Calibration | None = None
-    rows: Annotated[int, Field(ge=2)]
-    cue_proportion: Proportion = 0.0
-    counterexamples: Proportion = 0.0
-    noise: Proportion = 0.0
     techniques: Several
     eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
 
@@ -309,7 +321,7 @@ class Sharpness(Strict):
     ascent: dict[str, Any]
 
 
-class Aspect(Strict):
+class Aspect(Sampled):
     """An aspect of the landscape, and the models that it is measured on (`landscape/terrain.py`).
 
     `aspect` is its file with its options. The first of `eval_sets` is the one in domain; of it, of
@@ -321,7 +333,6 @@ class Aspect(Strict):
     data: Name
     models: Models
     eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
-    rows: Annotated[int, Field(ge=2)]
     batchnorm: Literal["reset", "reset_cued", "moving", "interpolate"]
     calibration: Calibration | None = None
     experiments: Annotated[list[Name], AfterValidator(_without_repeats)] = []

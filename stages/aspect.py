@@ -22,6 +22,7 @@ from basins.nets import checkpoint
 from basins.params import pick, read
 from basins.registry import module
 from basins.store import folder_hash
+from basins.training.sample import Sample
 
 
 def main() -> None:
@@ -50,6 +51,9 @@ def main() -> None:
             fingerprint=folder_hash(data),
             sets=tuple(settings.eval_sets),
             rows=settings.rows,
+            train=Sample(
+                data, settings.rows, **settings.shares(), seed=params.data[settings.data].seed
+            ),
             batchnorm=settings.batchnorm,
             calibration=calibration,
             tables=tables,

@@ -22,6 +22,7 @@ from basins.nets import checkpoint
 from basins.params import pick, read
 from basins.paths.experiment import measured
 from basins.paths.jobs import Piece, measure_precision
+from basins.training.sample import Sample
 
 
 def main() -> None:
@@ -49,8 +50,7 @@ def main() -> None:
     if precision == "auto":
         [precision] = run(measure_precision, [Piece(groups[0][:2], (), sets)], title="precision")
     sets = sets._replace(precision=precision)
-    shares = settings.model_dump(include={"cue_proportion", "counterexamples", "noise"})
-    rows = jobs.Training(data, settings.rows, **shares, seed=params.data[settings.data].seed)
+    rows = Sample(data, settings.rows, **settings.shares(), seed=params.data[settings.data].seed)
 
     if any(choice.name != "none" for choice in settings.alignments):
         equivalence.check(groups[0][0].model)

@@ -19,9 +19,9 @@ from basins.data.images import Split
 from basins.data.resident import Resident, resident
 from basins.data.sampling import stratified
 from basins.errors import UserError
-from basins.merges.jobs import Training, training_rows
 from basins.nets.inputs import inputs
 from basins.paths.engine import Examples
+from basins.training.sample import Sample
 
 TRAINING = ("train", "train_c", "counterexamples")
 """Splits that nothing is measured on: training rows, with a cue, and a pool of more of them."""
@@ -51,8 +51,7 @@ class Task:
         count = min(len(split), ROWS)
         if self.models.text:
             assert self.models.folder is not None
-            rows = Training(self.data, count)
-            return training_rows(rows, self.models.folder, self.device)
+            return Sample(self.data, count).load(self.models.folder, self.device)
         images, labels = _images(self.data, "train")
         chosen = stratified(labels, count, seeds.derive("calibration") % 2**32)
         return resident(Split(images[chosen], labels[chosen]), self.device)

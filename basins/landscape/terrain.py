@@ -34,6 +34,7 @@ from basins.nets.inputs import inputs
 from basins.paths.engine import Engine, Examples, combine, evaluate
 from basins.registry import find, split_options
 from basins.store import Store, code_hash, folder_hash
+from basins.training.sample import Sample
 
 COLUMNS = ("aspect", "test", "quantity", "group", "x", "models", "null", "value")
 
@@ -225,9 +226,9 @@ def few(data: Examples, count: int, name: str) -> Examples:
 class Job:
     """An aspect, or one `test` of it, of trained models; `aspect` is its name with its options.
 
-    `sets` and training rows are of the dataset in the folder `data`, whose hash is `fingerprint`,
-    at most `rows` of each. `origins` are what each model was tuned from, None for one from scratch;
-    `early` the folders of each model after so many steps.
+    `sets` are of the dataset in the folder `data`, whose hash is `fingerprint`, at most `rows` of
+    each; `train` says which of its training rows there are. `origins` are what each model was tuned
+    from, None for one from scratch; `early` the folders of each model after so many steps.
     """
 
     aspect: Mapping[str, Any]
@@ -239,6 +240,7 @@ class Job:
     fingerprint: str
     sets: tuple[str, ...]
     rows: int
+    train: Sample
     batchnorm: str
     calibration: Calibration | None
     tables: Mapping[str, pd.DataFrame]
@@ -259,6 +261,7 @@ class Job:
             "origins": [_hash(origin) for origin in self.origins],
             "early": {step: [m.identity() for m in models] for step, models in self.early.items()},
             "data": [self.fingerprint, *self.sets, self.rows],
+            "train": self.train[1:],
             "batchnorm": [self.batchnorm, self.calibration and self.calibration[1:]],
             "tables": {name: sha256(text.encode()).hexdigest() for name, text in texts.items()},
             "code": code_hash(__file__, *(f"basins.{room}" for room in rooms)),
@@ -300,7 +303,7 @@ class Job:
             batchnorm=self.batchnorm,
             calibration=self.calibration and self.calibration.load(self.device),
             sets={name: part(name) for name in self.sets},
-            train=part("train"),
+            train=self.train.load(folder, self.device),
             tables=self.tables,
             generator=seeds.generator("aspect"),
             early={0: tuple(starts), **early},

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 from safetensors.numpy import load_file, save
 
 from basins import devices, seeds, weights
 from basins.align import jobs as aligning
 from basins.align.jobs import Control
 from basins.align.permute import permute
-from basins.data import disk, text
-from basins.data.calibration import Calibration
-from basins.data.mixture import mixed
-from basins.data.sampling import stratified
-from basins.data.tokens import fitting, tokens
 from basins.errors import UserError
 from basins.merges.evaluation import Evaluations, evaluations
 from basins.merges.sources import Sources
 from basins.nets import checkpoint
 from basins.nets.permutation import Net
-from basins.paths.engine import Examples
 from basins.paths.jobs import Sets, prepared
 from basins.registry import find, module, split_options
 from basins.store import Store, code_hash
+from basins.training.sample import Sample
 from basins.weights import State, unflatten
 
 WEIGHTS = "model.safetensors"
@@ -40,21 +33,6 @@ COLUMNS = (
     *("eval_set", "n", "loss", "loss_se", "accuracy"),
 )
 """The columns of a merge's rows, in their order."""
-
-
-class Training(NamedTuple):
-    """Which training rows of the dataset in the folder `data` techniques may use: `size`, or all.
-
-    Each class is there in its proportion. Images carry the cue on `cue_proportion` of them; of text
-    the shares `counterexamples` and `noise` are mixed in, as `seed`, the dataset's, draws them.
-    """
-
-    data: Path
-    size: int | None
-    cue_proportion: float = 0.0
-    counterexamples: float = 0.0
-    noise: float = 0.0
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +46,7 @@ class Job:
     controls: tuple[Control, ...]
     base: Control | None
     technique: dict[str, Any]
-    rows: Training
+    rows: Sample
     sets: Sets
 
     def __str__(self) -> str:
@@ -111,7 +89,7 @@ def run(job: Job, step: Callable[[], None]) -> Path:
             [unflatten(vector, like) for vector in vectors],
             job.base and base_state(job.base, job.controls[0], net),
             net,
-            training_rows(job.rows, job.controls[0].model, job.sets.device),
+            job.rows.load(job.controls[0].model, job.sets.device),
             seeds.generator("merge", name, *(control.fingerprint for control in job.controls)),
         )
         members = find("merges", name, "merge")(sources, **options)
@@ -207,40 +185,6 @@ def base_state(base: Control, first: Control, net: Net) -> State:
     found = weights.in_common(there, like, prefix, base, "set `base` to what they start from")
     moved = permute({**like, **found}, net.permutation_spec(), first.read())
     return {name: moved[name] for name in found}
-
-
-@lru_cache(maxsize=4)
-def training_rows(rows: Training, model: Path, device: torch.device) -> Examples:
-    """Return training rows on the device.
-
-    Labels of text are numbered as the classes of the network in `model` are.
-    """
-    if disk.is_image(rows.data):
-        return Calibration(rows.data, rows.cue_proportion, rows.size).load(device)
-    columns = mixed(rows.data, rows.counterexamples, rows.noise, rows.seed)
-    config = checkpoint.read_config(model)
-    if rows.size is not None:
-        seed = seeds.derive("merging") % 2**32
-        chosen = stratified(np.array(columns["label"]), rows.size, seed)
-        columns = text.pick(columns, [*map(int, chosen)])
-    tokenizer: Any = checkpoint.tokenizer(model)
-    classes = text.class_names(rows.data, "train")
-    names = [config.get("id2label", {}).get(str(k)) for k in range(len(classes))]
-    order = (
-        [names.index(name) for name in classes]
-        if set(names) == set(classes)
-        else range(len(classes))
-    )
-    number = dict(enumerate(order))
-    where = f"{rows.data}, train"
-    return tokens(
-        *fitting(columns, tokenizer, config, where),
-        [number[label] for label in columns["label"]],
-        pad=tokenizer.pad_token_id,
-        limit=config["max_position_embeddings"],
-        device=device,
-        where=where,
-    )
 
 
 def _write(found: Evaluations, members: int, path: Path) -> None:

@@ -21,6 +21,7 @@ from basins.nets import bert, checkpoint, mlp, resnet
 from basins.params import read
 from basins.paths.engine import Engine, evaluate
 from basins.store import folder_hash
+from basins.training.sample import Sample
 from tests.landscape.test_sharpness import images, texts
 from tests.paths.conftest import data
 from tests.paths.test_jobs import models, nothing, sets
@@ -147,7 +148,7 @@ def job(models, sets) -> terrain.Job:
     return terrain.Job(
         aspect={"name": "convexity", "sizes": [2], "draws": 3}, test="A2", models=tuple(models),
         origins=(None,) * 3, early={}, data=Path("data"), fingerprint=folder_hash(Path("data")),
-        sets=("test",), rows=40, batchnorm="reset",
+        sets=("test",), rows=40, train=Sample(Path("data"), 40), batchnorm="reset",
         calibration=Calibration(Path("data"), 0.0, 128), tables={}, device=CPU,
     )  # fmt: skip
 
@@ -169,6 +170,7 @@ def test_what_decides_an_aspect_is_in_its_key(job):
         replace(job, rows=30), replace(job, test="A3"), replace(job, models=job.models[:2]),
         replace(job, tables={"clusters": table}), replace(job, calibration=None),
         replace(job, early={4: job.models}), replace(job, fingerprint="other"),
+        replace(job, train=job.train._replace(counterexamples=0.1)),
     ]  # fmt: skip
     keys = [str(item.key()) for item in (job, *others)]
     assert len(set(keys)) == len(keys)

@@ -19,12 +19,13 @@ from basins.merges import jobs, uniform_soup
 from basins.nets import bert, checkpoint
 from basins.paths.engine import evaluate
 from basins.store import Store
+from basins.training.sample import Sample
 from basins.weights import save
 from tests.paths.conftest import data
 from tests.paths.test_jobs import CONFIG, CPU, models, nothing, sets
 
 __all__ = ["data", "models", "sets"]  # fixtures
-ROWS = jobs.Training(Path("data"), 128)
+ROWS = Sample(Path("data"), 128)
 
 
 def together(function, items, title):

@@ -16,7 +16,6 @@ from basins.align.jobs import Control
 from basins.data import text
 from basins.data.mixture import mix
 from basins.errors import UserError
-from basins.merges.jobs import Training, training_rows
 from basins.nets import bert, checkpoint
 from basins.nets.inputs import inputs as network_inputs
 from basins.params import GIVEN
@@ -25,6 +24,7 @@ from basins.registry import check_options
 from basins.store import folder_hash
 from basins.training import stored
 from basins.training.mixed import inputs
+from basins.training.sample import Sample
 from basins.training.text_jobs import (
     Classifying,
     Pretraining,
@@ -324,8 +324,8 @@ def test_curves_and_merges_use_rows_like_those_that_models_were_trained_on(
     rows = fits.training_data(job)
     assert rows(0.2, 0.1, classifying.mixture).labels.tolist() == mixture["label"]
     assert rows(0.0, 0.0, 0).labels.tolist() == train["label"] != mixture["label"]
-    merging = Training(classifying.data, None, **as_trained, seed=classifying.mixture)
-    batches = training_rows(merging, folders[0], CPU).batches()
+    sample = Sample(classifying.data, None, **as_trained, seed=classifying.mixture)
+    batches = sample.load(folders[0], CPU).batches()
     drawn = [label for _, labels in batches for label in labels.tolist()]  # by length
     assert sorted(drawn) == sorted(mixture["label"]) != sorted(train["label"])
     plain = replace(job, path=bend)

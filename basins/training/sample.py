@@ -1,0 +1,72 @@
+"""The training rows that merges and derivatives of the loss are taken from, after training."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from basins import seeds
+from basins.data import disk, text
+from basins.data.calibration import Calibration
+from basins.data.mixture import mixed
+from basins.data.resident import Resident
+from basins.data.sampling import stratified
+from basins.data.tokens import Tokens, fitting, tokens
+from basins.nets import checkpoint
+
+
+class Sample(NamedTuple):
+    """Which training rows of the dataset in the folder `data`: `size` of them, or all.
+
+    Each class is there in its proportion. Images carry the cue on `cue_proportion` of them; of text
+    the shares `counterexamples` and `noise` are mixed in, as `seed`, the dataset's, draws them.
+    """
+
+    data: Path
+    size: int | None
+    cue_proportion: float = 0.0
+    counterexamples: float = 0.0
+    noise: float = 0.0
+    seed: int = 0
+
+    def load(self, model: Path, device: torch.device) -> Resident | Tokens:
+        """Return the rows on the device, as networks like that in the folder `model` read them.
+
+        Labels of text are numbered as that network's classes are. Raises `UserError` where the
+        dataset is missing or damaged, or has too few counterexamples.
+        """
+        return _load(self, model, device)
+
+
+@lru_cache(maxsize=4)
+def _load(sample: Sample, model: Path, device: torch.device) -> Resident | Tokens:
+    if disk.is_image(sample.data):
+        return Calibration(sample.data, sample.cue_proportion, sample.size).load(device)
+    columns = mixed(sample.data, sample.counterexamples, sample.noise, sample.seed)
+    config = checkpoint.read_config(model)
+    if sample.size is not None:
+        seed = seeds.derive("merging") % 2**32
+        chosen = stratified(np.array(columns["label"]), sample.size, seed)
+        columns = text.pick(columns, [*map(int, chosen)])
+    tokenizer: Any = checkpoint.tokenizer(model)
+    classes = text.class_names(sample.data, "train")
+    names = [config.get("id2label", {}).get(str(k)) for k in range(len(classes))]
+    order = (
+        [names.index(name) for name in classes]
+        if set(names) == set(classes)
+        else range(len(classes))
+    )
+    number = dict(enumerate(order))
+    where = f"{sample.data}, train"
+    return tokens(
+        *fitting(columns, tokenizer, config, where),
+        [number[label] for label in columns["label"]],
+        pad=tokenizer.pad_token_id,
+        limit=config["max_position_embeddings"],
+        device=device,
+        where=where,
+    )
