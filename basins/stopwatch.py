@@ -15,7 +15,7 @@ COLUMNS = ("stage", "seconds", "date")
 
 
 class Stopwatch(logging.Handler):
-    """Hears from DVC's own messages when a stage begins, and when DVC has noted what it made."""
+    """Hears from DVC's own messages when a stage begins; it ends when DVC has come to the next."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
@@ -28,17 +28,22 @@ class Stopwatch(logging.Handler):
         """Write the row of a stage that has run, in place of that of an earlier run."""
         said = record.getMessage()
         if found := re.match(r"(?:Running stage|Stage) '(.+?)'", said):
+            self.end(record.created)
             self.named[found[1]] = record.created
             self.running = found[1] if said.startswith("Running") else None
-        elif said.startswith("Updating lock file") and self.running:
-            seconds = f"{record.created - self.named[self.running]:.1f}"
-            date = datetime.fromtimestamp(record.created, UTC).date().isoformat()
+
+    def end(self, now: float) -> None:
+        """Write the row of the stage that runs, if there is one."""
+        if self.running:
+            seconds = f"{now - self.named[self.running]:.1f}"
+            date = datetime.fromtimestamp(now, UTC).date().isoformat()
             self.rows[self.running] = [self.running, seconds, date]
             self.running = None
             self.write()
 
-    def finish(self) -> None:
+    def finish(self, now: float) -> None:
         """Keep the rows of the stages that there are, all of which DVC has named, in its order."""
+        self.end(now)
         self.rows = {stage: self.rows[stage] for stage in self.named if stage in self.rows}
         self.write()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import time
 from pathlib import Path
 
 from basins.errors import one_line
@@ -24,7 +25,7 @@ def main() -> None:
     logging.getLogger("dvc").addHandler(stopwatch)
     code = dvc(["repro"])
     if code == 0:
-        stopwatch.finish()
+        stopwatch.finish(time.time())
     sys.exit(code)
 
 
