@@ -22,6 +22,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from basins.errors import UserError
 
@@ -78,11 +79,11 @@ def whole_folder(target: Path, scratch: Path = Path(".cache")) -> Iterator[Path]
     temporary = scratch / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     _sweep(temporary, "")
-    folder = Path(tempfile.mkdtemp(prefix=_owner(), dir=temporary))
+    folder = temporary / f"{_owner()}{uuid4().hex}"
     beside = target.with_name(f".{target.name}.{_owner()}")
-    try:
+    try:  # from before the folder is there, since an interruption may come at once
+        folder.mkdir()
         yield folder
-        folder.chmod(0o755)
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target.parent, f".{target.name}.")
         try:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -171,6 +172,22 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
         raise RuntimeError
     assert [path.name for path in target.rglob("*")] == ["new", "file"]
     assert list((scratch / "tmp").iterdir()) == []
+
+
+def test_interrupted_as_soon_as_it_is_there_a_folder_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = Path.mkdir
+
+    def interrupted(self: Path, *args: Any, **options: Any) -> None:
+        there(self, *args, **options)
+        if self.parent.name == "tmp":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "mkdir", interrupted)
+    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "x", tmp_path / "scratch"):
+        pytest.fail("it goes on")
+    assert list((tmp_path / "scratch" / "tmp").iterdir()) == []
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
