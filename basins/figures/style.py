@@ -133,6 +133,10 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     # Each draw lets the layout creep a little; settling it once makes a second save the same.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    # The solver's last bits depend on where its variables lie in memory; ids in the SVG have them.
+    for ax in figure.axes:
+        left, bottom, width, height = ax.get_position(original=True).bounds
+        ax.set_position((round(left, 9), round(bottom, 9), round(width, 9), round(height, 9)))
     svg, pdf = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("svg", "pdf"))
     for target, date in ((svg, "Date"), (pdf, "CreationDate")):
         with whole_file(target) as partial:
