@@ -197,6 +197,19 @@ for name, chosen in options.items():
 """
 
 
+def test_the_last_bits_of_a_layout_do_not_show(tables, tmp_path: Path):
+    """The solver of constrained layouts has others in one process of fourteen."""
+    for moved in (0.0, 1e-13):
+        figure = barrier_matrix.draw(tables, **OPTIONS["barrier_matrix"])
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for ax in figure.axes:
+            left, bottom, width, height = ax.get_position(original=True).bounds
+            ax.set_position((left + moved, bottom, width, height - moved))
+        style.save(figure, tmp_path / str(moved) / "matrix")
+    assert _digests(tmp_path / "0.0") == _digests(tmp_path / "1e-13")
+
+
 def test_files_are_the_same_bytes_in_every_process(tables, tmp_path: Path):
     (tmp_path / "tables.pickle").write_bytes(pickle.dumps((tables, OPTIONS)))
     subprocess.run(
