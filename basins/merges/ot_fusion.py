@@ -7,16 +7,13 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from basins.align.sinkhorn import balanced
+from basins.align.transport import coupling
 from basins.align.weight_matching import actions
 from basins.merges.sources import Sources
 from basins.nets.permutation import Axis, PermutationSpec
 from basins.weights import State, flatten, unflatten
-
-ITERATIONS = 200  # of Sinkhorn: more change no coupling by 1e-6 at the regularisations in use
 
 
 def merge(sources: Sources, *, regularisation: Annotated[float, Field(ge=0)] = 0.0) -> list[State]:
@@ -24,8 +21,9 @@ def merge(sources: Sources, *, regularisation: Annotated[float, Field(ge=0)] = 0
 
     Layer by layer: a unit is described by the weights that it is computed with, their inputs
     already transported, and every unit weighs the same. Its cost to another is their squared
-    distance; `regularisation` is that of Sinkhorn's entropy, in units of the mean cost. At 0
-    transport is exact, and of as many equal masses a permutation.
+    distance; `regularisation` is that of Sinkhorn's entropy, in units of the mean cost. At 0, the
+    default and the authors' code's `exact`, each unit goes as a whole. Raises `UserError` where
+    Sinkhorn's iterations do not converge.
     """
     first, *others = sources.states
     spec = sources.net.permutation_spec()
@@ -60,7 +58,7 @@ def couplings(
                 apart = torch.cdist(ours, theirs, compute_mode="donot_use_mm_for_euclid_dist")
                 cost = cost + apart**2
         assert isinstance(cost, Tensor), group
-        solved[group] = _coupling(cost, regularisation)
+        solved[group] = coupling(cost, regularisation, f"ot_fusion, {group}")
     return solved
 
 
@@ -91,10 +89,3 @@ def units(tensor: Tensor, axis: Axis) -> Tensor:
 def _beside(first: Axis, second: Axis | None) -> bool:
     """Return whether two groups lie side by side on one axis, as the units of two heads do."""
     return bool(first.window and second and second.window)
-
-
-def _coupling(cost: Tensor, regularisation: float) -> Tensor:
-    if regularisation == 0:
-        columns = torch.from_numpy(linear_sum_assignment(cost.numpy(force=True))[1])
-        return torch.eye(len(cost), dtype=cost.dtype, device=cost.device)[columns]
-    return balanced(-cost / (regularisation * cost.mean()), ITERATIONS)
