@@ -91,6 +91,19 @@ class Sources(NamedTuple):
         assert self.base is not None
         return self._made([n for n in self.names if n in self.base], start, formula, scope)
 
+    def moved_each(self, formula: Formula, scope: Scope = "vector") -> list[State]:
+        """Return a state for each network, of `formula` from task vectors [K, ...] to [K, ...].
+
+        As `moved`, but a tensor that the base lacks stays the network's, and so do its statistics.
+        One at a time is worked out anew, so that memory does not grow with their number.
+        """
+        found = []
+        for k, state in enumerate(self.states):
+            moved = self.moved(lambda tasks, k=k: formula(tasks)[k], scope)
+            assert self.base is not None
+            found.append(state | {n: moved[n] for n in self.names if n in self.base})
+        return found
+
     def _made(
         self, names: Sequence[str], start: State | None, formula: Formula, scope: Scope
     ) -> State:
