@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from basins.errors import UserError
 from basins.merges.sources import Sources, by_model, mixture
 from basins.weights import State
 
@@ -18,4 +19,6 @@ def merge(sources: Sources, *, rows: Counts | None = None) -> list[State]:
     One round, of networks that are trained already. Any weights will do (mergekit's `linear`).
     """
     counts = by_model(rows, sources, "fedavg: rows")
+    if not any(counts):
+        raise UserError("fedavg: rows: all are 0; give at least one network some")
     return [mixture(sources.states, [count / sum(counts) for count in counts])]
