@@ -12,7 +12,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from basins.merges.rows import Batch
+from basins.data.rows import Batch
 from basins.merges.sources import Sources, logits
 from basins.weights import State
 

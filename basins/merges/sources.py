@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from basins import devices
+from basins.data.rows import Rows
 from basins.errors import UserError
-from basins.merges.rows import Rows
 from basins.nets.permutation import Net
 from basins.paths.engine import Examples, evaluate
 from basins.weights import State

@@ -1,8 +1,9 @@
-"""Training rows one by one, in batches that a technique sizes and no device does."""
+"""Labelled rows one by one, in batches that a method sizes and no device does."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,9 +12,16 @@ from torch.nn.utils.rnn import pad_sequence
 
 from basins.data.resident import Resident, normalise
 from basins.data.tokens import Inputs
-from basins.paths.engine import Examples
 
 Batch = tuple[tuple[Tensor | None, ...], Tensor]
+
+
+class Batches(Protocol):
+    """What has labelled examples in batches, images or text."""
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield a network's inputs and the labels, batch after batch."""
+        ...
 
 
 class Rows:
@@ -23,7 +31,7 @@ class Rows:
     whose memory format is not channels-last.
     """
 
-    def __init__(self, data: Examples, *, plain: bool = True) -> None:
+    def __init__(self, data: Batches, *, plain: bool = True) -> None:
         self.plain = plain
         self.images = data.images if isinstance(data, Resident) else None
         self.texts: list[tuple[Tensor, Tensor]] = []
