@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from basins.errors import UserError
-from basins.merges.sources import Sources
-from basins.merges.task_arithmetic import Coefficient
+from basins.merges.sources import Positive, Sources, by_model
+from basins.merges.task_arithmetic import Coefficient, total
 from basins.merges.ties import elected
 from basins.weights import State
 
@@ -24,20 +24,25 @@ def merge(
     large: Part = 0.007,
     coefficient: Coefficient = 0.3,
     then: Literal["sum", "ties"] = "sum",
+    weights: Positive | None = None,
 ) -> list[State]:
     """Return the base plus `coefficient` times the sum of the masked task vectors.
 
     In each tensor the share `small` of a network's smallest entries and the share `large` of its
     largest become 0 (the paper's beta, and 1 - gamma), rounded down to whole numbers. `ties` takes
-    TIES's election instead of the sum (mergekit's `breadcrumbs_ties`). What the base lacks is
-    averaged. Raises `UserError` where there is no base, or nothing is left.
+    TIES's election instead of the sum (mergekit's `breadcrumbs_ties`). `weights` are those of the
+    networks in either. What the base lacks is averaged. Raises `UserError` where there is no base,
+    or nothing is left.
     """
     if small + large >= 1:
         raise UserError(f"breadcrumbs: small {small} and large {large} leave nothing; lower them")
+    shares = by_model(weights, sources, "weights")
 
     def formula(tasks: Tensor) -> Tensor:
         kept = masked(tasks, small, large)
-        return coefficient * (elected(kept) if then == "ties" else kept.sum(0))
+        if then == "ties":
+            return coefficient * elected(kept, weights=shares)
+        return coefficient * total(kept, shares)
 
     return [sources.moved(formula, "tensor")]
 

@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from basins.merges.sources import Sources
-from basins.merges.task_arithmetic import Coefficient
+from basins.merges.sources import Positive, Sources, by_model
+from basins.merges.task_arithmetic import Coefficient, total
 from basins.merges.ties import Share, elected, trimmed
 from basins.weights import State
 
@@ -22,19 +22,24 @@ def merge(
     then: Literal["task_arithmetic", "ties"] = "task_arithmetic",
     coefficient: Coefficient = 0.4,
     density: Share = 0.2,
+    rescale: bool = True,
+    weights: Positive | None = None,
 ) -> list[State]:
     """Return the base plus what task arithmetic or TIES makes of the thinned task vectors.
 
     Every entry is dropped with probability `drop`, independently, and the others are divided by
-    1 - `drop`, which keeps their mean. `coefficient` is that of either; `density` is TIES's, which
-    trims what is left again (mergekit's `dare_ties` does not: 1). What the base lacks is averaged.
-    Raises `UserError` where there is no base.
+    1 - `drop`, which keeps their mean, unless `rescale` is false. `coefficient` and `weights`, of
+    the networks, are those of either; `density` is TIES's, which trims what is left again
+    (mergekit's `dare_ties` does not: 1). What the base lacks is averaged. Raises `UserError` where
+    there is no base.
     """
+    shares = by_model(weights, sources, "weights")
 
     def formula(tasks: Tensor) -> Tensor:
-        left = dropped(tasks, drop, sources.generator)
-        total = elected(trimmed(left, density)) if then == "ties" else left.sum(0)
-        return coefficient * total
+        left = dropped(tasks, drop, sources.generator) * (1 if rescale else 1 - drop)
+        if then == "ties":
+            return coefficient * elected(trimmed(left, density), weights=shares)
+        return coefficient * total(left, shares)
 
     return [sources.moved(formula, "vector" if then == "ties" else "tensor")]
 

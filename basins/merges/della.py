@@ -10,7 +10,7 @@ from torch import Tensor
 
 from basins.errors import UserError
 from basins.merges.dare import dropped
-from basins.merges.sources import Sources
+from basins.merges.sources import Positive, Sources, by_model
 from basins.merges.task_arithmetic import Coefficient
 from basins.merges.ties import elected
 from basins.weights import State
@@ -23,6 +23,7 @@ def merge(
     window: Annotated[float, Field(ge=0, lt=1)] = 0.2,
     ranks: Literal["row", "tensor"] = "row",
     coefficient: Coefficient = 1.0,
+    weights: Positive | None = None,
 ) -> list[State]:
     """Return the base plus `coefficient` times what TIES's election makes of the thinned tasks.
 
@@ -30,15 +31,16 @@ def merge(
     `window` / 2 to `drop` - `window` / 2 (MagPrune), and is divided by 1 - p otherwise, which keeps
     its mean. Ranks are those within a row of a matrix, what one unit is computed with, as in the
     paper, or within a tensor; a bias is one row. mergekit's `epsilon` is half of `window`, and it
-    restores a norm instead. What the base lacks is averaged. Raises `UserError` where there is no
-    base, or a probability is not between 0 and 1.
+    restores a norm instead. `weights` are as in `ties`. What the base lacks is averaged. Raises
+    `UserError` where there is no base, or a probability is not between 0 and 1.
     """
     if not 0 <= drop - window / 2 <= drop + window / 2 < 1:
         raise UserError(f"della: drop {drop} and window {window} make probabilities outside 0 to 1")
+    shares = by_model(weights, sources, "weights")
 
     def formula(tasks: Tensor) -> Tensor:
         thinned = dropped(tasks, probabilities(tasks, drop, window, ranks), sources.generator)
-        return coefficient * elected(thinned)
+        return coefficient * elected(thinned, weights=shares)
 
     return [sources.moved(formula, "tensor")]
 

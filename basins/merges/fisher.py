@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from basins.data.rows import Batch
-from basins.merges.sources import Sources, logits
+from basins.merges.sources import Positive, Sources, by_model, logits
 from basins.weights import State
 
 Labels = Literal["expected", "drawn", "given"]
@@ -26,16 +26,19 @@ def merge(
     labels: Labels = "expected",
     draws: Annotated[int, Field(ge=1)] = 1,
     floor: Annotated[float, Field(gt=0)] = 1e-6,
+    weights: Positive | None = None,
 ) -> list[State]:
     """Return the mean of the networks' weights, each weighted by its diagonal Fisher information.
 
     `labels` and `draws` are those of `diagonal`. `floor` is added to the information, so that a
-    weight that matters to no network is averaged (the authors' code; 1e-6 there as well).
+    weight that matters to no network is averaged (the authors' code; 1e-6 there as well). `weights`
+    multiply the networks' information, 1 by default (the paper's lambda).
     """
     first = sources.vector(sources.states[0]).double()
     total, mass = torch.zeros_like(first), torch.zeros_like(first)
-    for state in sources.states:
-        information = diagonal(sources, state, labels, draws) + floor
+    given = by_model(weights, sources, "fisher: weights")
+    for state, weight in zip(sources.states, given, strict=True):
+        information = weight * (diagonal(sources, state, labels, draws) + floor)
         total += information * sources.vector(state)
         mass += information
     return [sources.state(total / mass)]

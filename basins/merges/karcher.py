@@ -6,31 +6,38 @@ import torch
 from torch import Tensor
 
 from basins.errors import UserError
-from basins.merges.sources import Scope, Sources
+from basins.merges.sources import Positive, Scope, Sources, by_model
 from basins.weights import State
 
 TOLERANCE = 1e-10  # radians: of the last step towards the mean direction
 STEPS = 100
 
 
-def merge(sources: Sources, *, scope: Scope = "vector") -> list[State]:
+def merge(
+    sources: Sources, *, scope: Scope = "vector", weights: Positive | None = None
+) -> list[State]:
     """Return the mean direction of the weights, as long as they are on average.
 
-    The direction is the point of the sphere with the least sum of squared angles to them all
-    (Karcher 1977); of two networks, the middle of the great circle between them. Whole vectors by
-    default, as they are the points of a landscape; mergekit's `karcher` goes tensor by tensor,
-    where a tensor that is 0 in a network is averaged. Raises `UserError` where networks are
-    opposite to each other, or one has no weight that is not 0.
+    The direction is the point of the sphere with the least sum of squared angles to them all, times
+    `weights`, 1 by default (Karcher 1977); of two networks, the middle of the great circle between
+    them. Whole vectors by default, as they are the points of a landscape; mergekit's `karcher` goes
+    tensor by tensor, where a tensor that is 0 in a network is averaged. Raises `UserError` where
+    networks are opposite to each other, or one has no weight that is not 0.
     """
-    return [sources.combined(lambda weights: karcher(weights, scope), scope)]
+    given = by_model(weights, sources, "karcher: weights")
+
+    def formula(points: Tensor) -> Tensor:
+        return karcher(points, points.new_tensor(given) / sum(given), scope)
+
+    return [sources.combined(formula, scope)]
 
 
-def karcher(weights: Tensor, scope: Scope = "vector") -> Tensor:
-    """Return the Karcher mean of weights [K, ...], in direction, and their mean length."""
-    directions, lengths = unit(weights, scope)
+def karcher(points: Tensor, shares: Tensor, scope: Scope = "vector") -> Tensor:
+    """Return the Karcher mean of points [K, ...] with `shares` [K], as long as their mean."""
+    directions, lengths = unit(points, scope)
     if lengths is None:
-        return weights.mean(0)
-    return (mean_direction(directions) * lengths.mean()).view(weights.shape[1:])
+        return torch.tensordot(shares, points, 1)
+    return (mean_direction(directions, shares) * (shares @ lengths)).view(points.shape[1:])
 
 
 def unit(weights: Tensor, scope: Scope) -> tuple[Tensor, Tensor | None]:
@@ -49,21 +56,20 @@ def unit(weights: Tensor, scope: Scope) -> tuple[Tensor, Tensor | None]:
     return flat / lengths[:, None], lengths
 
 
-def mean_direction(directions: Tensor) -> Tensor:
+def mean_direction(directions: Tensor, shares: Tensor) -> Tensor:
     """Return the mean [P] of unit vectors [K, P] on the sphere, by fixed-point steps."""
-    mean = towards(directions)
-    share = directions.new_full([len(directions)], 1 / len(directions))
+    mean = towards(directions, shares)
     for _ in range(STEPS):
-        step = share @ _logarithm(directions, mean)
+        step = shares @ _logarithm(directions, mean)
         mean = exponential(mean, step)
         if step.norm() < TOLERANCE:
             break
     return mean / mean.norm()
 
 
-def towards(directions: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return the direction [P] of the weighted sum of unit vectors [K, P]."""
-    mean = directions.mean(0) if weights is None else weights @ directions
+def towards(directions: Tensor, shares: Tensor) -> Tensor:
+    """Return the direction [P] of the sum of unit vectors [K, P] times `shares` [K]."""
+    mean = shares @ directions
     if mean.norm() < 1e-6:
         raise UserError("spherical mean: the weights cancel out; there is no mean direction")
     return mean / mean.norm()

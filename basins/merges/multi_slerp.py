@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
 from torch import Tensor
 
 from basins.merges.karcher import exponential, towards, unit
-from basins.merges.sources import Scope, Sources, by_model
+from basins.merges.sources import Positive, Scope, Sources, by_model
 from basins.weights import State
-
-Weights = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
 
 
 def merge(
     sources: Sources,
     *,
-    weights: Weights | None = None,
+    weights: Positive | None = None,
     scope: Scope = "tensor",
     of: Literal["weights", "tasks"] = "weights",
 ) -> list[State]:

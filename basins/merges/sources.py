@@ -8,10 +8,11 @@ With `MIXES = False` beside it the networks are not aligned for it, whatever the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from basins import devices
@@ -176,6 +177,10 @@ def mixture(states: Sequence[State], shares: Sequence[float] | None = None) -> M
     """Return what `mixed` does, and what it is a mixture of."""
     shares = [1 / len(states)] * len(states) if shares is None else shares
     return Mixture(mixed(states, shares), tuple(zip(states, map(float, shares), strict=True)))
+
+
+Positive = Annotated[list[Annotated[float, Field(gt=0, allow_inf_nan=False)]], Field(min_length=1)]
+"""A weight above 0 for each network."""
 
 
 def by_model(values: Sequence[float] | None, sources: Sources, option: str) -> list[float]:

@@ -9,12 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from basins.merges.sources import Scope, Sources, by_model
+from basins.merges.sources import Positive, Scope, Sources, by_model
 from basins.merges.task_arithmetic import Coefficient
 from basins.weights import State
 
 Share = Annotated[float, Field(gt=0, le=1)]
-Weights = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
 Zeros = Literal["none", "positive", "majority"]
 Mean = Literal["mean", "sum"]
 
@@ -28,7 +27,7 @@ def merge(
     rounding: Literal["round", "down"] = "round",
     zeros: Zeros = "none",
     of: Mean = "mean",
-    weights: Weights | None = None,
+    weights: Positive | None = None,
 ) -> list[State]:
     """Return the base plus `coefficient` times the merged task vector.
 

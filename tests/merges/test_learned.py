@@ -9,7 +9,20 @@ from torch.nn import functional
 
 from basins.data.resident import normalise
 from basins.errors import UserError
-from basins.merges import adamerging, fedavg, learned_soup, task_arithmetic, ties, uniform_soup
+from basins.merges import (
+    adamerging,
+    breadcrumbs,
+    dare,
+    della,
+    fedavg,
+    fisher,
+    karcher,
+    learned_soup,
+    multi_slerp,
+    task_arithmetic,
+    ties,
+    uniform_soup,
+)
 from tests.merges.conftest import CLASSES, images, numbers
 
 A, B, C, BASE = (numbers(k, 36) for k in range(4))
@@ -102,6 +115,22 @@ def test_fedavg_weighs_by_rows(make):
 
 
 def test_weights_by_network(make):
+    twice = {"weights": [2.0, 1.0]}
+    for technique in (karcher, fisher, dare, della, breadcrumbs, ties, multi_slerp):
+        with pytest.raises(UserError, match="weights: 2 numbers for 3 networks"):
+            technique.merge(make([A, A, B], BASE), **twice)
+    for technique, more in (
+        (karcher, {}),
+        (fisher, {}),
+        (dare, {"drop": 0.0, "coefficient": 0.5}),
+        (dare, {"drop": 0.0, "then": "ties", "density": 1.0}),
+        (della, {"drop": 1e-9, "window": 0.0}),
+        (breadcrumbs, {"small": 0.0, "large": 0.0}),
+        (breadcrumbs, {"small": 0.0, "large": 0.0, "then": "ties"}),
+        (ties, {"density": 0.5}),
+    ):
+        found = vector(technique.merge(make([A, B], BASE), **twice, **more))
+        torch.testing.assert_close(found, vector(technique.merge(make([A, A, B], BASE), **more)))
     found = vector(task_arithmetic.merge(make([A, B], BASE), coefficient=0.5, weights=[2, -1]))
     torch.testing.assert_close(found, BASE + (A - BASE) - 0.5 * (B - BASE))
     found = vector(ties.merge(make([A, B], BASE), density=1.0, weights=[1.0, 1e9]))

@@ -152,7 +152,8 @@ def test_tensors_have_arcs_of_their_own():
 def test_a_karcher_mean_is_as_near_to_all_as_can_be(make):
     directions = torch.stack([A, B, C, BASE]).double()
     directions /= directions.norm(dim=1, keepdim=True)
-    mean = karcher.mean_direction(directions)
+    equal = torch.full((4,), 0.25).double()
+    mean = karcher.mean_direction(directions, equal)
 
     def squares(point: Tensor) -> float:
         return float(torch.arccos(directions @ (point / point.norm())).square().sum())
@@ -160,7 +161,8 @@ def test_a_karcher_mean_is_as_near_to_all_as_can_be(make):
     for seed in range(20):
         assert squares(mean) < squares(mean + 1e-3 * numbers(seed, 36).double())
     torch.testing.assert_close(
-        karcher.mean_direction(torch.eye(3).double()), torch.full((3,), 3**-0.5, dtype=torch.double)
+        karcher.mean_direction(torch.eye(3).double(), torch.full((3,), 1 / 3).double()),
+        torch.full((3,), 3**-0.5, dtype=torch.double),
     )
     with pytest.raises(UserError, match="cancel"):
         karcher.merge(make([A, -A]))
@@ -215,6 +217,10 @@ def test_dare_keeps_the_mean_and_drops_what_it_says(make):
     torch.testing.assert_close(drawn.std(0), spread, rtol=0.15, atol=1e-3)
     one = torch.stack([vector(dare.merge(make([A], BASE, seed=k), drop=0.8)) for k in range(200)])
     assert float((one == BASE).float().mean()) == pytest.approx(0.8, abs=0.02)
+    plain = vector(dare.merge(make([A], BASE), drop=0.8, coefficient=1.0, rescale=False))
+    kept = plain != BASE
+    assert 0 < kept.sum() < 36
+    torch.testing.assert_close(plain[kept], A[kept])
     nothing = {"drop": 0.0, "coefficient": 0.7}
     sources = make([A, B], BASE)
     torch.testing.assert_close(
