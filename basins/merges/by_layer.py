@@ -56,10 +56,9 @@ def merge(sources: Sources, *, parts: Parts | None = None) -> list[State]:
 
 def _split(part: Mapping[str, Any], number: int) -> tuple[Sequence[str], dict[str, Any]]:
     """Return the patterns of a part, and its technique with its options."""
-    patterns = part.get("tensors")
-    patterns = [patterns] if isinstance(patterns, str) else patterns
-    known = isinstance(patterns, list) and patterns and all(isinstance(p, str) for p in patterns)
-    if not known or "name" not in part:
+    named: Any = part.get("tensors")
+    patterns: list[Any] = [named] if isinstance(named, str) else named or []
+    if not patterns or not all(isinstance(p, str) for p in patterns) or "name" not in part:
         raise UserError(
             f"{HERE}.{number}: give the `name` of a technique and the `tensors` it is for"
         )

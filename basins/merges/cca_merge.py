@@ -38,13 +38,12 @@ def merge(sources: Sources, *, regularisation: Annotated[float, Field(gt=0)] = 1
     alike = correlated(sources, pairs) if rigid else [{}] * len(pairs)
     moved = [sources.states[0]]
     for k in range(1, count):
-        transforms = {
-            group: transform(
-                *(torch.from_numpy(part[group]) for part in (own[0], own[k], between[k - 1])),
-                regularisation,
+        transforms: dict[str, Tensor] = {}
+        for group in free:
+            here, there, both = (
+                torch.from_numpy(part[group]) for part in (own[0], own[k], between[k - 1])
             )
-            for group in free
-        }
+            transforms[group] = transform(here, there, both, regularisation)
         state = matched(sources, k, alike[k - 1], rigid)
         moved.append(transformed(sources, state, spec, transforms))
     return [mixed(moved)]
