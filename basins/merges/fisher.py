@@ -17,7 +17,7 @@ from basins.merges.sources import Positive, Sources, by_model, logits
 from basins.weights import State
 
 Labels = Literal["expected", "drawn", "given"]
-MEMORY = 2**28  # bytes that the gradients of the rows of a chunk may take
+MEMORY = 2**26  # bytes that the gradients of the rows of a chunk may take
 
 
 def merge(
@@ -52,7 +52,7 @@ def diagonal(sources: Sources, state: State, labels: Labels = "expected", draws:
     them weighted by the network's own predictions, which is exact and takes a backward pass for
     each class; `drawn` from these, `draws` times (the paper's estimate, one pass each); or those
     `given`, which makes the empirical Fisher information, another quantity (one pass). Gradients of
-    several rows are taken at once, as many as fit into 256 MiB, at least one.
+    several rows are taken at once, as many as fit into 64 MiB, at least one.
     """
     net = sources.net
     net.load_state_dict(state)

@@ -40,7 +40,8 @@ def merge(
         coefficient: the paper's lambda, 1 without data to choose it on (its section 4.1).
         scope: trim among all of a network's entries, as the paper and fusion_bench do, or among
             those of each tensor, as mergekit does.
-        rounding: of the number of entries kept: to the nearest, or `down`, as both others do.
+        rounding: of the number of entries kept: to the nearest, or `down`, as mergekit does;
+            fusion_bench keeps one more than that.
         zeros: the sign of an entry whose sum is 0: `none`, so that it stays the base's;
             `positive` (mergekit); or the `majority` of all entries' signs of the scope (the paper's
             code, fusion_bench).

@@ -259,7 +259,7 @@ def test_fisher_is_that_of_a_linear_classifier(make):
 def test_fisher_does_not_depend_on_batches(make, monkeypatch, labels):
     """Neither on the device's, nor on how many gradients are taken at once."""
     found = []
-    for batch, memory in ((64, 2**28), (3, 4 * 36 * 7), (2048, 1)):
+    for batch, memory in ((64, 2**26), (3, 4 * 36 * 7), (2048, 1)):
         monkeypatch.setitem(resident.BATCH, "cpu", batch)
         monkeypatch.setattr(fisher, "MEMORY", memory)
         sources = make([A], rows=40)
