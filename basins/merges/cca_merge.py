@@ -33,8 +33,9 @@ def merge(sources: Sources, *, regularisation: Annotated[float, Field(gt=0)] = 1
     pairs = [(0, k) for k in range(1, count)]
     free = [group for group in spec.groups if is_free(group, spec, net)]
     rigid = [group for group in spec.groups if group not in free]
-    own = correlated(sources, [(k, k) for k in range(count)], scaled=False)
-    between = correlated(sources, pairs, scaled=False)
+    every = [(k, k) for k in range(count)] + pairs
+    covariances = correlated(sources, every, scaled=False)
+    own, between = covariances[:count], covariances[count:]
     alike = correlated(sources, pairs) if rigid else [{}] * len(pairs)
     moved = [sources.states[0]]
     for k in range(1, count):

@@ -109,7 +109,8 @@ class Sources(NamedTuple):
         self, names: Sequence[str], start: State | None, formula: Formula, scope: Scope
     ) -> State:
         found = mixed(self.states)
-        for group in [names] if scope == "vector" else [[name] for name in names]:
+        groups = [names] if scope == "vector" else [[name] for name in names]
+        for group in filter(None, groups):
             taken = torch.stack([_joined(state, group) for state in self.states])
             origin = 0 if start is None else _joined(start, group)
             made = origin + formula(taken - origin)
