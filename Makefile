@@ -5,7 +5,10 @@ BIN := .venv/bin
 # Stages are run by DVC as `python ...`; this is the python they get.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test figures bench lint clean-cache
+.PHONY: help repro test figures bench lint clean-cache
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 repro: .venv/installed  ## run the pipeline of PROFILE and say where its report is
 	@python stages/repro.py $(PROFILE)
@@ -29,6 +32,10 @@ figures: .venv/installed  ## claims, figures, tables and report of every profile
 
 bench: .venv/installed  ## speed ratios, measured side by side on a quiet machine
 	python -m benchmarks
+
+clean-cache:  ## forget every item of the store: all is computed again, nothing else is lost
+	@test ! -d .cache || du -sh .cache
+	rm -rf .cache
 
 .venv/installed: requirements.lock pyproject.toml
 	@echo "making .venv and installing the pinned requirements (about 6 GB, a few minutes)"

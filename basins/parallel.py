@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, MutableSequence, Sequence
+from collections.abc import Callable, Collection, Generator, MutableSequence, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -132,7 +132,7 @@ def _in_processes(
     from basins import cluster
 
     # Each worker is a pool of its own: a pool ends all its processes when one dies.
-    context = _context(function)
+    context = _context({function.__module__, type(items[0]).__module__})
     pools = [_pool(context, counts, worker) for worker in range(min(workers, len(items)))]
     idle, waiting, more = deque(range(len(pools))), deque(range(len(items))), deque(spare)
     running: dict[Future[Result], tuple[int, int | None]] = {}  # of a spare item, no index
@@ -180,7 +180,7 @@ def _in_processes(
             pool.shutdown(cancel_futures=True)
 
 
-def _context(function: Callable) -> BaseContext:
+def _context(modules: Collection[str]) -> BaseContext:
     """Return how processes start: forks of a server that has imported what they need.
 
     The server starts no thread of torch and never touches a GPU, so its forks are sound; elsewhere
@@ -188,7 +188,7 @@ def _context(function: Callable) -> BaseContext:
     """
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
-    _serve([function.__module__])
+    _serve([*modules])
     context = multiprocessing.get_context("forkserver")
     context.Process(target=int).start()
     return context

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from basins import layout
 from basins.errors import UserError
 from basins.registry import check_options, explain, find, module
 from basins.settings import Choice, Data, Experiment, Merge, Params, Race, Sharpness
@@ -40,6 +41,7 @@ CHOICES: dict[str, list[tuple[str, str, str | tuple[str, ...]]]] = {
     "sharpness": [],
     "aspect": [("aspect", "landscape", "measure")],
     "probe": [("diagnostic", "probes", "measures")],
+    "clusters": [],
     "toy": [("", "toys", "run")],
     "figures": [("", "figures", "draw")],
     "tables": [("", "tables", "table")],
@@ -114,7 +116,7 @@ def _check_names(params: Params) -> None:
     for key, made in params.classify.items():
         pick(params.data, made.data, f"classify.{key}.data")
         _check_encoder(params, key, made.encoder)
-    models = dict.fromkeys([*params.recipes(), *params.finetune, *params.classify])
+    models = dict.fromkeys([*layout.recipes(params), *params.finetune, *params.classify])
     experiments = {f"connect.{key}": found for key, found in params.connect.items()}
     experiments |= {f"race.{key}": found for key, found in params.race.items()}
     for where, experiment in experiments.items():
@@ -124,14 +126,18 @@ def _check_names(params: Params) -> None:
         _check_pairs(params, experiment, where)
         _check_protocol(experiment, where)
     folders = dict.fromkeys(
-        path.relative_to("models").as_posix() for name in models for path in params.models(name)
+        path.relative_to("models").as_posix()
+        for name in models
+        for path in layout.models(params, name)
     )
     for key, plane in params.plane.items():
         where = f"plane.{key}"
         pick(params.data, plane.data, f"{where}.data")
         for model in plane.models:
             pick(folders, model, f"{where}.models")
-        first, *others = (params.starts_from(model.rpartition("/")[0]) for model in plane.models)
+        first, *others = (
+            layout.starts_from(params, model.rpartition("/")[0]) for model in plane.models
+        )
         if any(other != first for other in others):
             raise UserError(f"{where}.models: different nets; a plane joins models of one net")
         if (plane.calibration is None) != (plane.batchnorm == "interpolate"):
@@ -179,7 +185,7 @@ def _check_names(params: Params) -> None:
             ("groups", params.finetune),
             ("planes", params.plane),
             ("merges", params.merge),
-            ("recipes", dict.fromkeys(params.recipes())),
+            ("recipes", dict.fromkeys(layout.recipes(params))),
             ("start", params.train),
         ):
             for name in _leaves(choice.options.get(option)):
@@ -195,27 +201,23 @@ def _check_merge(
     pick(params.data, merge.data, f"{where}.data")
     for name in merge.models:
         pick(models, name, f"{where}.models")
-    first, *others = map(params.starts_from, merge.models)
+    first, *others = (layout.starts_from(params, name) for name in merge.models)
     if any(other != first for other in others):
         raise UserError(f"{where}.models: different nets; a merge takes models of one net")
-    sets = params.merged(merge)
+    sets = layout.merged(params, merge)
     if not sets:
         raise UserError(f"{where}.sets: {merge.sets!r} leaves no two models in a set")
     if merge.base is not None and merge.base not in {**models, **params.pretrain}:
         pick(folders, merge.base, f"{where}.base")
     for group, base in sets:
         seeds = {model.name for model in group}
-        if merge.base in models and (len(seeds) > 1 or base not in params.models(merge.base)):
+        if merge.base in models and (
+            len(seeds) > 1 or base not in layout.models(params, merge.base)
+        ):
             raise UserError(
                 f"{where}.base: {merge.base!r} has a model of each seed, and a set has models of "
                 f"{', '.join(sorted(seeds))}; set one model as base, or `sets: seed`"
             )
-    held = {name.partition("/")[0] for name in (*merge.models, merge.base or merge.models[0])}
-    if held != set(merge.reads):
-        raise UserError(
-            f"{where}.reads: {merge.reads}, but its models and base are in {sorted(held)}; "
-            "name those, two at most, or one twice"
-        )
     if merge.calibration is None and set(merge.batchnorm) - {"interpolate", "repair"}:
         raise UserError(f"{where}.calibration: missing")
 
@@ -223,10 +225,10 @@ def _check_merge(
 def _check_encoder(params: Params, key: str, encoder: str) -> None:
     """Check that a classifier's encoder is one that is pretrained, or a model of another recipe."""
     recipe, _, seed = encoder.rpartition("/")
-    if recipe not in params.recipes() or recipe.partition("/")[0] == key:
+    if recipe not in layout.recipes(params) or recipe.partition("/")[0] == key:
         pick(params.pretrain, encoder, f"classify.{key}.encoder")
-    elif Path("models") / encoder not in params.models(recipe):
-        seeds = dict.fromkeys(model.name for model in params.models(recipe))
+    elif Path("models") / encoder not in layout.models(params, recipe):
+        seeds = dict.fromkeys(model.name for model in layout.models(params, recipe))
         pick(seeds, seed, f"classify.{key}.encoder: {recipe}")
 
 
@@ -259,8 +261,8 @@ def _leaves(value: Any) -> Iterator[str]:
 
 
 def _check_pairs(params: Params, experiment: Experiment, where: str) -> None:
-    start, end = params.models(experiment.start), params.models(experiment.end)
-    if params.starts_from(experiment.start) != params.starts_from(experiment.end):
+    start, end = layout.models(params, experiment.start), layout.models(params, experiment.end)
+    if layout.starts_from(params, experiment.start) != layout.starts_from(params, experiment.end):
         raise UserError(
             f"{where}: {experiment.start} and {experiment.end} have different nets; "
             "a path joins models of one net"

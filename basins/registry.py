@@ -70,6 +70,12 @@ def keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return options
 
 
+def option(function: Callable[..., Any], options: Mapping[str, Any], name: str) -> Any:
+    """Return the option that is given, or the function's default; 1 where it has no such option."""
+    parameter = keywords(function).get(name)
+    return options.get(name, 1 if parameter is None else parameter.default)
+
+
 def check_options(
     function: Callable[..., Any],
     options: Mapping[str, Any],

@@ -6,7 +6,6 @@ Library functions never see these objects: stages take plain values out of them.
 from __future__ import annotations
 
 import os
-import re
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -291,14 +290,12 @@ class Merge(Sampled):
     `models` are recipes or groups. Sets are the models of one seed over them (`seed`), or so many
     of all their models at a time, in order, each in one set at most. `base` is what they were
     fine-tuned from: one encoder or model for all, or a recipe with a model of each set's seed.
-    `reads` are the folders of `models/` that hold all of them: DVC must be told one by one.
     Models are brought to the first of their set by every alignment. Techniques may use the training
     rows, and `repair` measures on them, too.
     """
 
     data: Name
     models: Annotated[list[Models], Field(min_length=1), AfterValidator(_without_repeats)]
-    reads: Annotated[list[Name], Field(min_length=2, max_length=2)]
     sets: Literal["seed"] | Annotated[int, Field(ge=1)]
     base: Models | None = None
     alignments: Several
@@ -427,93 +424,3 @@ class Params(Strict):
     def root(self) -> Path:
         """Return the folder of real data; the environment variable BASINS_DATA overrides it."""
         return Path(os.environ.get("BASINS_DATA") or self.data_root).expanduser()
-
-    def reports(self) -> Path:
-        """Return the folder that this profile's results are written to."""
-        return Path("reports") / self.profile
-
-    def recipe(self, name: str) -> Recipe:
-        """Return the recipe of that name, or the one that the group of that name starts from."""
-        return self.train[self.finetune[name].start if name in self.finetune else name]
-
-    def classified(self) -> dict[str, Classification]:
-        """Return the recipes of text classifiers by their models: `<recipe>[/<variant>]`."""
-        return {
-            "/".join(filter(None, [name, label])): part
-            for name, recipe in self.classify.items()
-            for label, part in recipe.parts().items()
-        }
-
-    def recipes(self) -> list[str]:
-        """Return what rows call models: a recipe, or `<recipe>/` and which of its models."""
-        tuned = [f"{name}/{method}" for name, g in self.finetune.items() for method in g.methods]
-        texts = self.classified()
-        early = [f"{name}/{step}" for name, recipe in texts.items() for step in recipe.steps]
-        return [*self.train, *tuned, *texts, *early]
-
-    def starts_from(self, models: str) -> Any:
-        """Return what the models of that name have in common: a net, or the encoder's name."""
-        name = models.partition("/")[0]
-        if name in self.classify:
-            return self.starts_from(self.classify[name].encoder)
-        return name if name in self.pretrain else self.recipe(name).net
-
-    def merged(self, merge: Merge) -> list[tuple[tuple[Path, ...], Path | None]]:
-        """Return the sets of models of a merge, at least two models each, and each set's base."""
-        found = [path for name in merge.models for path in self.models(name)]
-        if merge.sets == "seed":
-            seeds = dict.fromkeys(path.name for path in found)
-            sets = [tuple(path for path in found if path.name == seed) for seed in seeds]
-        else:
-            sets = list(zip(*[iter(found)] * merge.sets, strict=False))  # what is left over is not
-        kept = [models for models in sets if len(models) > 1]
-        return [(models, self._base(merge.base, models[0].name)) for models in kept]
-
-    def _base(self, name: str | None, seed: str) -> Path | None:
-        if name is None:
-            return None
-        alone = name in self.pretrain or bool(re.fullmatch(r".+/seed\d+", name))
-        return Path("models") / name / ("" if alone else seed)
-
-    def origins(self, name: str) -> list[Path | None]:
-        """Return what each of the models of that name was tuned from, None for one from scratch."""
-        owner = name.partition("/")[0]
-        if owner in self.classify:
-            return [Path("models") / self.classify[owner].encoder] * len(self.models(name))
-        if owner not in self.finetune:
-            return [None] * len(self.models(name))
-        group, start = self.finetune[owner], Path("models") / self.finetune[owner].start
-        anew = [label for label, method in group.methods.items() if method.name == "scratch"]
-        return [
-            None if path.parent.name in anew else start / path.name for path in self.models(name)
-        ]
-
-    def early(self, name: str) -> dict[int, list[Path]]:
-        """Return the folders of the models of that name as they were early, by number of steps."""
-        recipe = self.classified().get(name)
-        return {
-            int(step.removeprefix("step")): self.models(f"{name}/{step}")
-            for step in (recipe.steps if recipe else [])
-        }
-
-    def models(self, name: str) -> list[Path]:
-        """Return the folders of the models of that name: of a recipe or a group, or a part of one.
-
-        They are `models/<recipe>/seed<k>`, `models/<group>/<method>/seed<k>`, and of classifiers
-        `models/<recipe>[/<variant>][/<step>]/seed<k>`; a group by itself has all its methods', a
-        recipe all its variants'.
-        """
-        owner, _, part = name.partition("/")
-        if owner in self.classify:
-            seeds = {}
-            for label, recipe in self.classified().items():
-                if label == name or (label.startswith(f"{name}/") and not part):
-                    seeds[label] = recipe.streams
-                elif name.startswith(f"{label}/"):  # an early step
-                    seeds[name] = recipe.streams
-        elif owner in self.finetune:
-            labels = [part] if part else self.finetune[owner].methods
-            seeds = {f"{owner}/{label}": self.recipe(owner).seeds for label in labels}
-        else:
-            seeds = {name: self.train[name].seeds}
-        return [Path("models") / folder / f"seed{k}" for folder in seeds for k in seeds[folder]]

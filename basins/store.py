@@ -7,7 +7,6 @@ by one atomic rename, so a killed run leaves nothing half-written, and deleting 
 
 from __future__ import annotations
 
-import ast
 import errno
 import hashlib
 import json
@@ -18,8 +17,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -149,54 +146,6 @@ def folder_hash(folder: Path) -> str:
     """Return the sha256 of a folder's files, names included; raises `UserError` as `file_hash`."""
     lines = [f"{name} {checksum}" for name, checksum in _hashes(folder)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def code_hash(script: str | Path, *modules: str) -> str:
-    """Return the sha256 of a script, of modules of `basins`, and of all that those import from it.
-
-    Comments, docstrings and layout do not count: only what the code does.
-    """
-    digest = hashlib.sha256(_syntax(Path(script))[0].encode())
-    seen: set[str] = set()
-    waiting = sorted(modules, reverse=True)
-    while waiting:
-        name = waiting.pop()
-        if name not in seen:
-            seen.add(name)
-            spec = find_spec(name)
-            assert spec is not None and spec.origin is not None, name
-            syntax, imported = _syntax(Path(spec.origin))
-            digest.update(f"{name} {syntax}\n".encode())
-            waiting.extend(sorted(imported, reverse=True))
-    return digest.hexdigest()
-
-
-@cache
-def _syntax(path: Path) -> tuple[str, tuple[str, ...]]:
-    """Return a file's syntax without docstrings, and the modules of `basins` it imports."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    imported: list[str] = []
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_docstring(body[0]):
-            body[:] = body[1:] or [ast.Pass()]
-        if isinstance(node, ast.Import):
-            imported += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    ours = [name for name in imported if name.startswith("basins.") and _is_module(name)]
-    return ast.dump(tree), tuple(ours)
-
-
-def _is_docstring(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)
-
-
-def _is_module(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 def _hashes(folder: Path) -> Iterator[tuple[str, str]]:

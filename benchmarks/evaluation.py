@@ -25,14 +25,15 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import Compose, Normalize, ToTensor
 
-from basins import parallel, seeds
-from basins.align.jobs import Control
+from basins import seeds
 from basins.data.resident import Resident, normalise
 from basins.errors import UserError
+from basins.item import runner
 from basins.landscape.barriers import barrier_linear
 from basins.nets import checkpoint
+from basins.nets.control import Control
 from basins.nets.permutation import Net
-from basins.paths import jobs, linear
+from basins.paths import linear, points
 from basins.paths.engine import Engine
 from basins.paths.pairs import grid
 from basins.paths.plan import Curve
@@ -130,11 +131,11 @@ def measure(repetitions: int) -> Iterator[Row]:
 
 def ours(
     data: Data, joined: Sequence[Pair], mode: str, calibration: int, workers: int = CORES
-) -> list[jobs.Losses]:
+) -> list[points.Losses]:
     """Evaluate pairs as the stage `connect` does, from files to losses, with an empty store."""
     points = tuple(linear.coefficients(t) for t in grid(POINTS))
     curves = [Curve(pair, points) for pair in joined]
-    sets = jobs.Sets(
+    sets = points.Sets(
         data=data.path,
         fingerprint=data.fingerprint,
         names=SETS,
@@ -143,11 +144,11 @@ def ours(
         precision="fp32",
         device=CPU,
     )
-    pieces = jobs.plan(curves, sets)
+    pieces = points.plan(curves, sets)
     with tempfile.TemporaryDirectory() as folder, chdir(folder), threads(1):
-        files = parallel.run(jobs.run, pieces, workers=workers, title="pairs")
-        places = jobs.places(pieces, files)
-        return [jobs.load(curve, places) for curve in curves]
+        files = runner(workers)(pieces, title="pairs")
+        places = points.places(pieces, files)
+        return [points.load(curve, places) for curve in curves]
 
 
 def published(
@@ -206,7 +207,7 @@ def in_memory(data: Resident) -> Batches:
     return list(zip(images.split(BATCH), data.labels.split(BATCH), strict=True))
 
 
-def loss_difference(found: Sequence[jobs.Losses], means: np.ndarray) -> float:
+def loss_difference(found: Sequence[points.Losses], means: np.ndarray) -> float:
     """Return the largest difference in nats; raise `UserError` where it is beyond `TOLERANCE`."""
     our_means = [
         [[e.losses.mean() for e in losses.curves["moving", name]] for name in SETS]

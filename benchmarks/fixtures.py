@@ -12,15 +12,16 @@ from typing import NamedTuple
 import torch
 
 from basins import parallel
-from basins.align.jobs import Control
 from basins.data import cued, disk, shapes
 from basins.data.calibration import Calibration
 from basins.data.cues.box import Box
 from basins.data.resident import Resident, resident
+from basins.item import runner
 from basins.nets import checkpoint
+from basins.nets.control import Control
 from basins.probes import counterfactual
 from basins.store import folder_hash
-from basins.training import jobs
+from basins.training.image_models import Training
 
 CPU = torch.device("cpu")
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -43,10 +44,10 @@ class Data(NamedTuple):
         """Return the counterfactual sets."""
         return {name: resident(disk.read(self.path, name), CPU) for name in counterfactual.SETS}
 
-    def seeds(self, count: int, proportions: Sequence[float] = (0.0,)) -> list[jobs.Training]:
+    def seeds(self, count: int, proportions: Sequence[float] = (0.0,)) -> list[Training]:
         """Return the training of `count` seeds, the proportions of the cue in turn."""
         return [
-            jobs.Training(
+            Training(
                 data=self.path,
                 inputs=cued.fingerprint(self.path),
                 method={"name": "scratch", **RECIPE},
@@ -75,7 +76,7 @@ def models(folder: Path, data: Data, count: int) -> tuple[Control, ...]:
     """Train networks, without and with a cue in turn, into the store of `folder`."""
     with chdir(folder):
         pending = data.seeds(count, proportions=(0.0, 0.6))
-        found = parallel.run(jobs.run, pending, workers=CORES, title="models")
+        found = runner(CORES)(pending, title="models")
     trained = [folder / path for path in found]
     return tuple(Control(model, checkpoint.fingerprint(model)) for model in trained)
 

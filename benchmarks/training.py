@@ -23,11 +23,12 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, RandomSampler
 
-from basins import parallel, seeds
+from basins import seeds
 from basins.data.resident import Resident, normalise
 from basins.errors import UserError
+from basins.item import runner
 from basins.nets import checkpoint
-from basins.training import jobs, scratch
+from basins.training import scratch
 from benchmarks.evaluation import TRANSFORM, Items
 from benchmarks.fixtures import CORES, CPU, NET, RECIPE, Data, dataset, start_workers
 from benchmarks.harness import Row, ratio, rounds, threads
@@ -68,7 +69,7 @@ def measure(repetitions: int) -> Iterator[Row]:
 def ours(data: Data) -> None:
     """Train the seeds as the stage `train` does, with an empty store."""
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        parallel.run(jobs.run, data.seeds(SEEDS), workers=CORES, title="seeds")
+        runner(CORES)(data.seeds(SEEDS), title="seeds")
 
 
 def sequential(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from basins import results
+from basins import layout, results
 from basins.errors import one_line
 from basins.params import read
 from basins.provenance import provenance
@@ -22,7 +22,7 @@ def main() -> None:
     """Write the gathered tables, their averages over seeds, and what they came from."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     params = read(check=[])
-    folder = params.reports() / "results"
+    folder = layout.results(params)
 
     def gathered(stage: str, names: Iterable[str], kind: str = "") -> pd.DataFrame:
         return results.gather(folder / stage / f"{name}{kind}.csv" for name in names)
@@ -44,9 +44,9 @@ def main() -> None:
     for name, table in {**rows, **averages, **others}.items():
         results.write(table, folder / f"{name}.csv")
     made = provenance((folder / "data" / f"{name}.json" for name in params.data), params.device)
-    with whole_file(params.reports() / "provenance.json") as file:
+    with whole_file(layout.reports(params) / "provenance.json") as file:
         file.write_text(json.dumps(made, indent=1) + "\n")
-    with whole_file(params.reports() / "params.yaml") as file:
+    with whole_file(layout.reports(params) / "params.yaml") as file:
         file.write_text(Path("params.yaml").read_text())
 
 

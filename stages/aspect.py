@@ -1,4 +1,4 @@
-"""Measure one aspect of the landscape of a recipe's models: models/ + data/ -> results/aspects/."""
+"""Measure aspects of the landscape of recipes' models: models/ + data/ -> results/aspects/."""
 
 from __future__ import annotations
 
@@ -7,69 +7,70 @@ from basins import parallel
 if __name__ == "__main__":
     parallel.start("basins.landscape.terrain")
 
-import argparse
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from basins import devices, results
-from basins.align.jobs import Control
+import common
+from basins import layout, results
 from basins.data.calibration import Calibration
 from basins.errors import one_line
 from basins.landscape import terrain
-from basins.nets import checkpoint
-from basins.params import pick, read
+from basins.nets.control import Control
 from basins.registry import module
-from basins.store import folder_hash
+from basins.settings import Aspect, Params
+from basins.store import folder_hash, whole_folder
 from basins.training.sample import Sample
 
 
 def main() -> None:
     """Run the tests that the store does not know yet, in parallel, then write their rows."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("aspect", help="a key of `aspect` in params.yaml")
-    name = parser.parse_args().aspect
-    params = read(check=["aspect"])
-    settings = pick(params.aspect, name, "aspect")
-    device, data = devices.pick(params.device), Path("data") / settings.data
+    params, aspects = common.section("aspect", __doc__)
+    device, run = common.work(params)
+    items = {name: tests(params, settings, device) for name, settings in aspects.items()}
+    rows = iter(run([item for several in items.values() for item in several], title="aspects"))
+    with whole_folder(layout.results(params, "aspects")) as folder:
+        for name, several in items.items():
+            table = pd.concat([next(rows) for _ in several], ignore_index=True)
+            results.write(table, folder / f"{name}.csv")
+
+
+def tests(params: Params, settings: Aspect, device: Any) -> list[terrain.Measurement]:
+    """Return every test of an aspect, on the models of one entry."""
+    data = layout.data(settings.data)
     calibration = settings.calibration and Calibration(data, **settings.calibration.model_dump())
+    rows, seed = settings.rows, params.data[settings.data].seed
+    early = layout.early(params, settings.models).items()
 
     def controls(folders: Iterable[Path]) -> tuple[Control, ...]:
-        return tuple(Control(folder, checkpoint.fingerprint(folder)) for folder in folders)
+        return tuple(Control.of(folder) for folder in folders)
 
-    offered = module("landscape", settings.aspect.name, "measure")
-    tables = terrain.gathered(params.reports() / "results", settings.experiments)
-    jobs = [
-        terrain.Job(
+    return [
+        terrain.Measurement(
             aspect=settings.aspect.model_dump(),
             test=test,
-            models=controls(params.models(settings.models)),
-            origins=tuple(params.origins(settings.models)),
-            early={n: controls(paths) for n, paths in params.early(settings.models).items()},
+            models=controls(layout.models(params, settings.models)),
+            origins=tuple(layout.origins(params, settings.models, tunes)),
+            early={steps: controls(folders) for steps, folders in early},
             data=data,
             fingerprint=folder_hash(data),
             sets=tuple(settings.eval_sets),
-            rows=settings.rows,
-            train=Sample(
-                data, settings.rows, **settings.shares(), seed=params.data[settings.data].seed
-            ),
+            rows=rows,
+            train=Sample(data, rows, **settings.shares(), seed=seed),
             batchnorm=settings.batchnorm,
             calibration=calibration,
-            tables=tables,
+            tables=terrain.gathered(layout.results(params), settings.experiments),
             device=device,
         )
-        for test in getattr(offered, "TESTS", (None,))
+        for test in getattr(module("landscape", settings.aspect.name, "measure"), "TESTS", (None,))
     ]
-    found = parallel.run(
-        terrain.run,
-        jobs,
-        workers=devices.workers(params.workers, device),
-        title=f"aspect {name}",
-        scheduler=params.cluster,
-    )
-    table = pd.concat(found, ignore_index=True)
-    results.write(table, params.reports() / "results" / "aspects" / f"{name}.csv")
+
+
+def tunes(method: str) -> bool:
+    """Return whether a method of fine-tuning begins with a trained model."""
+    return hasattr(module("training", method, ("finetune", "train")), "finetune")
 
 
 if __name__ == "__main__":

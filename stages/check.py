@@ -1,21 +1,28 @@
-"""Check params.yaml before DVC runs or removes what is named in it -> .cache/params.ok."""
+"""Check params.yaml before DVC runs or removes what it names, and say what code each stage is.
+
+Writes .cache/code/<stage>, which that stage depends on: a line a module that it comes to.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from basins import code, layout
 from basins.errors import one_line
 from basins.params import read
-from basins.store import whole_file
+from basins.store import whole_folder
 
 
 def main() -> None:
     """Read all params: names are part of commands, and of the paths that DVC empties."""
     argparse.ArgumentParser(description=__doc__).parse_args()
-    read(check=[])
-    with whole_file(Path(".cache/params.ok")) as file:
-        file.write_text("ok\n")
+    params = read(check=[])
+    with whole_folder(Path(".cache/code")) as folder:
+        for stage, script, settings in layout.stages(params):
+            modules = code.closure([f"stages.{script}"], settings)
+            lines = (f"{digest}  {module}\n" for module, digest in modules.items())
+            (folder / stage).write_text("".join(lines))
 
 
 if __name__ == "__main__":

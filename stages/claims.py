@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from basins import results
+from basins import layout, results
 from basins.claims.ledger import together
 from basins.errors import one_line
 from basins.params import read
@@ -19,7 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     params = read(parser.parse_args().params, check=["claims"])
-    tables = results.read_all(params.reports() / "results")
+    tables = results.read_all(layout.results(params))
     ledger = []
     for paper, claims in params.claims.items():
         settings = {name: claim.model_dump() for name, claim in claims.items()}
@@ -34,7 +34,7 @@ def main() -> None:
         "claims": {claim["id"]: claim["estimate"] for claim in ledger},
     }
     for name, content in (("claims", ledger), ("metrics", metrics)):
-        with whole_file(params.reports() / f"{name}.json") as file:
+        with whole_file(layout.reports(params) / f"{name}.json") as file:
             file.write_text(json.dumps(content, indent=1) + "\n")
 
 

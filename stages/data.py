@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
-from basins import results
+import common
+from basins import layout, results
 from basins.data import cued, disk, images, samples, text
 from basins.data.images import ImageData
 from basins.errors import UserError, one_line
-from basins.params import pick, read
 from basins.probes import counterfactual
 from basins.registry import find
 from basins.settings import Choice
@@ -19,17 +18,13 @@ from basins.store import folder_hash, seal, whole_file, whole_folder
 
 def main() -> None:
     """Load or synthesise, draw the cues once, write everything as a whole."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", help="a key of `data` in params.yaml")
-    name = parser.parse_args().name
-    params = read(check=["data"])
-    settings = pick(params.data, name, "data")
+    params, name, settings = common.entry("data", __doc__)
     given = {"source": settings.source, "root": params.root(), "seed": settings.seed}
     loaded = find("data", settings.name, "load")(**given, **settings.options)
 
-    reports = params.reports() / "results" / "data"
+    reports = layout.results(params, "data")
     md5 = {"files_md5": loaded.checksums}
-    with whole_folder(Path("data") / name) as folder:
+    with whole_folder(layout.data(name)) as folder:
         if isinstance(loaded, ImageData):
             sets, md5["cue_files_md5"] = _images(name, loaded, settings.cue, given, folder)
             shown = samples.of_images(name, sets, loaded.classes)
@@ -42,7 +37,7 @@ def main() -> None:
         seal(folder)
     results.write(samples.table(shown), reports / f"{name}.csv")
     with whole_file(reports / f"{name}.json") as file:
-        made = {"sha256": folder_hash(Path("data") / name), **md5}
+        made = {"sha256": folder_hash(layout.data(name)), **md5}
         file.write_text(json.dumps(made, indent=1) + "\n")
 
 

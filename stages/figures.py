@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from basins import results
+from basins import layout, results
 from basins.errors import one_line
 from basins.figures import style
 from basins.params import read
@@ -18,8 +18,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     params = read(parser.parse_args().params, check=["figures"])
-    tables = results.read_all(params.reports() / "results")
-    with whole_folder(params.reports() / "figures") as folder:
+    tables = results.read_all(layout.results(params))
+    with whole_folder(layout.reports(params) / "figures") as folder:
         for key, choice in params.figures.items():
             figure = find("figures", choice.name, "draw")(tables, **choice.options)
             style.save(figure, folder / key)

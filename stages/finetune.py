@@ -5,32 +5,26 @@ from __future__ import annotations
 from basins import parallel
 
 if __name__ == "__main__":
-    parallel.start("basins.training.jobs")
+    parallel.start("basins.training.image_models")
 
-import argparse
-from pathlib import Path
-
-from basins import devices
+import common
+from basins import layout
 from basins.data import cued
 from basins.errors import one_line
 from basins.nets import checkpoint
-from basins.params import pick, read
-from basins.store import copy_item, seal, whole_folder
-from basins.training import jobs
+from basins.store import copy_item
+from basins.training.image_models import FineTuning
 
 
 def main() -> None:
     """Tune what the store does not hold yet, in parallel, then lay the folder out as a whole."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("group", help="a key of `finetune` in params.yaml")
-    name = parser.parse_args().group
-    params = read(check=["data", "train", "finetune"])
-    group = pick(params.finetune, name, "finetune")
-    data, device = Path("data") / group.data, devices.pick(params.device)
-    fixed = group.model_dump(include={"protocol", "clean", "cue_proportion"})
+    params, name, group = common.entry("finetune", __doc__)
+    device, run = common.work(params)
+    data = layout.data(group.data)
     inputs = cued.fingerprint(data)
-    pending = [
-        jobs.FineTuning(
+    starts = layout.models(params, group.start)
+    items = [
+        FineTuning(
             data=data,
             inputs=inputs,
             method=method.model_dump(),
@@ -39,25 +33,14 @@ def main() -> None:
             start=start,
             fingerprint=checkpoint.fingerprint(start),
             label=label,
-            **fixed,
+            **group.model_dump(include={"protocol", "clean", "cue_proportion"}),
         )
         for label, method in group.methods.items()
-        for start, seed in zip(
-            params.models(group.start), params.train[group.start].seeds, strict=True
-        )
+        for start, seed in zip(starts, params.train[group.start].seeds, strict=True)
     ]
-    items = parallel.run(
-        jobs.run,
-        pending,
-        workers=devices.workers(params.workers, device),
-        title=f"finetune {name}",
-        steps=max(method.options.get("epochs", 1) for method in group.methods.values()),
-        scheduler=params.cluster,
-    )
-    with whole_folder(Path("models") / name) as folder:
-        for job, item in zip(pending, items, strict=True):
-            copy_item(item, folder / job.label / f"seed{job.seed}")
-        seal(folder)
+    folders = run(items, title=f"finetune {name}")
+    places = (f"{item.label}/seed{item.seed}" for item in items)
+    common.lay_out(layout.MODELS / name, zip(folders, places, strict=True), copy_item)
 
 
 if __name__ == "__main__":

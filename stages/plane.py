@@ -1,4 +1,4 @@
-"""Evaluate one plane through three models: models/ + data/ -> results/plane/."""
+"""Evaluate planes through three models: models/ + data/ -> results/plane/."""
 
 from __future__ import annotations
 
@@ -7,55 +7,48 @@ from basins import parallel
 if __name__ == "__main__":
     parallel.start("basins.landscape.plane", "basins.statistics.paths")
 
-import argparse
-from functools import partial
-from pathlib import Path
-
 import pandas as pd
 
-from basins import devices, results
-from basins.align.jobs import Control
+import common
+from basins import layout, results
 from basins.errors import one_line
 from basins.landscape.plane import evaluate, nodes
-from basins.nets import checkpoint
-from basins.params import pick, read
-from basins.paths import jobs
+from basins.nets.control import Control
 from basins.paths.experiment import measured
+from basins.paths.points import settled
+from basins.settings import Params, Plane
 from basins.statistics.paths import path_rows
+from basins.store import whole_folder
+
+COLUMNS = ("u", "v", "x", "y", "eval_set", "n", "loss", "loss_se", "accuracy", "model")
 
 
 def main() -> None:
     """Evaluate what the store does not hold yet, in parallel, then write a row for every point."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("plane", help="a key of `plane` in params.yaml")
-    name = parser.parse_args().plane
-    params = read(check=[])
-    settings = pick(params.plane, name, "plane")
-    device = devices.pick(params.device)
-    workers = devices.workers(params.workers, device)
-    run = partial(parallel.run, workers=workers, scheduler=params.cluster)
+    params, planes = common.section("plane", __doc__)
+    with whole_folder(layout.results(params, "plane")) as folder:
+        for name, settings in planes.items():
+            table = lattice(params, settings)
+            table.insert(0, "plane", name)
+            results.write(table, folder / f"{name}.csv")
 
-    folders = [Path("models") / model for model in settings.models]
-    models = tuple(Control(folder, checkpoint.fingerprint(folder)) for folder in folders)
+
+def lattice(params: Params, settings: Plane) -> pd.DataFrame:
+    """Return the rows of one plane."""
+    device, run = common.work(params)
+    models = tuple(Control.of(layout.MODELS / model) for model in settings.models)
     calibration = settings.calibration and settings.calibration.model_dump()
-    data, batchnorm = Path("data") / settings.data, [settings.batchnorm]
+    data, batchnorm = layout.data(settings.data), [settings.batchnorm]
     sets = measured(data, settings.eval_sets, batchnorm, calibration, device)
-    precision = params.precision
-    if precision == "auto":
-        trial = jobs.Piece(models[:2], (), sets)
-        [precision] = run(jobs.measure_precision, [trial], title="precision")
-    sets = sets._replace(precision=precision)
-    found = evaluate(models, settings.steps, settings.margin, sets, run)
-    named = dict(zip(nodes(1, 0), settings.models, strict=True))
-    lattice = pd.DataFrame(
-        {"u": point[1], "v": point[2], "x": x, "y": y, "model": named.get(point)}
-        for point, (x, y) in zip(found.points, found.positions, strict=True)
+    sets = settled(params.precision, models, sets, run)
+    plane = evaluate(models, settings.steps, settings.margin, sets, run)
+    corners = dict(zip(nodes(1, 0), settings.models, strict=True))
+    places = pd.DataFrame(
+        {"u": point[1], "v": point[2], "x": x, "y": y, "model": corners.get(point)}
+        for point, (x, y) in zip(plane.points, plane.positions, strict=True)
     )
-    rows = pd.DataFrame(path_rows(range(len(lattice)), found.curves))
-    columns = ["u", "v", "x", "y", "eval_set", "n", "loss", "loss_se", "accuracy", "model"]
-    table = rows.join(lattice, on="t").reindex(columns=columns)
-    table.insert(0, "plane", name)
-    results.write(table, params.reports() / "results" / "plane" / f"{name}.csv")
+    rows = pd.DataFrame(path_rows(range(len(places)), plane.curves))
+    return rows.join(places, on="t").reindex(columns=[*COLUMNS])
 
 
 if __name__ == "__main__":

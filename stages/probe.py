@@ -1,50 +1,56 @@
-"""Put every model of a recipe or group to its diagnostic: models/ + data/ -> results/probe/."""
+"""Put models to their diagnostics: models/ + data/ -> results/probe/."""
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from basins import parallel
+
+if __name__ == "__main__":
+    parallel.start("basins.probes.probing")
+
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pandas as pd
 
-from basins import devices, results
-from basins.data.examples import columns
+import common
+from basins import layout, results
 from basins.errors import one_line
-from basins.nets import checkpoint
-from basins.nets.inputs import inputs
-from basins.params import pick, read
-from basins.paths.engine import evaluate
-from basins.registry import module
+from basins.nets.control import Control
+from basins.probes.probing import Measure, Probing
 from basins.statistics.examples import estimate
+from basins.store import folder_hash, whole_folder
 
 
 def main() -> None:
-    """Evaluate every model as it was trained on every set of the diagnostic."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipe", help="a key of `probe` in params.yaml")
-    name = parser.parse_args().recipe
-    params = read(check=["probe"])
-    probe = pick(params.probe, name, "probe")
-    diagnostic = module("probes", probe.diagnostic.name, "measures")
-    device = devices.pick(params.device)
-    devices.prepare()
+    """Evaluate every model as it was trained on every set of its diagnostic, in parallel."""
+    params, probes = common.section("probe", __doc__)
+    device, run = common.work(params)
+    items = []
+    for name, probe in probes.items():
+        data = layout.data(probe.data)
+        given = (data, folder_hash(data), probe.diagnostic.model_dump(), device)
+        models = [Control.of(folder) for folder in layout.models(params, name)]
+        items += [(name, Probing(model, *given)) for model in models]
+    values = run([item for _, item in items], title="probes")
+    confidence = params.statistics.confidence
+    rows = {name: [] for name in probes}
+    for (name, item), measures in zip(items, values, strict=True):
+        rows[name] += estimated(item, measures, confidence)
+    with whole_folder(layout.results(params, "probe")) as folder:
+        for name, of in rows.items():
+            results.write(pd.DataFrame(of), folder / f"{name}.csv")
 
-    data, models = Path("data") / probe.data, params.models(name)
-    sets = {key: inputs(data, key, models[0], device) for key in diagnostic.SETS}
-    known = {key: columns(data, key) for key in diagnostic.SETS}
-    rows = []
-    for model in models:
-        recipe = model.parent.relative_to("models").as_posix()
-        checkpoint.fingerprint(model)  # refuses a damaged file, as the other stages do
-        net = checkpoint.load(model).to(device)
-        evaluations = {key: evaluate(net, examples) for key, examples in sets.items()}
-        for slice_, metric, values in diagnostic.measures(evaluations, known):
-            value, low, high = estimate(metric, values, params.statistics.confidence)
-            ids = {"recipe": recipe, "seed": int(model.name.removeprefix("seed"))}
-            ids |= {"diagnostic": probe.diagnostic.name}
-            ids |= {"slice": slice_, "metric": metric, "value": value, "n": len(values)}
-            rows.append({**ids, "ci_low": low, "ci_high": high})
-    results.write(pd.DataFrame(rows), params.reports() / "results" / "probe" / f"{name}.csv")
+
+def estimated(
+    item: Probing, measures: Iterable[Measure], confidence: float
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a model, with intervals over examples."""
+    recipe, _, seed = str(item.model).rpartition("/seed")
+    for part, metric, values in measures:
+        value, low, high = estimate(metric, values, confidence)
+        ids = {"recipe": recipe, "seed": int(seed), "diagnostic": item.diagnostic["name"]}
+        ids |= {"slice": part, "metric": metric, "value": value, "n": len(values)}
+        yield ids | {"ci_low": low, "ci_high": high}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from basins import results
+from basins import layout, results
 from basins.errors import one_line
 from basins.params import read
 from basins.registry import find
@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     params = read(parser.parse_args().params, check=["tables"])
-    reports = params.reports()
+    reports = layout.reports(params)
     rows = {**results.read_all(reports / "results")}
     if outcomes := sorted((reports / "results" / "connect").glob("*.samples.csv")):
         rows["outcomes"] = results.gather(outcomes)

@@ -1,4 +1,4 @@
-"""Measure how sharp every model of a recipe or group is: models/ + data/ -> results/sharpness/."""
+"""Measure how sharp models are: models/ + data/ -> results/sharpness/."""
 
 from __future__ import annotations
 
@@ -7,48 +7,39 @@ from basins import parallel
 if __name__ == "__main__":
     parallel.start("basins.landscape.sharpness")
 
-import argparse
-from pathlib import Path
-
 import pandas as pd
 
-from basins import devices, results
-from basins.align.jobs import Control
+import common
+from basins import layout, results
 from basins.errors import one_line
-from basins.landscape import sharpness
-from basins.nets import checkpoint
-from basins.params import pick, read
-from basins.store import folder_hash
+from basins.landscape.sharpness import Ascent
+from basins.nets.control import Control
+from basins.settings import Params, Sharpness
+from basins.store import folder_hash, whole_folder
 
 
 def main() -> None:
     """Climb from every model in parallel, as far as the store does not know it, then write rows."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sharpness", help="a key of `sharpness` in params.yaml")
-    name = parser.parse_args().sharpness
-    params = read(check=["sharpness"])
-    settings = pick(params.sharpness, name, "sharpness")
-    device = devices.pick(params.device)
+    params, entries = common.section("sharpness", __doc__)
+    with whole_folder(layout.results(params, "sharpness")) as folder:
+        for name, settings in entries.items():
+            results.write(climbed(params, settings), folder / f"{name}.csv")
 
-    data = Path("data") / settings.data
+
+def climbed(params: Params, settings: Sharpness) -> pd.DataFrame:
+    """Return a row for every model of one entry."""
+    device, run = common.work(params)
+    data = layout.data(settings.data)
     given = (data, folder_hash(data), settings.eval_set, settings.ascent, device)
-    folders = params.models(settings.models)
-    models = [Control(folder, checkpoint.fingerprint(folder)) for folder in folders]
-    found = parallel.run(
-        sharpness.run,
-        [sharpness.Job(model, *given) for model in models],
-        workers=devices.workers(params.workers, device),
-        title="sharpness",
-        steps=settings.ascent["passes"],
-        scheduler=params.cluster,
-    )
+    folders = layout.models(params, settings.models)
+    values = run([Ascent(Control.of(folder), *given) for folder in folders], title="sharpness")
     rows = []
-    for folder, values in zip(folders, found, strict=True):
-        ids = {"model": folder.relative_to("models").as_posix()}
-        ids |= {"recipe": folder.parent.relative_to("models").as_posix()}
+    for folder, value in zip(folders, values, strict=True):
+        ids = {"model": folder.relative_to(layout.MODELS).as_posix()}
+        ids |= {"recipe": folder.parent.relative_to(layout.MODELS).as_posix()}
         ids |= {"seed": int(folder.name.removeprefix("seed")), "eval_set": settings.eval_set}
-        rows.append(ids | {"epsilon": settings.ascent["epsilon"]} | values._asdict())
-    results.write(pd.DataFrame(rows), params.reports() / "results" / "sharpness" / f"{name}.csv")
+        rows.append(ids | {"epsilon": settings.ascent["epsilon"]} | value._asdict())
+    return pd.DataFrame(rows)
 
 
 if __name__ == "__main__":

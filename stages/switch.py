@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from basins import lock, profiles, results
+from basins import layout, lock, profiles, results
 from basins.errors import UserError, one_line
 from basins.params import read
 from basins.store import whole_file
@@ -48,7 +48,7 @@ def switch(name: str, discard: bool = False) -> None:
         file.write_text(wanted, encoding="utf-8")
     params = read(PARAMS)
     for kind in results.KINDS:  # DVC wants a folder there, though a profile has nothing of its kind
-        (params.reports() / "results" / kind).mkdir(parents=True, exist_ok=True)
+        (layout.results(params, kind)).mkdir(parents=True, exist_ok=True)
     print(f"profile {name}", *lines, sep="\n")
     print(f"expected: {params.expected_minutes:g} minutes on two cores")
 

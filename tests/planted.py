@@ -70,7 +70,7 @@ def probes(labels, slices=("lexical_overlap", "constituent"), metric="accuracy",
 
 
 def write_losses(examples, folder: Path):
-    """Files as `paths.jobs.Losses.write` makes them."""
+    """Files as `paths.points.Losses.write` makes them."""
     folder.mkdir(parents=True)
     for a, b in dict.fromkeys(key[:2] for key in examples):
         tensors = {f"interpolate/{eval_set}/losses": examples[a, b, eval_set] for eval_set in ENDS}

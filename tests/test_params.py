@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from basins import profiles
+from basins import layout, profiles
 from basins.errors import UserError
 from basins.params import read
 
@@ -69,11 +69,11 @@ def test_every_shipped_profile_is_right(
     file.write_text(text(profile), encoding="utf-8")
     params = read(file)
     assert params.profile == profile
-    assert params.reports() == Path("reports") / profile
+    assert layout.reports(params) == Path("reports") / profile
     assert params.root() == tmp_path / "nothing"
     for recipe, settings_ in params.train.items():
         folder = Path("models") / recipe
-        assert params.models(recipe) == [folder / f"seed{k}" for k in settings_.seeds]
+        assert layout.models(params, recipe) == [folder / f"seed{k}" for k in settings_.seeds]
 
 
 def test_the_committed_params_are_the_render_of_their_profile() -> None:
@@ -302,13 +302,15 @@ def test_variants_and_early_steps_of_a_recipe_are_models_of_their_own(tmp_path: 
         "seeds": {"head": [1, 2], "order": [3, 4, 5]},
     }
     params = read(written(tmp_path, content))
-    assert {"nli_forced/none", "nli_forced/late", "nli_forced/late/step50"} <= {*params.recipes()}
-    late = params.classified()["nli_forced/late"]
+    assert {"nli_forced/none", "nli_forced/late", "nli_forced/late/step50"} <= {
+        *layout.recipes(params)
+    }
+    late = layout.classified(params)["nli_forced/late"]
     assert (late.counterexamples, late.method.options["lr"]) == (0.13, 0.001)
     assert late.streams[4] == {"head": 2, "order": 4, "dropout": 0}
-    folders = params.models("nli_forced/late/step50")
+    folders = layout.models(params, "nli_forced/late/step50")
     assert folders == [Path(f"models/nli_forced/late/step50/seed{k}") for k in range(6)]
-    assert len(params.models("nli_forced")) == 3 + 3 + 3 + 6
+    assert len(layout.models(params, "nli_forced")) == 3 + 3 + 3 + 6
 
 
 @pytest.mark.parametrize(

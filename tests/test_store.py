@@ -1,7 +1,6 @@
 """Finished items are found again, half-written ones never; damage is noticed; code counts."""
 
 import errno
-import importlib
 import os
 import signal
 import subprocess
@@ -12,11 +11,9 @@ from typing import Any
 
 import pytest
 
-import basins.nets
 from basins.errors import UserError
 from basins.store import (
     Store,
-    code_hash,
     copy_item,
     file_hash,
     folder_hash,
@@ -263,58 +260,3 @@ def test_a_folder_hash_is_of_names_and_content(tmp_path: Path) -> None:
     others = [{"x": "1"}, {"x": "1", "y/z": "3"}, {"x": "1", "yz": "2"}, {"x": "2", "y/z": "1"}]
     hashes = {hashed(f"c{i}", files) for i, files in enumerate(others)}
     assert len(hashes | {base}) == 1 + len(others)
-
-
-SCRIPT = "def run():\n    return 1\n"
-CODE = {
-    "made": "from basins.nets import made_below\n\ndef f(x):\n    return made_below.g(x) + 1\n",
-    "made_below": "import basins.nets.made_deep\n\ndef g(x):\n    return x\n",
-    "made_deep": "VALUE = 1\n",
-}
-EQUAL = {
-    "made": '"""A module."""\nfrom basins.nets import made_below\n# why\n\n\n'
-    'def f(x):\n    """Add one."""\n    # because\n    return (made_below.g(x)\n        + 1)\n',
-    "made_below": CODE["made_below"] + "\n\n",
-    "made_deep": "VALUE = 1  # the value\n",
-}
-
-
-@pytest.fixture
-def hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Return a function that gives the hash of a script and of files in `basins.nets`."""
-    room = list(basins.nets.__path__)
-
-    def code(files: dict[str, str], script: str = SCRIPT) -> str:
-        folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        folder.mkdir()
-        for name, content in (files | {"script": script}).items():
-            (folder / f"{name}.py").write_text(content)
-        monkeypatch.setattr(basins.nets, "__path__", [*room, str(folder)])
-        importlib.invalidate_caches()
-        return code_hash(folder / "script.py", "basins.nets.made")
-
-    return code
-
-
-def test_comments_docstrings_and_layout_are_not_code(hashed) -> None:
-    assert hashed(EQUAL, '"""Run."""\n\n' + SCRIPT + "# end\n") == hashed(CODE)
-
-
-@pytest.mark.parametrize(
-    ("name", "old", "new"),
-    [("made", "+ 1", "+ 2"), ("made_below", "return x", "return -x"), ("made_deep", "1", "2")],
-)
-def test_code_counts_through_imports(hashed, name: str, old: str, new: str) -> None:
-    changed = CODE | {name: CODE[name].replace(old, new)}
-    assert changed != CODE
-    assert hashed(changed) != hashed(CODE)
-
-
-def test_the_script_counts_and_an_unrelated_file_does_not(hashed) -> None:
-    assert hashed(CODE, SCRIPT.replace("1", "2")) != hashed(CODE)
-    assert hashed(CODE | {"made_other": "VALUE = 3\n"}) == hashed(CODE)
-
-
-def test_code_hash_does_not_import_what_it_reads(hashed) -> None:
-    hashed(CODE | {"made": "raise SystemExit\n"})
-    assert "basins.nets.made" not in sys.modules

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -13,6 +13,8 @@ from basins.data import cued
 from basins.data.images import Split
 from basins.data.resident import Resident, resident
 from basins.data.sampling import stratified
+
+Procedure = Literal["published", "corrected"]  # of Mechanistic Mode Connectivity's code, or ours
 
 
 class Calibration(NamedTuple):

@@ -7,20 +7,21 @@ paper's code never has, and treats all three alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from math import floor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from basins.align.jobs import Control
 from basins.errors import UserError
-from basins.paths import jobs
+from basins.item import Run
+from basins.nets.control import Control
 from basins.paths.engine import Curves, Point
 from basins.paths.plan import Curve
+from basins.paths.points import Points, Sets, load, places, plan
 
-AT_ONCE = 4  # points of a job: a plane is one face, and its points are for all processes
+AT_ONCE = 4  # points of an item: a plane is one face, and its points are for all processes
 
 
 class Plane(NamedTuple):
@@ -68,22 +69,22 @@ def evaluate(
     models: Sequence[Control],
     steps: int,
     margin: float,
-    sets: jobs.Sets,
-    run: Callable[..., list[Any]],
+    sets: Sets,
+    run: Run,
 ) -> Plane:
     """Evaluate the lattice of `nodes` through three different models on all `sets`.
 
-    `run` does jobs and returns their results. Raises `UserError` as `corners` does.
+    `run` makes items and returns their results. Raises `UserError` as `corners` does.
     """
     points = nodes(steps, margin)
     lattice = Curve(tuple(models), points)
-    pieces = [
-        jobs.Piece(piece.face, piece.points[start : start + AT_ONCE], sets)
-        for piece in jobs.plan([lattice], sets)
-        for start in range(0, len(piece.points), AT_ONCE)
+    items = [
+        Points(face.face, face.points[start : start + AT_ONCE], sets)
+        for face in plan([lattice], sets)
+        for start in range(0, len(face.points), AT_ONCE)
     ]
-    done = jobs.places(pieces, run(jobs.run, pieces, title="points"))
+    done = places(items, run(items, title="points"))
     beside = (1 - 1 / steps, 1 / steps)  # of the first end of a side: its file has the length
     sides = [Curve(pair, (beside,)) for pair in combinations(models, 2)]
-    corner = corners(*(jobs.load(side, done).distance for side in sides))
-    return Plane(points, np.array(points) @ corner, jobs.load(lattice, done).curves)
+    corner = corners(*(load(side, done).distance for side in sides))
+    return Plane(points, np.array(points) @ corner, load(lattice, done).curves)

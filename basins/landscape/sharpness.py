@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -19,15 +19,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from basins import devices
-from basins.align.jobs import Control
+from basins.item import Item, Step
 from basins.nets import checkpoint
+from basins.nets.control import Control
 from basins.nets.inputs import inputs
 from basins.paths.engine import Examples
-from basins.store import Store, code_hash
+from basins.registry import option
 from basins.weights import FlatModule
 
 Value = Callable[[Tensor], tuple[float, Tensor]]
-Told = Callable[[], None]
 
 
 class Sharpness(NamedTuple):
@@ -43,7 +43,7 @@ class Sharpness(NamedTuple):
 
 
 def highest(
-    value: Value, start: Tensor, radius: Tensor, told: Told, *, step: float, passes: int
+    value: Value, start: Tensor, radius: Tensor, told: Step, *, step: float, passes: int
 ) -> tuple[float, float]:
     """Return a function's value at `start` [size], and the highest that an ascent in a box finds.
 
@@ -68,7 +68,7 @@ def highest(
 def sharpness(
     net: nn.Module,
     data: Examples,
-    told: Told,
+    told: Step,
     *,
     epsilon: Annotated[float, Field(gt=0, lt=1)],
     passes: Annotated[int, Field(ge=1)],
@@ -112,7 +112,7 @@ def sharpness(
 
 
 @dataclass(frozen=True)
-class Job:
+class Ascent(Item):
     """A model whose sharpness is wanted; `options` are those of `sharpness`.
 
     `eval_set` is an evaluation set in the dataset's folder `data`, whose hash is `fingerprint`.
@@ -124,35 +124,34 @@ class Job:
     eval_set: str
     options: dict[str, Any]
     device: torch.device
+    kind: ClassVar[str] = "sharpness"
 
     def __str__(self) -> str:
         return str(self.model)
 
-    def key(self) -> dict[str, Any]:
-        """Return everything that decides the sharpness, as the store's key."""
-        net = checkpoint.family(checkpoint.read_config(self.model.model))
-        rooms = ("nets.inputs", f"nets.{net}")
+    def decides(self) -> dict[str, Any]:
+        """Return all that decides the sharpness but for code and machine."""
         return {
             "model": self.model.identity(),
+            "net": self.model.net(),
             "data": [self.fingerprint, self.eval_set],
             "options": self.options,
-            "code": code_hash(__file__, *(f"basins.{room}" for room in rooms)),
-            **devices.identity(self.device),
         }
 
+    def make(self, folder: Path, step: Step) -> None:
+        """Write `sharpness.json`; each pass of the ascent is a step."""
+        net = checkpoint.load(self.model.model).to(self.device)
+        data = inputs(self.data, self.eval_set, self.model.model, self.device)
+        value = sharpness(net, data, step, **self.options)
+        (folder / "sharpness.json").write_text(json.dumps(value._asdict()))
 
-def run(job: Job, step: Told) -> Sharpness:
-    """Return a model's sharpness, from the store or by an ascent, each pass of which is a step."""
-    store, key = Store(), job.key()
-    if not store.find("sharpness", key):
-        folder = job.model.model
-        net = checkpoint.load(folder).to(job.device)
-        data = inputs(job.data, job.eval_set, folder, job.device)
-        found = sharpness(net, data, step, **job.options)
-        with store.making("sharpness", key) as item:
-            (item / "sharpness.json").write_text(json.dumps(found._asdict()))
-    text = (store.folder("sharpness", key) / "sharpness.json").read_text()
-    return Sharpness(**json.loads(text))
+    def steps(self) -> int:
+        """Return the number of passes."""
+        return option(sharpness, self.options, "passes")
+
+    def result(self, folder: Path) -> Sharpness:
+        """Return the sharpness."""
+        return Sharpness(**json.loads((folder / "sharpness.json").read_text()))
 
 
 def _first(

@@ -9,13 +9,13 @@ that its keyword `test` takes one at a time, so that they run side by side.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,15 +25,16 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from basins import devices, results, seeds, weights
-from basins.align.jobs import Control
 from basins.data.calibration import Calibration
 from basins.data.resident import Resident
 from basins.data.tokens import Tokens, tokens
+from basins.item import Item, Step
 from basins.nets import checkpoint
+from basins.nets.control import Control
 from basins.nets.inputs import inputs
 from basins.paths.engine import Engine, Examples, combine, evaluate
 from basins.registry import find, split_options
-from basins.store import Store, code_hash, folder_hash
+from basins.store import folder_hash
 from basins.training.sample import Sample
 
 COLUMNS = ("aspect", "test", "quantity", "group", "x", "models", "null", "value")
@@ -223,7 +224,7 @@ def few(data: Examples, count: int, name: str) -> Examples:
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class Measurement(Item):
     """An aspect, or one `test` of it, of trained models; `aspect` is its name with its options.
 
     `sets` are of the dataset in the folder `data`, whose hash is `fingerprint`, at most `rows` of
@@ -245,32 +246,43 @@ class Job:
     calibration: Calibration | None
     tables: Mapping[str, pd.DataFrame]
     device: torch.device
+    kind: ClassVar[str] = "aspect"
 
     def __str__(self) -> str:
         return self.test or self.aspect["name"]
 
-    def key(self) -> dict[str, Any]:
-        """Return everything that decides the rows, as the store's key."""
-        net = checkpoint.family(checkpoint.read_config(self.models[0].model))
-        rooms = (f"landscape.{self.aspect['name']}", f"nets.{net}")
+    def decides(self) -> dict[str, Any]:
+        """Return all that decides the rows but for code and machine."""
         texts = {name: table.to_csv(index=False) for name, table in self.tables.items()}
         return {
             "aspect": self.aspect,
             "test": self.test,
             "models": [[str(model), *model.identity()] for model in self.models],
+            "net": self.models[0].net(),
             "origins": [_hash(origin) for origin in self.origins],
             "early": {step: [m.identity() for m in models] for step, models in self.early.items()},
             "data": [self.fingerprint, *self.sets, self.rows],
             "train": self.train[1:],
             "batchnorm": [self.batchnorm, self.calibration and self.calibration[1:]],
             "tables": {name: sha256(text.encode()).hexdigest() for name, text in texts.items()},
-            "code": code_hash(__file__, *(f"basins.{room}" for room in rooms)),
-            **devices.identity(self.device),
         }
+
+    def make(self, folder: Path, step: Step) -> None:
+        """Write `rows.csv`, the rows of the aspect."""
+        name, options = split_options(self.aspect)
+        options |= {} if self.test is None else {"test": self.test}
+        measured = find("landscape", name, "measure")(self.terrain(), **options)
+        table = pd.DataFrame(measured).reindex(columns=[*COLUMNS[1:]])
+        table.insert(0, COLUMNS[0], name)
+        table.to_csv(folder / "rows.csv", index=False)
+
+    def result(self, folder: Path) -> pd.DataFrame:
+        """Return the rows."""
+        return pd.read_csv(folder / "rows.csv", keep_default_na=False, na_values=["", "nan"])
 
     def terrain(self) -> Terrain:
         """Return what to measure on, with a stream of the test's own; one process reads it once."""
-        shared = json.dumps(self.key() | dict.fromkeys(("aspect", "test", "code")), sort_keys=True)
+        shared = json.dumps(self.decides() | {"aspect": None, "test": None}, sort_keys=True)
         if shared not in _terrains:
             _terrains.clear()
             _terrains[shared] = self._read()
@@ -308,21 +320,6 @@ class Job:
             generator=seeds.generator("aspect"),
             early={0: tuple(starts), **early},
         )
-
-
-def run(job: Job, step: Callable[[], None]) -> pd.DataFrame:
-    """Return the rows of an aspect, from the store or measured; a job is one step."""
-    store, key = Store(), job.key()
-    if not store.find("aspect", key):
-        name, options = split_options(job.aspect)
-        options |= {} if job.test is None else {"test": job.test}
-        found = find("landscape", name, "measure")(job.terrain(), **options)
-        table = pd.DataFrame(found).reindex(columns=[*COLUMNS[1:]])
-        table.insert(0, COLUMNS[0], name)
-        with store.making("aspect", key) as item:
-            table.to_csv(item / "rows.csv", index=False)
-    file = store.folder("aspect", key) / "rows.csv"
-    return pd.read_csv(file, keep_default_na=False, na_values=["", "nan"])
 
 
 def gathered(folder: Path, experiments: Sequence[str]) -> Mapping[str, pd.DataFrame]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -10,21 +10,19 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from basins.align import equivalence
-from basins.align import jobs as aligning
-from basins.align.jobs import Control, Pair, Protocol
-from basins.data.calibration import Calibration
+from basins.align import alignments, equivalence
+from basins.data.calibration import Calibration, Procedure
 from basins.data.examples import binary
-from basins.nets import checkpoint
-from basins.paths import fits, jobs
+from basins.item import Run
+from basins.nets.control import Control, Pair
+from basins.paths import fits, points
 from basins.paths.engine import Precision
-from basins.paths.pairs import Which, pairs
-from basins.paths.plan import Curve, is_fitted, place
+from basins.paths.pairs import Which, along, is_fitted, pairs
+from basins.paths.plan import Curve, place
 from basins.store import folder_hash
 
 Choices = Mapping[str, dict[str, Any]]  # a name with its options, by label
 Grid = tuple[float, ...]
-Run = Callable[..., list[Any]]  # parallel.run, but for how many workers
 
 
 class Joined(NamedTuple):
@@ -49,7 +47,7 @@ def measured(
     batchnorm: Sequence[str] | None,
     calibration: Mapping[str, Any] | None,
     device: torch.device,
-) -> jobs.Sets:
+) -> points.Sets:
     """Return what points are measured on: the sets `names` of the dataset in the folder `data`.
 
     `batchnorm` are the modes of `Engine.along`; `calibration` has the `cue_proportion` and the
@@ -58,48 +56,69 @@ def measured(
     """
     modes = tuple(batchnorm or ["moving"])
     source = Calibration(data, **(calibration or {"cue_proportion": 0.0, "size": None}))
-    return jobs.Sets(data, folder_hash(data), tuple(names), source, modes, "fp32", device)
+    return points.Sets(data, folder_hash(data), tuple(names), source, modes, "fp32", device)
 
 
 class Experiment:
-    """Pairs of models, aligned in every way and joined by every path, on one group of sets."""
+    """Pairs of models, aligned in every way and joined by every path, on one group of sets.
+
+    `controls` has the control points of every curve, `done` where evaluated points are.
+    """
 
     def __init__(
         self,
+        pairs: Sequence[Pair],
+        paths: Choices,
+        sets: points.Sets,
+        controls: Mapping[Joined, tuple[Control, ...]],
+        run: Run,
+    ) -> None:
+        self.pairs, self.paths, self.sets = pairs, paths, sets
+        self.controls, self.run = controls, run
+        self.done: points.Places = {}
+
+    @classmethod
+    def prepare(
+        cls,
         starts: Sequence[Path],
         ends: Sequence[Path],
         which: Which,
         *,
         paths: Choices,
         alignments: Choices,
-        sets: jobs.Sets,
-        protocol: Protocol,
+        sets: points.Sets,
+        protocol: Procedure,
         precision: Precision | Literal["auto"],
         run: Run,
-    ) -> None:
+    ) -> Experiment:
         """Choose a precision, align the pairs and fit the paths that have something to fit.
 
-        `starts` and `ends` are folders of models, `run` does jobs and returns their results,
-        `protocol` is given to all that has one, and precision `auto` lets a trial decide, whatever
-        `sets` says.
+        Args:
+            starts: folders of models.
+            ends: folders of models, which may be the same.
+            which: which of them are joined.
+            paths: a name with its options, by label.
+            alignments: in the same form.
+            sets: what every point is measured on.
+            protocol: of Mechanistic Mode Connectivity's code, or corrected, for all that has one.
+            precision: `auto` lets a trial decide, whatever `sets` says.
+            run: makes items and returns their results.
         """
-        self.run, self.paths = run, paths
-        self.protocol: Protocol = protocol
-        model = cache(lambda folder: Control(folder, checkpoint.fingerprint(folder)))
-        self.pairs = [(model(a), model(b)) for a, b in pairs(starts, ends, which)]
-        if precision == "auto":
-            trial = jobs.Piece(self.pairs[0], (), sets)
-            [precision] = run(jobs.measure_precision, [trial], title="precision")
-        self.sets = sets._replace(precision=precision)
-        aligned = {label: self._aligned(label, choice) for label, choice in alignments.items()}
-        joined = {
+        model = cache(Control.of)
+        joins = [(model(a), model(b)) for a, b in pairs(starts, ends, which)]
+        sets = points.settled(precision, joins[0], sets, run)
+        aligned = {
+            label: _aligned(joins, way, sets, protocol, run, label)
+            for label, way in alignments.items()
+        }
+        straight: dict[Joined, Pair] = {
             Joined(*pair, path, alignment): aligned[alignment][pair]
             for alignment in aligned
             for path in paths
-            for pair in self.pairs
+            for pair in joins
         }
-        self.controls: dict[Joined, tuple[Control, ...]] = {**joined, **self._fitted(joined)}
-        self.done: jobs.Places = {}
+        fitted = _fitted(straight, paths, sets, protocol, run)
+        return cls(joins, paths, sets, {**straight, **fitted}, run)
 
     @property
     def joined(self) -> list[Joined]:
@@ -112,56 +131,63 @@ class Experiment:
 
     def curve(self, joined: Joined, ts: Grid) -> Curve:
         """Return the points of one curve."""
-        return Curve.along(self.paths[joined.path], self.controls[joined], ts)
+        return along(self.paths[joined.path], self.controls[joined], ts)
 
     def evaluate(self, grids: Mapping[Joined, Grid]) -> None:
         """Evaluate every point on these grids that has not been yet, each once."""
         curves = (self.curve(joined, ts) for joined, ts in grids.items())
-        pieces = jobs.plan(curves, self.sets, self.done)
-        if pieces:
-            files = self.run(jobs.run, pieces, title="points")
-            self.done = {**self.done, **jobs.places(pieces, files)}
+        items = points.plan(curves, self.sets, self.done)
+        if items:
+            files = self.run(items, title="points")
+            self.done = {**self.done, **points.places(items, files)}
 
-    def places(self, joined: Joined, ts: Grid) -> jobs.Places:
+    def places(self, joined: Joined, ts: Grid) -> points.Places:
         """Return where the points of one curve are."""
-        curve = self.curve(joined, ts)
-        points = [place(curve.controls, point) for point in curve.points]
-        return {point: self.done[point] for point in points}
+        whole = self.curve(joined, ts)
+        here = [place(whole.controls, point) for point in whole.points]
+        return {point: self.done[point] for point in here}
 
-    def losses(self, joined: Joined, ts: Grid) -> jobs.Losses:
+    def losses(self, joined: Joined, ts: Grid) -> points.Losses:
         """Return the losses along one curve, all of whose points have been evaluated."""
-        return jobs.load(self.curve(joined, ts), self.done)
+        return points.load(self.curve(joined, ts), self.done)
 
     def write(self, grids: Mapping[Joined, Grid], folder: Path) -> None:
         """Write the losses along every curve on its grid, each into a file of its own."""
         for joined, ts in grids.items():
             self.losses(joined, ts).write(folder / f"{joined}.safetensors".replace("/", "-"))
 
-    def _aligned(self, label: str, choice: dict[str, Any]) -> dict[Pair, Pair]:
-        sets, protocol = self.sets, self.protocol
-        work = aligning.plan(
-            self.pairs, choice, sets.calibration, sets.fingerprint, protocol, sets.device
-        )
-        if work:
-            equivalence.check(self.pairs[0][0].model)
-        files = self.run(aligning.run, work, title=label) if work else []
-        return {pair: pair for pair in self.pairs} | aligning.aligned(work, files)
 
-    def _fitted(self, ends: Mapping[Joined, Pair]) -> dict[Joined, tuple[Control, ...]]:
-        """Return the control points, in their order, of those curves that have one to be fitted."""
-        fitted = {label: path for label, path in self.paths.items() if is_fitted(path)}
-        if not fitted:
-            return {}
-        data, device = self.sets.data, self.sets.device
-        rest = (data, fits.fingerprint(data), self.protocol, device)
-        work = {
-            joined: fits.Job(str(joined), fitted[joined.path], pair, *rest)
-            for joined, pair in ends.items()
-            if joined.path in fitted
-        }
-        epochs = max(path["epochs"] for path in fitted.values())
-        inner = self.run(fits.run, [*work.values()], title="paths", steps=epochs)
-        return {
-            joined: (job.ends[0], control, job.ends[1])
-            for (joined, job), control in zip(work.items(), inner, strict=True)
-        }
+def _aligned(
+    pairs: Sequence[Pair],
+    way: dict[str, Any],
+    sets: points.Sets,
+    protocol: Procedure,
+    run: Run,
+    title: str,
+) -> dict[Pair, Pair]:
+    """Return every pair as it is to be joined, by the pair as it was."""
+    work = alignments.plan(pairs, way, sets.calibration, sets.fingerprint, protocol, sets.device)
+    if work:
+        equivalence.check(pairs[0][0].model)
+    files = run(work, title=title) if work else []
+    return {pair: pair for pair in pairs} | alignments.aligned(work, files)
+
+
+def _fitted(
+    ends: Mapping[Joined, Pair], paths: Choices, sets: points.Sets, protocol: Procedure, run: Run
+) -> dict[Joined, tuple[Control, ...]]:
+    """Return the control points, in their order, of those curves that have one to be fitted."""
+    fitted = {label: path for label, path in paths.items() if is_fitted(path)}
+    if not fitted:
+        return {}
+    rest = (sets.data, fits.fingerprint(sets.data), protocol, sets.device)
+    work = {
+        joined: fits.Fit(str(joined), fitted[joined.path], pair, *rest)
+        for joined, pair in ends.items()
+        if joined.path in fitted
+    }
+    inner = run([*work.values()], title="paths")
+    return {
+        joined: (fit.ends[0], control, fit.ends[1])
+        for (joined, fit), control in zip(work.items(), inner, strict=True)
+    }

@@ -1,13 +1,16 @@
-"""Which models of an experiment are joined, and at which points of a path."""
+"""Which models of an experiment are joined, by which curves, and at which points of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise, product
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from basins.errors import UserError
+from basins.nets.control import Control
+from basins.paths.plan import Curve
+from basins.registry import find, module, split_options
 
 Which = Literal["all", "between", "within", "seed", "ring"]
 
@@ -39,3 +42,19 @@ def pairs(starts: Sequence[Path], ends: Sequence[Path], which: Which) -> list[tu
 def grid(points: int) -> tuple[float, ...]:
     """Return `points` equally spaced positions from exactly 0 to exactly 1."""
     return tuple(index / (points - 1) for index in range(points))
+
+
+def along(path: Mapping[str, Any], controls: tuple[Control, ...], ts: Sequence[float]) -> Curve:
+    """Return a path, a name with its options, through `controls` at every t.
+
+    Where the path is fitted, its options are those of the fit.
+    """
+    name, options = split_options(path)
+    coefficients = find("paths", name, "coefficients")
+    options = {} if is_fitted(path) else options
+    return Curve(controls, tuple(tuple(coefficients(t, **options)) for t in ts))
+
+
+def is_fitted(path: Mapping[str, Any]) -> bool:
+    """Return whether a path, a name with its options, has an inner control point to be fitted."""
+    return hasattr(module("paths", path["name"], "coefficients"), "fit")

@@ -8,12 +8,11 @@ have is evaluated once, and so is an edge of a plane that is also somebody's str
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from basins.align.jobs import Control
+from basins.nets.control import Control
 from basins.paths.engine import Point
-from basins.registry import find, module, split_options
 
 Face = tuple[Control, ...]
 
@@ -23,24 +22,6 @@ class Curve(NamedTuple):
 
     controls: tuple[Control, ...]
     points: tuple[Point, ...]
-
-    @classmethod
-    def along(
-        cls, path: Mapping[str, Any], controls: tuple[Control, ...], ts: Sequence[float]
-    ) -> Curve:
-        """Return a path, a name with its options, through `controls` at every t.
-
-        Where the path is fitted, its options are those of the fit.
-        """
-        name, options = split_options(path)
-        coefficients = find("paths", name, "coefficients")
-        options = {} if is_fitted(path) else options
-        return cls(controls, tuple(tuple(coefficients(t, **options)) for t in ts))
-
-
-def is_fitted(path: Mapping[str, Any]) -> bool:
-    """Return whether a path, a name with its options, has an inner control point to be fitted."""
-    return hasattr(module("paths", path["name"], "coefficients"), "fit")
 
 
 def place(controls: Sequence[Control], point: Sequence[float]) -> tuple[Face, Point]:

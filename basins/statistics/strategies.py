@@ -29,6 +29,9 @@ JOIN = ["experiment", "path", "alignment", "batchnorm", "eval_set", "pair_type"]
 INTERVAL = ["mean", "ci_low", "ci_high", "seeds", "pairs"]
 DIAGNOSTIC = ["diagnostic", "slice", "metric"]
 ESTIMATE = ["estimate", "ci_low", "ci_high", "p", "n"]
+STRAIGHT = {"path": "linear", "alignment": "none", "batchnorm": "interpolate"}
+"""The curves that clusters come from, as in the paper."""
+
 TABLES = {
     "clusters": ["experiment", "measure", "model", "cluster", "score"]
     + ["stability", "stability_examples"],

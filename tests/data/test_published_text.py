@@ -17,10 +17,12 @@ from basins import weights
 from basins.data import cola, glue, mnli, qqp, text
 from basins.data.text import TextData
 from basins.errors import UserError
+from basins.item import get
 from basins.nets import bert, checkpoint
 from basins.nets.inputs import inputs
 from basins.paths.engine import evaluate
-from basins.training import mixed, text_jobs
+from basins.training import mixed
+from basins.training.encoders import Pretraining
 
 TEXTS = [("a", "b", "entailment"), ("c", "d", "contradiction"), ("e", "f", "neutral")]
 HANS_HEADER = (
@@ -287,8 +289,8 @@ def test_real_rows_go_all_the_way_to_a_loss(load, tmp_path: Path, monkeypatch) -
     monkeypatch.chdir(tmp_path)
     text.save(tmp_path / "task", data)
     folder, cpu = tmp_path / "task", torch.device("cpu")
-    encoder = text_jobs.run(
-        text_jobs.Pretraining(
+    encoder = get(
+        Pretraining(
             data=folder,
             inputs=mixed.inputs(folder, "train"),
             method={"name": "replaced_tokens", "steps": 2, "batch_size": 8},

@@ -9,18 +9,19 @@ import pytest
 import torch
 
 from basins.errors import UserError
+from basins.item import get
 from basins.landscape import plane
 from basins.nets import checkpoint
-from basins.paths import jobs
+from basins.paths import points
 from basins.paths.plan import Curve
 from tests.paths.conftest import data
-from tests.paths.test_jobs import by_hand, models, nothing, sets
+from tests.paths.test_points import by_hand, models, nothing, sets
 
 __all__ = ["data", "models", "sets"]  # fixtures
 
 
-def run(function, items, title):
-    return [function(item, nothing) for item in items]
+def run(items, title):
+    return [get(item, nothing) for item in items]
 
 
 @pytest.mark.parametrize(
@@ -74,11 +75,11 @@ def test_three_models_that_span_no_plane_are_refused(distances, message):
 
 
 def test_every_point_is_evaluated_as_the_engine_does(models, sets):
-    pieces: list[jobs.Piece] = []
+    pieces: list[points.Points] = []
 
-    def counted(function, items, title):
+    def counted(items, title):
         pieces.extend(items)
-        return run(function, items, title)
+        return run(items, title)
 
     found = plane.evaluate(models, 2, 0.5, sets, counted)
     assert found.points == plane.nodes(2, 0.5)

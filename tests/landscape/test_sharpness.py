@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from basins.data.resident import Resident, normalise
 from basins.data.tokens import Tokens, tokens
+from basins.item import get
 from basins.landscape import sharpness
 from basins.nets import mlp, resnet
 from basins.paths.engine import evaluate
 from basins.store import folder_hash
 from tests.paths.conftest import data
-from tests.paths.test_jobs import models, nothing, sets
+from tests.paths.test_points import models, nothing, sets
 
 __all__ = ["data", "models", "sets"]  # fixtures
 CPU = torch.device("cpu")
@@ -182,14 +183,14 @@ def test_a_model_is_measured_once(models, sets):
     fingerprint = folder_hash(Path("data"))
 
     def job(**options):
-        return sharpness.Job(models[0], Path("data"), fingerprint, "test", options, CPU)
+        return sharpness.Ascent(models[0], Path("data"), fingerprint, "test", options, CPU)
 
     steps: list[int] = []
     item = job(epsilon=0.001, passes=2, examples=50)
-    found = sharpness.run(item, lambda: steps.append(1))
+    found = get(item, lambda: steps.append(1))
     assert len(steps) == 2 and found.n == 50 and found.sharpness > 0
-    assert sharpness.run(item, lambda: steps.append(1)) == found
+    assert get(item, lambda: steps.append(1)) == found
     assert len(steps) == 2
-    wider = sharpness.run(job(epsilon=0.002, passes=2, examples=50), lambda: steps.append(1))
+    wider = get(job(epsilon=0.002, passes=2, examples=50), lambda: steps.append(1))
     assert len(steps) == 4
     assert wider.loss == found.loss and wider.worst > found.worst

@@ -12,10 +12,11 @@ import torch
 from ruamel.yaml import YAML
 from torch import nn
 
-from basins import profiles, seeds, weights
+from basins import layout, profiles, seeds, weights
 from basins.data.calibration import Calibration
 from basins.data.resident import normalise
 from basins.errors import UserError
+from basins.item import get
 from basins.landscape import terrain
 from basins.nets import bert, checkpoint, mlp, resnet
 from basins.params import read
@@ -24,7 +25,7 @@ from basins.store import folder_hash
 from basins.training.sample import Sample
 from tests.landscape.test_sharpness import images, texts
 from tests.paths.conftest import data
-from tests.paths.test_jobs import models, nothing, sets
+from tests.paths.test_points import models, nothing, sets
 
 __all__ = ["data", "models", "sets"]  # fixtures
 CPU = torch.device("cpu")
@@ -143,9 +144,9 @@ def test_groups_and_kinds():
 
 
 @pytest.fixture
-def job(models, sets) -> terrain.Job:
+def job(models, sets) -> terrain.Measurement:
     terrain._terrains.clear()
-    return terrain.Job(
+    return terrain.Measurement(
         aspect={"name": "convexity", "sizes": [2], "draws": 3}, test="A2", models=tuple(models),
         origins=(None,) * 3, early={}, data=Path("data"), fingerprint=folder_hash(Path("data")),
         sets=("test",), rows=40, train=Sample(Path("data"), 40), batchnorm="reset",
@@ -154,14 +155,14 @@ def job(models, sets) -> terrain.Job:
 
 
 def test_an_aspect_is_measured_once(job, monkeypatch):
-    found = terrain.run(job, nothing)
+    found = get(job, nothing)
     assert list(found) == list(terrain.COLUMNS)
     assert set(found["aspect"]) == {"convexity"} and len(found) == 3
     again = job.terrain()
     assert again.models == tuple(map(str, job.models))
     assert sum(len(labels) for _, labels in again.sets["test"].batches()) == 40
-    monkeypatch.setattr(terrain.Job, "_read", lambda self: pytest.fail("read again"))
-    pd.testing.assert_frame_equal(terrain.run(job, nothing), found)
+    monkeypatch.setattr(terrain.Measurement, "_read", lambda self: pytest.fail("read again"))
+    pd.testing.assert_frame_equal(get(job, nothing), found)
 
 
 def test_what_decides_an_aspect_is_in_its_key(job):
@@ -208,12 +209,16 @@ def test_the_settings_know_where_models_come_from(tmp_path):
     assert "checkpoints: [40, 160]" in text
     file.write_text(text)
     params = read(file, check=[])
-    assert params.origins("nocue") == [None] * 3
-    assert params.origins("nli") == [Path("models/grammar")] * 12
-    assert params.origins("finetuned/small") == params.models("cued")
-    assert params.origins("finetuned/scratch") == [None] * 3
-    assert params.early("nocue") == {}
-    early = params.early("nli")
+
+    def tunes(method: str) -> bool:
+        return method != "scratch"
+
+    assert layout.origins(params, "nocue", tunes) == [None] * 3
+    assert layout.origins(params, "nli", tunes) == [Path("models/grammar")] * 12
+    assert layout.origins(params, "finetuned/small", tunes) == layout.models(params, "cued")
+    assert layout.origins(params, "finetuned/scratch", tunes) == [None] * 3
+    assert layout.early(params, "nocue") == {}
+    early = layout.early(params, "nli")
     assert list(early) == [40, 160] and early[40][11] == Path("models/nli/step40/seed11")
 
 

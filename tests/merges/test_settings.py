@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from basins import profiles
+from basins import layout, profiles
 from basins.errors import UserError
 from basins.params import read
 from basins.settings import Params
@@ -18,14 +18,14 @@ from basins.settings import Params
 PROFILES = Path(__file__).parents[2] / "profiles"
 IMAGES = {
     "data": "shapes", "models": ["finetuned/small", "finetuned/cbft"],
-    "reads": ["cued", "finetuned"], "sets": "seed",
+    "sets": "seed",
     "base": "cued", "alignments": [{"name": "none"}], "batchnorm": ["reset", "repair"],
     "calibration": {"cue_proportion": 0.0, "size": 256}, "rows": 64,
     "techniques": [{"name": "uniform_soup"}, {"name": "ties", "density": 0.5}],
     "eval_sets": ["nc"],
 }  # fmt: skip
 TEXT = IMAGES | {
-    "data": "nli", "models": ["nli"], "reads": ["grammar", "nli"], "sets": 5, "base": "grammar",
+    "data": "nli", "models": ["nli"], "sets": 5, "base": "grammar",
     "batchnorm": ["interpolate"], "calibration": None, "eval_sets": ["test"],
 }  # fmt: skip
 
@@ -53,7 +53,7 @@ def ids(sets) -> list[tuple[list[str], str | None]]:
 
 def test_sets_by_seed_have_the_base_of_their_seed(check):
     params = check(IMAGES)
-    found = ids(params.merged(params.merge["all"]))
+    found = ids(layout.merged(params, params.merge["all"]))
     assert found == [
         ([f"finetuned/small/seed{k}", f"finetuned/cbft/seed{k}"], f"models/cued/seed{k}")
         for k in range(3)
@@ -62,15 +62,15 @@ def test_sets_by_seed_have_the_base_of_their_seed(check):
 
 def test_sets_by_number_share_no_model(check):
     params = check(TEXT)
-    found = ids(params.merged(params.merge["all"]))
+    found = ids(layout.merged(params, params.merge["all"]))
     # Twelve models make two sets of five; two are left over.
     assert found == [
         ([f"nli/seed{k}" for k in range(start, start + 5)], "models/grammar") for start in (0, 5)
     ]
-    single = check(TEXT | {"base": "nli/seed3", "reads": ["nli", "nli"]})
-    assert {b for _, b in ids(single.merged(single.merge["all"]))} == {"models/nli/seed3"}
-    none = check(TEXT | {"base": None, "reads": ["nli", "nli"]})
-    assert {b for _, b in ids(none.merged(none.merge["all"]))} == {None}
+    single = check(TEXT | {"base": "nli/seed3"})
+    assert {b for _, b in ids(layout.merged(single, single.merge["all"]))} == {"models/nli/seed3"}
+    none = check(TEXT | {"base": None})
+    assert {b for _, b in ids(layout.merged(none, none.merge["all"]))} == {None}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,6 @@ def test_sets_by_number_share_no_model(check):
         ({"sets": 2, "models": ["cued"]}, "merge.all.base: 'cued' has a model of each seed"),
         ({"base": "wide"}, "merge.all.base: no 'wide'"),
         ({"base": "cued/seed7"}, "merge.all.base: no 'cued/seed7'"),
-        ({"reads": ["cued", "nli"]}, r"merge.all.reads: .*are in \['cued', 'finetuned'\]"),
         ({"calibration": None}, "merge.all.calibration: missing"),
         ({"techniques": [{"name": "soup"}]}, "merge.all.techniques.0: no 'soup'.*uniform_soup"),
         ({"techniques": [{"name": "ties", "density": 2.0}]}, r"techniques.0.density: 2.0 is not"),

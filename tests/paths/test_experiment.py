@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +10,18 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from basins import parallel, seeds
-from basins.align.jobs import Control
+from basins import seeds
 from basins.data import cued, disk
 from basins.data.calibration import Calibration
 from basins.errors import UserError
+from basins.item import runner
 from basins.nets import checkpoint
+from basins.nets.control import Control
 from basins.paths import bezier
 from basins.paths.experiment import Experiment, measured
 from basins.statistics.curves import evaluated, tables
 from basins.weights import flatten
-from tests.paths.test_jobs import CONFIG, LINEAR, by_hand, losses, models, sets
+from tests.paths.test_points import CONFIG, LINEAR, by_hand, losses, models, sets
 
 __all__ = ["models", "sets"]  # fixtures
 OPTIONS = {
@@ -48,10 +48,10 @@ def prepare(models, sets):
         "sets": sets,
         "protocol": "corrected",
         "precision": "fp32",
-        "run": partial(parallel.run, workers=1),
+        "run": runner(1),
     }
     ends = [Path(f"models/tuned/{label}/seed0") for label in ("small", "large")]
-    return lambda **changes: Experiment(starts, ends, "seed", **options | changes)
+    return lambda **changes: Experiment.prepare(starts, ends, "seed", **options | changes)
 
 
 def test_curves_of_one_seed_and_what_they_are_called(prepare):
@@ -152,7 +152,7 @@ def test_points_may_be_added_until_barriers_settle(prepare):
 
 
 def test_reset_cued_is_reset_on_the_same_images_with_their_cue(prepare, sets):
-    def curve(mode: str, proportion: float) -> np.ndarray:
+    def along(mode: str, proportion: float) -> np.ndarray:
         calibration = sets.calibration._replace(cue_proportion=proportion)
         changed = sets._replace(batchnorm=(mode,), calibration=calibration)
         experiment = prepare(paths={"line": LINEAR}, sets=changed)
@@ -161,8 +161,8 @@ def test_reset_cued_is_reset_on_the_same_images_with_their_cue(prepare, sets):
         found = experiment.losses(joined, TS).curves[mode, "test"]
         return np.stack([evaluation.losses for evaluation in found])
 
-    np.testing.assert_array_equal(curve("reset_cued", 0.0), curve("reset", 1.0))
-    assert not np.allclose(curve("reset_cued", 0.0), curve("reset", 0.0))
+    np.testing.assert_array_equal(along("reset_cued", 0.0), along("reset", 1.0))
+    assert not np.allclose(along("reset_cued", 0.0), along("reset", 0.0))
 
 
 def test_both_modes_in_one_go_are_each_alone(prepare, sets):

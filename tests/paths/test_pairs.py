@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from basins.align.jobs import Control
 from basins.errors import UserError
+from basins.nets.control import Control
 from basins.paths.pairs import pairs
 
 A0, A1, B0 = Path("models/a/seed0"), Path("models/a/seed1"), Path("models/b/seed0")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from basins.align.jobs import Control
-from basins.paths.pairs import grid
+from basins.nets.control import Control
+from basins.paths.pairs import along, grid
 from basins.paths.plan import Curve, distinct, in_blocks, place
 
 MODELS = [Control(Path("models/a") / f"seed{k}", f"hash{k}") for k in range(8)]
@@ -23,23 +23,23 @@ def count(curves: list[Curve]) -> int:
 @pytest.mark.parametrize(("models", "points"), [(2, 3), (5, 11), (8, 25)])
 def test_all_pairs_share_their_ends(models, points):
     ts = grid(points)
-    curves = [Curve.along(LINEAR, pair, ts) for pair in combinations(MODELS[:models], 2)]
+    curves = [along(LINEAR, pair, ts) for pair in combinations(MODELS[:models], 2)]
     pairs = models * (models - 1) // 2
     assert count(curves) == pairs * (points - 2) + models
 
 
 def test_alignments_share_the_ends_and_nothing_else():
     ts, (a, b) = grid(11), MODELS[:2]
-    raw = Curve.along(LINEAR, (a, b), ts)
-    matched = Curve.along(LINEAR, (a, b.permuted(Path("p"), 0)), ts)
-    common = Curve.along(LINEAR, (a.permuted(Path("u"), 0), b.permuted(Path("u"), 1)), ts)
+    raw = along(LINEAR, (a, b), ts)
+    matched = along(LINEAR, (a, b.permuted(Path("p"), 0)), ts)
+    common = along(LINEAR, (a.permuted(Path("u"), 0), b.permuted(Path("u"), 1)), ts)
     assert count([raw, raw]) == 11
     assert count([raw, matched, common]) == 2 + 3 * 9
 
 
 def test_directions_share_a_path():
     ts, (a, b) = grid(11), MODELS[:2]
-    assert count([Curve.along(LINEAR, (a, b), ts), Curve.along(LINEAR, (b, a), ts)]) == 11
+    assert count([along(LINEAR, (a, b), ts), along(LINEAR, (b, a), ts)]) == 11
 
 
 def test_a_plane_shares_its_edges_with_straight_paths():
@@ -50,14 +50,14 @@ def test_a_plane_shares_its_edges_with_straight_paths():
         for j in range(steps + 1 - i)
     )
     plane = Curve(corners, triangle)
-    edges = [Curve.along(LINEAR, pair, grid(steps + 1)) for pair in combinations(corners, 2)]
+    edges = [along(LINEAR, pair, grid(steps + 1)) for pair in combinations(corners, 2)]
     assert count(edges) == 3 * 9 + 3
     assert count([plane]) == count([plane, *edges]) == 66
 
 
 def test_a_model_against_itself_is_one_point():
     a = MODELS[0]
-    assert distinct([Curve.along(LINEAR, (a, a), grid(11))]) == {(a,): ((1.0,),)}
+    assert distinct([along(LINEAR, (a, a), grid(11))]) == {(a,): ((1.0,),)}
 
 
 def test_a_point_off_the_line_keeps_its_coefficients():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from basins.item import get
 from basins.landscape.barriers import barrier_linear
-from basins.paths import jobs, races
-from basins.paths.pairs import grid
-from basins.paths.plan import Curve
-from tests.paths.test_jobs import LINEAR, evaluate, models, nothing, sets
+from basins.paths import points, races
+from basins.paths.pairs import along, grid
+from tests.paths.test_points import LINEAR, evaluate, models, nothing, sets
 
 __all__ = ["models", "sets"]  # fixtures
 TS = grid(5)
@@ -18,18 +18,18 @@ TS = grid(5)
 @pytest.mark.parametrize("mode", ["reset", "interpolate"])
 def test_it_decides_as_the_full_grid_does(mode, models, sets):
     sets = sets._replace(batchnorm=(mode,))
-    curve = Curve.along(LINEAR, tuple(models[:2]), TS)
+    curve = along(LINEAR, tuple(models[:2]), TS)
     done = evaluate([curve], sets)
-    errors = [1 - e.correct.mean() for e in jobs.load(curve, done).curves[mode, "test"]]
+    errors = [1 - e.correct.mean() for e in points.load(curve, done).curves[mode, "test"]]
     barrier = float(barrier_linear(TS, np.array(errors)))
     for threshold, verdict in ((barrier + 0.3, "connected"), (max(0, barrier - 0.3), None)):
         options = {"metric": "error", "threshold": threshold, "batch": 20}
         item = races.Race(curve, TS, evaluate([races.ends(curve)], sets), options, sets)
-        found = races.run(item, nothing)
+        found = get(item, nothing)
         expected = verdict or ("not connected" if barrier > threshold else "connected")
         assert found.verdict == expected
         calibration = 256 if mode == "reset" else 0
         assert found.full == 3 * (200 + calibration)
         assert found.examples == sum(found.seen.values()) + calibration * len(found.seen)
         assert found.examples <= found.full
-        assert races.run(item, nothing) == found
+        assert get(item, nothing) == found

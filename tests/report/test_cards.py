@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from basins import layout
 from basins.params import read
 from basins.report import cards
 from basins.results import read as rows
@@ -32,7 +33,7 @@ def card(page: str, name: str) -> str:
 def test_every_set_of_models_has_one_card(page):
     params = read(PROJECT / "reports" / "laptop" / "params.yaml", check=[])
     found = [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")]
-    wanted = {name for name in params.recipes() if "/step" not in name} | set(params.pretrain)
+    wanted = {name for name in layout.recipes(params) if "/step" not in name} | set(params.pretrain)
     assert len(found) == len(set(found)) and set(found) == wanted
 
 

@@ -12,8 +12,9 @@ import torch
 from basins.data import cued, disk, shapes
 from basins.data.cues.box import cue
 from basins.errors import UserError
+from basins.item import get
 from basins.nets import checkpoint
-from basins.training.jobs import FineTuning, Training, run
+from basins.training.image_models import FineTuning, Training
 
 torch.set_num_threads(1)
 SGD = {"epochs": 2, "batch_size": 32, "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4}
@@ -46,7 +47,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Training:
 
 
 def tuning(base: Training, method: dict, start: Path | None = None, **changes) -> FineTuning:
-    start = start or run(base, nothing)
+    start = start or get(base, nothing)
     job = FineTuning(
         data=base.data,
         inputs=base.inputs,
@@ -69,9 +70,9 @@ def weights(folder: Path) -> bytes:
 
 def test_a_finished_seed_is_found_again(base: Training):
     steps: list[int] = []
-    folder = run(base, lambda: steps.append(1))
+    folder = get(base, lambda: steps.append(1))
     assert len(steps) == 2
-    assert run(base, lambda: steps.append(1)) == folder == base.find()
+    assert get(base, lambda: steps.append(1)) == folder == base.find()
     assert len(steps) == 2
     with (folder / "log.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
@@ -100,16 +101,16 @@ def test_where_things_are_is_not_in_the_key(base: Training, tmp_path: Path):
 def test_another_order_starts_from_the_same_weights(base: Training):
     # One step without momentum or decay: the gradient of a batch that holds all images.
     one = SCRATCH | {"epochs": 1, "batch_size": 200, "lr": 1e-9}
-    first = checkpoint.load(run(replace(base, method=one), nothing))
-    other = checkpoint.load(run(replace(base, method=one, order=1), nothing))
+    first = checkpoint.load(get(replace(base, method=one), nothing))
+    other = checkpoint.load(get(replace(base, method=one, order=1), nothing))
     torch.testing.assert_close(first.head.weight, other.head.weight, rtol=0, atol=1e-6)
-    longer = [run(replace(base, order=order), nothing) for order in (0, 1)]
+    longer = [get(replace(base, order=order), nothing) for order in (0, 1)]
     assert weights(longer[0]) != weights(longer[1])
 
 
 def test_tuning_starts_at_the_start(base: Training):
-    start = run(base, nothing)
-    tuned = run(tuning(base, NAIVE | {"lr": 1e-12, "weight_decay": 0.0}), nothing)
+    start = get(base, nothing)
+    tuned = get(tuning(base, NAIVE | {"lr": 1e-12, "weight_decay": 0.0}), nothing)
     before, after = checkpoint.load(start), checkpoint.load(tuned)
     for name, weight in before.named_parameters():
         torch.testing.assert_close(after.get_parameter(name), weight, rtol=0, atol=1e-7)
@@ -118,7 +119,7 @@ def test_tuning_starts_at_the_start(base: Training):
 
 def test_a_method_without_finetune_begins_anew(base: Training):
     scratch = SCRATCH | {"schedule": "cosine", "lr": 1e-9}
-    tuned = checkpoint.load(run(tuning(base, scratch), nothing))
+    tuned = checkpoint.load(get(tuning(base, scratch), nothing))
     new = base.new()
     torch.testing.assert_close(tuned.head.weight, new.head.weight, rtol=0, atol=1e-6)
 
@@ -142,7 +143,7 @@ def test_whatever_decides_a_tuning_is_in_its_key(base: Training, change: dict):
 @pytest.mark.parametrize("protocol", ["published", "corrected"])
 def test_a_method_is_told_the_protocol_where_it_asks(base: Training, protocol: str):
     cbft = {"name": "cbft", **SGD}
-    found = run(tuning(base, cbft, protocol=protocol), nothing)
+    found = get(tuning(base, cbft, protocol=protocol), nothing)
     net = checkpoint.load(found)
     assert not net.training
     assert all(bool(weight.isfinite().all()) for weight in net.parameters())
@@ -150,13 +151,13 @@ def test_a_method_is_told_the_protocol_where_it_asks(base: Training, protocol: s
 
 def test_more_clean_images_than_there_are_is_refused(base: Training):
     with pytest.raises(UserError, match="200 training images"):
-        run(tuning(base, NAIVE, clean=200), nothing)
+        get(tuning(base, NAIVE, clean=200), nothing)
 
 
 def test_a_divergent_run_is_one_line_and_leaves_nothing(base: Training):
     job = tuning(base, NAIVE | {"lr": 1e30})
     with pytest.raises(UserError, match="diverged in epoch 1") as caught:
-        run(job, nothing)
+        get(job, nothing)
     assert len(str(caught.value).splitlines()) == 1
     assert str(job) == "tuned, seed 0" and job.find() is None
 

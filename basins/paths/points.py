@@ -1,37 +1,37 @@
-"""The faces of an experiment as jobs: found in the store, or evaluated and put there."""
+"""The points of an experiment, evaluated face by face, as items of the store."""
 
 from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from safetensors.numpy import load_file, save
 from torch import Tensor
 
-from basins import devices
 from basins.align.batchnorm import ESTIMATES
-from basins.align.jobs import Control
 from basins.align.permute import permute
 from basins.data.calibration import Calibration
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
+from basins.item import Item, Run, Step
 from basins.nets import checkpoint
+from basins.nets.control import Control
 from basins.nets.inputs import inputs
 from basins.nets.permutation import Net
 from basins.paths import precision
 from basins.paths.engine import Curves, Engine, Examples, Point, Precision
 from basins.paths.plan import Curve, Face, distinct, in_blocks, place
-from basins.store import Store, code_hash
 from basins.weights import State, flatten, unflatten
 
+FILE = "losses.safetensors"
 MEMORY = 2**30  # bytes of models that a process keeps
 BLOCK = 16  # models: the pairs of two blocks come together, so that most are in memory
 
@@ -52,50 +52,82 @@ class Sets(NamedTuple):
     precision: Precision
     device: torch.device
 
+    def identity(self) -> dict[str, Any]:
+        """Return what decides losses, as a part of a store's key."""
+        return {
+            "data": self.fingerprint,
+            "sets": self.names,
+            "calibration": self.calibration[1:],
+            "batchnorm": self.batchnorm,
+            "precision": self.precision,
+        }
+
 
 @dataclass(frozen=True)
-class Piece:
-    """All points of one face."""
+class Points(Item):
+    """Points of one face: losses and hits of every example, and the distances of its networks."""
 
     face: Face
     points: tuple[Point, ...]
     sets: Sets
+    kind: ClassVar[str] = "points"
 
     def __str__(self) -> str:
         return " to ".join(map(str, self.face))
 
-    def key(self) -> dict[str, Any]:
-        """Return everything that decides the losses, as the store's key."""
-        net = checkpoint.family(checkpoint.read_config(self.face[0].model))
-        rooms = ["paths.engine", "align.permute", "data.calibration", "nets.inputs", f"nets.{net}"]
+    @property
+    def device(self) -> torch.device:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Where the networks are evaluated."""
+        return self.sets.device
+
+    def decides(self) -> dict[str, Any]:
+        """Return all that decides the losses but for code and machine."""
         return {
             "face": [control.identity() for control in self.face],
+            "net": self.face[0].net(),
             "points": self.points,
-            "data": self.sets.fingerprint,
-            "sets": self.sets.names,
-            "calibration": self.sets.calibration[1:],
-            "batchnorm": self.sets.batchnorm,
-            "precision": self.sets.precision,
-            "code": code_hash(__file__, *(f"basins.{room}" for room in rooms)),
-            **devices.identity(self.sets.device),
+            **self.sets.identity(),
         }
 
-
-def run(piece: Piece, step: Callable[[], None]) -> Path:
-    """Return the store's file of the piece: losses and hits of every example, and the distances.
-
-    A piece takes seconds: it is one step, which its end tells.
-    """
-    store, key = Store(), piece.key()
-    if not store.find("points", key):
-        sets = piece.sets
-        engine, controls, batchnorm, examples = prepared(piece.face, sets)
-        curves = engine.along(controls, piece.points, batchnorm, examples, sets.precision)
+    def make(self, folder: Path, step: Step) -> None:
+        """Write `losses.safetensors`."""
+        engine, controls, batchnorm, examples = prepared(self.face, self.sets)
+        curves = engine.along(controls, self.points, batchnorm, examples, self.sets.precision)
         trained = [control[engine.flat.trained].double() for control in controls]
         distances = [[float(torch.dist(x, y)) for y in trained] for x in trained]
-        with store.making("points", key) as folder:
-            _write(curves, np.array(distances), folder / "losses.safetensors")
-    return store.folder("points", key) / "losses.safetensors"
+        _write(curves, np.array(distances), folder / FILE)
+
+    def result(self, folder: Path) -> Path:
+        """Return the file of losses."""
+        return folder / FILE
+
+
+class Trial(Points):
+    """Which precision to evaluate the networks of an edge in, as it was once measured."""
+
+    kind: ClassVar[str] = "precision"
+
+    def make(self, folder: Path, step: Step) -> None:
+        """Write `trial.json`: what was measured, and the precision that follows."""
+        trial = precision.trial(*prepared(self.face, self.sets))
+        content = trial._asdict() | {"precision": trial.precision}
+        (folder / "trial.json").write_text(json.dumps(content))
+
+    def result(self, folder: Path) -> Any:
+        """Return the precision."""
+        return json.loads((folder / "trial.json").read_text())["precision"]
+
+
+def settled(
+    asked: Precision | Literal["auto"], face: Sequence[Control], sets: Sets, run: Run
+) -> Sets:
+    """Return `sets` in the precision that is asked for; `auto` lets a trial on two networks decide.
+
+    `run` makes items and returns their results.
+    """
+    if asked == "auto":
+        [asked] = run([Trial(tuple(face[:2]), (), sets)], title="precision")
+    return sets._replace(precision=asked)
 
 
 def prepared(
@@ -117,18 +149,6 @@ def prepared(
     return engine, vectors, batchnorm, _examples(sets, controls[0].model)
 
 
-def measure_precision(piece: Piece, step: Callable[[], None]) -> Precision:
-    """Return which precision to evaluate the experiment of an edge in, as it was once measured."""
-    store, sets = Store(), piece.sets
-    key = piece.key() | {"trial": code_hash(precision.__file__)}
-    if not store.find("precision", key):
-        trial = precision.trial(*prepared(piece.face, sets))
-        with store.making("precision", key) as folder:
-            content = trial._asdict() | {"precision": trial.precision}
-            (folder / "trial.json").write_text(json.dumps(content))
-    return json.loads((store.folder("precision", key) / "trial.json").read_text())["precision"]
-
-
 class Losses(NamedTuple):
     """The evaluations of a curve, and the Euclidean distance between its ends' parameters."""
 
@@ -143,17 +163,17 @@ class Losses(NamedTuple):
 Places = Mapping[tuple[Face, Point], tuple[Path, int]]
 
 
-def plan(curves: Iterable[Curve], sets: Sets, done: Places = MappingProxyType({})) -> list[Piece]:
+def plan(curves: Iterable[Curve], sets: Sets, done: Places = MappingProxyType({})) -> list[Points]:
     """Return what is left to evaluate for the curves, each point once, in blocks of few models."""
     left = {
         face: tuple(point for point in points if (face, point) not in done)
         for face, points in distinct(curves).items()
     }
-    return [Piece(face, left[face], sets) for face in in_blocks(left, BLOCK) if left[face]]
+    return [Points(face, left[face], sets) for face in in_blocks(left, BLOCK) if left[face]]
 
 
 def places(
-    pieces: Iterable[Piece], files: Iterable[Path]
+    pieces: Iterable[Points], files: Iterable[Path]
 ) -> dict[tuple[Face, Point], tuple[Path, int]]:
     """Return in which file, and which row of it, every point is."""
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,27 +13,22 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertForPreTraining
 
-from basins.align.jobs import Control
 from basins.data import text
 from basins.data.mixture import mix
 from basins.errors import UserError
+from basins.item import get
 from basins.nets import bert, checkpoint
+from basins.nets.control import Control
 from basins.nets.inputs import inputs as network_inputs
 from basins.params import GIVEN
 from basins.paths import bezier, fits
 from basins.registry import check_options
 from basins.store import folder_hash
 from basins.training import stored
+from basins.training.classifiers import Classifying, Streams, lay_out
+from basins.training.encoders import Pretraining, restatements
 from basins.training.mixed import inputs
 from basins.training.sample import Sample
-from basins.training.text_jobs import (
-    Classifying,
-    Pretraining,
-    Streams,
-    lay_out,
-    restatements,
-    run,
-)
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -80,7 +76,7 @@ def pretraining(here: Path) -> Pretraining:
 
 @pytest.fixture
 def classifying(here: Path, pretraining: Pretraining) -> Classifying:
-    encoder, data = run(pretraining, nothing), here / "pairs"
+    encoder, data = get(pretraining, nothing), here / "pairs"
     return Classifying(
         data=data,
         inputs=inputs(data, "train", "counterexamples"),
@@ -102,8 +98,8 @@ def weights(folder: Path, name: str = "model.safetensors") -> bytes:
 
 def test_an_encoder_is_found_again_and_has_its_tokenizer(pretraining: Pretraining):
     steps: list[int] = []
-    folder = run(pretraining, lambda: steps.append(1))
-    assert run(pretraining, lambda: steps.append(1)) == folder and len(steps) == 1
+    folder = get(pretraining, lambda: steps.append(1))
+    assert get(pretraining, lambda: steps.append(1)) == folder and len(steps) == 1
     assert checkpoint.read_config(folder)["max_position_embeddings"] == 16
     tokenizer = checkpoint.tokenizer(folder)
     assert len(tokenizer) == 5 + len(NAMES) + 3
@@ -137,7 +133,7 @@ def test_the_content_of_a_vocabulary_file_is_in_the_key(pretraining: Pretraining
 
 
 def test_a_classifier_loads_elsewhere(classifying: Classifying):
-    folder = run(classifying, nothing)
+    folder = get(classifying, nothing)
     ours = checkpoint.load(folder)
     theirs = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -157,17 +153,17 @@ def test_a_classifier_loads_elsewhere(classifying: Classifying):
 
 
 def test_the_same_job_gives_the_same_bytes(classifying: Classifying, here: Path):
-    first = weights(run(classifying, nothing))
+    first = weights(get(classifying, nothing))
     for item in (here / ".cache" / "text").iterdir():
         if "log.csv" in {path.name for path in item.iterdir()} and weights(item) == first:
             (item / "item.json").unlink()
-    assert weights(run(classifying, nothing)) == first
+    assert weights(get(classifying, nothing)) == first
 
 
 @pytest.mark.parametrize("stream", ["head", "order", "dropout"])
 def test_each_stream_matters(classifying: Classifying, stream: str):
     other = replace(classifying, streams=classifying.streams._replace(**{stream: 1}))
-    assert weights(run(classifying, nothing)) != weights(run(other, nothing))
+    assert weights(get(classifying, nothing)) != weights(get(other, nothing))
 
 
 @pytest.mark.parametrize(
@@ -182,22 +178,25 @@ def test_each_stream_matters(classifying: Classifying, stream: str):
         {"method": CLASSIFIER | {"lr": 2e-3}},
     ],
 )
-def test_whatever_decides_a_classifier_is_in_its_key(classifying: Classifying, change: dict):
+def test_whatever_decides_a_classifier_is_in_its_key(
+    classifying: Classifying, here: Path, change: dict
+):
     assert replace(classifying, **change).key() != classifying.key()
-    moved = {"data": Path("a"), "encoder": Path("b"), "number": 7}
+    there = Path(shutil.copytree(classifying.encoder, here / "there"))
+    moved = {"data": Path("a"), "encoder": there, "number": 7}
     assert replace(classifying, **moved).key() == classifying.key()
 
 
 def test_tuning_starts_from_the_encoder(classifying: Classifying):
     slow = CLASSIFIER | {"lr": 1e-12, "weight_decay": 0.0}
-    tuned = load_file(run(replace(classifying, method=slow), nothing) / "model.safetensors")
+    tuned = load_file(get(replace(classifying, method=slow), nothing) / "model.safetensors")
     for name, weight in load_file(classifying.encoder / "model.safetensors").items():
         torch.testing.assert_close(tuned[f"bert.{name}"], weight, rtol=0, atol=1e-7)
 
 
 def test_early_checkpoints_are_laid_out_beside_the_final_ones(classifying: Classifying, here: Path):
-    item = run(classifying, nothing)
-    lay_out(item, here / "models" / "pairs", 3)
+    item = get(classifying, nothing)
+    lay_out(item, here / "models" / "pairs" / "seed3")
     final, early = here / "models/pairs/seed3", here / "models/pairs/step4/seed3"
     assert weights(final) == weights(item)
     assert weights(early) == weights(item, "step4.safetensors") != weights(final)
@@ -208,7 +207,7 @@ def test_early_checkpoints_are_laid_out_beside_the_final_ones(classifying: Class
 
 def test_a_checkpoint_is_the_run_as_it_was_there(classifying: Classifying):
     # After its last step a run is what it is at the end.
-    whole = run(replace(classifying, method=CLASSIFIER | {"checkpoints": [10]}), nothing)
+    whole = get(replace(classifying, method=CLASSIFIER | {"checkpoints": [10]}), nothing)
     assert (
         load_file(whole / "step10.safetensors").keys()
         == load_file(whole / "model.safetensors").keys()
@@ -219,7 +218,7 @@ def test_a_checkpoint_is_the_run_as_it_was_there(classifying: Classifying):
 def test_a_divergent_run_is_one_line_and_leaves_nothing(classifying: Classifying):
     job = replace(classifying, method=CLASSIFIER | {"lr": 1e30}, number=5)
     with pytest.raises(UserError, match="diverged in epoch 1") as caught:
-        run(job, nothing)
+        get(job, nothing)
     assert len(str(caught.value).splitlines()) == 1 and str(job) == "seed 5"
     assert not [
         item for item in Path(".cache/text").iterdir() if (item / "step4.safetensors").exists()
@@ -228,7 +227,7 @@ def test_a_divergent_run_is_one_line_and_leaves_nothing(classifying: Classifying
 
 def test_rows_that_are_too_long_are_refused(classifying: Classifying, pretraining: Pretraining):
     with pytest.raises(UserError, match="36 of 36 rows do not have 1 to 8 tokens"):
-        run(replace(pretraining, net=NET | {"positions": 8}), nothing)
+        get(replace(pretraining, net=NET | {"positions": 8}), nothing)
 
 
 def test_labelled_sentences_are_paired_with_themselves():
@@ -241,7 +240,7 @@ def test_labelled_sentences_are_paired_with_themselves():
 @pytest.fixture
 def elsewhere(here: Path, pretraining: Pretraining) -> Path:
     """A pretrained BERT with its heads, as other programs save it, in `here`/theirs."""
-    encoder = run(pretraining, nothing)
+    encoder = get(pretraining, nothing)
     config = bert.from_config(checkpoint.read_config(encoder)).config
     torch.manual_seed(1)
     BertForPreTraining(config).save_pretrained(here / "theirs")
@@ -256,7 +255,7 @@ def test_an_encoder_from_elsewhere_can_be_tuned(elsewhere: Path, classifying: Cl
     for name, weight in load_file(folder / "model.safetensors").items():
         assert torch.equal(weight, theirs[f"bert.{name}"])
     job = replace(classifying, encoder=folder, fingerprint=folder_hash(folder))
-    assert checkpoint.load(run(job, nothing)).config.num_labels == 2
+    assert checkpoint.load(get(job, nothing)).config.num_labels == 2
 
 
 @pytest.mark.parametrize(
@@ -290,11 +289,11 @@ def test_long_rows_are_cut_only_where_the_encoder_says_so(
     text.save(data, text.TextData(splits, dict.fromkeys(splits, CLASSES), {}))
     one = replace(classifying, data=data, inputs=inputs(data, "train"), counterexamples=0.0)
     with pytest.raises(UserError, match="1 of 2 rows do not have 1 to 16 tokens .*long_rows"):
-        run(one, nothing)
-    encoder = run(replace(pretraining, long_rows="truncate"), nothing)
+        get(one, nothing)
+    encoder = get(replace(pretraining, long_rows="truncate"), nothing)
     cut = replace(one, encoder=encoder, fingerprint=folder_hash(encoder), method=BRIEF)
     with pytest.warns(UserWarning, match="1 of 2 rows cut to 16 tokens"):
-        item = run(cut, nothing)
+        item = get(cut, nothing)
     assert checkpoint.read_config(item)["long_rows"] == "truncate"
     with pytest.warns(UserWarning, match="1 of 2 rows cut"):
         found = network_inputs(data, "train", item, CPU)
@@ -305,11 +304,11 @@ def test_curves_and_merges_use_rows_like_those_that_models_were_trained_on(
     classifying: Classifying,
 ):
     """On others, with the same loss in domain, it finds networks of another strategy."""
-    folders = [run(replace(classifying, streams=Streams(k, k, k)), nothing) for k in (0, 1)]
+    folders = [get(replace(classifying, streams=Streams(k, k, k)), nothing) for k in (0, 1)]
     bend = {"name": "bezier", "epochs": 1, "batch_size": 8, "lr": 0.01}
     bend |= {"momentum": 0.9, "weight_decay": 0.0}
     as_trained = {"counterexamples": classifying.counterexamples, "noise": classifying.noise}
-    job = fits.Job(
+    job = fits.Fit(
         curve="ours",
         path={**bend, **as_trained},
         ends=(Control(folders[0], "0"), Control(folders[1], "1")),
@@ -321,7 +320,7 @@ def test_curves_and_merges_use_rows_like_those_that_models_were_trained_on(
     check_options(bezier.fit, {k: v for k, v in job.path.items() if k != "name"}, "path", GIVEN)
     train, pool = (text.read(classifying.data, name) for name in ("train", "counterexamples"))
     mixture = mix(train, pool, 0.2, 0.1, CLASSES, classifying.mixture)
-    rows = fits.training_data(job)
+    rows = job.training_data()
     assert rows(0.2, 0.1, classifying.mixture).labels.tolist() == mixture["label"]
     assert rows(0.0, 0.0, 0).labels.tolist() == train["label"] != mixture["label"]
     sample = Sample(classifying.data, None, **as_trained, seed=classifying.mixture)
@@ -329,7 +328,7 @@ def test_curves_and_merges_use_rows_like_those_that_models_were_trained_on(
     drawn = [label for _, labels in batches for label in labels.tolist()]  # by length
     assert sorted(drawn) == sorted(mixture["label"]) != sorted(train["label"])
     plain = replace(job, path=bend)
-    fitted = [weights(fits.run(one, nothing).model) for one in (job, plain)]
+    fitted = [weights(get(one, nothing).model) for one in (job, plain)]
     assert fitted[0] != fitted[1]
     assert (
         job.inputs == classifying.inputs != fits.fingerprint(classifying.data.parent / "restated")

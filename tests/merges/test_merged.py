@@ -10,30 +10,38 @@ import torch
 from safetensors.numpy import load_file
 
 from basins import seeds
-from basins.align.jobs import Control
 from basins.align.permute import permute, random_permutations
 from basins.data import disk
 from basins.data.resident import resident
 from basins.errors import UserError
-from basins.merges import jobs, uniform_soup
+from basins.item import get
+from basins.merges import experiment, merged, uniform_soup
+from basins.merges.merged import FILE, Merged, base_state, check_shapes
 from basins.nets import bert, checkpoint
+from basins.nets.control import Control
 from basins.paths.engine import evaluate
 from basins.store import Store
 from basins.training.sample import Sample
 from basins.weights import save
 from tests.paths.conftest import data
-from tests.paths.test_jobs import CONFIG, CPU, models, nothing, sets
+from tests.paths.test_points import CONFIG, CPU, models, nothing, sets
 
 __all__ = ["data", "models", "sets"]  # fixtures
 ROWS = Sample(Path("data"), 128)
 
 
-def together(function, items, title):
-    return [function(item, nothing) for item in items]
+def together(items, title):
+    return [get(item, nothing) for item in items]
 
 
 def job(controls, technique="uniform_soup", base=None, sets=None, **options):
-    return jobs.Job(tuple(controls), base, {"name": technique, **options}, ROWS, sets)
+    return Merged(tuple(controls), base, {"name": technique, **options}, ROWS, sets)
+
+
+def losses_of(item):
+    """Return the file of losses of a merge, made if it is not there."""
+    get(item, nothing)
+    return item.find() / FILE
 
 
 def saved(net, name: str, config=CONFIG) -> Control:
@@ -46,7 +54,7 @@ def saved(net, name: str, config=CONFIG) -> Control:
 def test_a_soup_is_the_mean_evaluated_once(models, sets):
     sets = sets._replace(batchnorm=("interpolate",))
     made = job(models, sets=sets)
-    file = jobs.run(made, nothing)
+    file = losses_of(made)
     states = [checkpoint.load(c.model).state_dict() for c in models]
     net = checkpoint.load(models[0].model)
     net.load_state_dict({k: torch.stack([s[k].float() for s in states]).mean(0) for k in states[0]})
@@ -54,7 +62,7 @@ def test_a_soup_is_the_mean_evaluated_once(models, sets):
     np.testing.assert_allclose(
         load_file(file)["interpolate/test/losses"], expected.losses, atol=1e-4
     )
-    [row] = jobs.rows(made, file)
+    [row] = get(made, nothing)
     assert row["sources"] == "net/seed0 + net/seed1 + net/seed2"
     assert (row["members"], row["n"], row["eval_set"]) == (1, 200, "test")
     assert row["loss"] == pytest.approx(expected.losses.mean(), abs=1e-4)
@@ -62,7 +70,7 @@ def test_a_soup_is_the_mean_evaluated_once(models, sets):
     assert row["accuracy"] == pytest.approx(expected.correct.mean(), abs=0.006)
     assert Store().find("merges", made.key())
     before = file.stat().st_mtime_ns
-    assert jobs.run(made, nothing).stat().st_mtime_ns == before
+    assert losses_of(made).stat().st_mtime_ns == before
     assert job(models, sets=sets, technique="slerp").key() != made.key()
 
 
@@ -78,19 +86,19 @@ def test_a_permuted_copy_is_brought_back(models, sets, alignment):
     pair = (first, saved(net, "copy/seed0"))
 
     def losses(controls, technique):
-        file = jobs.run(job(controls, technique, sets=sets), nothing)
+        file = losses_of(job(controls, technique, sets=sets))
         return load_file(file)["interpolate/test/losses"]
 
     sets = sets._replace(batchnorm=("interpolate",))
     alone, raw = losses([first], "best"), losses(pair, "uniform_soup")
-    [group] = jobs.align([pair], {"name": alignment}, sets, together)
+    [group] = experiment.align([pair], {"name": alignment}, sets, together)
     np.testing.assert_allclose(losses(group, "uniform_soup"), alone, atol=1e-3)
     assert abs(raw - alone).mean() > 0.1
 
 
 def test_sets_are_aligned_by_themselves(models, sets):
     groups = [(models[0], models[1]), (models[2], models[1])]
-    found = jobs.align(groups, {"name": "weight_matching"}, sets, together)
+    found = experiment.align(groups, {"name": "weight_matching"}, sets, together)
     for group, (first, second) in zip(groups, found, strict=True):
         assert (first, second.plain()) == group
         assert second.read()
@@ -98,18 +106,18 @@ def test_sets_are_aligned_by_themselves(models, sets):
     assert any(
         not np.array_equal(found[0][1].read()[g], found[1][1].read()[g]) for g in found[0][1].read()
     )
-    assert jobs.align(groups, {"name": "none"}, sets, together) == groups
+    assert experiment.align(groups, {"name": "none"}, sets, together) == groups
 
 
 def test_a_base_goes_with_the_network_it_was_tuned_into(models, sets):
     """In a common frame the first network is permuted, and what it was tuned from with it."""
     net = checkpoint.load(models[0].model)
-    [(first, _)] = jobs.align([(models[0], models[1])], {"name": "star"}, sets, together)
-    plain = jobs.base_state(models[0], models[0], net)
+    [(first, _)] = experiment.align([(models[0], models[1])], {"name": "star"}, sets, together)
+    plain = base_state(models[0], models[0], net)
     assert all(torch.equal(plain[k], t) for k, t in net.state_dict().items())
     permutations = {g: np.roll(np.arange(p.size), 1) for g, p in _identity(net).items()}
     moved = _Fixed(models[0], permutations)
-    found = jobs.base_state(models[0], moved, net)  # pyright: ignore
+    found = base_state(models[0], moved, net)  # pyright: ignore
     expected = permute(net.state_dict(), net.permutation_spec(), permutations)
     assert all(torch.equal(found[k], t) for k, t in expected.items())
     assert not all(torch.equal(found[k], t) for k, t in plain.items())
@@ -136,7 +144,7 @@ def test_an_encoder_is_the_base_of_its_classifiers(tmp_path, monkeypatch):
         encoder = bert.encoder(11, **options)
         net = bert.build_text(11, 2, **options)
     base = saved(encoder, "grammar", encoder.config.to_dict())
-    found = jobs.base_state(base, Control(Path("x"), ""), net)  # pyright: ignore
+    found = base_state(base, Control(Path("x"), ""), net)  # pyright: ignore
     assert set(net.state_dict()) - set(found) == {"classifier.weight", "classifier.bias"}
     for name, tensor in encoder.state_dict().items():
         assert torch.equal(found[f"bert.{name}"], tensor)
@@ -144,25 +152,25 @@ def test_an_encoder_is_the_base_of_its_classifiers(tmp_path, monkeypatch):
     with pytest.raises(
         UserError, match=r"models?/?other|other: bert.*word_emb.*\(12, 8\).*\(11, 8\)"
     ):
-        jobs.base_state(other, Control(Path("x"), ""), net)  # pyright: ignore
+        base_state(other, Control(Path("x"), ""), net)  # pyright: ignore
 
 
 def test_what_does_not_fit_is_named(models, sets):
     wide = CONFIG | {"net": {"name": "resnet", "depth": 8, "width": 6}}
     other = saved(checkpoint.initialise(wide), "wide/seed0", wide)
     with pytest.raises(UserError, match="models/wide/seed0: blocks.0.*is .6.*models/net/seed0.*4"):
-        jobs.run(job([models[0], other], sets=sets), nothing)
+        losses_of(job([models[0], other], sets=sets))
     state = checkpoint.load(models[1].model).state_dict()
     del state["head.bias"]
     save(state, models[1].model / "model.safetensors")
     with pytest.raises(UserError, match="models/net/seed1: head.bias is absent"):
-        jobs.check_shapes([models[0].model, models[1].model])
+        check_shapes([models[0].model, models[1].model])
     empty = Path("models/empty")
     empty.mkdir()
     save({"nothing": torch.zeros(1)}, empty / "model.safetensors")
     with pytest.raises(UserError, match="empty: no tensor of the models"):
         net = checkpoint.load(models[0].model)
-        jobs.base_state(Control(empty, ""), models[0], net)
+        base_state(Control(empty, ""), models[0], net)
 
 
 def test_techniques_never_see_what_is_evaluated(models, sets, monkeypatch):
@@ -173,8 +181,8 @@ def test_techniques_never_see_what_is_evaluated(models, sets, monkeypatch):
         seen.append(sources)
         return uniform_soup.merge(sources)
 
-    monkeypatch.setattr(jobs, "find", lambda *_: merge)
-    jobs.run(job(models, sets=sets), nothing)
+    monkeypatch.setattr(merged, "find", lambda *_: merge)
+    losses_of(job(models, sets=sets))
     [sources] = seen
     train = {image.tobytes() for image in disk.read(Path("data"), "train").images}
     own = [image.numpy().tobytes() for image in sources.data.images]

@@ -11,17 +11,18 @@ import pytest
 import torch
 
 from basins import seeds
-from basins.align import jobs as alignments
-from basins.align.jobs import Control
+from basins.align import alignments
 from basins.align.permute import permute
 from basins.data import disk
 from basins.data.calibration import Calibration
 from basins.data.images import Split
 from basins.data.resident import resident
+from basins.item import get
 from basins.nets import checkpoint
-from basins.paths import jobs
+from basins.nets.control import Control
+from basins.paths import points
 from basins.paths.engine import Engine
-from basins.paths.pairs import grid
+from basins.paths.pairs import along, grid
 from basins.paths.plan import Curve
 from basins.store import folder_hash
 from basins.weights import flatten
@@ -51,25 +52,27 @@ def models(tmp_path, monkeypatch, data) -> list[Control]:
         folder = Path("models/net") / f"seed{seed}"
         folder.mkdir(parents=True)
         checkpoint.save(net, CONFIG | {"seed": seed}, folder)
-    jobs._states.clear()  # other tests' models have the same names
+    points._states.clear()  # other tests' models have the same names
     folders = [Path("models/net") / f"seed{seed}" for seed in range(3)]
     return [Control(folder, checkpoint.fingerprint(folder)) for folder in folders]
 
 
 @pytest.fixture
-def sets(models) -> jobs.Sets:
+def sets(models) -> points.Sets:
     calibration = Calibration(Path("data"), 0.0, 256)
     hashed = folder_hash(Path("data"))
-    return jobs.Sets(Path("data"), hashed, ("test",), calibration, ("reset",), "fp32", CPU)
+    return points.Sets(Path("data"), hashed, ("test",), calibration, ("reset",), "fp32", CPU)
 
 
-def evaluate(curves: list[Curve], sets: jobs.Sets, done: jobs.Places | None = None) -> jobs.Places:
-    pieces = jobs.plan(curves, sets, done or {})
-    found = jobs.places(pieces, [jobs.run(piece, nothing) for piece in pieces])
+def evaluate(
+    curves: list[Curve], sets: points.Sets, done: points.Places | None = None
+) -> points.Places:
+    pieces = points.plan(curves, sets, done or {})
+    found = points.places(pieces, [get(piece, nothing) for piece in pieces])
     return {**(done or {}), **found}
 
 
-def by_hand(curve: Curve, sets: jobs.Sets) -> np.ndarray:
+def by_hand(curve: Curve, sets: points.Sets) -> np.ndarray:
     net = checkpoint.load(curve.controls[0].model)
     spec, states = net.permutation_spec(), [checkpoint.load(c.model).state_dict() for c in curve[0]]
     moved = [permute(s, spec, c.read()) for s, c in zip(states, curve[0], strict=True)]
@@ -82,12 +85,12 @@ def by_hand(curve: Curve, sets: jobs.Sets) -> np.ndarray:
     return np.stack([evaluation.losses for evaluation in found["reset", "test"]])
 
 
-def losses(curve: Curve, done: jobs.Places) -> np.ndarray:
-    return np.stack([e.losses for e in jobs.load(curve, done).curves["reset", "test"]])
+def losses(curve: Curve, done: points.Places) -> np.ndarray:
+    return np.stack([e.losses for e in points.load(curve, done).curves["reset", "test"]])
 
 
 def test_curves_are_put_together_from_shared_points(models, sets):
-    curves = [Curve.along(LINEAR, pair, grid(5)) for pair in combinations(models, 2)]
+    curves = [along(LINEAR, pair, grid(5)) for pair in combinations(models, 2)]
     done = evaluate(curves, sets)
     assert len(done) == 3 * 3 + 3
     for curve in curves:
@@ -95,24 +98,24 @@ def test_curves_are_put_together_from_shared_points(models, sets):
         a, b = (checkpoint.load(c.model) for c in curve.controls)
         x, y = (torch.cat([p.detach().flatten() for p in net.parameters()]) for net in (a, b))
         distance = float(torch.dist(x.double(), y.double()))
-        assert jobs.load(curve, done).distance == pytest.approx(distance, rel=1e-5)
+        assert points.load(curve, done).distance == pytest.approx(distance, rel=1e-5)
 
 
 def test_a_finer_grid_evaluates_only_what_is_new(models, sets):
     pair = tuple(models[:2])
-    done = evaluate([Curve.along(LINEAR, pair, grid(3))], sets)
-    finer = Curve.along(LINEAR, pair, grid(5))
-    assert [len(piece.points) for piece in jobs.plan([finer], sets, done)] == [2]
+    done = evaluate([along(LINEAR, pair, grid(3))], sets)
+    finer = along(LINEAR, pair, grid(5))
+    assert [len(piece.points) for piece in points.plan([finer], sets, done)] == [2]
     done = evaluate([finer], sets, done)
     np.testing.assert_allclose(losses(finer, done), by_hand(finer, sets), atol=1e-5)
 
 
 def test_a_plane_costs_only_its_inside(models, sets):
-    edges = [Curve.along(LINEAR, pair, grid(4)) for pair in combinations(models, 2)]
+    edges = [along(LINEAR, pair, grid(4)) for pair in combinations(models, 2)]
     done = evaluate(edges, sets)
-    points = [((3 - i - j) / 3, i / 3, j / 3) for i in range(4) for j in range(4 - i)]
-    plane = Curve(tuple(models), tuple(points))
-    (inside,) = jobs.plan([plane], sets, done)
+    lattice = [((3 - i - j) / 3, i / 3, j / 3) for i in range(4) for j in range(4 - i)]
+    plane = Curve(tuple(models), tuple(lattice))
+    (inside,) = points.plan([plane], sets, done)
     assert len(inside.points) == 1
     done = evaluate([plane], sets, done)
     np.testing.assert_allclose(losses(plane, done), by_hand(plane, sets), atol=1e-5)
@@ -123,16 +126,16 @@ def test_an_alignment_keeps_the_ends(name, models, sets):
     joined = list(combinations(models, 2))
     hashed = sets.fingerprint
     work = alignments.plan(joined, {"name": name}, sets.calibration, hashed, "corrected", CPU)
-    aligned = alignments.aligned(work, [alignments.run(job, nothing) for job in work])
+    aligned = alignments.aligned(work, [get(job, nothing) for job in work])
     assert aligned.keys() == set(joined)
     for pair in joined:
-        raw = Curve.along(LINEAR, pair, grid(3))
-        moved = Curve.along(LINEAR, aligned[pair], grid(3))
+        raw = along(LINEAR, pair, grid(3))
+        moved = along(LINEAR, aligned[pair], grid(3))
         done = evaluate([raw, moved], sets)
         assert len(done) == 4  # two ends and two middles
         expected = by_hand(moved, sets)
         np.testing.assert_allclose(losses(moved, done), expected, atol=1e-4, rtol=1e-4)
-        assert jobs.load(moved, done).distance < jobs.load(raw, done).distance
+        assert points.load(moved, done).distance < points.load(raw, done).distance
 
 
 def test_activations_are_taken_in_blocks_that_fit(models, sets, monkeypatch):
@@ -144,9 +147,9 @@ def test_activations_are_taken_in_blocks_that_fit(models, sets, monkeypatch):
     monkeypatch.setattr(alignments, "MEMORY", 0)
     single = plan("corrected", CPU)
     assert [job.pairs for job in single] == [(pair,) for pair in joined]
-    (file,) = [alignments.run(job, nothing) for job in whole]
+    (file,) = [get(job, nothing) for job in whole]
     for number, job in enumerate(single):
-        apart = job.pairs[0][1].permuted(alignments.run(job, nothing), 0).read()
+        apart = job.pairs[0][1].permuted(get(job, nothing), 0).read()
         together = job.pairs[0][1].permuted(file, number).read()
         assert apart.keys() == together.keys()
         for group in apart:
@@ -169,7 +172,7 @@ def test_published_activations_are_those_of_the_last_batch(models, sets, data):
         calibration, hashed = Calibration(Path(folder), 0.0, None), folder_hash(Path(folder))
         choice = {"name": "activation_matching"}
         (job,) = alignments.plan([pair], choice, calibration, hashed, protocol, CPU)
-        found = pair[1].permuted(alignments.run(job, nothing), 0).read()
+        found = pair[1].permuted(get(job, nothing), 0).read()
         return {group: permutation.tolist() for group, permutation in found.items()}
 
     assert matched("data", "published") == matched("last", "corrected")
@@ -177,11 +180,11 @@ def test_published_activations_are_those_of_the_last_batch(models, sets, data):
 
 
 def test_items_are_found_again(models, sets):
-    curves = [Curve.along(LINEAR, tuple(models[:2]), grid(3))]
-    (*_, piece) = jobs.plan(curves, sets)
-    file = jobs.run(piece, nothing)
+    curves = [along(LINEAR, tuple(models[:2]), grid(3))]
+    (*_, piece) = points.plan(curves, sets)
+    file = get(piece, nothing)
     made = file.stat().st_mtime_ns
-    assert jobs.run(piece, nothing) == file
+    assert get(piece, nothing) == file
     assert file.stat().st_mtime_ns == made
 
 
@@ -194,10 +197,10 @@ def test_models_are_read_once_unless_memory_is_short(models, sets, monkeypatch):
         return load_state(folder, net)
 
     monkeypatch.setattr(checkpoint, "load_state", counted)
-    curves = [Curve.along(LINEAR, pair, grid(3)) for pair in combinations(models, 2)]
+    curves = [along(LINEAR, pair, grid(3)) for pair in combinations(models, 2)]
     evaluate(curves, sets)
     assert len(read) == 3
-    jobs._states.clear()
-    monkeypatch.setattr(jobs, "MEMORY", 0)
-    evaluate([Curve.along(LINEAR, pair, grid(5)) for pair in combinations(models, 2)], sets)
-    assert len(jobs._states) == 2
+    points._states.clear()
+    monkeypatch.setattr(points, "MEMORY", 0)
+    evaluate([along(LINEAR, pair, grid(5)) for pair in combinations(models, 2)], sets)
+    assert len(points._states) == 2

@@ -1,34 +1,36 @@
-"""One seed of a recipe or of a fine-tuning method, as a job: found in the store, or put there."""
+"""Networks that are trained on images, from scratch or from another network, as items."""
 
 from __future__ import annotations
 
-import csv
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import torch
 
-from basins import devices, seeds
+from basins import seeds
 from basins.data import cued, disk
+from basins.data.calibration import Procedure
 from basins.data.clean import draw
 from basins.data.resident import resident
+from basins.item import Item, Step
 from basins.nets import checkpoint
 from basins.nets.permutation import Net
-from basins.registry import find, keywords, module, split_options
-from basins.store import Store, code_hash
+from basins.registry import find, keywords, module, option, split_options
+from basins.training import log
 
 Rows = Iterator[dict[str, Any]]
-NAMES = ("data", "start", "label", "device")  # where things are and what they are called
+PLACES = ("data", "start", "label", "device")  # where things are and what they are called
 
 
 @dataclass(frozen=True)
-class Job(ABC):
-    """What trains one network; `method` is a name with its options.
+class ImageModel(Item):
+    """A network that is trained on images; `method` is a name with its options.
 
-    `inputs` is the hash of the training images of the dataset in the folder `data`.
+    `inputs` is the hash of the training images of the dataset in the folder `data`. Its folder has
+    model.safetensors, config.json and log.csv.
     """
 
     data: Path
@@ -36,6 +38,7 @@ class Job(ABC):
     method: dict[str, Any]
     seed: int
     device: torch.device
+    kind: ClassVar[str] = "train"
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
@@ -50,20 +53,25 @@ class Job(ABC):
         with seeds.torch_stream("init", self.seed):
             return checkpoint.initialise(self.config()).to(self.device)
 
-    def key(self) -> dict[str, Any]:
-        """Return everything that decides the weights, as the store's key."""
-        decides = {name: value for name, value in vars(self).items() if name not in NAMES}
-        rooms = [f"nets.{self.config()['net']['name']}", f"training.{self.method['name']}"]
-        code = code_hash(__file__, "basins.data.clean", *(f"basins.{room}" for room in rooms))
-        return {**decides, "code": code, **devices.identity(self.device)}
+    def decides(self) -> dict[str, Any]:
+        """Return all that decides the weights but for code and machine."""
+        mine = {name: value for name, value in vars(self).items() if name not in PLACES}
+        return {"net": self.config()["net"], **mine}
 
-    def find(self) -> Path | None:
-        """Return the folder of the trained network where the store holds it."""
-        return Store().find("train", self.key())
+    def steps(self) -> int:
+        """Return the number of epochs."""
+        method = find("training", self.method["name"], ("finetune", "train"))
+        return option(method, self.method, "epochs")
+
+    def make(self, folder: Path, step: Step) -> None:
+        """Train the network, a step a row of its log, and fill `folder`."""
+        net, rows = self.begin()
+        log.write(rows, folder, step)
+        checkpoint.save(net, self.config(), folder)
 
 
 @dataclass(frozen=True)
-class Training(Job):
+class Training(ImageModel):
     """A seed of a recipe: new weights, trained on data of which `cue_proportion` carries the cue.
 
     `order` numbers the orders of batches: those of one number are the same in every recipe.
@@ -95,7 +103,7 @@ class Training(Job):
 
 
 @dataclass(frozen=True)
-class FineTuning(Job):
+class FineTuning(ImageModel):
     """A seed of a method of a group: the network in `start`, tuned on `clean` images without cue.
 
     `fingerprint` is the hash of its weights. A method that offers no `finetune` begins anew, on the
@@ -105,7 +113,7 @@ class FineTuning(Job):
     start: Path
     fingerprint: str
     label: str
-    protocol: Literal["published", "corrected"]
+    protocol: Procedure
     clean: int
     cue_proportion: float
 
@@ -133,25 +141,3 @@ class FineTuning(Job):
         if "protocol" in keywords(method.finetune):
             options["protocol"] = self.protocol
         return net, method.finetune(net, few, rest, order, **options)
-
-
-def run(job: Job, step: Callable[[], None]) -> Path:
-    """Return the folder of the trained network: model.safetensors, config.json, log.csv.
-
-    `step` is called after every row of the log.
-    """
-    store, key = Store(), job.key()
-    if found := job.find():
-        return found
-    net, log = job.begin()
-    with store.making("train", key) as folder:
-        rows = []
-        for row in log:
-            rows.append(row)
-            step()
-        with (folder / "log.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        checkpoint.save(net, job.config(), folder)
-    return store.folder("train", key)

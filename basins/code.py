@@ -1,0 +1,196 @@
+"""Which code a result depends on: the modules that make it import, and those it chooses by name.
+
+Everything that the project remembers, an item of the store or a stage of DVC, is found again by the
+code of its closure. One function takes it, so nobody has to keep a list of what reads what.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from basins.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+PLUMBING = {
+    "basins.cluster": "where items are made, not what they hold",
+    "basins.code": "this file: it says what counts",
+    "basins.errors": "the words of refusals",
+    "basins.item": "remembers items; their classes say what is in them",
+    "basins.lock": "one run at a time",
+    "basins.parallel": "where and in which order items are made",
+    "basins.params": "reads settings or refuses them; `basins.settings` says what they mean",
+    "basins.profiles": "writes params.yaml, which is itself looked at",
+    "basins.registry": "brings a file by its name; the file counts, and so does the name",
+    "basins.stopwatch": "how long a stage took",
+    "basins.store": "where items lie",
+}
+"""Modules of which a change alters no result, each with the reason."""
+
+
+class Source(NamedTuple):
+    """What counts of one module.
+
+    Attributes:
+        digest: of its syntax, without comments, docstrings and layout, and of the files beside it
+            that are not Python.
+        imports: the modules of the project that it imports, but for type checkers alone.
+        rooms: the rooms that it chooses from by name.
+        strings: its constants, among which may be the names that it chooses by itself.
+    """
+
+    digest: str
+    imports: tuple[str, ...]
+    rooms: tuple[str, ...]
+    strings: frozenset[str]
+
+
+def closure(roots: Iterable[str], settings: Any = ()) -> dict[str, str]:
+    """Return the digest of every module that `roots` come to, by its name, in order.
+
+    Of a room that a module chooses from, those files count whose names `settings` has under a key
+    `name`, at any depth, and those that the module has as constants; all files of the room where
+    `settings` names none of them. Raises `UserError` where a module cannot be parsed.
+    """
+    named = {*_names(settings)}
+    digests: dict[str, str] = {}
+    waiting = [*roots]
+    while waiting:
+        name = waiting.pop()
+        if name in digests or name in PLUMBING:
+            continue
+        source = read(name)
+        digests[name] = source.digest
+        waiting += source.imports
+        for room in source.rooms:
+            files = _files(room)
+            chosen = files & (named | source.strings) if files & named else files
+            waiting += [f"basins.{room}.{file}" for file in chosen]
+    return dict(sorted(digests.items()))
+
+
+def identity(roots: Iterable[str], settings: Any = ()) -> str:
+    """Return one digest of a `closure`."""
+    return hashlib.sha256(json.dumps(closure(roots, settings)).encode()).hexdigest()
+
+
+@cache
+def read(name: str) -> Source:
+    """Return what counts of the module `name`, `basins.<room>.<file>` or `stages.<file>`.
+
+    Nothing is imported. Raises `UserError` where the file is missing or cannot be parsed.
+    """
+    file = _file(name)
+    try:
+        tree = ast.parse(file.read_bytes())
+    except OSError as error:
+        raise UserError(f"{file}: not readable ({error.strerror})") from None
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise UserError(f"{file}{line}: cannot be parsed ({error.args[0]})") from None
+    imports, rooms, strings = [], [], set()
+    for node in _executed(tree):
+        if isinstance(node, ast.Import):
+            imports += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imports += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            strings.add(node.value)
+    bound = _bound(tree)
+    for node in _executed(tree):
+        if isinstance(node, ast.Call) and _called(node.func) in bound:
+            first = node.args[0] if node.args else None
+            if not (isinstance(first, ast.Constant) and isinstance(first.value, str)):
+                raise UserError(f"{file}, line {node.lineno}: name the room by a plain string")
+            rooms.append(first.value)
+    ours = [ours for name in imports if (ours := _ours(name, file))]
+    beside = sorted(path for path in file.parent.iterdir() if path.suffix not in ("", ".py"))
+    digest = hashlib.sha256(_syntax(tree).encode())
+    for path in beside if file.parent not in (ROOT / "basins", ROOT / "stages") else ():
+        digest.update(path.name.encode() + path.read_bytes())
+    return Source(
+        digest.hexdigest()[:16],
+        tuple(dict.fromkeys(ours)),
+        tuple(dict.fromkeys(rooms)),
+        frozenset(strings),
+    )
+
+
+def _names(settings: Any) -> Iterator[str]:
+    """Yield the values of all keys `name`, at any depth."""
+    if isinstance(settings, Mapping):
+        for key, value in settings.items():
+            if key == "name" and isinstance(value, str):
+                yield value
+            yield from _names(value)
+    elif isinstance(settings, list | tuple):
+        for value in settings:
+            yield from _names(value)
+
+
+def _files(room: str) -> set[str]:
+    folder = ROOT / "basins" / room.replace(".", "/")
+    return {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
+
+
+def _file(name: str) -> Path:
+    path = ROOT / name.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _ours(name: str, file: Path) -> str | None:
+    """Return an imported name as a module of the project, None where it is none."""
+    beside = f"stages.{name}" if file.parent == ROOT / "stages" else name  # stages share code
+    for module in (name, beside):
+        if module.startswith(("basins.", "stages.")) and _file(module).is_file():
+            return module
+    return None
+
+
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes below, but for what only type checkers read."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and _called(child.test) == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from _executed(child)
+
+
+def _bound(tree: ast.AST) -> set[str]:
+    """Return what the module calls the registry's functions that choose a file of a room."""
+    offers = ("find", "module", "names")
+    bound = {f"registry.{name}" for name in offers}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "basins.registry":
+            bound |= {alias.asname or alias.name for alias in node.names if alias.name in offers}
+    return bound
+
+
+def _called(node: ast.expr) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{_called(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _syntax(node: Any) -> str:
+    """Return a tree as text, alike in all versions of Python: without what is empty or a place."""
+    if isinstance(node, list):
+        return f"[{','.join(map(_syntax, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    parts = []
+    for field, value in ast.iter_fields(node):
+        if field == "body" and isinstance(value, list):
+            value = value[1:] if value and _is_docstring(value[0]) else value
+        if value not in (None, []) and field not in ("kind", "type_comment"):
+            parts.append(f"{field}={_syntax(value)}")
+    return f"{type(node).__name__}({','.join(parts)})"
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)

@@ -1,0 +1,172 @@
+"""Where things are: which folders hold the models of a name, and which settings a stage reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from basins.settings import Classification, Merge, Params, Recipe
+
+MODELS, LOSSES = Path("models"), Path("losses")
+TOGETHER = ("probe", "plane", "merge", "sharpness", "aspect", "toy", "clusters")
+"""Sections all of whose entries are one stage: they take seconds each, as DVC does itself."""
+EACH = ("data", "train", "finetune", "pretrain", "classify", "connect", "race")
+"""Sections each of whose entries is a stage of its own."""
+AT_END = {
+    "analyze": (),
+    "claims": ("claims",),
+    "figures": ("figures",),
+    "report": ("tables", "figures"),
+}
+"""The stages that look at all rows, and the sections that they choose from."""
+
+
+def reports(params: Params) -> Path:
+    """Return the folder that a profile's results are written to."""
+    return Path("reports") / params.profile
+
+
+def results(params: Params, kind: str = "") -> Path:
+    """Return the folder of a profile's rows, or of those of one kind."""
+    return reports(params) / "results" / kind
+
+
+def data(name: str) -> Path:
+    """Return the folder of a dataset."""
+    return Path("data") / name
+
+
+def stages(params: Params) -> Iterator[tuple[str, str, list[Any]]]:
+    """Yield the name of every stage, that of its script, and the settings that it reads.
+
+    Those are its entry of the params, and the entries that this one names: its dataset, the recipes
+    of its models, and what these come from in turn.
+    """
+    for section in EACH:
+        for key in getattr(params, section):
+            yield f"{section}@{key}", section, _related(params, [(section, key)])
+    for script, sections in {**{name: (name,) for name in TOGETHER}, **AT_END}.items():
+        entries = [(section, key) for section in sections for key in getattr(params, section)]
+        yield script, script, _related(params, entries)
+
+
+def _related(params: Params, entries: list[tuple[str, str]]) -> list[Any]:
+    seen: dict[tuple[str, str], Any] = {}
+    waiting = [*entries]
+    while waiting:
+        section, key = waiting.pop()
+        if (section, key) not in seen:
+            entry = getattr(params, section)[key]
+            plain = entry.model_dump() if isinstance(entry, BaseModel) else entry
+            seen[section, key] = plain
+            words = {word.partition("/")[0] for word in _words(plain)} | {key}
+            waiting += [(of, word) for of in EACH for word in words & getattr(params, of).keys()]
+    return [seen[place] for place in sorted(seen)]
+
+
+def _words(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _words(inner)
+
+
+def recipe(params: Params, name: str) -> Recipe:
+    """Return the recipe of that name, or the one that the group of that name starts from."""
+    return params.train[params.finetune[name].start if name in params.finetune else name]
+
+
+def classified(params: Params) -> dict[str, Classification]:
+    """Return the recipes of text classifiers by their models: `<recipe>[/<variant>]`."""
+    return {
+        "/".join(filter(None, [name, label])): part
+        for name, made in params.classify.items()
+        for label, part in made.parts().items()
+    }
+
+
+def recipes(params: Params) -> list[str]:
+    """Return what rows call models: a recipe, or `<recipe>/` and which of its models."""
+    tuned = [f"{name}/{method}" for name, g in params.finetune.items() for method in g.methods]
+    texts = classified(params)
+    early = [f"{name}/{step}" for name, made in texts.items() for step in made.steps]
+    return [*params.train, *tuned, *texts, *early]
+
+
+def starts_from(params: Params, models: str) -> Any:
+    """Return what the models of that name have in common: a net, or the encoder's name."""
+    name = models.partition("/")[0]
+    if name in params.classify:
+        return starts_from(params, params.classify[name].encoder)
+    return name if name in params.pretrain else recipe(params, name).net
+
+
+def merged(params: Params, merge: Merge) -> list[tuple[tuple[Path, ...], Path | None]]:
+    """Return the sets of models of a merge, at least two models each, and each set's base."""
+    every = [path for name in merge.models for path in models(params, name)]
+    if merge.sets == "seed":
+        seeds = dict.fromkeys(path.name for path in every)
+        sets = [tuple(path for path in every if path.name == seed) for seed in seeds]
+    else:
+        sets = list(zip(*[iter(every)] * merge.sets, strict=False))  # what is left over is not
+    kept = [group for group in sets if len(group) > 1]
+    return [(group, _base(params, merge.base, group[0].name)) for group in kept]
+
+
+def _base(params: Params, name: str | None, seed: str) -> Path | None:
+    if name is None:
+        return None
+    alone = name in params.pretrain or bool(re.fullmatch(r".+/seed\d+", name))
+    return MODELS / name / ("" if alone else seed)
+
+
+def origins(params: Params, name: str, tunes: Callable[[str], bool]) -> list[Path | None]:
+    """Return what each of the models of that name was tuned from, None for one from scratch.
+
+    `tunes` says of a method's name whether it begins with a trained model.
+    """
+    owner = name.partition("/")[0]
+    if owner in params.classify:
+        return [MODELS / params.classify[owner].encoder] * len(models(params, name))
+    if owner not in params.finetune:
+        return [None] * len(models(params, name))
+    group, start = params.finetune[owner], MODELS / params.finetune[owner].start
+    tuned = {label: tunes(method.name) for label, method in group.methods.items()}
+    return [start / path.name if tuned[path.parent.name] else None for path in models(params, name)]
+
+
+def early(params: Params, name: str) -> dict[int, list[Path]]:
+    """Return the folders of the models of that name as they were early, by number of steps."""
+    made = classified(params).get(name)
+    return {
+        int(step.removeprefix("step")): models(params, f"{name}/{step}")
+        for step in (made.steps if made else [])
+    }
+
+
+def models(params: Params, name: str) -> list[Path]:
+    """Return the folders of the models of that name: of a recipe or a group, or a part of one.
+
+    They are `models/<recipe>/seed<k>`, `models/<group>/<method>/seed<k>`, and of classifiers
+    `models/<recipe>[/<variant>][/<step>]/seed<k>`; a group by itself has all its methods', a recipe
+    all its variants'.
+    """
+    owner, _, part = name.partition("/")
+    if owner in params.classify:
+        seeds = {}
+        for label, made in classified(params).items():
+            if label == name or (label.startswith(f"{name}/") and not part):
+                seeds[label] = made.streams
+            elif name.startswith(f"{label}/"):  # an early step
+                seeds[name] = made.streams
+    elif owner in params.finetune:
+        labels = [part] if part else params.finetune[owner].methods
+        seeds = {f"{owner}/{label}": recipe(params, owner).seeds for label in labels}
+    else:
+        seeds = {name: params.train[name].seeds}
+    return [MODELS / folder / f"seed{k}" for folder in seeds for k in seeds[folder]]

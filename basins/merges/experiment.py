@@ -1,0 +1,88 @@
+"""An experiment with merges: sets of networks, aligned in every way, merged by every technique."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from basins.align import alignments, equivalence
+from basins.item import Run
+from basins.merges.merged import Merged, check_shapes
+from basins.nets.control import Control
+from basins.paths.points import Sets
+from basins.registry import module
+from basins.training.sample import Sample
+
+Group = tuple[Control, ...]
+COLUMNS = (
+    *("technique", "alignment", "batchnorm", "sources", "set", "members"),
+    *("eval_set", "n", "loss", "loss_se", "accuracy"),
+)
+"""The columns of a merge's rows, in their order."""
+
+
+def rows(
+    groups: Sequence[Group],
+    bases: Sequence[Control | None],
+    techniques: Mapping[str, dict[str, Any]],
+    ways: Mapping[str, dict[str, Any]],
+    sample: Sample,
+    sets: Sets,
+    run: Run,
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of every technique on every set of networks.
+
+    Args:
+        groups: the sets of networks.
+        bases: what each set was fine-tuned from, or None.
+        techniques: a name with its options, by label.
+        ways: of alignment, in the same form. A technique that mixes no weights takes none of them.
+        sample: the training rows that a technique may use.
+        sets: what merged networks are evaluated on, in a precision that is settled.
+        run: makes items and returns their results.
+
+    Raises `UserError` where the networks of a set differ in architecture, or their permutation spec
+    changes what they say.
+    """
+    for group in groups:
+        check_shapes([control.model for control in group])
+    if any(way["name"] != "none" for way in ways.values()):
+        equivalence.check(groups[0][0].model)
+    aligned = {label: align(groups, way, sets, run) for label, way in ways.items()}
+    work = [
+        (label, way, number, Merged(group, base, technique, sample, sets))
+        for label, technique in techniques.items()
+        for way in (aligned if mixes(technique["name"]) else ["none"])
+        for number, (group, base) in enumerate(zip(aligned.get(way, groups), bases, strict=True))
+    ]
+    results = run([item for *_, item in work], title="merges")
+    for (label, way, number, _), of_item in zip(work, results, strict=True):
+        for row in of_item:
+            yield {"technique": label, "alignment": way, "set": number, **row}
+
+
+def align(groups: Sequence[Group], way: dict[str, Any], sets: Sets, run: Run) -> list[Group]:
+    """Return each set of networks, brought to its first, or all into a common frame of the set.
+
+    `run` makes items and returns their results. Networks that are alone stay as they are.
+    """
+    rest = (sets.calibration, sets.fingerprint, "corrected", sets.device)
+    work = [
+        alignments.plan([(first, other) for other in others], way, *rest) if others else []
+        for first, *others in groups
+    ]
+    every = [item for items in work for item in items]
+    files = iter(run(every, title=way["name"]) if every else [])
+    moved = []
+    for group, items in zip(groups, work, strict=True):
+        pairs = alignments.aligned(items, [next(files) for _ in items])
+        now = dict(zip(group, group, strict=True))
+        for (first, other), ends in pairs.items():
+            now |= dict(zip((first, other), ends, strict=True))
+        moved.append(tuple(now[control] for control in group))
+    return moved
+
+
+def mixes(technique: str) -> bool:
+    """Return whether a technique mixes networks' weights, so that their alignment matters."""
+    return getattr(module("merges", technique, "merge"), "MIXES", True)
