@@ -16,6 +16,10 @@ from basins.data.tokens import Inputs
 Batch = tuple[tuple[Tensor | None, ...], Tensor]
 
 
+BATCH = 64
+"""Rows that run at once where only the memory of a batch depends on it."""
+
+
 class Batches(Protocol):
     """What has labelled examples in batches, images or text."""
 
@@ -27,24 +31,26 @@ class Batches(Protocol):
 class Rows:
     """Labelled rows in the order of `data`, which is the same on every device.
 
-    Images stay as they are; of text every row is kept without its padding. `plain` is for networks
-    whose memory format is not channels-last.
+    Images stay as they are, and so does whatever else is a network's only input; of text every row
+    is kept without its padding. `plain` is for networks whose memory format is not channels-last.
     """
 
     def __init__(self, data: Batches, *, plain: bool = True) -> None:
         self.plain = plain
-        self.images = data.images if isinstance(data, Resident) else None
+        self.single: Tensor | None = None
         self.texts: list[tuple[Tensor, Tensor]] = []
         if isinstance(data, Resident):
-            self.labels = data.labels
+            self.single, self.labels = data.images, data.labels
             return
-        labels = []
-        for (ids, mask, types), own in data.batches():
+        batches = list(data.batches())
+        self.labels = torch.cat([labels for _, labels in batches])
+        if len(batches[0][0]) == 1:
+            self.single = torch.cat([x for inputs, _ in batches for x in inputs if x is not None])
+            return
+        for (ids, mask, types), _ in batches:
             assert ids is not None and types is not None
             real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask[:, 0, 0] == 0
             self.texts += [(i[r], t[r]) for i, t, r in zip(ids, types, real, strict=True)]
-            labels.append(own)
-        self.labels = torch.cat(labels)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,9 +58,10 @@ class Rows:
     def batch(self, rows: np.ndarray) -> Batch:
         """Return the network's inputs and the labels of the rows of these numbers [n]."""
         index = torch.from_numpy(rows).to(self.labels.device)
-        if self.images is not None:
-            pixels = normalise(self.images[index])
-            return (pixels.contiguous() if self.plain else pixels,), self.labels[index]
+        if self.single is not None:
+            taken = self.single[index]
+            taken = normalise(taken) if taken.dtype == torch.uint8 else taken
+            return (taken.contiguous() if self.plain else taken,), self.labels[index]
         ids, types = zip(*(self.texts[row] for row in rows), strict=True)
         lengths = torch.tensor([len(row) for row in ids])
         mask = None
@@ -66,8 +73,11 @@ class Rows:
         first, second = padded
         return Inputs(first, mask, second), self.labels[index]
 
-    def pieces(self, size: int) -> Iterator[Batch]:
-        """Yield all rows in their order, at most `size` at a time, of text those of one length."""
+    def pieces(self, size: int = BATCH) -> Iterator[Batch]:
+        """Yield all rows in their order, at most `size` at a time, of text those of one length.
+
+        So that nothing is padded, which would count as data where activations are summed up.
+        """
         lengths = [len(ids) for ids, _ in self.texts] or [0] * len(self)
         start = 0
         for stop in range(1, len(self) + 1):

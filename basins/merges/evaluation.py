@@ -57,7 +57,7 @@ def evaluations(
         for state in members:
             engine.flat.vector.copy_(flatten(state))
             if mode == "repair" and alone:
-                inputs = [given for given, _ in sources.data.batches()]
+                inputs = [given for given, _ in sources.rows().pieces()]
                 parts = _parts(state, sources)
                 repair(sources.net, [part for part, _ in parts], inputs, [w for _, w in parts])
             function = engine.settle(mode, calibration, precision)

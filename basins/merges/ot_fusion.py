@@ -85,7 +85,7 @@ def correlated(
     nets = [copy.deepcopy(sources.net) for _ in sources.states]
     for net, state in zip(nets, sources.states, strict=True):
         net.load_state_dict(state)
-    batches = (inputs for inputs, _ in sources.data.batches())
+    batches = (inputs for inputs, _ in sources.rows().pieces())
     spec = sources.net.permutation_spec()
     return activations.correlations(nets, spec, batches, pairs, scaled=scaled)
 

@@ -24,6 +24,7 @@ from basins.merges import (
     fisher,
     greedy_soup,
     karcher,
+    ot_fusion,
     regmean,
     simplicial,
     slerp,
@@ -291,6 +292,35 @@ def test_fisher_of_text_is_of_single_rows(labels):
             )  # fmt: skip
             expected += share * torch.cat([s.flatten() for s in slopes]).double().square() / 5
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-10)
+
+
+def text(budget: int | None = None):
+    """Rows of several lengths, in batches of so many tokens at most, with padding."""
+    drawn = np.random.default_rng(0)
+    ids = [drawn.integers(1, 30, size=n).tolist() for n in (5, 3, 7, 4, 3, 6, 5, 8)]
+    more: Any = {"pad": 0, "limit": 8, "device": torch.device("cpu"), "where": "here"}
+    return tokens(ids, [[0] * len(row) for row in ids], [0, 1] * 4, budget=budget, **more), ids
+
+
+def test_padding_is_no_data():
+    """RegMean's inner products are those of the rows one by one, and so are correlations."""
+    net = bert.build_text(30, 3, layers=1, width=8, heads=2, positions=8).eval()
+    states = [net.state_dict()]
+    data, ids = text(budget=1000)
+    assert any(inputs.mask is not None for inputs, _ in data.batches())
+    sources = Sources(states, None, net, data, np.random.default_rng(0))
+    found = regmean.inputs(sources, states[0])
+    layer = "bert.encoder.layer.0.intermediate.dense"
+    read = []
+    with net.get_submodule(layer).register_forward_pre_hook(lambda _, x: read.append(x[0])):
+        for row in ids:
+            net(torch.tensor([row]))
+    rows = torch.cat([x.detach().flatten(0, 1) for x in read]).double()
+    torch.testing.assert_close(found[layer], rows.T @ rows, rtol=1e-4, atol=1e-4)
+    few = sources._replace(data=text(budget=8)[0])
+    [one], [other] = (ot_fusion.correlated(s, [(0, 0)]) for s in (sources, few))
+    for name, values in one.items():
+        np.testing.assert_allclose(values, other[name], atol=1e-5)
 
 
 def test_fisher_averages_by_information(make, monkeypatch):
