@@ -17,7 +17,7 @@ from basins.data.images import Evaluation, Split
 from basins.data.resident import resident
 from basins.errors import UserError
 from basins.landscape.barriers import BARRIERS
-from basins.merges import fisher, regmean, slerp, zipit
+from basins.merges import fisher, karcher, regmean, zipit
 from basins.merges.sources import Sources
 from basins.nets import mlp
 from basins.paths.engine import Engine, evaluate
@@ -197,7 +197,7 @@ def test_repair_leaves_units_that_never_change_finite() -> None:
 
 @pytest.mark.parametrize("make", [net, dead], ids=["awake", "dead"])
 @pytest.mark.parametrize(
-    "technique", [slerp, fisher, regmean, zipit], ids=lambda m: m.__name__[14:]
+    "technique", [karcher, fisher, regmean, zipit], ids=lambda m: m.__name__[14:]
 )
 def test_a_merge_of_identical_networks_is_that_network(technique: Any, make: Any) -> None:
     if technique is zipit and make is dead:
@@ -213,8 +213,8 @@ def test_a_merge_of_identical_networks_is_that_network(technique: Any, make: Any
 def test_zero_weights_have_no_direction() -> None:
     zero = {name: torch.zeros_like(tensor) for name, tensor in net(0).state_dict().items()}
     for states in ([zero, zero], [zero, net(0).state_dict()]):
-        with pytest.raises(UserError, match="^slerp: "):
-            slerp.merge(sources(net(0), states, data()))
+        with pytest.raises(UserError, match="^spherical mean: "):
+            karcher.merge(sources(net(0), states, data()))
 
 
 def test_classes_that_are_missing_change_nothing_for_the_others() -> None:
