@@ -49,7 +49,7 @@ CHOICES: dict[str, list[tuple[str, str, str | tuple[str, ...]]]] = {
 SECTIONS = (*CHOICES, "claims")
 LISTED = 16  # names that an error lists, of those there are
 # What the caller fills in, not the file.
-GIVEN = ("root", "generator", "correlations", "protocol", "sentences")
+GIVEN = ("root", "generator", "correlations", "net", "data", "protocol", "sentences")
 
 
 def read(path: Path = Path("params.yaml"), check: Collection[str] = SECTIONS) -> Params:
