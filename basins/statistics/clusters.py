@@ -173,6 +173,20 @@ def permuted(gaps: np.ndarray, draws: int, generator: np.random.Generator) -> np
     return _square(generator.permuted(pairs, axis=-1), len(gaps))
 
 
+def without_models(values: np.ndarray) -> np.ndarray:
+    """Return what a mean and an effect of each model leave of values of pairs [..., N, N].
+
+    By least squares: values are read off the diagonal, which comes out as 0.
+    """
+    count = values.shape[-1]
+    off = ~np.eye(count, dtype=bool)
+    values = np.where(off, values, 0)
+    rows = values.sum(-1, keepdims=True)
+    mean = rows.sum(-2, keepdims=True) / (count * (count - 1))
+    own = (rows - (count - 1) * mean) / (count - 2)
+    return np.where(off, values - mean - own - own.swapaxes(-1, -2), 0)
+
+
 def several(
     gaps: np.ndarray, generator: np.random.Generator, alpha: float, draws: int = 999
 ) -> Several:
@@ -192,8 +206,8 @@ def several(
     """
     tries = range(2, max(2, len(gaps) // EACH) + 1)
     logs = np.log(gaps / scale(gaps) + FLOOR)
-    rest = _without_models(logs)
-    nulls = _without_models(permuted(rest, draws, generator))
+    rest = without_models(logs)
+    nulls = without_models(permuted(rest, draws, generator))
     shown: Several | None = None
     for k in tries:
         labels = _split(rest, k, generator)
@@ -354,20 +368,6 @@ def scaling_agreement(gaps: np.ndarray, scores: np.ndarray) -> float:
     return abs(float(((axis - axis.mean()) * (scores - scores.mean())).mean() / spread))
 
 
-def _without_models(values: np.ndarray) -> np.ndarray:
-    """Return what a mean and an effect of each model leave of values of pairs [..., N, N].
-
-    By least squares: values are read off the diagonal, which comes out as 0.
-    """
-    count = values.shape[-1]
-    off = ~np.eye(count, dtype=bool)
-    values = np.where(off, values, 0)
-    rows = values.sum(-1, keepdims=True)
-    mean = rows.sum(-2, keepdims=True) / (count * (count - 1))
-    own = (rows - (count - 1) * mean) / (count - 2)
-    return np.where(off, values - mean - own - own.swapaxes(-1, -2), 0)
-
-
 def _split(rest: np.ndarray, k: int, generator: np.random.Generator) -> np.ndarray:
     """Return k clusters [..., N] of models that have low values of `rest` [..., N, N] in common."""
     values, vectors = np.linalg.eigh(-rest)
@@ -379,7 +379,7 @@ def _split(rest: np.ndarray, k: int, generator: np.random.Generator) -> np.ndarr
 
 def _between(labels: np.ndarray) -> np.ndarray:
     """Return whether pairs are of two clusters [..., N, N], without effects of models."""
-    return _without_models((labels[..., :, None] != labels[..., None, :]).astype(float))
+    return without_models((labels[..., :, None] != labels[..., None, :]).astype(float))
 
 
 def _explained(rest: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -414,7 +414,7 @@ def _alike(
     ours = left(rest)
     if np.square(ours).sum() < 1e-9 * max(np.square(rest).sum(), 1e-9):
         return 1.0  # clusters explain all there is
-    theirs = structure(left(_without_models(permuted(ours, draws, generator))))
+    theirs = structure(left(without_models(permuted(ours, draws, generator))))
     above = (theirs >= structure(ours)[:, None]).sum(-1)
     return float(min(1.0, 2 * (1 + above.min()) / (1 + draws)))
 

@@ -70,7 +70,7 @@ def jackknife(
         confidence,
         within,
         signs if within == EVERYTHING and len(values) else within,
-        _independent(values) if _crossed(seeds) else 0.0,
+        _alone(values, kept) if _crossed(seeds) else 0.0,
     )
 
 
@@ -91,11 +91,10 @@ def contrast(
     def difference(keep: np.ndarray) -> float:
         return _mean(values[keep & first]) - _mean(values[keep & ~first])
 
-    parts = values[first], values[~first]
-    extra = sum(map(_independent, parts)) if _crossed(seeds) else 0.0
     _, kept = _kept(seeds)
+    extra = sum(_alone(values[part], kept[:, part]) for part in (first, ~first))
     whole, without = difference(np.ones(len(values), bool)), np.array([*map(difference, kept)])
-    return _told(whole, without, confidence, within, within, extra)
+    return _told(whole, without, confidence, within, within, extra if _crossed(seeds) else 0.0)
 
 
 def leave_out(
@@ -137,8 +136,8 @@ def interval(
         confidence: two-sided.
         within: the range; where both ends are finite, the interval is made on the logit's scale.
         near: the range as far as long tails go.
-        extra: the variance that is added for pairs, as if they were independent: where seeds come
-            in two equal groups, leaving one out changes nothing.
+        extra: the variance that is added for what pairs have of their own: where seeds come in two
+            equal groups, leaving one out changes nothing.
     """
     count = without.shape[-1]
     off = (count - 1) * (without.mean(-1, keepdims=True) - without)  # of pseudo-values
@@ -244,9 +243,17 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else np.nan
 
 
-def _independent(values: np.ndarray) -> float:
-    """Return the variance of the mean of values [n] that share nothing."""
-    return float(values.var(ddof=1) / len(values)) if len(values) > 1 else 0.0
+def _alone(values: np.ndarray, kept: np.ndarray) -> float:
+    """Return the variance of the mean of values [n] by what effects of seeds leave of them.
+
+    `kept` [K, n] is of which values are left without each seed.
+    """
+    effects = (~kept).T.astype(float)
+    axes, sizes, _ = np.linalg.svd(effects, full_matrices=False)
+    axes = axes[:, sizes > 1e-9]
+    free = len(values) - axes.shape[1]
+    rest = values - axes @ (axes.T @ values)
+    return float(rest @ rest / free / len(values)) if free > 0 else 0.0
 
 
 def _kept(seeds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -35,7 +35,8 @@ def line(rng, count, least=0.0, variation=0.0, dimensions=1):
 def examples(rng, count):
     """One true gap, the examples' noise, most of which pairs with a model in common share."""
     own = rng.normal(0, 0.02, count)
-    return 0.1 + own[:, None] + own + pairwise(lambda size: rng.normal(0, 0.01, size), count)
+    noise = pairwise(lambda size: rng.normal(0, 0.01, size), count)
+    return np.maximum(0.1 + own[:, None] + own + noise, 0)
 
 
 def planted(rng, sizes, ratio=3.0, models=0.0):
