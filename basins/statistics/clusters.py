@@ -202,6 +202,7 @@ def several(
     3. what they leave has no more structure than noise, by its largest eigenvalue and between
        clusters, at the level `ALIKE`: places on a line would leave some.
 
+    Where every gap between is larger than any within, 2 and 3 hold.
     Of fewer than `FEWEST` models nothing is said. `power` says what would be seen.
     """
     tries = range(2, max(2, len(gaps) // EACH) + 1)
@@ -212,15 +213,16 @@ def several(
     for k in tries:
         labels = _split(rest, k, generator)
         apart, ratio = _apart(rest, labels), _least_ratio(logs, labels)
-        far = apart >= APART and ratio >= 1
+        parted = _parted(logs, labels)
+        far = parted or (apart >= APART and ratio >= 1)
         if shown and not far:
             continue  # what follows takes long
         theirs = _explained(nulls, _split(nulls, k, generator))
         above = (theirs >= _explained(rest, labels) - 1e-12).sum()
         p = min(1.0, len(tries) * float(1 + above) / (1 + draws))
-        alike = _alike(rest, labels, draws, generator) if far else np.nan
+        alike = 1.0 if parted else _alike(rest, labels, draws, generator) if far else np.nan
         how = Several(k, labels, p, apart, ratio, alike, True, "")
-        if not (problem := _problem(how, alpha)):
+        if not (problem := _problem(how, alpha, far)):
             return how
         shown = shown or how._replace(k=1, decides=False, note=problem)
     assert shown is not None  # there is always a try
@@ -414,7 +416,11 @@ def _alike(
     ours = left(rest)
     if np.square(ours).sum() < 1e-9 * max(np.square(rest).sum(), 1e-9):
         return 1.0  # clusters explain all there is
-    theirs = structure(left(without_models(permuted(ours, draws, generator))))
+    apart = (labels[:, None] != labels)[np.triu_indices(len(labels), 1)]
+    dealt = np.tile(_pairs(ours), (draws, 1))
+    for kind in (apart, ~apart):  # small gaps within may be noisier
+        dealt[:, kind] = generator.permuted(dealt[:, kind], axis=-1)
+    theirs = structure(left(without_models(_square(dealt, len(labels)))))
     above = (theirs >= structure(ours)[:, None]).sum(-1)
     return float(min(1.0, 2 * (1 + above.min()) / (1 + draws)))
 
@@ -441,15 +447,23 @@ def _apart(rest: np.ndarray, labels: np.ndarray) -> float:
     return float(slope / max(np.sqrt(left / free), 1e-9))
 
 
-def _problem(how: Several, alpha: float) -> str:
+def _parted(logs: np.ndarray, labels: np.ndarray) -> bool:
+    """Return whether every gap between clusters is larger than every gap within: no continuum."""
+    apart = labels[:, None] != labels
+    return bool(
+        logs[apart].min() > logs[~apart & ~np.eye(len(labels), dtype=bool)].max(initial=-np.inf)
+    )
+
+
+def _problem(how: Several, alpha: float, far: bool) -> str:
     """Return why clusters are not shown, or nothing."""
     if len(how.labels) < FEWEST:
         return f"of fewer than {FEWEST} models, clusters cannot be told from a continuum"
     if how.p > alpha:
         return "gaps that are dealt anew to the pairs split as well"
-    if how.apart < APART:
+    if not far and how.apart < APART:
         return f"the best clusters are {how.apart:.1f} standard deviations apart, not {APART:g}"
-    if how.ratio < 1:
+    if not far:
         return "in one of the best clusters gaps are as large as to others"
     if how.alike <= ALIKE:
         return "the best clusters leave structure: a continuum, or clusters in clusters"

@@ -143,7 +143,7 @@ def interval(
     off = (count - 1) * (without.mean(-1, keepdims=True) - without)  # of pseudo-values
     second, third, fourth = ((off**power).mean(-1) for power in (2, 3, 4))
     spread = np.sqrt(second * count / max(count - 1, 1))
-    error = np.sqrt(np.where(second > 0, spread**2 / max(count, 1) + extra, 0))
+    error = np.sqrt(np.where(second == 0, 0, spread**2 / max(count, 1) + extra))
     sides = np.ones((2, *np.shape(whole)))
     if count >= FEWEST:
         scale = np.where(second > 0, second, 1.0)

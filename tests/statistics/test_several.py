@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
+import pytest
+from scipy.stats import binom
 
 from basins.statistics import clusters
 
@@ -92,8 +95,37 @@ def measure(kind, count, runs, seed=0, draws=99):
     return 100 * shown / runs
 
 
+def written():
+    """What docs/statistics.md says of every kind of gaps: percent, by the number of models."""
+    rows = re.findall(
+        r"^\| ([^|]+?) \| ([\d.]+(?: \| [\d.]+)+) \|$", DOC.read_text("utf-8"), re.MULTILINE
+    )
+    known = {name: [float(cell) for cell in cells.split(" | ")] for name, cells in rows}
+    return {name: dict(zip(COUNTS, known[name], strict=True)) for name in (*NONE, *SOME)}
+
+
+@pytest.mark.parametrize("kind", [*NONE, *SOME])
+def test_clusters_of_twelve_models_are_shown_as_often_as_the_table_says(kind):
+    runs, share = 60, written()[kind][12] / 100
+    low, high = binom.ppf([5e-5, 1 - 5e-5], runs, np.clip(share + np.array([-0.03, 0.03]), 0, 1))
+    assert low <= measure(kind, 12, runs) * runs / 100 <= high
+
+
+def test_the_table_keeps_the_size_and_has_the_power_that_is_asked_for():
+    rows = written()
+    for kind in NONE:
+        assert max(rows[kind].values()) <= (16 if "noise of cv .33" in kind else 7.5), kind
+    for kind in ("two clusters, 3 in one", "two clusters, 4 in one", "two clusters, halves"):
+        assert min(rows[kind].values()) >= 89, kind
+
+
+def test_power_is_that_of_the_table():
+    power = clusters.power(12, 3, np.random.default_rng(2), runs=60, draws=99)
+    assert binom.ppf(1e-4, 60, 0.9) <= 60 * power
+    assert clusters.power(12, 1, np.random.default_rng(2), runs=20, draws=99) < 0.3
+
+
 if __name__ == "__main__":
-    print("| gaps | " + " | ".join(map(str, COUNTS)) + " |")
-    for name in (*NONE, *SOME):
-        cells = " | ".join(f"{measure(name, count, 300, 1):.1f}" for count in COUNTS)
-        print(f"| {name} | {cells} |", flush=True)
+    for name in (*SOME, *reversed(NONE)):
+        cells = (measure(name, *how, 1) for how in zip(COUNTS, (400, 200, 100), strict=True))
+        print(f"| {name} | " + " | ".join(f"{cell:.1f}" for cell in cells), "|", flush=True)
