@@ -213,7 +213,7 @@ def several(
     for k in tries:
         labels = _split(rest, k, generator)
         apart, ratio = _apart(rest, labels), _least_ratio(logs, labels)
-        parted = _parted(logs, labels)
+        parted = ratio >= 1 and _parted(logs, labels)
         far = parted or (apart >= APART and ratio >= 1)
         if shown and not far:
             continue  # what follows takes long
