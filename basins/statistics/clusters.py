@@ -33,6 +33,9 @@ EACH = 6
 APART = 2.5
 """By how many standard deviations of log gaps those between clusters exceed those within."""
 
+PARTED = 1.25
+"""How many times the largest gap within all gaps between are where no test is needed."""
+
 ALIKE = 0.05
 """Level of the test of whether clusters leave no structure in the gaps."""
 
@@ -202,8 +205,8 @@ def several(
     3. what they leave has no more structure than noise, by its largest eigenvalue and between
        clusters, at the level `ALIKE`: places on a line would leave some.
 
-    Where every gap between is larger than any within, 2 and 3 hold.
-    Of fewer than `FEWEST` models nothing is said. `power` says what would be seen.
+    Where every gap between is `PARTED` times any within, 2 and 3 hold. Of fewer than `FEWEST`
+    models nothing is said. `power` says what would be seen.
     """
     tries = range(2, max(2, len(gaps) // EACH) + 1)
     logs = np.log(gaps / scale(gaps) + FLOOR)
@@ -448,11 +451,10 @@ def _apart(rest: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _parted(logs: np.ndarray, labels: np.ndarray) -> bool:
-    """Return whether every gap between clusters is larger than every gap within: no continuum."""
+    """Return whether every gap between clusters is `PARTED` times any within: no continuum."""
     apart = labels[:, None] != labels
-    return bool(
-        logs[apart].min() > logs[~apart & ~np.eye(len(labels), dtype=bool)].max(initial=-np.inf)
-    )
+    within = ~apart & ~np.eye(len(labels), dtype=bool)
+    return bool(logs[apart].min() > logs[within].max() + np.log(PARTED))
 
 
 def _problem(how: Several, alpha: float, far: bool) -> str:
