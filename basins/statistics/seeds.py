@@ -159,8 +159,8 @@ def interval(
     if np.isfinite(low) and np.isfinite(high):
         share = np.clip((whole - low) / (high - low), 1e-12, 1 - 1e-12)
         half = half / ((high - low) * share * (1 - share))
-        ends = [low + (high - low) * expit(logit(share) + sign) for sign in (-half[0], half[1])]
-        return *(np.where(error > 0, end, whole) for end in ends), sides
+        start, end = (low + (high - low) * expit(logit(share) + s) for s in (-half[0], half[1]))
+        return np.where(error == 0, whole, start), np.where(error == 0, whole, end), sides
     return np.clip(whole - half[0], *within), np.clip(whole + half[1], *within), sides
 
 
@@ -277,15 +277,18 @@ def _told(
 ) -> dict[str, Any]:
     count = len(without)
     low = high = np.nan
+    below = above = False
     method, note = "none", f"{count} seeds have no interval"
     if count > 1:
-        *ends, sides = interval(
+        start, end, sides = interval(
             np.array(whole), without, confidence, within=within, near=near, extra=extra
         )
-        low, high = map(float, ends)
+        low, high = float(start), float(end)
+        below, above = (bool(side > 1) for side in sides)
     if np.isfinite(low) and np.isfinite(high):
-        wide = {(False, False): "", (True, False): ", wider below", (False, True): ", wider above"}
-        method = "jackknife t" + wide.get(tuple(sides > 1), ", wider")
+        method = "jackknife t"
+        if below or above:
+            method += ", wider" + ("" if below and above else " below" if below else " above")
         method += ", logit" if np.isfinite(within).all() else ""
         note = ""
         if low == high:

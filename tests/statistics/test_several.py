@@ -112,9 +112,11 @@ def test_clusters_of_twelve_models_are_shown_as_often_as_the_table_says(kind):
 
 
 def test_the_table_keeps_the_size_and_has_the_power_that_is_asked_for():
+    """Against places on a line it takes 16 models; of 12, docs/statistics.md tells what fails."""
     rows = written()
     for kind in NONE:
-        assert max(rows[kind].values()) <= (16 if "noise of cv .33" in kind else 7.5), kind
+        assert rows[kind][12] <= (11 if "line" in kind else 3), kind
+        assert max(rows[kind][16], rows[kind][24]) <= 5, kind
     for kind in ("two clusters, 3 in one", "two clusters, 4 in one", "two clusters, halves"):
         assert min(rows[kind].values()) >= 89, kind
 
