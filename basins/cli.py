@@ -81,7 +81,12 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("models", metavar="MODEL", nargs=2, help=MODEL)
     own = command(cluster, measured, joined, mixed, kept)
     own.add_argument("models", metavar="MODEL", nargs="+", help=f"four or more; {MODEL}")
-    own.add_argument("--clusters", metavar="K", type=_at_least(1), help="default: as many as found")
+    own.add_argument(
+        "--clusters",
+        metavar="K",
+        type=_at_least(1),
+        help="default: as many as a test shows, of 12 models or more",
+    )
     own = command(probe, measured, kept)
     own.add_argument("models", metavar="MODEL", nargs="+", help=MODEL)
     own = command(merge, measured, mixed)

@@ -127,15 +127,15 @@ def test_rows_are_added_to_a_folder_once_and_never_to_those_of_other_models(caps
 
 
 def test_clusters_are_found_where_they_were_planted(capsys):
-    names = []
-    for seed, centre in enumerate([0, 1, 0, 0, 1, 1, 0, 1]):
+    names, planted = [], [0, 1, 0, 0, 1, 1, 0, 1, 0, 1, 0, 0]
+    for seed, centre in enumerate(planted):
         save_file(state(seed, centre), f"net{seed}.safetensors")
         names.append(f"net{seed}.safetensors")
     cli.main(["cluster", *names, *LINEAR, "--eval-set", "test", "--points", "3", "--out", "found"])
     rows = pd.read_csv("found/clusters.csv").query("measure == 'distance'")
-    assert list(rows["cluster"]) == [0, 1, 0, 0, 1, 1, 0, 1]
-    assert list(rows["model"]) == [f"net/seed{k}" for k in range(8)]
-    assert len(pd.read_csv("found/barriers.csv")) == 2 * 28
+    assert list(rows["cluster"]) == planted
+    assert list(rows["model"]) == [f"net/seed{k}" for k in range(12)]
+    assert len(pd.read_csv("found/barriers.csv")) == 2 * 66
     assert "net/seed7" in capsys.readouterr().out
 
 

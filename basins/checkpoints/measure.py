@@ -182,7 +182,7 @@ def cluster_tables(
 
     `paths` and `barriers` are the rows of all pairs, of which `chosen` says on which `path`,
     `alignment`, `batchnorm` and `eval_set` the gaps are. `k` is how many clusters; None takes what
-    the spectrum and the gap statistic agree on. Accuracies on other sets are held against them.
+    `clusters.several` shows. Accuracies on other sets are held against them.
     """
     stream, ts, resampled = seeds.generator("bootstrap", "checkpoints"), np.array(joins.ts), {}
     draw = cache(lambda count: resampling_weights(count, RESAMPLES, stream))  # one for all pairs

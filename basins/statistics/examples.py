@@ -123,6 +123,25 @@ def highest_split(values: np.ndarray) -> float:
     return float(other[one.argmax()] + one[other.argmax()]) / 2
 
 
+def gap_split(ts: np.ndarray, values: np.ndarray) -> float:
+    """Return the convexity gap of T means over examples, of values [n, T], without its bias.
+
+    The gap is the largest height of a mean over the chord of two others around it (LCRGS), which
+    noise alone makes positive. As in `highest_split`, one half of the examples says which three
+    points these are and the other half how high, for values on a grid `ts` [T] that increases.
+    """
+    left, middle, right = (axis.ravel() for axis in np.indices((len(ts),) * 3))
+    inside = (left < middle) & (middle < right)
+    left, middle, right = left[inside], middle[inside], right[inside]
+    share = (ts[middle] - ts[left]) / (ts[right] - ts[left])
+    first = _halves(len(values))
+    means = np.stack([values[side].mean(axis=0, dtype=np.float64) for side in (first, ~first)])
+    chords = means[:, left] + share * (means[:, right] - means[:, left])
+    # A point is over no chord of its own: where all others are below, the gap is 0.
+    one, other = np.pad(means[:, middle] - chords, ((0, 0), (0, 1)))
+    return float(other[one.argmax()] + one[other.argmax()]) / 2
+
+
 @cache
 def _normals(points: int) -> np.ndarray:
     return seeds.generator("highest", points).standard_normal((DRAWS, points))
