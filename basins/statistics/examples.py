@@ -130,16 +130,21 @@ def gap_split(ts: np.ndarray, values: np.ndarray) -> float:
     noise alone makes positive. As in `highest_split`, one half of the examples says which three
     points these are and the other half how high, for values on a grid `ts` [T] that increases.
     """
-    left, middle, right = (axis.ravel() for axis in np.indices((len(ts),) * 3))
-    inside = (left < middle) & (middle < right)
-    left, middle, right = left[inside], middle[inside], right[inside]
-    share = (ts[middle] - ts[left]) / (ts[right] - ts[left])
     first = _halves(len(values))
     means = np.stack([values[side].mean(axis=0, dtype=np.float64) for side in (first, ~first)])
-    chords = means[:, left] + share * (means[:, right] - means[:, left])
     # A point is over no chord of its own: where all others are below, the gap is 0.
-    one, other = np.pad(means[:, middle] - chords, ((0, 0), (0, 1)))
-    return float(other[one.argmax()] + one[other.argmax()]) / 2
+    at, highest = np.zeros((2, 2))  # what either half says: the other's height, and its own
+    middle, right = np.triu_indices(len(ts), k=1)
+    for left in range(len(ts) - 2):
+        inside = middle > left
+        m, r = middle[inside], right[inside]
+        share = (ts[m] - ts[left]) / (ts[r] - ts[left])
+        heights = means[:, m] - (1 - share) * means[:, [left]] - share * means[:, r]
+        for half in (0, 1):
+            best = heights[half].argmax()
+            if heights[half, best] > highest[half]:
+                highest[half], at[half] = heights[half, best], heights[1 - half, best]
+    return float(at.sum()) / 2
 
 
 @cache

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from basins.landscape.barriers import BARRIERS, excess
-from basins.statistics.examples import highest_interval, highest_split, scores
+from basins.statistics.examples import gap_split, highest_interval, highest_split, scores
 
 if TYPE_CHECKING:  # rows are read where no torch is needed
     from basins.paths.engine import Curves
@@ -54,8 +54,9 @@ def barrier_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield the barriers of loss (nats) and of error (a share) for every set.
 
-    `barrier_split` is `barrier_linear` without the bias that a maximum over noisy points has, and
-    `ci_low` and `ci_high` bound it over examples, which all points of the path share.
+    `barrier_split` and `gap_split` are `barrier_linear` and the convexity gap without the bias that
+    a maximum over noisy points has. `ci_low` and `ci_high` bound the former over examples, which all
+    points of the path share.
     """
     grid = np.asarray(ts)
     for (batchnorm, eval_set), evaluations in curves.items():
@@ -72,6 +73,7 @@ def barrier_rows(
                 "metric": metric,
                 **{name: float(measure(grid, curve)) for name, measure in BARRIERS.items()},
                 "barrier_split": highest_split(over_chord),
+                "gap_split": gap_split(grid, values.T),
                 # A barrier is never below 0, which it is at both ends of the path.
                 **dict(zip(("ci_low", "ci_high"), np.maximum(ends, 0.0), strict=True)),
             }
