@@ -55,8 +55,8 @@ def barrier_rows(
     """Yield the barriers of loss (nats) and of error (a share) for every set.
 
     `barrier_split` and `gap_split` are `barrier_linear` and the convexity gap without the bias that
-    a maximum over noisy points has. `ci_low` and `ci_high` bound the former over examples, which all
-    points of the path share.
+    a maximum over noisy points has. `ci_low` and `ci_high` bound the former over examples, which
+    all points of the path share.
     """
     grid = np.asarray(ts)
     for (batchnorm, eval_set), evaluations in curves.items():
