@@ -22,7 +22,8 @@ class FlatModule:
 
     Writing to `vector` changes the module, with no copy. BatchNorm's running statistics are part of
     it; integer buffers (its batch counters) are not, and are never interpolated. `trained`, bool
-    [size], tells the parameters from the statistics; `places` says where a tensor is.
+    [size], tells the parameters from the statistics; `places` says where a tensor is. A tensor of
+    two names (tied weights) is the module's at its first one, and counts as trained there alone.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -30,11 +31,12 @@ class FlatModule:
         self.vector = flatten(module.state_dict())
         self.trained = torch.zeros(len(self.vector), dtype=torch.bool)
         self.places: dict[str, slice] = {}
-        start = 0
+        second, start = other_names(module), 0
         for name, tensor in _floating(module.state_dict(keep_vars=True)).items():
             place = self.places[name] = slice(start, start + tensor.numel())
-            tensor.data = self.vector[place].view(tensor.shape)
-            self.trained[place] = isinstance(tensor, nn.Parameter)
+            if name not in second:
+                tensor.data = self.vector[place].view(tensor.shape)
+                self.trained[place] = isinstance(tensor, nn.Parameter)
             start = place.stop
 
     def where(self, modules: Sequence[str]) -> Tensor:
@@ -50,6 +52,15 @@ class FlatModule:
             for at in own:
                 found[at] = True
         return found
+
+
+def other_names(module: nn.Module) -> dict[str, str]:
+    """Return the further names of tensors that have several, with the first name of each."""
+    first: dict[int, str] = {}
+    tensors = [*module.named_parameters(remove_duplicate=False)]
+    tensors += module.named_buffers(remove_duplicate=False)
+    names = {name: first.setdefault(id(tensor), name) for name, tensor in tensors}
+    return {name: known for name, known in names.items() if name != known}
 
 
 def flatten(state: State) -> Tensor:

@@ -18,7 +18,7 @@ from basins import devices
 from basins.errors import UserError
 from basins.nets.permutation import Net
 from basins.paths.engine import Examples, evaluate
-from basins.weights import State
+from basins.weights import State, other_names
 
 
 class Sources(NamedTuple):
@@ -68,10 +68,19 @@ class Sources(NamedTuple):
         like = mixed(self.states)
         parts = weights.to(torch.float32).split([like[name].numel() for name in self.names])
         new = zip(self.names, parts, strict=True)
-        return like | {name: part.view_as(like[name]) for name, part in new}
+        state = like | {name: part.view_as(like[name]) for name, part in new}
+        return state | {name: state[first] for name, first in other_names(self.net).items()}
 
     def batches(self) -> list[tuple[tuple[Tensor | None, ...], Tensor]]:
-        """Return the training rows in batches that the network can be trained on."""
+        """Return the training rows in batches that the network can be trained on.
+
+        Raises `UserError` where their labels are not the network's classes, but several in one.
+        """
+        if self.data.merge is not None:
+            raise UserError(
+                "the training rows have fewer classes than the networks, which this technique "
+                "would have to tell apart; give rows of all classes, or another technique"
+            )
         plain = devices.memory_format(self.net) is torch.contiguous_format
         return [
             (tuple(x.contiguous() if plain and x is not None else x for x in inputs), labels)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 from transformers.modeling_outputs import SequenceClassifierOutput
@@ -85,6 +87,22 @@ class Bert(BertForSequenceClassification):
         pooler: Any = self.bert.pooler
         pooled = pooler(last.feed_forward_chunk(last.attention.output(mixed, first)))
         return SequenceClassifierOutput(logits=self.classifier(self.dropout(pooled)))
+
+    def plainly(self, ids: Tensor, mask: Tensor | None, types: Tensor) -> Tensor:
+        """Return the logits [n, classes] of Hugging Face's network, of each row by itself."""
+        tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        lengths = [ids.shape[1]] * len(ids) if mask is None else (mask[:, 0, 0] == 0).sum(1)
+        rows = [
+            {"input_ids": ids[k, None, :n], "token_type_ids": types[k, None, :n]}
+            for k, n in enumerate(lengths)
+        ]
+        return torch.cat([functional_call(self._theirs, tensors, (), row).logits for row in rows])
+
+    @cached_property
+    def _theirs(self) -> nn.Module:
+        """Hugging Face's network without weights; cached properties are not among its modules."""
+        with torch.device("meta"):
+            return BertForSequenceClassification(self.config).eval()
 
     def permutation_spec(self) -> PermutationSpec:
         """Return the spec of this network's configuration; see `permutation_spec`."""
