@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -26,6 +28,7 @@ MODEL = (
     "with --net a state dict (.safetensors, .pt, .pth) or a folder with model.safetensors"
 )
 DATA = "a datasets.DatasetDict on disk: `image` or GLUE's sentence columns, and `label`"
+NAMES = "which class each output of the networks is, where their configs do not say so"
 BATCHNORM = "statistics along the path; default: reset, on training images, where there are any"
 BARRIERS = [
     "model_a",
@@ -45,7 +48,8 @@ CHOICE = ["statistic", "width", "k", "estimate", "ci_low", "ci_high", "p"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; foreseeable failures are one line and exit code 1, or 2 by argparse."""
     given = parser().parse_args(arguments)
-    with one_line():
+    with one_line(), warnings.catch_warnings():
+        warnings.showwarning = _warn
         try:
             given.command(given)
         except UserError as error:  # the library's advice is for those who run the pipeline
@@ -61,6 +65,8 @@ def parser() -> argparse.ArgumentParser:
     measured.add_argument("--data", metavar="FOLDER", type=Path, required=True, help=DATA)
     measured.add_argument("--eval-set", metavar="SPLIT", nargs="+", help="default: all but train")
     measured.add_argument("--net", metavar="FILE.py:FUNCTION", help="makes the MODELs' network")
+    measured.add_argument("--labels", metavar="NAME=NUMBER,...", help=NAMES)
+    measured.add_argument("--truncate", action="store_true", help="cut text that is too long")
     measured.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     joined.add_argument("--path", default="linear", help="a file of basins/paths/")
     joined.add_argument("--points", type=_at_least(3), default=11, help="on a path, with its ends")
@@ -165,8 +171,8 @@ def _read(given: argparse.Namespace) -> tuple[Models, Task, dict[str, Any]]:
 
     device = devices.pick(given.device)
     devices.prepare()
-    read = models.read(given.models, given.net, device)
-    task = examples.read(given.data, given.eval_set, read, device)
+    read = models.read(given.models, given.net, device, _labels(given.labels))
+    task = examples.read(given.data, given.eval_set, read, device, given.truncate)
     origin = {"models": read.hashes, "data": folder_hash(given.data), "torch": torch.__version__}
     if given.out:
         rows.check(given.out, origin)
@@ -201,6 +207,17 @@ def _show(rows: pd.DataFrame) -> None:
     print(rows.to_string(index=False, float_format="{:.4g}".format, na_rep=""))
 
 
+def _labels(text: str | None) -> tuple[str, ...] | None:
+    """Return the names of the outputs, in their order, from NAME=NUMBER,NAME=NUMBER."""
+    if text is None:
+        return None
+    named = {number: name for name, _, number in (part.rpartition("=") for part in text.split(","))}
+    wanted = [str(k) for k in range(text.count(",") + 1)]
+    if set(named) != set(wanted) or not all(named.values()):
+        raise UserError(f"--labels {text}: give NAME=NUMBER,... with a name for 0, 1 and so on")
+    return tuple(named[number].strip() for number in wanted)
+
+
 def _option(text: str) -> tuple[str, Any]:
     """Return name and value of NAME=VALUE: a number, true or false, or else a text."""
     name, equals, value = text.partition("=")
@@ -210,6 +227,10 @@ def _option(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def _warn(message: Warning | str, *where: Any, **more: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _at_least(least: int) -> Callable[[str], int]:

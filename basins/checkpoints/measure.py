@@ -80,6 +80,7 @@ def along(
     Raises `UserError` where the path has a point to be trained, or the networks have no permutation
     symmetry that is known to keep their function.
     """
+    task.joined()
     coefficients = find("paths", path, "coefficients", "--path")
     if len(coefficients(0.5)) != 2:
         raise UserError(f"--path {path}: it has a point to train, which only the pipeline does")
@@ -164,7 +165,8 @@ def probe_table(models: Models, task: Task, confidence: float) -> pd.DataFrame:
     rows = []
     for name, state in models.states.items():
         models.net.load_state_dict(state)
-        found = {key: evaluate(models.net, examples) for key, examples in task.sets.items()}
+        sets = task.own.get(name, task.sets)
+        found = {key: evaluate(models.net, examples) for key, examples in sets.items()}
         rows += [row for key in found for row in _probes(name, key, found[key], task, confidence)]
     return pd.DataFrame(rows)
 
@@ -219,6 +221,7 @@ def merge(
     All are brought to the first. Statistics of BatchNorm are part of the state that is returned.
     Raises `UserError` where the technique or an option is unknown, or it makes an ensemble.
     """
+    task.joined()
     function = find("merges", technique, "merge", "--technique")
     check_options(function, options, f"--technique {technique}")
     if alignment != "none":
