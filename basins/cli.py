@@ -105,7 +105,7 @@ def connect(given: argparse.Namespace) -> None:
     """Join two models by a path: losses along it, and its five barriers."""
     models, task, origin = _read(given)
     _, (paths, barriers) = _joined(given, models, task)
-    _keep(given.out, {"paths": paths, "barriers": barriers}, origin)
+    _keep(given.out, {"paths": paths, "barriers": barriers}, origin, models)
     _show(barriers.filter(BARRIERS))
 
 
@@ -123,7 +123,7 @@ def cluster(given: argparse.Namespace) -> None:
         found, paths, barriers, probes, chosen, given.clusters, CONFIDENCE
     )
     tables |= {"paths": paths, "barriers": barriers, "probes": probes}
-    _keep(given.out, tables, {**origin, "clusters": chosen})
+    _keep(given.out, tables, {**origin, "clusters": chosen}, models)
     for name, columns in (("clusters", CLUSTERS), ("cluster_choice", CHOICE)):
         _show(tables[name].query("measure == 'convexity_gap'").filter(columns))
 
@@ -134,7 +134,7 @@ def probe(given: argparse.Namespace) -> None:
 
     models, task, origin = _read(given)
     rows = measure.probe_table(models, task, CONFIDENCE)
-    _keep(given.out, {"probes": rows}, origin)
+    _keep(given.out, {"probes": rows}, origin, models)
     _show(rows.drop(columns="diagnostic"))
 
 
@@ -150,7 +150,7 @@ def merge(given: argparse.Namespace) -> None:
     mode = measure.batchnorm_mode(models.net, given.batchnorm)
     state, rows = measure.merge(models, task, given.technique, options, base, given.alignment, mode)
     checkpoints.save(models, state, given.out)
-    _keep(given.out, {"merge": rows}, origin)
+    _keep(given.out, {"merge": rows}, origin, models)
     _show(rows.filter(["technique", "sources", "eval_set", "n", "loss", "loss_se", "accuracy"]))
 
 
@@ -196,11 +196,13 @@ def _joined(
     return found, measure.path_tables(given.command.__name__, found, task, CONFIDENCE)
 
 
-def _keep(out: Path | None, tables: dict[str, pd.DataFrame], origin: dict[str, Any]) -> None:
+def _keep(
+    out: Path | None, tables: dict[str, pd.DataFrame], origin: dict[str, Any], models: Models
+) -> None:
     from basins.checkpoints import rows
 
     if out:
-        rows.add(out, tables, origin)
+        rows.add(out, tables, {**origin, "double_entry": models.double_entry()})
 
 
 def _show(rows: pd.DataFrame) -> None:

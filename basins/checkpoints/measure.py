@@ -25,7 +25,7 @@ from basins.errors import UserError
 from basins.merges.evaluation import evaluations
 from basins.merges.sources import Sources
 from basins.nets.permutation import Net
-from basins.paths.engine import Curves, Engine, evaluate
+from basins.paths.engine import Curves, evaluate
 from basins.paths.jobs import Losses
 from basins.paths.pairs import grid
 from basins.registry import check_options, find
@@ -86,7 +86,7 @@ def along(
         raise UserError(f"--path {path}: it has a point to train, which only the pipeline does")
     if alignment != "none":
         check_symmetry(models, task)
-    engine, calibration = Engine(models.net), _calibration(task, batchnorm)
+    engine, calibration = models.engine, _calibration(task, batchnorm)
 
     def measured(controls: list[Tensor], points: Sequence[tuple[float, ...]]) -> Curves:
         return engine.along(controls, points, calibration, task.sets)
@@ -228,7 +228,7 @@ def merge(
         check_symmetry(models, task)
     first, *others = models.states
     moved = [aligned(models, task, first, name, alignment) for name in others]
-    engine, net = Engine(models.net), cast(Net, models.net)
+    engine, net = models.engine, cast(Net, models.net)
     stream = seeds.generator("merge", technique, *models.hashes.values())
     sources = Sources([models.states[first], *moved], base, net, task.training, stream)
     members = function(sources, **options)
@@ -252,6 +252,11 @@ def _merged(
     made: Mapping[str, str], sources: str, eval_set: str, found: Evaluation
 ) -> dict[str, Any]:
     count = len(found.losses)
+    values = {
+        "loss": found.losses.mean(dtype=np.float64),
+        "loss_se": found.losses.std(ddof=1, dtype=np.float64) / count**0.5,
+        "accuracy": found.correct.mean(),
+    }
     return {
         "merge": "checkpoints",
         **made,
@@ -260,9 +265,7 @@ def _merged(
         "members": 1,
         "eval_set": eval_set,
         "n": count,
-        "loss": found.losses.mean(dtype=np.float64),
-        "loss_se": found.losses.std(ddof=1, dtype=np.float64) / count**0.5,
-        "accuracy": found.correct.mean(),
+        **(values if found.defined else dict.fromkeys(values, np.nan)),
     }
 
 
@@ -281,7 +284,8 @@ def _probes(
         values |= dict.fromkeys(SCORES, np.stack([true == correct, true], axis=1))
     recipe, _, seed = model.rpartition("/seed")
     for metric, each in values.items():
-        value, low, high = estimate(metric, each, confidence)
+        told = estimate(metric, each, confidence) if found.defined else [np.nan] * 3
+        value, low, high = told
         yield {
             "recipe": recipe,
             "seed": int(seed),

@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import nn
 from basins import weights
 from basins.errors import UserError
 from basins.nets import checkpoint
+from basins.paths.engine import Engine, double_entry, outcome
 from basins.store import file_hash, whole_folder
 from basins.weights import State
 
@@ -45,6 +47,16 @@ class Models:
     net: nn.Module
     config: dict[str, Any] | None
     classes: tuple[str, ...] | None
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What evaluates the network at points between its weights; it is taken over by it."""
+        return Engine(self.net)
+
+    def double_entry(self) -> dict[str, Any]:
+        """Return what came of computing losses a second time, so far."""
+        measured = dict.fromkeys([self.net, self.engine.folded.function])
+        return outcome([*map(double_entry, measured)])
 
     @property
     def text(self) -> bool:

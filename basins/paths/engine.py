@@ -71,10 +71,15 @@ class DoubleEntry:
     due: int = 0  # examples until the next sample
     turn: int = -1  # the number of the batch that it is taken from
 
-    def outcome(self) -> dict[str, Any]:
-        """Return it for a provenance."""
-        way, own = "plain" if self.plain else "fast", self.alone
-        return {"examples": self.compared, "apart": self.apart, "way": way, "by_example": own}
+
+def outcome(entries: Sequence[DoubleEntry]) -> dict[str, Any]:
+    """Return what came of the second computations altogether, for a provenance."""
+    return {
+        "examples": sum(entry.compared for entry in entries),
+        "apart": max(entry.apart for entry in entries),
+        "plain": any(entry.plain for entry in entries),
+        "by_example": all(entry.alone for entry in entries),
+    }
 
 
 _entries: WeakKeyDictionary[nn.Module, DoubleEntry] = WeakKeyDictionary()
@@ -97,22 +102,23 @@ def evaluate(net: nn.Module, data: Examples, precision: Precision = "fp32") -> E
     entry = double_entry(net.eval())
     plain: Callable[..., Any] = getattr(net, "plainly", net)
     found = _Found([], [], -1)
-    with same_draws(net):
-        if not entry.plain:
-            try:
-                with _autocast(net, precision):
-                    found = _all(net, data, entry.turn)
-            except UserError:
+    if not entry.plain:
+        try:
+            with same_draws(net), _autocast(net, precision):
+                found = _all(net, data, entry.turn)
+        except UserError:
+            raise
+        except Exception as error:  # tracing can have taken a wrong branch
+            if plain is net:
                 raise
-            except Exception as error:  # tracing can have taken a wrong branch
-                if plain is net:
-                    raise
-                _give_up(net, entry, f"fails ({type(error).__name__})")
-            else:
-                entry.due -= sum(map(len, found.losses))
-                if entry.due <= 0:
+            _give_up(net, entry, f"fails ({type(error).__name__})")
+        else:
+            entry.due -= sum(map(len, found.losses))
+            if entry.due <= 0:
+                with same_draws(net):
                     _compare(net, plain, data, found, entry, precision)
-        if entry.plain:
+    if entry.plain:
+        with same_draws(net):
             found = _all(plain, data, -1)
     losses, correct = (torch.cat(parts).cpu().numpy() for parts in (found.losses, found.correct))
     if data.order is None:
@@ -315,12 +321,21 @@ class Engine:
 def combine(controls: Sequence[Tensor], point: Sequence[float], out: Tensor) -> None:
     """Write the sum of `point[i] * controls[i]` into `out` [size].
 
-    A coefficient of exactly 0 or 1 leaves no rounding, so that the ends of a path are its models.
+    A coefficient of exactly 0 or 1 leaves no rounding, so that the ends of a path are its models;
+    neither does a mixture of equal controls, which is each of them.
     """
+    first, *others = controls
+    if abs(sum(point) - 1) < 1e-9 and all(_equal(first, other) for other in others):
+        out.copy_(first)
+        return
     out.zero_()
     for control, coefficient in zip(controls, point, strict=True):
         if coefficient:
             out.add_(control, alpha=coefficient)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return torch.equal(one[:64], other[:64]) and torch.equal(one, other)  # most differ at once
 
 
 def _autocast(net: nn.Module, precision: Precision) -> torch.autocast:
