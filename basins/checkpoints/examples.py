@@ -339,9 +339,11 @@ def _try(models: Models, examples: Examples, where: str) -> None:
             line = f"the network does not take {shapes}: {short(error)}"
             raise UserError(f"{where}: {line}") from None
     logits = getattr(output, "logits", output)
-    count, wanted = getattr(logits, "shape", (0, 0))[1:], models.classes
-    if wanted is not None and tuple(count) != (len(wanted),):
-        raise UserError(f"--labels names {len(wanted)} outputs, but the network has {list(count)}")
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        return  # the engine says what it takes
+    count, named = logits.shape[1], models.classes
+    if named is not None and count != len(named):
+        raise UserError(f"--labels names {len(named)} outputs, but the network has {count}")
     largest = max(int(labels.max()) for _, labels in batches)
-    if examples.merge is None and len(count) == 1 and count[0] <= largest:
-        raise UserError(f"{where}: labels up to {largest}, but the network has {count[0]} classes")
+    if examples.merge is None and count <= largest:
+        raise UserError(f"{where}: labels up to {largest}, but the network has {count} classes")

@@ -15,10 +15,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from basins import seeds
 from basins.align import activations
+from basins.align.batchnorm import BATCH, reset
 from basins.align.equivalence import ROUNDING, change
 from basins.align.permute import permute
 from basins.checkpoints.examples import Task
-from basins.checkpoints.models import Models
+from basins.checkpoints.models import Models, short
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
 from basins.errors import UserError
@@ -133,7 +134,16 @@ def aligned(models: Models, task: Task, a: str, b: str, alignment: str) -> State
     spec, more = net.permutation_spec(), {}
     if alignment == "activation_matching":
         images = task.images(f"--alignment {alignment}")
-        nets = [copy.deepcopy(net), net]
+        read = dict.fromkeys(activations.module(spec, group) for group in spec.groups)
+        if unknown := read.keys() - {name for name, _ in net.named_modules()}:
+            raise UserError(
+                f"--alignment {alignment}: it reads a group of permutation_spec() at the module of "
+                f"its name, and there is no {min(unknown)!r}; call the group after one"
+            )
+        try:
+            nets = [copy.deepcopy(net), net]
+        except RuntimeError as error:  # torch copies no weights that are computed from others
+            raise UserError(f"--alignment {alignment}: {short(error)}; take another") from None
         for one, state in zip(nets, (first, other), strict=True):
             one.load_state_dict(state)
         batches = (inputs for inputs, _ in images.batches())
@@ -271,7 +281,15 @@ def _merged(
 
 def _calibration(task: Task, mode: BatchNorm) -> dict[str, Resident | None]:
     """Return what the engine takes BatchNorm's statistics from, by its mode."""
-    return {mode: task.images("--batchnorm reset") if mode == "reset" else None}
+    if mode != "reset":
+        return {mode: None}
+    images = task.images("--batchnorm reset")
+    try:
+        reset(task.models.net, Resident(*(tensor[:BATCH] for tensor in images)))
+    except Exception as error:  # it may not be our network
+        line = f"--batchnorm reset: the network does not run in training mode: {short(error)}"
+        raise UserError(f"{line}; take interpolate") from None
+    return {mode: images}
 
 
 def _probes(
