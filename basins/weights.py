@@ -158,13 +158,8 @@ def conformed(state: State, net: nn.Module, where: object) -> State:
 
 def renamed(state: State, like: State) -> State:
     """Return a state whose names are those of `like`, where they are so but for what wrapped it."""
-    depths = [{_unwrapped(name, k): t for name, t in state.items()} for k in range(4)]
-    found = max(depths, key=lambda one: (len(one.keys() & like.keys()), len(one)))
-    older = {name: re.sub(r"gamma$", "weight", re.sub(r"beta$", "bias", name)) for name in found}
-    return {
-        new if (new := older[name]) in like and new not in found else name: tensor
-        for name, tensor in found.items()
-    }
+    depths = [{_renamed(name, k, like): t for name, t in state.items()} for k in range(4)]
+    return max(depths, key=lambda one: (len(one.keys() & like.keys()), len(one)))
 
 
 def misfit(state: State, like: State, types: bool = False) -> str | None:
@@ -213,10 +208,12 @@ def _reading(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: damaged ({line}); delete it and run `dvc repro`") from None
 
 
-def _unwrapped(name: str, times: int) -> str:
-    for _ in range(times):
+def _renamed(name: str, wrappers: int, like: State) -> str:
+    """Return a name without so many wrappers, and in LayerNorm's newer form, where `like` has it."""
+    for _ in range(wrappers):
         name = re.sub(WRAPPER, "", name)
-    return name
+    newer = re.sub(r"\bgamma$", "weight", re.sub(r"\bbeta$", "bias", name))
+    return newer if newer in like and name not in like else name
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

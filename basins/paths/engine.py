@@ -159,7 +159,7 @@ def _all(net: Callable[..., Any], data: Examples, turn: int) -> _Found:
         correct.append((answers == labels) & losses[-1].isfinite())
         if number <= turn or turn < 0:
             kept = (number, inputs, labels, logits)
-    if not kept:
+    if not kept or not sum(map(len, losses)):
         raise UserError("a set without examples has no loss; give some")
     if outside and bool(torch.cat(outside).any()):
         count = int(torch.cat(outside).sum())
@@ -202,7 +202,13 @@ def _compare(
     def part(x: Any) -> Any:
         return x[rows] if isinstance(x, Tensor) and x.ndim and len(x) == count else x
 
-    apart = _apart(plain, tuple(map(part, found.inputs)), found.labels[rows], data, losses[rows])
+    labels, given = found.labels[rows], tuple(map(part, found.inputs))
+    if _apart(found.logits[rows], labels, data, losses[rows]) > TOLERANCE[precision]:
+        raise UserError(
+            f"{_name(net)}: losses by two formulas of the same logits differ; this is a defect of "
+            "basins: please report it"
+        )
+    apart = _apart(_logits(plain, given, labels), labels, data, losses[rows])
     entry.due, entry.turn = EVERY, 0 if entry.turn < 0 else entry.turn + 1
     if found.number < entry.turn - 1:  # there is no such batch
         entry.turn = 0
@@ -210,7 +216,8 @@ def _compare(
     entry.apart = max(entry.apart, apart)
     if apart <= TOLERANCE[precision] or not entry.alone:
         return
-    apart = _apart(plain, found.inputs, found.labels, data, losses)
+    whole = _logits(plain, found.inputs, found.labels)
+    apart = _apart(whole, found.labels, data, losses)
     if apart <= TOLERANCE[precision]:
         entry.alone = False
         warnings.warn(
@@ -223,15 +230,9 @@ def _compare(
         _give_up(net, entry, f"differs by up to {apart:.2g} nats")
 
 
-def _apart(
-    plain: Callable[..., Any],
-    inputs: tuple[Any, ...],
-    labels: Tensor,
-    data: Examples,
-    losses: Tensor,
-) -> float:
-    """Return how far losses [n] are from those of the plain way, as `TOLERANCE` counts it."""
-    logits = _logits(plain, inputs, labels).double()
+def _apart(logits: Tensor, labels: Tensor, data: Examples, losses: Tensor) -> float:
+    """Return how far losses [n] are from those of the logits [n, K], as `TOLERANCE` counts it."""
+    logits = logits.double()
     own = []
     for said, label in zip(logits, labels, strict=True):
         right = said[label] if data.merge is None else said[data.merge == label].logsumexp(0)

@@ -361,10 +361,11 @@ class Nameless(net.Net):
         return PermutationSpec({"units": writes("first") + norm("norm") + (head,)})
 
 
-class Synced(net.Net):
-    def __init__(self):
-        super().__init__()
-        self.norm = net.nn.SyncBatchNorm(4)
+class Untrained(net.Net):
+    def forward(self, x):
+        if self.norm.training:
+            raise ValueError("not here")
+        return super().forward(x)
 """
 
 
@@ -372,7 +373,7 @@ class Synced(net.Net):
     ("kind", "options", "message"),
     [
         ("Nameless", ["--alignment", "activation_matching"], "there is no 'units'"),
-        ("Synced", [], "--batchnorm reset: the network does not run in training mode"),
+        ("Untrained", [], "--batchnorm reset: the network does not run in training mode"),
     ],
 )
 def test_networks_that_a_technique_does_not_take_are_one_line(kind, options, message, net):
