@@ -209,7 +209,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _renamed(name: str, wrappers: int, like: State) -> str:
-    """Return a name without so many wrappers, and in LayerNorm's newer form, where `like` has it."""
+    """Return a name without so many wrappers, and in LayerNorm's newer form where that is known."""
     for _ in range(wrappers):
         name = re.sub(WRAPPER, "", name)
     newer = re.sub(r"\bgamma$", "weight", re.sub(r"\bbeta$", "bias", name))

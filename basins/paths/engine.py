@@ -208,26 +208,29 @@ def _compare(
             f"{_name(net)}: losses by two formulas of the same logits differ; this is a defect of "
             "basins: please report it"
         )
-    apart = _apart(_logits(plain, given, labels), labels, data, losses[rows])
+    try:
+        apart = _apart(_logits(plain, given, labels), labels, data, losses[rows])
+    except Exception:  # it may be written for batches of one size
+        apart = torch.inf
     entry.due, entry.turn = EVERY, 0 if entry.turn < 0 else entry.turn + 1
     if found.number < entry.turn - 1:  # there is no such batch
         entry.turn = 0
     entry.compared += len(rows)
-    entry.apart = max(entry.apart, apart)
-    if apart <= TOLERANCE[precision] or not entry.alone:
-        return
-    whole = _logits(plain, found.inputs, found.labels)
-    apart = _apart(whole, found.labels, data, losses)
+    if apart > TOLERANCE[precision] and (plain is not net or precision != "fp32"):
+        whole = _apart(_logits(plain, found.inputs, found.labels), found.labels, data, losses)
+        if whole > TOLERANCE[precision]:
+            entry.apart = max(entry.apart, whole)
+            _give_up(net, entry, f"differs by up to {whole:.2g} nats")
+            return
     if apart <= TOLERANCE[precision]:
+        entry.apart = max(entry.apart, apart)
+    elif entry.alone:
         entry.alone = False
         warnings.warn(
             f"{_name(net)}: what it says of an example depends on the others in the batch, or is "
             "drawn anew; losses are those of batches",
             stacklevel=3,
         )
-    else:
-        entry.apart = max(entry.apart, apart)
-        _give_up(net, entry, f"differs by up to {apart:.2g} nats")
 
 
 def _apart(logits: Tensor, labels: Tensor, data: Examples, losses: Tensor) -> float:

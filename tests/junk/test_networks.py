@@ -265,3 +265,19 @@ def test_an_answer_that_depends_on_the_batch_is_named() -> None:
     with pytest.warns(UserWarning, match=r"depends on the others in the batch"):
         evaluate(net, DATA)
     assert not double_entry(net).alone and not double_entry(net).plain
+
+
+def test_a_network_for_batches_of_one_size_is_measured_in_them() -> None:
+    class Fixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(108, CLASSES)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(x.reshape(64, 108))
+
+    net, whole = Fixed(), Resident(IMAGES[:64], DATA.labels[:64])
+    with pytest.warns(UserWarning, match=r"depends on the others in the batch"):
+        found = evaluate(net, whole)
+    right = functional.cross_entropy(net(normalise(whole.images)), whole.labels)
+    assert found.losses.mean() == pytest.approx(float(right), 1e-5)

@@ -170,10 +170,10 @@ def test_what_is_packed_is_held_against_each_row_by_itself(monkeypatch):
     torch.manual_seed(0)
     net = bert.build_text(20, 3, layers=2, width=8, heads=2).eval()
     draw = torch.Generator().manual_seed(0)
-    ids = [torch.randint(5, 20, (3 + k % 6,), generator=draw).tolist() for k in range(40)]
-    types, labels = [[0] * len(row) for row in ids], [k % 3 for k in range(40)]
+    ids = [torch.randint(5, 20, (3 + k % 6,), generator=draw).tolist() for k in range(12)]
+    types, labels = [[0] * len(row) for row in ids], [k % 3 for k in range(12)]
     data = tokens(
-        ids, types, labels, pad=0, limit=16, device=torch.device("cpu"), where="here", budget=64
+        ids, types, labels, pad=0, limit=16, device=torch.device("cpu"), where="here", budget=256
     )
     evaluate(net, data)
     entry = double_entry(net)
