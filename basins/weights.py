@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -60,8 +61,8 @@ class FlatModule:
 def other_names(module: nn.Module) -> dict[str, str]:
     """Return the further names of tensors that have several, with the first name of each."""
     first: dict[int, str] = {}
-    tensors = [*module.named_parameters(remove_duplicate=False)]
-    tensors += module.named_buffers(remove_duplicate=False)
+    kinds = module.named_parameters, module.named_buffers
+    tensors = chain.from_iterable(kind(remove_duplicate=False) for kind in kinds)
     names = {name: first.setdefault(id(tensor), name) for name, tensor in tensors}
     return {name: known for name, known in names.items() if name != known}
 

@@ -141,7 +141,8 @@ def read(
     splits = {str(name): split for name, split in loaded.items()}
     if names and (missing := [name for name in names if name not in splits]):
         raise UserError(f"{data}: no split {missing[0]!r}; there are: {', '.join(splits)}")
-    known = {name: labels(split, f"{data}, {name}") for name, split in splits.items()}
+    looked = {"train", *names} & splits.keys() if names else splits
+    known = {name: labels(splits[name], f"{data}, {name}") for name in looked}
     chosen = names or [n for n in splits if n not in TRAINING and known[n] is not None]
     if not chosen:
         raise UserError(f"{data}: no labelled split to evaluate on; it has: {', '.join(splits)}")
@@ -194,21 +195,24 @@ def labels(split: Dataset, where: str) -> Labels | None:
         names = feature.names
     elif there and all(isinstance(value, str) for value in there):
         names = sorted(set(there))
-        values = [None if value is None else names.index(value) for value in values]
+        number = {name: k for k, name in enumerate(names)}
+        values = [None if value is None else number[value] for value in values]
     elif not all(isinstance(v, (int, float)) and v == v // 1 for v in there):
         raise UserError(f"{where}: {column!r} has values that are no classes")
-    numbers = np.array([-1 if value is None else int(value) for value in values], np.int64)
-    numbers[numbers < 0] = -1
-    if numbers.max() < 0:
+    whole = [-1 if value is None else min(max(int(value), -1), MOST) for value in values]
+    numbers = np.array(whole, np.int64)
+    if (largest := int(numbers.max())) < 0:
         return None
-    if names and numbered(names):
-        own = np.array([int(key(name)) if len(key(name)) < 7 else MOST for name in names])
-        numbers, names = np.where(numbers < 0, -1, own[numbers]), ()
-    if names:
+    if names and not numbered(names):
         return Labels(numbers, tuple(names), isinstance(feature, ClassLabel))
-    if numbers.max() >= MOST:
-        raise UserError(f"{where}: {column!r} goes up to {numbers.max()}; give numbers of classes")
-    return Labels(numbers, tuple(map(str, range(numbers.max() + 1))), True)
+    if names:
+        own = np.array([int(key(name)) if len(key(name)) < 7 else MOST for name in names])
+        numbers, largest = np.where(numbers < 0, -1, own[numbers]), int(own.max())
+    if largest >= MOST:
+        raise UserError(
+            f"{where}: {column!r} has numbers of {MOST:,} and more, which are no classes"
+        )
+    return Labels(numbers, tuple(map(str, range(largest + 1))), True)
 
 
 def _labelled(found: Labels, where: str) -> np.ndarray:
@@ -301,14 +305,15 @@ def _text(
 
 def _sentences(split: Dataset, rows: np.ndarray) -> text.Columns:
     names = text.fields(dict.fromkeys(split.column_names, []))
-    return split.select_columns([*names]).select(rows).to_dict()
+    return split.select_columns([*names]).select(rows)[:]
 
 
 def _tokenizers(models: Models) -> dict[str, Path]:
     """Return the folders whose tokenizer is not, to the byte, that of the first model."""
 
     def content(folder: Path) -> list[bytes | None]:
-        files = [folder / name for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")]
+        names = ("tokenizer.json", "vocab.txt", "added_tokens.json", "special_tokens_map.json")
+        files = [folder / name for name in (*names, "tokenizer_config.json")]
         return [file.read_bytes() if file.is_file() else None for file in files]
 
     first, *others = models.folders

@@ -302,8 +302,8 @@ def _probes(
         values |= dict.fromkeys(SCORES, np.stack([true == correct, true], axis=1))
     recipe, _, seed = model.rpartition("/seed")
     for metric, each in values.items():
-        told = estimate(metric, each, confidence) if found.defined else [np.nan] * 3
-        value, low, high = told
+        whole = found.defined  # else nothing said of the set is a number
+        value, low, high = estimate(metric, each, confidence) if whole else (np.nan,) * 3
         yield {
             "recipe": recipe,
             "seed": int(seed),

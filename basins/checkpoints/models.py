@@ -181,7 +181,7 @@ def save(models: Models, state: State, target: Path) -> None:
         with whole_folder(target, scratch) as folder:
             for file in sorted(source.iterdir()) if source.is_dir() else ():
                 kept = file.suffix in (".json", ".txt", ".model")
-                if file.is_file() and kept and "index" not in file.name:
+                if file.is_file() and kept and not file.name.endswith(".index.json"):
                     shutil.copy(file, folder / file.name)
             if (file := folder / "config.json").is_file():
                 config = models.config or json.loads(file.read_text())

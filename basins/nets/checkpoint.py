@@ -27,8 +27,9 @@ LAYERS = 1000  # of a text encoder, at most
 ORIGIN = ("_name_or_path", "architectures", "dtype", "seed", "streams", "transformers_version")
 # What of a text classifier's config has no part in what it answers, once it is trained.
 TRAINING = ("attention_probs_dropout_prob", "hidden_dropout_prob", "classifier_dropout")
-TRAINING += ("initializer_range", "label2id", "problem_type", "torch_dtype", "use_cache")
-TRAINING += ("gradient_checkpointing", "long_rows", "num_labels", "pad_token_id")
+TRAINING += ("initializer_range", "label2id", "problem_type", "use_cache")
+TRAINING += ("pad_token_id", "bos_token_id", "eos_token_id", "tie_word_embeddings")
+TRAINING += ("return_dict", "output_attentions", "output_hidden_states", "chunk_size_feed_forward")
 
 
 def initialise(config: dict[str, Any]) -> Net:
@@ -71,7 +72,8 @@ def function(config: dict[str, Any]) -> dict[str, Any]:
     from transformers import BertConfig
 
     whole = {**BertConfig.from_dict(config).to_dict(), "id2label": [*map(key, classes(config))]}
-    return {name: value for name, value in whole.items() if name not in (*ORIGIN, *TRAINING)}
+    read = BertConfig().to_dict().keys() - {*ORIGIN, *TRAINING}  # nothing else has a part in it
+    return {name: whole[name] for name in sorted(read)}
 
 
 def save(net: Net, config: dict[str, Any], folder: Path) -> None:

@@ -172,7 +172,15 @@ def test_tokenizers_that_read_alike_are_one():
         ({"hidden_act": "relu"}, True),
         ({"id2label": {"0": "neutral", "1": "entailment", "2": "contradiction"}}, True),
         ({"id2label": {"0": "ENTAILMENT", "1": "NEUTRAL", "2": "CONTRADICTION"}}, False),
-        ({"hidden_dropout_prob": 0.5, "transformers_version": "0", "dtype": "bfloat16"}, False),
+        (
+            {
+                "hidden_dropout_prob": 0.5,
+                "transformers_version": "0",
+                "dtype": "bfloat16",
+                "mine": 1,
+            },
+            False,
+        ),
     ],
 )
 def test_configs_are_of_one_function(change, refused):
