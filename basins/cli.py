@@ -25,7 +25,7 @@ CONFIDENCE = 0.95
 
 MODEL = (
     "[NAME=]PATH: a folder of this project or of a BertForSequenceClassification of Hugging Face; "
-    "with --net a state dict (.safetensors, .pt, .pth) or a folder with model.safetensors"
+    "with --net a state dict (.safetensors, or as torch.save writes it) or a folder with one"
 )
 DATA = "a datasets.DatasetDict on disk: `image` or GLUE's sentence columns, and `label`"
 NAMES = "which class each output of the networks is, where their configs do not say so"

@@ -49,7 +49,7 @@ class Examples(Protocol):
 
 
 SAMPLE = 2  # examples of a batch that are computed a second time, by the plainest way
-EVERY = 5000  # examples, at least, that are evaluated for each such sample
+EVERY = 10_000  # examples, at least, that are evaluated for each such sample
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
 """What two computations of a loss may differ by: so many nats, times the largest logit above 1."""
 
