@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from functools import cached_property
+from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 import torch
@@ -96,13 +97,8 @@ class Bert(BertForSequenceClassification):
             {"input_ids": ids[k, None, :n], "token_type_ids": types[k, None, :n]}
             for k, n in enumerate(lengths)
         ]
-        return torch.cat([functional_call(self._theirs, tensors, (), row).logits for row in rows])
-
-    @cached_property
-    def _theirs(self) -> nn.Module:
-        """Hugging Face's network without weights; cached properties are not among its modules."""
-        with torch.device("meta"):
-            return BertForSequenceClassification(self.config).eval()
+        theirs = _theirs(self.config.to_json_string(use_diff=False))
+        return torch.cat([functional_call(theirs, tensors, (), row).logits for row in rows])
 
     def permutation_spec(self) -> PermutationSpec:
         """Return the spec of this network's configuration; see `permutation_spec`."""
@@ -180,6 +176,13 @@ def encoder(
         for layer in _layers(net):
             layer.attention.self.key.weight.copy_(layer.attention.self.query.weight)
     return net
+
+
+@lru_cache(maxsize=4)
+def _theirs(config: str) -> nn.Module:
+    """Return Hugging Face's network of a config, without weights."""
+    with torch.device("meta"):
+        return BertForSequenceClassification(BertConfig.from_dict(json.loads(config))).eval()
 
 
 def _layers(net: BertModel) -> Any:
