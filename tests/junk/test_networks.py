@@ -280,4 +280,4 @@ def test_a_network_for_batches_of_one_size_is_measured_in_them() -> None:
     with pytest.warns(UserWarning, match=r"depends on the others in the batch"):
         found = evaluate(net, whole)
     right = functional.cross_entropy(net(normalise(whole.images)), whole.labels)
-    assert found.losses.mean() == pytest.approx(float(right), 1e-5)
+    assert found.losses.mean() == pytest.approx(float(right.detach()), 1e-5)
