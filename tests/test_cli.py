@@ -213,6 +213,7 @@ def berts() -> list[BertForSequenceClassification]:
     sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = BertConfig(vocab_size=11, intermediate_size=8, max_position_embeddings=16, **sizes)
     config.initializer_range = 1.0
+    config.id2label = {0: "no", 1: "yes"}
     made = []
     for seed in range(2):
         torch.manual_seed(seed)
@@ -281,7 +282,7 @@ A, B = "a.safetensors", "b.safetensors"
         (["connect", A, *LINEAR], "required: MODEL"),
         (["connect", A, A, *LINEAR], "would both be called a/seed0"),
         (["connect", A, B, *DATA], "no folder with a config.json"),
-        (["connect", A, "normed.safetensors", *LINEAR], "0.bias is (4,), in the net"),
+        (["connect", A, "normed.safetensors", *LINEAR], "1.bias is (4,), not (3,)"),
         (["connect", A, "half.safetensors", *LINEAR], "damaged"),
         (["connect", A, "evil.pt", *LINEAR], "could run code"),
         (["connect", A, B, *LINEAR, "--path", "bezier"], "a point to train"),

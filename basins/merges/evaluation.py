@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import log
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,10 +29,17 @@ class Ensemble(nn.Module):
 
     def forward(self, *inputs: Tensor | None) -> Tensor:
         """Return logits [n, classes]."""
+        return self._mean(self.engine.folded.refresh, inputs)
+
+    def plainly(self, *inputs: Tensor | None) -> Tensor:
+        """Return the same with the networks called as they are."""
+        return self._mean(lambda: getattr(self.net, "plainly", self.net), inputs)
+
+    def _mean(self, settled: Callable[[], Any], inputs: tuple[Tensor | None, ...]) -> Tensor:
         said = []
         for vector in self.vectors:
             self.engine.flat.vector.copy_(vector)
-            said.append(logits(self.engine.folded.refresh(), inputs).float().log_softmax(1))
+            said.append(logits(settled(), inputs).float().log_softmax(1))
         return torch.stack(said).logsumexp(0) - log(len(said))
 
 

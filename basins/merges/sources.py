@@ -20,7 +20,7 @@ from basins.data.rows import Rows
 from basins.errors import UserError
 from basins.nets.permutation import Net
 from basins.paths.engine import Examples, evaluate
-from basins.weights import State
+from basins.weights import State, other_names
 
 Scope = Literal["vector", "tensor"]
 """What a formula takes at once: all trained weights as a vector, or one tensor after the other."""
@@ -126,10 +126,19 @@ class Sources(NamedTuple):
         """Return the state with these trained weights [P], and all else as in the mean."""
         like = mixed(self.states)
         parts = _parts(weights, [like[name] for name in self.names])
-        return like | dict(zip(self.names, parts, strict=True))
+        state = like | dict(zip(self.names, parts, strict=True))
+        return state | {name: state[first] for name, first in other_names(self.net).items()}
 
     def rows(self) -> Rows:
-        """Return the training rows, to be taken in batches of any size."""
+        """Return the training rows, to be taken in batches of any size.
+
+        Raises `UserError` where their labels are not the network's classes, but several in one.
+        """
+        if self.data.merge is not None:
+            raise UserError(
+                "the training rows have fewer classes than the networks, which this technique "
+                "would have to tell apart; give rows of all classes, or another technique"
+            )
         return Rows(self.data, plain=devices.memory_format(self.net) is torch.contiguous_format)
 
     def score(self, state: State) -> tuple[float, float]:

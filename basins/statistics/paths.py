@@ -31,21 +31,26 @@ def path_rows(
     """Yield mean loss (nats), its standard error and accuracy at every point and set.
 
     `curves` holds, by (batchnorm, set), one evaluation for each of `ts`. `binary` holds the labels,
-    bool [n], of the sets for which rows are to have `f1` and `mcc`, too.
+    bool [n], of the sets for which rows are to have `f1` and `mcc`, too. Where a loss is not
+    finite, none of the point's values is a number.
     """
     for (batchnorm, eval_set), evaluations in curves.items():
-        for t, (losses, correct) in zip(ts, evaluations, strict=True):
+        for t, evaluation in zip(ts, evaluations, strict=True):
+            losses, correct = evaluation
             count, true = len(losses), binary.get(eval_set)
             told = {} if true is None else scores(true == correct, true)
+            values = {
+                "loss": losses.mean(dtype=np.float64),
+                "loss_se": losses.std(ddof=1, dtype=np.float64) / count**0.5,
+                "accuracy": correct.mean(),
+                **told,
+            }
             yield {
                 "batchnorm": batchnorm,
                 "t": t,
                 "eval_set": eval_set,
                 "n": count,
-                "loss": losses.mean(dtype=np.float64),
-                "loss_se": losses.std(ddof=1, dtype=np.float64) / count**0.5,
-                "accuracy": correct.mean(),
-                **told,
+                **(values if evaluation.defined else dict.fromkeys(values, np.nan)),
             }
 
 
@@ -60,9 +65,10 @@ def barrier_rows(
     """
     grid = np.asarray(ts)
     for (batchnorm, eval_set), evaluations in curves.items():
+        errors = [np.where(e.defined, ~e.correct, np.nan) for e in evaluations]
         for metric, values in (
             ("loss", np.stack([e.losses for e in evaluations])),
-            ("error", np.stack([~e.correct for e in evaluations]).astype(np.float32)),
+            ("error", np.stack(errors).astype(np.float32)),
         ):
             curve = values.mean(axis=1, dtype=np.float64)
             over_chord = excess(grid, values.T)
