@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 Direction = Literal["above", "below", "within"]
-Verdict = Literal["reproduced", "not reproduced", "undecided"]
+Verdict = Literal["supported", "contradicted", "inconclusive"]
 
 
 def verdict(ci_low: float, ci_high: float, threshold: float, direction: Direction) -> Verdict:
@@ -23,14 +23,14 @@ def verdict(ci_low: float, ci_high: float, threshold: float, direction: Directio
             verdict(ci_low, ci_high, -threshold, "above"),
             verdict(ci_low, ci_high, threshold, "below"),
         )
-        return min(sides, key=("not reproduced", "undecided", "reproduced").index)
+        return min(sides, key=("contradicted", "inconclusive", "supported").index)
     if direction == "below":
         ci_low, ci_high, threshold = -ci_high, -ci_low, -threshold
     if ci_low > threshold:
-        return "reproduced"
+        return "supported"
     if ci_high < threshold:
-        return "not reproduced"
-    return "undecided"
+        return "contradicted"
+    return "inconclusive"
 
 
 def p_value(
