@@ -225,8 +225,9 @@ def decide(
         reason = str(interval.get("note", ""))
     elif n < LEAST:
         reason = f"{LEAST} units are needed, there are {n}"
-    elif side == "test":  # that no effect is seen does not show that there is none
+    elif side == "test":
         p, word = mean, "supported" if mean < threshold else "inconclusive"
+        reason = "" if p < threshold else "that a test does not reject does not show its null"
     else:
         p = p_value(mean, low, high, threshold, direction, confidence, n)
         word = verdict(low, high, threshold, direction)

@@ -116,7 +116,7 @@ def reliance(
     "CBFT ends with a model that its class's cue neither helps nor misleads."
 )
 @paper.above("c8_no_invariance_loss", "Table 3", cue="c").says(
-    "CBFT without its invariance loss can leave a model that its class's own cue misleads."
+    "CBFT without its invariance loss leaves a model that its class's own cue misleads."
 )
 @measure(PROBES)
 def misled(
