@@ -227,7 +227,7 @@ def decide(
         reason = f"{LEAST} units are needed, there are {n}"
     elif side == "test":
         p, word = mean, "supported" if mean < threshold else "inconclusive"
-        reason = "" if p < threshold else "that a test does not reject does not show its null"
+        reason = "" if p < threshold else "the test does not reject, which shows nothing"
     else:
         p = p_value(mean, low, high, threshold, direction, confidence, n)
         word = verdict(low, high, threshold, direction)

@@ -98,12 +98,9 @@ def written(claim: Mapping[str, Any]) -> dict[str, Any]:
     p = claim["p_holm"]
     matches = claim["matches"]
     if claim["reported"] is not None:
-        matches = f"{matches}: {shown['reported']}"
-    registered = claim["registered"]
-    if claim["since"]:
-        registered += f" (since {claim['since']})"
+        matches = f"{shown['reported']}: {matches}"
     said = {"p_holm": text.ABSENT if p is None else f"{p:.2g}", "matches": matches}
-    return {**claim, **shown, **said, "registered": registered}
+    return {**claim, **shown, **said}
 
 
 def ledger(
@@ -136,7 +133,7 @@ def ledger(
         "verdict": lambda claim: claim["verdict"],
         "p (Holm)": lambda claim: claim["p_holm"],
         "matches": lambda claim: claim["matches"],
-        "registered": lambda claim: claim["registered"],
+        "registered": lambda claim: f"{claim['registered']} (since {claim['since'] or 'now'})",
         "why, or what else would explain it": lambda claim: _remarks(claim),
         "shown by": lambda claim: shown(sources.get(claim["id"], Shown())),
     }
