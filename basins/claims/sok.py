@@ -233,7 +233,7 @@ def direction(results: Results, *, aspect: str, against: Null = "shuffled labels
     slopes = results.aspect(aspect, "C4", "slope", null=0)
     nulls = results.aspect(aspect, "C4", "slope", null=1, group=against)
     high = {m: part["value"].quantile(0.975) for m, part in nulls.groupby("models")}
-    slopes = slopes.assign(value=slopes["value"] - slopes["models"].map(high))
+    slopes = slopes.assign(value=slopes["value"] - [high.get(m, np.nan) for m in slopes["models"]])
     words = f"mean slope along the direction, less the 97.5 % quantile of the null ({against})"
     return Measured(words, results.mean(slopes.loc[slopes["value"].notna()]))
 

@@ -32,11 +32,12 @@ ACCURACIES = {
 }
 # Of each claim about paths: its options, and how its rows differ from the usual ones.
 CURVE = {"path": "bezier", "eval_set": "c", "batchnorm": "reset_cued"}
+STAR = {"alignment": "star", "init": "shared"}
 FROM_CUED = {"start": "cued", "end": "tuned/cbft", "init": "shared", "eval_set": "c"}
 BARRIERS = {
     "c1_connected": ({**CURVE}, {**CURVE, "column": "barrier_endpoint"}),
     "c2_counterfactual": ({**CURVE}, CURVE),
-    "c3_barrier": ({"alignment": "star", "init": "shared"}, {"alignment": "star", "init": "shared"}),
+    "c3_barrier": (STAR, STAR),
     "c4_connected": (TUNED, FROM_CUED),
     "c5_barrier": (TUNED, FROM_CUED),
     "c9_barrier": (TUNED, {**FROM_CUED, "metric": "loss"}),
