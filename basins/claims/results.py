@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from basins.errors import UserError
-from basins.statistics.cluster_rows import FEW
 from basins.statistics.seeds import contrast, ends, jackknife
 
 EvalSet = Literal["nc", "c", "rc", "ri"]
@@ -147,9 +146,8 @@ def cluster_test(results: Results, experiment: str) -> Interval:
     row = results.rows("cluster_choice", **ids).iloc[0]
     found = {"mean": float(row["p"]), "ci_low": np.nan, "ci_high": np.nan, "seeds": row["n"]}
     found |= {"method": "the larger p of the eigengap's and the gap statistic's null models"}
-    if row["n"] <= FEW:
-        note = f"more than {FEW} models are needed: of fewer, hardly any partition is unlikely"
-        found |= {"decides": False, "note": note}
+    if not np.isfinite(row["ci_low"]):  # as of hardly any partition of few models
+        found |= {"decides": False, "note": f"{row['n']:g} models are too few for the test"}
     return found
 
 

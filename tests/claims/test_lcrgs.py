@@ -245,7 +245,7 @@ def test_clusters_are_supported_or_not_shown_but_never_contradicted(name):
         tables = {"cluster_choice": planted.choice("nli", p, n)}
         entry = decide(name, {"experiment": "nli"}, tables)
         assert (entry["verdict"], bool(entry["reason"])) == (verdict, verdict != "supported")
-    assert entry["reason"].startswith("more than 6 models are needed")
+    assert entry["reason"].startswith("6 models are too few")
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
