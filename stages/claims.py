@@ -28,7 +28,9 @@ def main() -> None:
     arguments = parser.parse_args()
     params = read(arguments.params, check=["claims"])
     registered = Registration.read(params.profile)
-    tables = results.read_all(params.reports() / "results")
+    folder = params.reports() / "results"
+    seen = not arguments.register or any(folder.rglob("*.csv"))
+    tables = results.read_all(folder) if seen else {}
     found = Results(tables, params.statistics.confidence)
     if arguments.register:
         register(params, found, registered)
@@ -74,7 +76,7 @@ def register(params: Params, found: Results, registered: Registration) -> None:
                 seen = False
             registered.add(f"{name}/{key}", setting, since, seen)
             print(f"{name}/{key}: {'exploratory, its rows are there' if seen else 'registered'}")
-    FOLDER.mkdir(exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     with whole_file(FOLDER / f"{params.profile}.json") as file:
         file.write_text(registered.text())
     print(f"commit {FOLDER / params.profile}.json before the run")

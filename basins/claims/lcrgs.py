@@ -1,12 +1,11 @@
 """Claims of Linear Connectivity Reveals Generalization Strategies (arXiv 2205.12411).
 
-Clusters come from the convexity gaps in domain alone, two of them as in the paper, and are numbered
-from the larger. Claims about clusters apply where a test shows that there are any, claims about
-strategies where models differ by more than the diagnostic's own noise. Options name settings:
-`experiment` is one of `connect`, `eval_set` one of its sets, `slice` and `metric` what a probe
-measured, and `clusters` the experiment that has clustered the models where `experiment` joins them
-by curves that are not straight. The paper's smaller clusters are the worse ones, so its
-correlations are negative.
+Clusters come from the convexity gaps in domain alone, two of them as in the paper. Claims about
+them apply where a test shows that there are any, claims about strategies where models differ by
+more than the diagnostic's noise. Options name settings: `experiment` is one of `connect`,
+`clusters` the one that has clustered its models if it is another, `slice` and `metric` what a probe
+measured.
+The paper's smaller clusters are the worse ones, so its correlations are negative.
 """
 
 from __future__ import annotations
@@ -343,10 +342,7 @@ def correlation(results: Results, *, experiment: str, final: str, eval_set: str)
 def _pairs(
     results: Results, experiment: str, eval_set: str, clusters: str | None = None, **ids: str
 ) -> pd.DataFrame:
-    """Return the barriers of the loss, from the larger cluster on, with their `pair_type`.
-
-    `clusters` is the experiment that has clustered the models, if it is another.
-    """
+    """Return the barriers of the loss, from the larger cluster on, with their `pair_type`."""
     rows = results.pairs(experiment, eval_set, **ids)
     return pair_types(rows, results.clusters(clusters or experiment))
 

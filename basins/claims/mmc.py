@@ -9,6 +9,7 @@ result.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import numpy as np
@@ -53,7 +54,7 @@ def barrier(
 ) -> Measured:
     """Return the barrier of the error over the ends of a path, or over its chord."""
     ids = {"path": path, "alignment": alignment, "batchnorm": batchnorm}
-    return _barrier(results, experiment, eval_set, init, definition=definition, **ids)
+    return _barrier(results, experiment, eval_set, init, ids, definition=definition)
 
 
 @paper.below("c4_connected", "Fig. 5", metric="error").says(
@@ -77,8 +78,8 @@ def tuned_barrier(
     metric: Metric,
 ) -> Measured:
     """Return the barrier on C from the cue models to those that were tuned from them."""
-    ids = {"end": f"{group}/{method}", "batchnorm": batchnorm}
-    return _barrier(results, experiment, "c", "shared", metric=metric, **ids)
+    ids, end = {"batchnorm": batchnorm}, f"{group}/{method}"
+    return _barrier(results, experiment, "c", "shared", ids, end=end, metric=metric)
 
 
 @paper.above("c6_others", "Fig. 5, Table 1").says(
@@ -216,11 +217,11 @@ def _barrier(
     experiment: str,
     eval_set: EvalSet,
     init: Init,
+    ids: Mapping[str, str],
     *,
     end: str | None = None,
     definition: str = "barrier_linear",
     metric: Metric = "error",
-    **ids: str,
 ) -> Measured:
     """Return the barrier between models of two recipes, averaged over their pairs.
 
@@ -244,7 +245,7 @@ def _barrier(
 
 
 def _less(
-    results: Results, first: tuple[str, EvalSet], second: tuple[str, EvalSet], cell: Cell | None
+    results: Results, first: tuple[str, str], second: tuple[str, str], cell: Cell | None
 ) -> Measured:
     """Return the accuracy of a recipe's models on a set, less that of another's, seed by seed."""
     values = results.accuracy(*first) - results.accuracy(*second)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtri
 
 from basins.errors import UserError
 from basins.statistics.seeds import contrast, ends, jackknife
@@ -164,8 +165,9 @@ def varied(results: Results, options: Mapping[str, Any]) -> str:
     """Say that models do not differ on a diagnostic where they do so by no more than its noise."""
     slice_, metric = options["slice"], options.get("metric", "accuracy")
     rows = results.probed(options["experiment"], slice_, metric)
-    noise = float((rows["ci_high"] - rows["ci_low"]).mean()) / 2 / 1.96
-    spread = float(rows["value"].std())
+    low, high, values = rows[["ci_low", "ci_high", "value"]].to_numpy(float).T
+    noise = float((high - low).mean() / 2 / ndtri((1 + results.confidence) / 2))
+    spread = float(values.std(ddof=1))
     if spread >= 2 * noise:
         return ""
     return (

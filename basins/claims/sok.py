@@ -43,7 +43,7 @@ def parted(results: Results, options: Mapping[str, Any]) -> str:
         return ""
     rows = results.rows(f"aspects/{options['aspect']}")
     found = results.rows("clusters", measure="convexity_gap")
-    known = {name: {*part["model"]} for name, part in found.groupby("experiment")}
+    known = {str(name): {*part["model"]} for name, part in found.groupby("experiment")}
     models = {m for part in rows["models"].dropna() for m in str(part).split(" + ")}
     shared = {name: len(models & part) for name, part in known.items()}
     return clustered(results, max(shared, key=lambda name: (shared[name], -len(known[name]))))
@@ -75,7 +75,7 @@ def within(results: Results, *, aspect: str, test: str, quantity: str) -> Measur
 def apart(results: Results, *, aspect: str, test: str, quantity: str) -> Measured:
     """Return the mean of a quantity between clusters, less that within, of sets as large."""
     sides = [results.aspect(aspect, test, quantity, group=g) for g in ("between", "within")]
-    sizes = {*sides[0]["x"]} & {*sides[1]["x"]}
+    sizes = [*{*sides[0]["x"]} & {*sides[1]["x"]}]
     between, inside = (r.loc[r["x"].isin(sizes) | (test == "A1")] for r in sides)
     words = f"mean {quantity} between clusters, less that within"
     return Measured(words, results.contrast(between, inside), needs="two clusters")

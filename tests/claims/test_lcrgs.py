@@ -185,7 +185,8 @@ def test_rows_are_held_against_the_threshold(name, verdict):
     wrong = {"estimate": -7.0, "ci_low": -7.1, "ci_high": -6.9, "n": 3}
     rows = [{**row, key: "other", "statistic": statistic, **wrong} for key in row]
     made = pd.DataFrame([*rows, {**row, "statistic": statistic, **own}])
-    tables = {**shown(), table: pd.concat([shown().get(table), made])}
+    others = [rows for name, rows in shown().items() if name == table]
+    tables = {**shown(), table: pd.concat([*others, made])}
     entry = decide(name, {**options, "threshold": THRESHOLD}, tables)
     assert (entry["verdict"], entry["n"], entry["estimate"]) == (verdict, 16, size)
     none = {**tables, table: tables[table].assign(ci_low=np.nan, ci_high=np.nan)}
