@@ -13,7 +13,7 @@ from basins.errors import UserError
 from tests.claims import planted
 from tests.claims.planted import SEEDS, SPREAD, THRESHOLD, VERDICTS
 
-CLUSTER = [0, 1, 0, 1, 0, 1, 0, 0, 1, 0, 1, 0]
+CLUSTER = [0, 1, 0, 1, 0, 1, 0, 1, 1, 0, 1, 0]
 SMALLER = [k for k, label in enumerate(CLUSTER) if label]
 ON = {"experiment": "nli", "eval_set": "test"}
 EARLY = {"experiment": "early", "final": "nli", "eval_set": "test"}
@@ -293,18 +293,20 @@ def test_early_gaps_are_correlated_with_those_of_the_same_pairs():
 
 def test_models_are_trapped_where_early_clusters_are_the_final_ones():
     _, tables = planted_pairs("c9_apart", 1, SPREAD)
-    verdicts = {}
-    for key, labels in {
+    own = {
         "same": CLUSTER,
         "renamed": [1 - label for label in CLUSTER],
+        "one moved": [1, *CLUSTER[1:]],
         "other": [0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1],
-    }.items():
-        own = clusters(labels, "early", "nli/step2")
-        both = {**shown(), **tables, "clusters": pd.concat([own, clusters()])}
-        entry = decide("c9_trapped", {**EARLY, "threshold": 0.8}, both)
-        verdicts[key] = entry["verdict"], round(entry["estimate"], 3)
-    assert verdicts["same"] == verdicts["renamed"] == ("supported", 1)
-    assert verdicts["other"][0] == "contradicted" and verdicts["other"][1] < 0.6
+    }
+    found = {}
+    for key, labels in own.items():
+        both = pd.concat([clusters(labels, "early", "nli/step2"), clusters()])
+        options = {**EARLY, "threshold": 0.95}
+        found[key] = decide("c9_trapped", options, {**shown(), **tables, "clusters": both})
+    assert found["same"]["estimate"] == found["renamed"]["estimate"] == 1
+    assert found["one moved"]["estimate"] == pytest.approx(1 - 11 / 66)
+    assert found["other"]["verdict"] == "contradicted"
     with pytest.raises(UserError, match="no seeds in common"):
         rows = tables["barriers"].replace({"model_a": r"seed"}, {"model_a": "seed9"}, regex=True)
         early = rows["experiment"] == "early"
