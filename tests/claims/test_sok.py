@@ -199,7 +199,7 @@ def test_a_share_of_mixtures_counts_those_above_the_margin():
         assert entry["estimate"] == share
     heights = np.random.default_rng(0).uniform(0, 0.04, size=COUNT * COUNT)
     rows = [
-        row("A2", "jensen", height, pair, **WITHIN, x=2)
+        row("A2", "jensen", height, pair, group="within", x=2)
         for pair, height in zip(combinations(MODELS, 2), heights, strict=False)
     ]
     share = float(np.mean([one["value"] > 0.02 for one in rows]))
