@@ -316,7 +316,7 @@ def _check_options(params: Params, section: str) -> None:
 def _check_claims(params: Params) -> None:
     """Check that every claim is one that its paper's file can decide, with the options it takes."""
     for paper, claims in params.claims.items():
-        known = module("claims", paper, "decide", "claims").CLAIMS
+        known = module("claims", paper, "paper", "claims").paper.claims
         for key, claim in claims.items():
             where = f"claims.{paper}.{key}"
-            check_options(pick(known, claim.name, where), claim.options, where)
+            pick(known, claim.name, where).check(claim.model_dump(), where)

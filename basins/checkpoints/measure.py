@@ -27,8 +27,8 @@ from basins.merges.evaluation import evaluations
 from basins.merges.sources import Sources
 from basins.nets.permutation import Net
 from basins.paths.engine import Curves, evaluate
-from basins.paths.jobs import Losses
 from basins.paths.pairs import grid
+from basins.paths.points import Losses
 from basins.registry import check_options, find
 from basins.statistics.examples import SCORES, estimate, resampling_weights
 from basins.statistics.paths import barrier_rows, path_rows

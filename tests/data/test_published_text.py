@@ -23,6 +23,7 @@ from basins.nets.inputs import inputs
 from basins.paths.engine import evaluate
 from basins.training import mixed
 from basins.training.encoders import Pretraining
+from basins.training.text_models import written
 
 TEXTS = [("a", "b", "entailment"), ("c", "d", "contradiction"), ("e", "f", "neutral")]
 HANS_HEADER = (
@@ -309,7 +310,7 @@ def test_real_rows_go_all_the_way_to_a_loss(load, tmp_path: Path, monkeypatch) -
     )
     model = tmp_path / "model"
     checkpoint.tokenizer(encoder).save_pretrained(model)
-    checkpoint.save(net, text_jobs.written(net.config), model)
+    checkpoint.save(net, written(net.config), model)
     for split in data.splits.keys() - {"train", "counterexamples"}:
         rows = inputs(folder, split, model, cpu)
         found = evaluate(net, rows)
