@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     measured.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     joined.add_argument("--path", default="linear", help="a file of basins/paths/")
     joined.add_argument("--points", type=_at_least(3), default=11, help="on a path, with its ends")
-    alignments = ("none", "weight_matching", "activation_matching")
+    alignments = ("none", "weight_matching", "activation_matching", "straight_through")
     mixed.add_argument("--alignment", choices=alignments, default="none")
     mixed.add_argument("--batchnorm", choices=("interpolate", "reset"), help=BATCHNORM)
     kept.add_argument("--out", metavar="FOLDER", type=Path, help="of rows, beside those it has")

@@ -108,7 +108,7 @@ class Alignment(Item):
 
     def _data(self, nets: Sequence[Net], pairs: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
         """Return what the method takes of the data, for each pair."""
-        asked = _asks(module("align", self.alignment["name"], OFFERS))
+        asked = asks(module("align", self.alignment["name"], OFFERS))
         if not asked:
             return [{}] * len(pairs)
         data = self.calibration.load(self.device)
@@ -138,7 +138,7 @@ def plan(
     if alignment["name"] == "none":
         return []
     method = module("align", alignment["name"], OFFERS)
-    asked = _asks(method)
+    asked = asks(method)
     seen = data_hash if asked else ""
     if hasattr(method, "align_all"):
         groups = [tuple(pairs)]
@@ -168,7 +168,7 @@ def aligned(items: Iterable[Alignment], files: Iterable[Path]) -> dict[Pair, Pai
     return found
 
 
-def _asks(method: ModuleType) -> set[str]:
+def asks(method: ModuleType) -> set[str]:
     """Return what of the data a method of two networks takes: `correlations`, labelled `data`."""
     function = getattr(method, "align", None)
     known = inspect.signature(function).parameters if function else {}

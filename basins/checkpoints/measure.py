@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from basins import seeds
-from basins.align import activations
+from basins.align import activations, alignments
 from basins.align.batchnorm import BATCH, reset
 from basins.align.equivalence import ROUNDING, change
 from basins.align.permute import permute
@@ -24,12 +24,13 @@ from basins.data.images import Evaluation
 from basins.data.resident import Resident
 from basins.errors import UserError
 from basins.merges.evaluation import evaluations
+from basins.merges.merged import summary
 from basins.merges.sources import Sources
 from basins.nets.permutation import Net
 from basins.paths.engine import Curves, evaluate
 from basins.paths.pairs import grid
 from basins.paths.points import Losses
-from basins.registry import check_options, find
+from basins.registry import check_options, find, module
 from basins.statistics.examples import SCORES, estimate, resampling_weights
 from basins.statistics.paths import barrier_rows, path_rows
 from basins.statistics.strategies import CURVES, analyse
@@ -132,7 +133,10 @@ def aligned(models: Models, task: Task, a: str, b: str, alignment: str) -> State
         return other
     net = cast(Net, models.net)
     spec, more = net.permutation_spec(), {}
-    if alignment == "activation_matching":
+    asked = alignments.asks(module("align", alignment, "align"))
+    if "data" in asked:
+        more = {"net": net, "data": task.training}
+    if "correlations" in asked:
         images = task.images(f"--alignment {alignment}")
         read = dict.fromkeys(activations.module(spec, group) for group in spec.groups)
         if unknown := read.keys() - {name for name, _ in net.named_modules()}:
@@ -259,24 +263,10 @@ def merge(
 
 
 def _merged(
-    made: Mapping[str, str], sources: str, eval_set: str, found: Evaluation
+    made: Mapping[str, str], sources: str, eval_set: str, evaluation: Evaluation
 ) -> dict[str, Any]:
-    count = len(found.losses)
-    values = {
-        "loss": found.losses.mean(dtype=np.float64),
-        "loss_se": found.losses.std(ddof=1, dtype=np.float64) / count**0.5,
-        "accuracy": found.correct.mean(),
-    }
-    return {
-        "merge": "checkpoints",
-        **made,
-        "sources": sources,
-        "set": 0,
-        "members": 1,
-        "eval_set": eval_set,
-        "n": count,
-        **(values if found.defined else dict.fromkeys(values, np.nan)),
-    }
+    ids = {"sources": sources, "set": 0, "members": 1, "eval_set": eval_set}
+    return {"merge": "checkpoints", **made, **ids, **summary(evaluation)}
 
 
 def _calibration(task: Task, mode: BatchNorm) -> dict[str, Resident | None]:

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save
 
 from basins import seeds, weights
 from basins.align.permute import permute
+from basins.data.images import Evaluation
 from basins.errors import UserError
 from basins.item import Item, Step
 from basins.merges.evaluation import evaluations
@@ -105,21 +106,22 @@ class Merged(Item):
                     "sources": " + ".join(map(str, self.controls)),
                     "members": int(tensors["members"]),
                     "eval_set": eval_set,
-                    **summary(losses, tensors[f"{mode}/{eval_set}/correct"]),
+                    **summary(Evaluation(losses, tensors[f"{mode}/{eval_set}/correct"])),
                 }
             )
         return found
 
 
-def summary(losses: np.ndarray, correct: np.ndarray) -> dict[str, Any]:
-    """Return what the rows of a merge say of its losses [n] (nats) and hits [n]."""
+def summary(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what the rows of a merge say of its losses (nats) and hits; none where undefined."""
+    losses, correct = evaluation
     count = len(losses)
-    return {
-        "n": count,
+    values = {
         "loss": losses.mean(dtype=np.float64),
         "loss_se": losses.std(ddof=1, dtype=np.float64) / count**0.5,
         "accuracy": correct.mean(),
     }
+    return {"n": count, **(values if evaluation.defined else dict.fromkeys(values, np.nan))}
 
 
 def check_shapes(folders: Sequence[Path]) -> None:
