@@ -50,7 +50,7 @@ def modules_that_run() -> Iterator[set[str]]:
     seen: set[str] = set()
 
     def look(frame, event, _):
-        if event == "call":
+        if event == "call" and frame.f_code.co_name != "<module>":
             seen.add(frame.f_globals.get("__name__", ""))
 
     sys.setprofile(look)
