@@ -11,6 +11,7 @@ from basins.claims.ledger import together
 from basins.errors import one_line
 from basins.params import read
 from basins.registry import find
+from basins.report.headline import metrics
 from basins.store import whole_file
 
 
@@ -25,15 +26,7 @@ def main() -> None:
         settings = {name: claim.model_dump() for name, claim in claims.items()}
         ledger += find("claims", paper, "decide")(tables, settings, params.statistics.confidence)
     ledger = together(ledger, params.statistics.confidence)
-    accuracy = tables["summary/probes"].query("metric == 'accuracy'")
-    metrics = {
-        "accuracy": {
-            recipe: dict(zip(rows["slice"], rows["mean"], strict=True))
-            for recipe, rows in accuracy.groupby("recipe")
-        },
-        "claims": {claim["id"]: claim["estimate"] for claim in ledger},
-    }
-    for name, content in (("claims", ledger), ("metrics", metrics)):
+    for name, content in (("claims", ledger), ("metrics", metrics(ledger, tables))):
         with whole_file(layout.reports(params) / f"{name}.json") as file:
             file.write_text(json.dumps(content, indent=1) + "\n")
 
