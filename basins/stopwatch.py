@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 
 from basins.store import whole_file
@@ -87,5 +88,6 @@ class Stopwatch(logging.Handler):
 def _seconds(row: list[str]) -> float | None:
     """Return the seconds of a row, None of one that is not as it was written."""
     with suppress(ValueError, IndexError):
-        return float(row[0])
+        seconds = float(row[0])
+        return seconds if isfinite(seconds) else None
     return None

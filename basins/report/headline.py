@@ -1,4 +1,4 @@
-"""The few numbers that say how a run came out: `metrics.json`, and the last lines of `make repro`."""
+"""The few numbers that say how a run came out: metrics.json, and what `make repro` ends with."""
 
 from __future__ import annotations
 
