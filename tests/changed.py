@@ -3,8 +3,9 @@
     python -m tests.changed [ROOM]
 
 Without a room that is what differs from `main`. A test is of a changed module if it comes to it by
-imports, or by the names it has of files in rooms. The nearest are run first, and none begins after
-`SECONDS`: how many are left to `make test` is said. Tests of the whole pipeline always are.
+imports, or by the names it has of files in rooms. The nearest are run first, and none begins
+after `SECONDS`, if some have been run: they are left to `make test`, as are all but the nearest `FILES` of them,
+and the tests of the whole pipeline. How many those are is said.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from basins.errors import UserError, one_line
 
 PROJECT = Path(__file__).parents[1]
 TESTS = PROJECT / "tests"
-SECONDS = 70
+SECONDS, FILES = 70, 20
 
 
 def main(room: str) -> None:
@@ -30,25 +31,22 @@ def main(room: str) -> None:
     began = time.time()
     files = of_room(room) if room else changed()
     modules = [name for file in files if (name := module(file))]
-    chosen = nearest(modules, [file for file in files if is_test(file)])
-    print(f"{len(files)} files, {len(chosen)} files of tests come to them", flush=True)
+    every = distances(modules, [file for file in files if is_test(file)])
+    chosen = [*every][:FILES]
+    left = len(every) - len(chosen)
+    print(
+        f"{len(files)} files; {len(chosen)} files of tests, and {left} further away: make test",
+        flush=True,
+    )
     python = [file for file in files if file.suffix == ".py" and file.is_file()]
     failed = [run("ruff", "check", "."), run("ruff", "format", "--check", "-q", ".")]
     failed.append(run("lint-imports", "--no-logo") if modules else 0)
     typed = [str(file) for file in python if file.parts[0] in ("basins", "stages", "benchmarks")]
     types = subprocess.Popen(["pyright", *typed], cwd=PROJECT, env=BUNDLED) if typed else None
     if chosen:
-        words = (
-            "--numprocesses",
-            "2",
-            "--dist",
-            "loadfile",
-            "--no-loadscope-reorder",
-            "-m",
-            "not pipeline",
-        )
+        given = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "-mnot pipeline"]
         deadline = str(began + SECONDS)
-        failed.append(run("pytest", *words, *map(str, chosen), BASINS_DEADLINE=deadline))
+        failed.append(run("pytest", *given, *map(str, chosen), BASINS_DEADLINE=deadline))
     failed.append(types.wait() if types else 0)
     print(f"{time.time() - began:.0f} s; everything: make test")
     sys.exit(int(any(failed)))
@@ -100,17 +98,17 @@ def is_test(file: Path) -> bool:
     return file.parts[0] == "tests" and file.name.startswith("test_") and file.suffix == ".py"
 
 
-def nearest(modules: list[str], tests: list[Path]) -> list[Path]:
-    """Return the test files, and those that come to one of the modules, the nearest first.
+def distances(modules: list[str], tests: list[Path]) -> dict[Path, int]:
+    """Return how far each test file is that comes to one of the modules, the nearest first.
 
-    A test named after a module is nearest, then those that import it themselves, and so on.
+    The `tests` themselves and those named after a module are at 0, those that import one at 1.
     """
-    distances = {file: 0 for file in tests if (PROJECT / file).is_file()}
+    found = {file: 0 for file in tests if (PROJECT / file).is_file()}
     for file in sorted(TESTS.rglob("test_*.py")):
         name = file.relative_to(PROJECT)
-        if name not in distances and (steps := distance(name, set(modules))) is not None:
-            distances[name] = steps
-    return sorted(distances, key=distances.__getitem__)
+        if name not in found and (steps := distance(name, set(modules))) is not None:
+            found[name] = steps
+    return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
 def distance(test: Path, wanted: set[str]) -> int | None:

@@ -21,6 +21,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Begin no test after the time that `make check` gives."""
-    if time.time() > float(os.environ.get("BASINS_DEADLINE", "inf")):
+    """Begin no test after the time that `make check` gives, but for those of the first seconds."""
+    now = time.time()
+    began.append(now)
+    if now > max(float(os.environ.get("BASINS_DEADLINE", "inf")), began[0] + 10):
         pytest.skip("left to `make test`: no time")
+
+
+began: list[float] = []
