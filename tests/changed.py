@@ -3,9 +3,9 @@
     python -m tests.changed [ROOM]
 
 Without a room that is what differs from `main`. A test is of a changed module if it comes to it by
-imports, or by the names it has of files in rooms. The nearest are run first, and none begins
-after `SECONDS`, if some have been run: they are left to `make test`, as are all but the nearest `FILES` of them,
-and the tests of the whole pipeline. How many those are is said.
+imports, or by the names it has of files in rooms. The nearest are run first. All but the nearest
+`FILES`, what would begin after `SECONDS`, and the tests of the whole pipeline are left to
+`make test`; how many files and tests that is is said.
 """
 
 from __future__ import annotations
