@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -23,9 +25,10 @@ CONFIDENCE = 0.95
 
 MODEL = (
     "[NAME=]PATH: a folder of this project or of a BertForSequenceClassification of Hugging Face; "
-    "with --net a state dict (.safetensors, .pt, .pth) or a folder with model.safetensors"
+    "with --net a state dict (.safetensors, or as torch.save writes it) or a folder with one"
 )
 DATA = "a datasets.DatasetDict on disk: `image` or GLUE's sentence columns, and `label`"
+NAMES = "which class each output of the networks is, where their configs do not say so"
 BATCHNORM = "statistics along the path; default: reset, on training images, where there are any"
 BARRIERS = [
     "model_a",
@@ -45,7 +48,8 @@ CHOICE = ["statistic", "width", "k", "estimate", "ci_low", "ci_high", "p"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; foreseeable failures are one line and exit code 1, or 2 by argparse."""
     given = parser().parse_args(arguments)
-    with one_line():
+    with one_line(), warnings.catch_warnings():
+        warnings.showwarning = _warn
         try:
             given.command(given)
         except UserError as error:  # the library's advice is for those who run the pipeline
@@ -61,6 +65,8 @@ def parser() -> argparse.ArgumentParser:
     measured.add_argument("--data", metavar="FOLDER", type=Path, required=True, help=DATA)
     measured.add_argument("--eval-set", metavar="SPLIT", nargs="+", help="default: all but train")
     measured.add_argument("--net", metavar="FILE.py:FUNCTION", help="makes the MODELs' network")
+    measured.add_argument("--labels", metavar="NAME=NUMBER,...", help=NAMES)
+    measured.add_argument("--truncate", action="store_true", help="cut text that is too long")
     measured.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     joined.add_argument("--path", default="linear", help="a file of basins/paths/")
     joined.add_argument("--points", type=_at_least(3), default=11, help="on a path, with its ends")
@@ -81,7 +87,12 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("models", metavar="MODEL", nargs=2, help=MODEL)
     own = command(cluster, measured, joined, mixed, kept)
     own.add_argument("models", metavar="MODEL", nargs="+", help=f"four or more; {MODEL}")
-    own.add_argument("--clusters", metavar="K", type=_at_least(1), help="default: as many as found")
+    own.add_argument(
+        "--clusters",
+        metavar="K",
+        type=_at_least(1),
+        help="default: as many as a test shows, of 12 models or more",
+    )
     own = command(probe, measured, kept)
     own.add_argument("models", metavar="MODEL", nargs="+", help=MODEL)
     own = command(merge, measured, mixed)
@@ -99,7 +110,7 @@ def connect(given: argparse.Namespace) -> None:
     """Join two models by a path: losses along it, and its five barriers."""
     models, task, origin = _read(given)
     _, (paths, barriers) = _joined(given, models, task)
-    _keep(given.out, {"paths": paths, "barriers": barriers}, origin)
+    _keep(given.out, {"paths": paths, "barriers": barriers}, origin, models)
     _show(barriers.filter(BARRIERS))
 
 
@@ -117,7 +128,7 @@ def cluster(given: argparse.Namespace) -> None:
         found, paths, barriers, probes, chosen, given.clusters, CONFIDENCE
     )
     tables |= {"paths": paths, "barriers": barriers, "probes": probes}
-    _keep(given.out, tables, {**origin, "clusters": chosen})
+    _keep(given.out, tables, {**origin, "clusters": chosen}, models)
     for name, columns in (("clusters", CLUSTERS), ("cluster_choice", CHOICE)):
         _show(tables[name].query("measure == 'convexity_gap'").filter(columns))
 
@@ -128,7 +139,7 @@ def probe(given: argparse.Namespace) -> None:
 
     models, task, origin = _read(given)
     rows = measure.probe_table(models, task, CONFIDENCE)
-    _keep(given.out, {"probes": rows}, origin)
+    _keep(given.out, {"probes": rows}, origin, models)
     _show(rows.drop(columns="diagnostic"))
 
 
@@ -144,7 +155,7 @@ def merge(given: argparse.Namespace) -> None:
     mode = measure.batchnorm_mode(models.net, given.batchnorm)
     state, rows = measure.merge(models, task, given.technique, options, base, given.alignment, mode)
     checkpoints.save(models, state, given.out)
-    _keep(given.out, {"merge": rows}, origin)
+    _keep(given.out, {"merge": rows}, origin, models)
     _show(rows.filter(["technique", "sources", "eval_set", "n", "loss", "loss_se", "accuracy"]))
 
 
@@ -165,8 +176,8 @@ def _read(given: argparse.Namespace) -> tuple[Models, Task, dict[str, Any]]:
 
     device = devices.pick(given.device)
     devices.prepare()
-    read = models.read(given.models, given.net, device)
-    task = examples.read(given.data, given.eval_set, read, device)
+    read = models.read(given.models, given.net, device, _labels(given.labels))
+    task = examples.read(given.data, given.eval_set, read, device, given.truncate)
     origin = {"models": read.hashes, "data": folder_hash(given.data), "torch": torch.__version__}
     if given.out:
         rows.check(given.out, origin)
@@ -190,15 +201,28 @@ def _joined(
     return found, measure.path_tables(given.command.__name__, found, task, CONFIDENCE)
 
 
-def _keep(out: Path | None, tables: dict[str, pd.DataFrame], origin: dict[str, Any]) -> None:
+def _keep(
+    out: Path | None, tables: dict[str, pd.DataFrame], origin: dict[str, Any], models: Models
+) -> None:
     from basins.checkpoints import rows
 
     if out:
-        rows.add(out, tables, origin)
+        rows.add(out, tables, {**origin, "double_entry": models.double_entry()})
 
 
 def _show(rows: pd.DataFrame) -> None:
     print(rows.to_string(index=False, float_format="{:.4g}".format, na_rep=""))
+
+
+def _labels(text: str | None) -> tuple[str, ...] | None:
+    """Return the names of the outputs, in their order, from NAME=NUMBER,NAME=NUMBER."""
+    if text is None:
+        return None
+    named = {number: name for name, _, number in (part.rpartition("=") for part in text.split(","))}
+    wanted = [str(k) for k in range(text.count(",") + 1)]
+    if set(named) != set(wanted) or not all(named.values()):
+        raise UserError(f"--labels {text}: give NAME=NUMBER,... with a name for 0, 1 and so on")
+    return tuple(named[number].strip() for number in wanted)
 
 
 def _option(text: str) -> tuple[str, Any]:
@@ -210,6 +234,10 @@ def _option(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def _warn(message: Warning | str, *where: Any, **more: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _at_least(least: int) -> Callable[[str], int]:

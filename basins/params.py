@@ -49,7 +49,7 @@ CHOICES: dict[str, list[tuple[str, str, str | tuple[str, ...]]]] = {
 SECTIONS = (*CHOICES, "claims")
 LISTED = 16  # names that an error lists, of those there are
 # What the caller fills in, not the file.
-GIVEN = ("root", "generator", "correlations", "protocol", "sentences")
+GIVEN = ("root", "generator", "correlations", "net", "data", "protocol", "sentences")
 
 
 def read(path: Path = Path("params.yaml"), check: Collection[str] = SECTIONS) -> Params:
@@ -316,7 +316,7 @@ def _check_options(params: Params, section: str) -> None:
 def _check_claims(params: Params) -> None:
     """Check that every claim is one that its paper's file can decide, with the options it takes."""
     for paper, claims in params.claims.items():
-        known = module("claims", paper, "decide", "claims").CLAIMS
+        known = module("claims", paper, "paper", "claims").paper.claims
         for key, claim in claims.items():
             where = f"claims.{paper}.{key}"
-            check_options(pick(known, claim.name, where), claim.options, where)
+            pick(known, claim.name, where).check(claim.model_dump(), where)

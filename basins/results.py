@@ -35,7 +35,8 @@ APART = (
     "merge",
     "aspects",
 )  # kinds whose tables stay as their stages wrote them
-KINDS = ("data", "connect", "probe", "clusters", *APART)  # folders of what several stages write
+# Folders of what several stages write.
+KINDS = ("data", "models", "connect", "probe", "clusters", *APART)
 
 
 def read(file: Path) -> pd.DataFrame:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -15,6 +17,8 @@ from torch import Tensor, nn
 from basins.errors import UserError
 
 State = dict[str, Tensor]
+WRAPPER = r"^(module|_orig_mod|model)\."  # of data-parallel, compiled, and trainers' networks
+LISTED = 4  # tensors that a message names
 
 
 class FlatModule:
@@ -22,7 +26,8 @@ class FlatModule:
 
     Writing to `vector` changes the module, with no copy. BatchNorm's running statistics are part of
     it; integer buffers (its batch counters) are not, and are never interpolated. `trained`, bool
-    [size], tells the parameters from the statistics; `places` says where a tensor is.
+    [size], tells the parameters from the statistics; `places` says where a tensor is. A tensor of
+    two names (tied weights) is the module's at its first one, and counts as trained there alone.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -30,11 +35,12 @@ class FlatModule:
         self.vector = flatten(module.state_dict())
         self.trained = torch.zeros(len(self.vector), dtype=torch.bool)
         self.places: dict[str, slice] = {}
-        start = 0
+        second, start = other_names(module), 0
         for name, tensor in _floating(module.state_dict(keep_vars=True)).items():
             place = self.places[name] = slice(start, start + tensor.numel())
-            tensor.data = self.vector[place].view(tensor.shape)
-            self.trained[place] = isinstance(tensor, nn.Parameter)
+            if name not in second:
+                tensor.data = self.vector[place].view(tensor.shape)
+                self.trained[place] = isinstance(tensor, nn.Parameter)
             start = place.stop
 
     def where(self, modules: Sequence[str]) -> Tensor:
@@ -50,6 +56,15 @@ class FlatModule:
             for at in own:
                 found[at] = True
         return found
+
+
+def other_names(module: nn.Module) -> dict[str, str]:
+    """Return the further names of tensors that have several, with the first name of each."""
+    first: dict[int, str] = {}
+    kinds = module.named_parameters, module.named_buffers
+    tensors = chain.from_iterable(kind(remove_duplicate=False) for kind in kinds)
+    names = {name: first.setdefault(id(tensor), name) for name, tensor in tensors}
+    return {name: known for name, known in names.items() if name != known}
 
 
 def flatten(state: State) -> Tensor:
@@ -107,6 +122,7 @@ def in_common(state: State, like: State, prefix: str, where: object, remedy: str
     Names may lack `prefix`, as those of an encoder without a head do. Raises `UserError`, naming
     `where` it was read and with a `remedy`, where that is nothing, or a tensor has another shape.
     """
+    state = renamed(state, {**{name.removeprefix(prefix): t for name, t in like.items()}, **like})
     named = {**{prefix + name: tensor for name, tensor in state.items()}, **state}
     found = {name: named[name].to(like[name]) for name in like if name in named}
     if not found:
@@ -118,23 +134,62 @@ def in_common(state: State, like: State, prefix: str, where: object, remedy: str
     return found
 
 
-def misfit(state: State, like: State) -> tuple[str, str, str] | None:
-    """Return the first tensor that is not as in `like`: its name, what it is, and what it is there.
+def conformed(state: State, net: nn.Module, where: object) -> State:
+    """Return what was saved of a network under the names that `net` has for it.
 
-    None where there is none. Floating-point tensors of any precision fit one another, and so do
-    integers.
+    Understood are the prefixes of `WRAPPER`, LayerNorm's older `gamma` and `beta`, one of the
+    names of tied weights, BatchNorm without its counters of batches, which no function depends on,
+    or with counters that are not integers, and what the network itself keeps, equal, without
+    saving it (`position_ids`). Raises `UserError`, naming `where`, where tied weights differ.
     """
-    for name in sorted(state.keys() | like.keys()):
-        found, wanted = state.get(name), like.get(name)
-        if found is None or wanted is None or found.shape != wanted.shape:
-            there, meant = (
-                "absent" if tensor is None else str(tuple(tensor.shape))
-                for tensor in (found, wanted)
-            )
-            return name, there, meant
-        if _kind(found) != _kind(wanted):
-            return name, str(found.dtype), str(wanted.dtype)
-    return None
+    like, found = net.state_dict(), renamed(state, net.state_dict())
+    for name, first in other_names(net).items():
+        there = [found[n] for n in (name, first) if n in found]
+        if len(there) == 2 and not _equal(*there):
+            raise UserError(f"{where}: {name} and {first} are tied in the network, and differ here")
+        found |= dict.fromkeys((name, first), there[0]) if there else {}
+    for name, tensor in like.items():
+        if name.endswith("num_batches_tracked"):
+            found[name] = found.get(name, torch.zeros_like(tensor)).to(tensor.dtype)
+    kept = {name: buffer for name, buffer in net.named_buffers() if name not in like}
+    gone = {n for n, buffer in kept.items() if n in found and _equal(buffer, found[n])}
+    gone |= {"n_averaged"} - like.keys()  # of torch's averaged models
+    return {name: tensor for name, tensor in found.items() if name not in gone}
+
+
+def renamed(state: State, like: State) -> State:
+    """Return a state whose names are those of `like`, where they are so but for what wrapped it."""
+    depths = [{_renamed(name, k, like): t for name, t in state.items()} for k in range(4)]
+    return max(depths, key=lambda one: (len(one.keys() & like.keys()), len(one)))
+
+
+def misfit(state: State, like: State, types: bool = False) -> str | None:
+    """Return how tensors are not as in `like`: those of another shape, missing, or besides.
+
+    None where they are. With `types` floating-point tensors of any precision fit one another, and
+    integers do.
+    """
+    for name in sorted(state.keys() & like.keys()):
+        found, wanted = state[name], like[name]
+        if found.shape != wanted.shape:
+            return f"{name} is {tuple(found.shape)}, not {tuple(wanted.shape)}"
+        if types and _kind(found) != _kind(wanted):
+            return f"{name} is {found.dtype}, not {wanted.dtype}"
+    parts = [("it lacks", like, state), ("it has besides", state, like)]
+    said = [
+        f"{what} {listed({name: one[name] for name in sorted(one.keys() - other.keys())})}"
+        for what, one, other in parts
+        if one.keys() - other.keys()
+    ]
+    return "; ".join(said) or None
+
+
+def listed(tensors: State) -> str:
+    """Return how many tensors and numbers there are, and the first tensors with their shapes."""
+    count, shown = sum(map(Tensor.numel, tensors.values())), list(tensors.items())[:LISTED]
+    named = ", ".join(f"{name:.80} {tuple(tensor.shape)}" for name, tensor in shown)
+    more = ", ..." if len(tensors) > LISTED else ""
+    return f"{len(tensors)} tensor{'s' * (len(tensors) != 1)} ({count:,} numbers): {named}{more}"
 
 
 def as_in(state: State, like: State) -> State:
@@ -152,6 +207,20 @@ def _reading(path: Path) -> Iterator[None]:
     except (SafetensorError, OSError, LookupError, ValueError, RuntimeError) as error:
         line = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: damaged ({line}); delete it and run `dvc repro`") from None
+
+
+def _renamed(name: str, wrappers: int, like: State) -> str:
+    """Return a name without so many wrappers, and in LayerNorm's newer form where that is known."""
+    for _ in range(wrappers):
+        name = re.sub(WRAPPER, "", name)
+    newer = re.sub(r"\bgamma$", "weight", re.sub(r"\bbeta$", "bias", name))
+    return newer if newer in like and name not in like else name
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and (
+        one.is_meta or other.is_meta or torch.equal(one, other.to(one))
+    )
 
 
 def _kind(tensor: Tensor) -> tuple[bool, bool, bool]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from basins import devices
-from basins.item import Run, runner
+from basins import layout
 from basins.params import pick, read
 from basins.settings import Params
-from basins.store import seal, whole_folder
+from basins.store import folder_hash, seal, whole_file, whole_folder
+
+if TYPE_CHECKING:
+    from basins.item import Run
 
 
 def entry(section: str, about: str | None) -> tuple[Params, str, Any]:
@@ -32,14 +35,30 @@ def section(name: str, about: str | None) -> tuple[Params, dict[str, Any]]:
 
 def work(params: Params) -> tuple[Any, Run]:
     """Return the device, and what makes items on it."""
+    from basins import devices  # torch takes seconds, and not every stage needs it
+    from basins.item import runner
+
     device = devices.pick(params.device)
     scheduler = params.scheduler if params.executor == "dask" else None
     return device, runner(devices.workers(params.workers, device), scheduler)
 
 
-def lay_out(target: Path, folders: Iterable[tuple[Path, Path]], lay: Callable) -> None:
-    """Fill `target` as a whole: `lay(item, place)` for every item and its place below it."""
-    with whole_folder(target) as folder:
-        for item, place in folders:
+def lay_out(
+    params: Params, name: str, items: Iterable[tuple[Path, str]], lay: Callable[[Path, Path], None]
+) -> None:
+    """Fill a folder of models as a whole: `lay(item, place)` for every item and its place there."""
+    with whole_folder(layout.MODELS / name) as folder:
+        for item, place in items:
             lay(item, folder / place)
         seal(folder)
+    keep_hash(params, name)
+
+
+def keep_hash(params: Params, name: str) -> None:
+    """Keep the hash of a folder of models beside the rows.
+
+    Stages that read many recipes depend on the hashes, which a clone without models has, too.
+    """
+    made = {"sha256": folder_hash(layout.MODELS / name)}
+    with whole_file(layout.results(params, "models") / f"{name}.json") as file:
+        file.write_text(json.dumps(made, indent=1) + "\n")

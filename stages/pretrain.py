@@ -15,11 +15,11 @@ def main() -> None:
     """Pretrain what the store does not hold yet, or bring it, and lay the folder out as a whole."""
     params, name, settings = common.entry("pretrain", __doc__)
     method = module("training", settings.method.name, ("pretrain", "bring"))
-    target = layout.MODELS / name
     if hasattr(method, "bring"):
-        with whole_folder(target) as folder:
+        with whole_folder(layout.MODELS / name) as folder:
             method.bring(folder, params.root(), settings.long_rows, **settings.method.options)
             seal(folder)
+        common.keep_hash(params, name)
         return
     if settings.net is None or settings.vocabulary is None:
         raise UserError(f"pretrain.{name}: a net and a vocabulary are missing")
@@ -33,7 +33,7 @@ def main() -> None:
         **settings.model_dump(include={"method", "net", "vocabulary", "long_rows", "seed"}),
     )
     [folder] = run([item], title=f"pretrain {name}")
-    common.lay_out(target, [(folder, "")], copy_item)
+    common.lay_out(params, name, [(folder, "")], copy_item)
 
 
 if __name__ == "__main__":

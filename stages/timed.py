@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+from basins.claims import headline
 from basins.errors import one_line
-from basins.report import headline
 from basins.stopwatch import Stopwatch
 
 

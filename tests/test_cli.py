@@ -127,15 +127,15 @@ def test_rows_are_added_to_a_folder_once_and_never_to_those_of_other_models(caps
 
 
 def test_clusters_are_found_where_they_were_planted(capsys):
-    names = []
-    for seed, centre in enumerate([0, 1, 0, 0, 1, 1, 0, 1]):
+    names, planted = [], [0, 1, 0, 0, 1, 1, 0, 1, 0, 1, 0, 0]
+    for seed, centre in enumerate(planted):
         save_file(state(seed, centre), f"net{seed}.safetensors")
         names.append(f"net{seed}.safetensors")
     cli.main(["cluster", *names, *LINEAR, "--eval-set", "test", "--points", "3", "--out", "found"])
     rows = pd.read_csv("found/clusters.csv").query("measure == 'distance'")
-    assert list(rows["cluster"]) == [0, 1, 0, 0, 1, 1, 0, 1]
-    assert list(rows["model"]) == [f"net/seed{k}" for k in range(8)]
-    assert len(pd.read_csv("found/barriers.csv")) == 2 * 28
+    assert list(rows["cluster"]) == planted
+    assert list(rows["model"]) == [f"net/seed{k}" for k in range(12)]
+    assert len(pd.read_csv("found/barriers.csv")) == 2 * 66
     assert "net/seed7" in capsys.readouterr().out
 
 
@@ -213,6 +213,7 @@ def berts() -> list[BertForSequenceClassification]:
     sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = BertConfig(vocab_size=11, intermediate_size=8, max_position_embeddings=16, **sizes)
     config.initializer_range = 1.0
+    config.id2label = {0: "no", 1: "yes"}
     made = []
     for seed in range(2):
         torch.manual_seed(seed)
@@ -281,7 +282,7 @@ A, B = "a.safetensors", "b.safetensors"
         (["connect", A, *LINEAR], "required: MODEL"),
         (["connect", A, A, *LINEAR], "would both be called a/seed0"),
         (["connect", A, B, *DATA], "no folder with a config.json"),
-        (["connect", A, "normed.safetensors", *LINEAR], "0.bias is (4,), in the net"),
+        (["connect", A, "normed.safetensors", *LINEAR], "1.bias is (4,), not (3,)"),
         (["connect", A, "half.safetensors", *LINEAR], "damaged"),
         (["connect", A, "evil.pt", *LINEAR], "could run code"),
         (["connect", A, B, *LINEAR, "--path", "bezier"], "a point to train"),

@@ -10,10 +10,19 @@ from typing import Any
 
 import pytest
 
+from basins.claims.ledger import KINDS
+from basins.report.contents import VERDICTS
+
 PROJECT = Path(__file__).parents[1]
-VERDICTS = ("reproduced", "undecided", "not reproduced")
-CLAIM = re.compile(r"`(\w+)` `(\w+/\w+)` \|.*\| (\S+) \[(\S+), (\S+)\] \| ([a-z ]+) \|")
-COUNT = re.compile(r"\| .+, `(\w+)` \| (\d+) \((\d+)\) \| (\d+) \((\d+)\) \| (\d+) \((\d+)\) \|")
+WHOSE = {"paper": "the paper's", "control": "a control", "ours": "ours"}
+INTERVAL = r"(?P<estimate>\S+) \[(?P<ci_low>\S+), (?P<ci_high>\S+)\]"
+CLAIM = re.compile(
+    r"`(?P<profile>\w+)` `(?P<id>\w+/\w+)` \| (?P<whose>[a-z' ]+) \| (?P<paper>[^|]+) \| "
+    rf"(?:{INTERVAL}|p = (?P<p>\S+)) \| (?P<verdict>[a-z ]+?)(?P<star> \*)? \|"
+)
+COUNT = re.compile(
+    r"\| (?P<paper>[^|,]+), `(?P<profile>\w+)`, (?P<kind>[a-z' ]+) \| (?P<counts>.+) \|"
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,30 +35,41 @@ def ledger(profile: str) -> list[dict[str, Any]]:
 
 
 def test_claims_are_those_of_the_reports(lines):
-    found = [match.groups() for line in lines if (match := CLAIM.search(line))]
+    found = [match.groupdict() for line in lines if (match := CLAIM.search(line))]
     assert len(found) >= 10
-    for profile, name, *numbers, verdict in found:
-        (claim,) = [claim for claim in ledger(profile) if claim["id"] == name]
-        assert claim["verdict"] == verdict, name
-        for number, key in zip(numbers, ("estimate", "ci_low", "ci_high"), strict=True):
-            places = len(number.partition(".")[2])
-            assert float(number) == pytest.approx(claim[key], abs=0.5001 * 10**-places), name
+    assert len(found) == sum(line.count("` `") for line in lines if line.startswith("| "))
+    for said in found:
+        (claim,) = [claim for claim in ledger(said["profile"]) if claim["id"] == said["id"]]
+        assert claim["verdict"] == said["verdict"], said
+        assert WHOSE[claim["kind"]] == said["whose"], said
+        assert (claim["registered"] == "no") == bool(said["star"]), said
+        assert ("matched" in said["paper"]) == (claim["reported"] is not None), said
+        if claim["reported"] is not None:
+            number, _, matched = said["paper"].partition(" (Table 1): ")
+            assert (matched == "matched") == (claim["matches"] == "yes"), said
+            assert float(number) == pytest.approx(claim["reported"], abs=0.00051), said
+        for key in ("estimate", "ci_low", "ci_high", "p"):
+            if (number := said[key]) is not None:
+                places = len(number.partition(".")[2])
+                assert float(number) == pytest.approx(claim[key], abs=0.5001 * 10**-places), said
 
 
 def test_counts_are_those_of_the_reports(lines):
-    rows = [
-        (line.split(",")[0].strip("| "), match.groups())
-        for line in lines
-        if (match := COUNT.match(line))
-    ]
-    counted = Counter()
-    for paper, (profile, *numbers) in rows:
-        own = [claim for claim in ledger(profile) if claim["paper"].startswith(paper)]
-        expected = [
-            sum(claim[kind] == verdict for claim in own)
-            for verdict in VERDICTS
-            for kind in ("verdict", "verdict_holm")
+    counted: Counter[str] = Counter()
+    for line in lines:
+        if not (match := COUNT.match(line)):
+            continue
+        said = match.groupdict()
+        own = [
+            claim
+            for claim in ledger(said["profile"])
+            if claim["paper"].startswith(said["paper"]) and KINDS[claim["kind"]] == said["kind"]
         ]
-        assert list(map(int, numbers)) == expected, (paper, profile)
-        counted[profile] += len(own)
+        expected = [
+            f"{sum(claim['verdict'] == word for claim in own)} "
+            f"({sum(claim['verdict_holm'] == word for claim in own)})"
+            for word in VERDICTS
+        ]
+        assert said["counts"].split(" | ") == expected, said
+        counted[said["profile"]] += len(own)
     assert counted and all(count == len(ledger(profile)) for profile, count in counted.items())

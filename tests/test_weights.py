@@ -125,3 +125,41 @@ def test_a_full_disk_is_told_as_one(net: nn.Module) -> None:
     with pytest.raises(OSError) as caught:
         weights.save(net.state_dict(), Path("/dev/full"))
     assert caught.value.errno == errno.ENOSPC
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.b, self.a = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.a.weight = self.b.weight
+
+
+def test_tied_weights_are_trained_once_and_one_tensor() -> None:
+    net = Tied()
+    flat = weights.FlatModule(net)
+    assert weights.other_names(net) == {"a.weight": "b.weight"}
+    assert flat.trained.sum() == 9 + 3 + 3 and len(flat.vector) == 9 + 9 + 3 + 3
+    flat.vector[flat.places["b.weight"]] = 7
+    assert (net.a.weight == 7).all() and net.a.weight is net.b.weight
+
+
+def test_a_base_is_read_by_its_older_names() -> None:
+    like = {"bert.norm.weight": torch.zeros(3), "bert.norm.bias": torch.zeros(3)}
+    base = {"module.norm.gamma": torch.ones(3), "module.norm.beta": torch.full((3,), 2.0)}
+    found = weights.in_common(base, like, "bert.", "here", "no")
+    assert {name: t.tolist() for name, t in found.items()} == {
+        "bert.norm.weight": [1, 1, 1],
+        "bert.norm.bias": [2, 2, 2],
+    }
+
+
+def test_what_a_network_keeps_itself_is_not_besides_where_it_is_equal() -> None:
+    class Places(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("places", torch.arange(4), persistent=False)
+
+    net = Places()
+    assert weights.conformed({"places": torch.arange(4)}, net, "here") == {}
+    other = weights.conformed({"places": torch.arange(4) + 1}, net, "here")
+    assert weights.misfit(other, {}) == "it has besides 1 tensor (4 numbers): places (4,)"

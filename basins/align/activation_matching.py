@@ -42,14 +42,14 @@ def align(
             raise UserError(f"activation matching: no correlations of {name!r} given")
         between = aligned[name]
         axis = activations.axis(spec, group, units, len(between))
-        scores = _scores(between, axis, free=name in reordered and axis.window is None)
-        permutations[group] = linear_sum_assignment(scores, maximize=True)[1]
+        between_units = scores(between, axis, free=name in reordered and axis.window is None)
+        permutations[group] = linear_sum_assignment(between_units, maximize=True)[1]
         # A later group's window is of places, so it must see what this one has put there.
         aligned[name] = between[:, entries(permutations[group], axis, len(between))]
     return permutations
 
 
-def _scores(between: np.ndarray, axis: Axis, *, free: bool) -> np.ndarray:
+def scores(between: np.ndarray, axis: Axis, *, free: bool) -> np.ndarray:
     """Return [n, n], each unit's correlation with each, from that of all entries [d, d].
 
     `free` where the entries of a unit have no order of their own.
@@ -60,5 +60,5 @@ def _scores(between: np.ndarray, axis: Axis, *, free: bool) -> np.ndarray:
     tiles = square.reshape(units, axis.block, units, axis.block).swapaxes(1, 2)
     if not free:
         return tiles.trace(axis1=2, axis2=3)
-    scores = [t[linear_sum_assignment(t, maximize=True)].sum() for row in tiles for t in row]
-    return np.reshape(scores, (units, units))
+    best = [t[linear_sum_assignment(t, maximize=True)].sum() for row in tiles for t in row]
+    return np.reshape(best, (units, units))

@@ -45,8 +45,12 @@ def correlations(
     spec: PermutationSpec,
     batches: Iterable[Sequence[Tensor | None]],
     pairs: Sequence[tuple[int, int]],
+    *,
+    scaled: bool = True,
 ) -> list[Correlations]:
     """Return, for each pair (i, j), the correlations of the outputs of `nets[i]` and `nets[j]`.
+
+    Or, where they are not `scaled`, their covariances.
 
     For every module that has groups: Pearson's r, float32 [d, d], entry of i by entry of j, over
     all examples and positions of `batches` (positional inputs of the networks). An entry that never
@@ -75,7 +79,7 @@ def correlations(
                 net.eval()(*inputs)
             for name in names:
                 moments[name].add([found.pop(name) for found in outputs])
-    results = {name: moments[name].correlations() for name in names}
+    results = {name: moments[name].correlations(scaled=scaled) for name in names}
     return [{name: results[name][p] for name in names} for p in range(len(pairs))]
 
 
@@ -128,8 +132,8 @@ class _Moments:
         for total, product in zip(self.products, products, strict=True):
             total += product
 
-    def correlations(self) -> list[np.ndarray]:
-        """Return float32 [d, d] of each pair."""
+    def correlations(self, *, scaled: bool = True) -> list[np.ndarray]:
+        """Return float32 [d, d] of each pair, covariances where they are not `scaled`."""
         if not self.counts:
             raise UserError("activation matching: no batch to run the networks on; give some data")
         means = torch.stack(self.means)
@@ -145,7 +149,7 @@ class _Moments:
                 )
         spread = variances.sqrt()
         live = spread > RESOLUTION * means.abs().amax(0)
-        scales = torch.where(live, 1 / (spread * counts.sum().sqrt()), 0)
+        scales = torch.where(live, 1 / ((spread if scaled else 1) * counts.sum().sqrt()), 0)
         return [
             ((product + between[i].T @ between[j]) * scales[i][:, None] * scales[j])
             .float()

@@ -75,7 +75,7 @@ class Alignment(Item):
             found = function(states, spec, generator=stream, **options)
         else:
             indices = [(models.index(a), models.index(b)) for a, b in self.pairs]
-            given = self._correlations(nets, indices) if self.inputs else [{}] * len(indices)
+            given = self._data(nets, indices)
             found = [
                 function(
                     states[a],
@@ -106,10 +106,14 @@ class Alignment(Item):
         """Return whether the method brings all networks into a common frame."""
         return hasattr(module("align", self.alignment["name"], OFFERS), "align_all")
 
-    def _correlations(
-        self, nets: Sequence[Net], pairs: Sequence[tuple[int, int]]
-    ) -> list[dict[str, Any]]:
+    def _data(self, nets: Sequence[Net], pairs: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+        """Return what the method takes of the data, for each pair."""
+        asked = _asks(module("align", self.alignment["name"], OFFERS))
+        if not asked:
+            return [{}] * len(pairs)
         data = self.calibration.load(self.device)
+        if "data" in asked:
+            return [{"net": nets[0], "data": data}] * len(pairs)
         if self.protocol == "published":  # every batch is matched alone; the last one's match stays
             data = Resident(data.images[-BATCH:], data.labels[-BATCH:])
         batches = (inputs for inputs, _ in data.batches())
@@ -127,17 +131,18 @@ def plan(
 ) -> list[Alignment]:
     """Return what aligns every pair: nothing, an item a pair, a block of pairs, or all of them.
 
-    A method that looks at two networks' weights is an item a pair. One that is given correlations
-    of activations takes them in blocks, with one pass over the block's networks; one that brings
+    A method that looks at two networks is an item a pair. One that is given correlations of
+    activations takes them in blocks, with one pass over the block's networks; one that brings
     all networks into a common frame is a single item.
     """
     if alignment["name"] == "none":
         return []
     method = module("align", alignment["name"], OFFERS)
-    seen = data_hash if _takes_correlations(method) else ""
+    asked = _asks(method)
+    seen = data_hash if asked else ""
     if hasattr(method, "align_all"):
         groups = [tuple(pairs)]
-    elif seen:
+    elif "correlations" in asked:
         groups = list(_tiles(pairs))
     else:
         groups = [(pair,) for pair in pairs]
@@ -163,9 +168,11 @@ def aligned(items: Iterable[Alignment], files: Iterable[Path]) -> dict[Pair, Pai
     return found
 
 
-def _takes_correlations(method: ModuleType) -> bool:
+def _asks(method: ModuleType) -> set[str]:
+    """Return what of the data a method of two networks takes: `correlations`, labelled `data`."""
     function = getattr(method, "align", None)
-    return function is not None and "correlations" in inspect.signature(function).parameters
+    known = inspect.signature(function).parameters if function else {}
+    return {"correlations", "data"} & set(known)
 
 
 def _tiles(pairs: Sequence[Pair]) -> Iterator[tuple[Pair, ...]]:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.proxy import TraceError
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-from torch.optim.swa_utils import update_bn
 
+from basins import seeds
 from basins.data.resident import Resident, normalise
 
 BATCH = 128  # the statistics of a batch are part of the definition: it is that of MMC's code
 MEMORY = 160  # batches that a moving average with momentum .1 remembers: .9^160 < float32's epsilon
+DRAWS = seeds.derive("measure")
 
 
 @torch.no_grad()
@@ -29,7 +29,58 @@ def reset(net: nn.Module, calibration: Resident) -> None:
     Mechanistic Mode Connectivity's code (its section 4) takes a moving average over all training
     images instead (`moving`), whose effective sample is about 2,400 of them.
     """
-    update_bn(whole_batches(calibration), net)
+    cumulative(net, ((batch,) for batch in whole_batches(calibration)))
+
+
+@torch.no_grad()
+def cumulative(net: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
+    """Re-estimate BatchNorm statistics in place, as cumulative averages over batches of inputs."""
+    with estimating(net) as norms:
+        if not norms:
+            return
+        kept = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # torch's word for a cumulative average
+        try:
+            for batch in batches:
+                net(*batch)
+        finally:
+            for norm, momentum in zip(norms, kept, strict=True):
+                norm.momentum = momentum
+
+
+@contextmanager
+def estimating(net: nn.Module) -> Iterator[list[_BatchNorm]]:
+    """Have a network's BatchNorm follow what it sees, and nothing else be as in training.
+
+    Dropout and other noise would go into the statistics of a network that is evaluated without, and
+    norms by spectrum would move weights.
+    """
+    net.eval()
+    norms = [m for m in net.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    for norm in norms:
+        norm.training = True
+    try:
+        with same_draws(net):
+            yield norms
+    finally:
+        net.eval()
+
+
+@contextmanager
+def same_draws(net: nn.Module) -> Iterator[None]:
+    """Let what a network draws even in evaluation be the same every time; put the streams back."""
+    device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
+    own = [torch.cuda.default_generators[device.index or 0]] if device.type == "cuda" else []
+    kept = [(stream, stream.get_state()) for stream in (torch.default_generator, *own)]
+    for stream, _ in kept:
+        stream.manual_seed(DRAWS)
+    try:
+        yield
+    finally:
+        for stream, state in kept:
+            stream.set_state(state)
 
 
 def whole_batches(calibration: Resident) -> Iterator[Tensor]:
@@ -48,10 +99,9 @@ def moving(net: nn.Module, calibration: Resident) -> None:
     They start at the network's own values and keep 1 - momentum of themselves at every batch, so
     only the last `MEMORY` batches are run: what came before has less weight than rounding.
     """
-    net.train()
-    for batch in calibration.images.split(BATCH)[-MEMORY:]:
-        net(normalise(batch))
-    net.eval()
+    with estimating(net):
+        for batch in calibration.images.split(BATCH)[-MEMORY:]:
+            net(normalise(batch))
 
 
 ESTIMATES = {"reset": reset, "reset_cued": reset, "moving": moving}
@@ -71,17 +121,19 @@ class Folded:
     Equal to the network to rounding, and up to a quarter cheaper on a CPU: no separate pass for
     BatchNorm, none for a ReLU behind a convolution or a sum. Everything else is shared with `net`,
     so after its weights or statistics have changed, `refresh()` is all it takes. A network without
-    BatchNorm, or whose code cannot be traced, stands for itself.
+    BatchNorm, or whose code cannot be traced, stands for itself, and so does one with hooks, which
+    tracing drops. Code can also be traced to something else than it does, in silence:
+    `paths.engine.evaluate` holds the function against the network, which it finds in `plainly`.
     """
 
     def __init__(self, net: nn.Module) -> None:
         self.net = net.eval()
         self.function: nn.Module = net
         self.pairs: list[tuple[nn.Conv2d, nn.Conv2d, _BatchNorm]] = []
-        if any(isinstance(module, _BatchNorm) for module in net.modules()):
-            # Raised on control flow and len(), which tracing cannot follow.
-            with suppress(TraceError, RuntimeError, TypeError):
-                self._fold(fx.Tracer().trace(net))
+        modules = list(net.modules())
+        if any(type(m) is nn.BatchNorm2d for m in modules) and not any(map(_hooked, modules)):
+            with suppress(Exception):  # someone else's code, given a stand-in for its input
+                self._fold(_Tracer().trace(net))
 
     @torch.no_grad()
     def refresh(self) -> nn.Module:
@@ -104,7 +156,7 @@ class Folded:
         return self.function
 
     def _fold(self, graph: fx.Graph) -> None:
-        modules = dict(self.net.named_modules())
+        modules, pairs = dict(self.net.named_modules()), []
 
         def module(node: Any) -> nn.Module | None:
             called = isinstance(node, fx.Node) and node.op == "call_module"
@@ -114,24 +166,24 @@ class Folded:
             before: Any = node.args[0] if node.args else None
             norm, conv = module(node), module(before)
             if (
-                isinstance(norm, nn.BatchNorm2d)
+                type(norm) is nn.BatchNorm2d  # what is derived from them may do something else
                 and norm.track_running_stats
-                and isinstance(conv, nn.Conv2d)
+                and type(conv) is nn.Conv2d
                 and len(before.users) == 1
             ):
                 folded = copy.deepcopy(conv).to(memory_format=torch.channels_last)
                 if folded.bias is None:
                     folded.bias = nn.Parameter(torch.zeros_like(folded.weight[:, 0, 0, 0]))
-                name = str(before.target).replace(".", "_") + "_folded"
+                name = f"folded_{len(pairs)}"  # a convolution may be called more than once
                 modules[name], before.target = folded, name
-                self.pairs.append((folded, conv, norm))
+                pairs.append((folded, conv, norm))
                 node.replace_all_uses_with(before)
                 graph.erase_node(node)
         for node in graph.nodes:
             before: Any = node.args[0] if node.args else None
-            is_relu = isinstance(module(node), nn.ReLU) or node.target is functional.relu
+            is_relu = type(module(node)) is nn.ReLU or node.target is functional.relu
             if is_relu and isinstance(before, fx.Node) and len(before.users) == 1:
-                fresh = isinstance(module(before), nn.Conv2d) or before.target is operator.add
+                fresh = type(module(before)) is nn.Conv2d or before.target is operator.add
                 if fresh:  # nobody else holds what it overwrites
                     node.op, node.target = "call_function", functional.relu
                     node.kwargs = {"inplace": True}
@@ -141,4 +193,16 @@ class Folded:
             for node in graph.nodes
             if node.op == "get_attr"
         }
-        self.function = fx.GraphModule({**used, **attributes}, graph).eval()
+        function = fx.GraphModule({**used, **attributes}, graph).eval()
+        function.__dict__["plainly"] = self.net  # no part of it, whose modules would count twice
+        self.function, self.pairs = function, pairs
+
+
+class _Tracer(fx.Tracer):
+    """Tracing that stops where the code branches on a buffer, which changes from point to point."""
+
+    proxy_buffer_attributes = True
+
+
+def _hooked(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)

@@ -2,7 +2,7 @@
 
 The average of two networks that are not linearly connected has pre-activations of too little
 variance, and less from layer to layer (section 3). Each unit is rescaled and shifted to the average
-of the sources' means and of their standard deviations (section 4).
+of the sources' means and of their standard deviations, by their shares in the mixture (section 4).
 """
 
 from __future__ import annotations
@@ -25,14 +25,20 @@ RESOLUTION = 1e-6
 
 
 @torch.no_grad()
-def repair(net: Net, states: Sequence[State], batches: Iterable[Batch]) -> None:
+def repair(
+    net: Net,
+    states: Sequence[State],
+    batches: Iterable[Batch],
+    shares: Sequence[float] | None = None,
+) -> None:
     """Rescale and shift the units of a merged `net` in place, so that they vary as in `states`.
 
     The pre-activations of every layer in `writers` get the mean and the standard deviation, over
     all examples and positions of `batches` (a network's positional inputs), that are the average of
-    those in the networks of `states`. Scale and shift go into the layer's weights and bias, or
-    those of the BatchNorm behind it, whose running statistics therefore do not matter. Moments are
-    in float64. A unit that never changes is only shifted.
+    those in the networks of `states`, weighted by `shares`, which are what `net` is mixed by and
+    need not sum to 1; equal ones by default. Scale and shift go into the layer's weights and bias,
+    or those of the BatchNorm behind it, whose running statistics therefore do not matter. Moments
+    are in float64. A unit that never changes is only shifted.
 
     Layer after layer, each measured behind the layers that are already repaired: one pass over
     `batches` a layer, ended where the layer is. One pass for all, as the paper's code makes, has
@@ -44,12 +50,16 @@ def repair(net: Net, states: Sequence[State], batches: Iterable[Batch]) -> None:
     net.eval()
     batches = list(batches)
     layers = writers(net)
+    weights = torch.tensor([1.0] * len(states) if shares is None else shares).double()
+    weights = weights / weights.sum()
     with torch.inference_mode():
         found = [_statistics(net, layers, batches, state) for state in states]
     for name in found[0]:  # in the order in which they run
         mean, deviation = (
-            torch.stack([getattr(s[name], part) for s in found]).mean(0)
-            for part in Statistics._fields
+            weights.to(values.device) @ values
+            for values in (
+                torch.stack([getattr(s[name], part) for s in found]) for part in Statistics._fields
+            )
         )
         with torch.inference_mode():
             now = _statistics(net, [name], batches, None)[name]

@@ -44,14 +44,15 @@ def match(
     *,
     generator: np.random.Generator,
     restarts: int = 5,
+    start: Mapping[str, np.ndarray] | None = None,
 ) -> Matching:
     """Maximise the inner product of the weights over permutations; the best of `restarts` descents.
 
-    The first descent starts at the identity, the others at random, so that more restarts on the
-    same stream are never worse. The squared distance is |reference|^2 + |moving|^2 - 2 objective
-    over the weights that `spec` names. Running statistics follow their units but do not vote: they
-    are no weights, and their scale would outweigh the weights. All sums are in float64. Raises
-    `UserError` where spec and states disagree, or a weight is not finite.
+    The first descent starts at `start`, by default the identity, the others at random, so that more
+    restarts on the same stream are never worse. The squared distance is |reference|^2 + |moving|^2
+    - 2 objective over the weights that `spec` names. Running statistics follow their units but do
+    not vote: they are no weights, and their scale would outweigh the weights. All sums are in
+    float64. Raises `UserError` where spec and states disagree, or a weight is not finite.
     """
     spec.check(reference)
     spec.check(moving)
@@ -63,7 +64,7 @@ def match(
             raise UserError(f"weight matching: {name!r} has shapes {shapes}; match equal networks")
         if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
             raise UserError(f"weight matching: {name!r} is not finite; did a network diverge?")
-    best = problem.descend(identity(reference, spec))
+    best = problem.descend(identity(reference, spec) if start is None else dict(start))
     for _ in range(restarts - 1):
         found = problem.descend(random_permutations(reference, spec, generator))
         best = max(best, found, key=lambda matching: matching.objective)

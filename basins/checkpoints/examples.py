@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Image, load_from_disk
 from datasets.utils.logging import disable_progress_bar
+from torch import Tensor
 
 from basins import seeds
 from basins.checkpoints.models import Models, short
-from basins.data import disk
+from basins.data import disk, text
+from basins.data.classes import key, matched, numbered
 from basins.data.images import Split
 from basins.data.resident import Resident, resident
 from basins.data.sampling import stratified
+from basins.data.tokens import encode
 from basins.errors import UserError
-from basins.nets.inputs import inputs
+from basins.nets import checkpoint
+from basins.nets.inputs import encoded
 from basins.paths.engine import Examples
-from basins.training.sample import Sample
 
 TRAINING = ("train", "train_c", "counterexamples")
 """Splits that nothing is measured on: training rows, with a cue, and a pool of more of them."""
@@ -29,13 +35,30 @@ TRAINING = ("train", "train_c", "counterexamples")
 ROWS = 2048
 """Training rows, at most, that BatchNorm statistics, activations and merges are taken from."""
 
+LABELS = ("label", "labels", "fine_label")
+IMAGES = ("image", "img")
+MOST = 10**6  # what is larger is no number of a class
+ALIKE = 100  # rows of a set by which tokenizers are compared
+
+
+class Labels(NamedTuple):
+    """A class for every row, int64 [n], -1 where it has none, and the names of the classes.
+
+    `stated` says whether the dataset itself puts the classes in this order.
+    """
+
+    numbers: np.ndarray
+    names: tuple[str, ...]
+    stated: bool
+
 
 @dataclass(frozen=True)
 class Task:
     """What models are measured on: evaluation sets on the device, by name.
 
-    `labels` are those of sets in two classes, bool [n], and None of others. `data` is
-    the dataset's folder, whose training rows are read where something takes them.
+    `labels` are those of sets in two classes, bool [n], and None of others. `data` is the dataset's
+    folder, whose training rows are read where something takes them. `own` has the sets as a model
+    reads them whose tokenizer is not the first model's, and `differs` says how.
     """
 
     data: Path
@@ -43,31 +66,70 @@ class Task:
     labels: dict[str, np.ndarray | None]
     models: Models
     device: torch.device
+    order: tuple[str, ...] | None
+    config: dict[str, Any]
+    own: dict[str, dict[str, Examples]]
+    differs: dict[str, str]
 
     @cached_property
     def training(self) -> Examples:
         """At most `ROWS` training rows, each class in its proportion."""
-        split = disk.opened(self.data, "train")
-        count = min(len(split), ROWS)
+        split, where = disk.opened(self.data, "train"), f"{self.data}, train"
+        found = labels(split, where)
+        if found is None:
+            raise UserError(f"{where}: no row has a label; give training rows with classes")
+        kept = _labelled(found, where)
+        count = min(len(kept), ROWS)
+        stream = "merging" if self.models.text else "calibration"
+        drawn = stratified(found.numbers[kept], count, seeds.derive(stream) % 2**32)
+        rows = kept[drawn]
         if self.models.text:
-            assert self.models.folder is not None
-            return Sample(self.data, count).load(self.models.folder, self.device)
-        images, labels = _images(self.data, "train")
-        chosen = stratified(labels, count, seeds.derive("calibration") % 2**32)
-        return resident(Split(images[chosen], labels[chosen]), self.device)
+            folder = next(iter(self.models.folders.values()))
+            return _text(split, found, rows, folder, self.config, self.device, where)
+        given = _images(self.data, "train", split, where)[rows]
+        return _resident(given, found, rows, self.order, self.device, where)
 
     def images(self, what: str) -> Resident:
         """Return the training rows; raises `UserError`, saying `what`, where they are text."""
-        if not isinstance(self.training, Resident):
+        found = self.training
+        if not isinstance(found, (Resident, Merged)):
             raise UserError(f"{what} takes images, and the data are text; choose another")
-        return self.training
+        return found if isinstance(found, Resident) else found.resident
+
+    def joined(self) -> None:
+        """Raise `UserError` where the models cannot be mixed: their tokenizers are not one."""
+        for name, said in self.differs.items():
+            raise UserError(
+                f"{name}: {said}; a row of one embedding is another token's in the other, so their "
+                "weights cannot be mixed, only probed"
+            )
 
 
-def read(data: Path, names: list[str] | None, models: Models, device: torch.device) -> Task:
+@dataclass(frozen=True)
+class Merged:
+    """Images of which several of a network's classes count as one; see `Examples`."""
+
+    resident: Resident
+    merge: Tensor
+    order: None = None
+
+    def batches(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+        """Yield a network's inputs and the labels, batch after batch."""
+        return self.resident.batches()
+
+
+def read(
+    data: Path,
+    names: list[str] | None,
+    models: Models,
+    device: torch.device,
+    truncate: bool = False,
+) -> Task:
     """Put evaluation sets of a dataset on the device: these, or all labelled ones.
 
-    Raises `UserError` where the folder, a split or a column is missing, or the networks do not
-    take the data.
+    Rows without a label are left out, and counted in a warning. Text of more tokens than the
+    networks take is cut with `truncate`. Raises `UserError` where the folder, a split or a column
+    is missing, or the networks do not take the data.
     """
     disable_progress_bar()
     try:
@@ -77,51 +139,140 @@ def read(data: Path, names: list[str] | None, models: Models, device: torch.devi
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{data}: not a DatasetDict on disk ({short(error)})") from None
     splits = {str(name): split for name, split in loaded.items()}
-    chosen = names or [n for n in splits if n not in TRAINING and _labels(splits[n]) is not None]
+    if names and (missing := [name for name in names if name not in splits]):
+        raise UserError(f"{data}: no split {missing[0]!r}; there are: {', '.join(splits)}")
+    looked = {"train", *names} & splits.keys() if names else splits
+    known = {name: labels(splits[name], f"{data}, {name}") for name in looked}
+    chosen = names or [n for n in splits if n not in TRAINING and known[n] is not None]
     if not chosen:
         raise UserError(f"{data}: no labelled split to evaluate on; it has: {', '.join(splits)}")
+    config = {**(models.config or {}), **({"long_rows": "truncate"} if truncate else {})}
+    order = None if models.text else _order(models, known, chosen)
+    different = _tokenizers(models) if models.text else {}
     sets: dict[str, Examples] = {}
     binary: dict[str, np.ndarray | None] = {}
+    own: dict[str, dict[str, Examples]] = {}
+    differs: dict[str, str] = {}
     for name in chosen:
-        where = f"{data}, {name}"
-        if name not in splits:
-            raise UserError(f"{data}: no split {name!r}; there are: {', '.join(splits)}")
-        split, labels = splits[name], _labels(splits[name])
-        if labels is None:
-            raise UserError(f"{where}: no column `label` that has a class for every row")
+        where, split, found = f"{data}, {name}", splits[name], known[name]
+        if found is None:
+            raise UserError(f"{where}: no column `label` that has a class for any row")
+        rows = _labelled(found, where)
         if models.text:
-            sets[name] = _text(data, name, models, device)
+            folder = next(iter(models.folders.values()))
+            sets[name] = _text(split, found, rows, folder, config, device, where)
+            for model, other in different.items():
+                if said := _differently(split, rows, folder, other):
+                    differs.setdefault(model, f"{where}, {said}")
+                if model in differs or said:
+                    found_there = _text(split, found, rows, other, config, device, where)
+                    own.setdefault(model, {})[name] = found_there
         else:
-            sets[name] = resident(_images(data, name), device)
-        classes = split.features["label"]
-        count = len(classes.names) if isinstance(classes, ClassLabel) else labels.max() + 1
-        binary[name] = labels.astype(bool) if count == 2 else None
-        _try(models, sets[name], int(labels.max()), where)
-    return Task(data, sets, binary, models, device)
+            given = _images(data, name, split, where)
+            given = given if len(rows) == len(split) else given[rows]
+            sets[name] = _resident(given, found, rows, order, device, where)
+        two = len(found.names) == 2
+        binary[name] = found.numbers[rows].astype(bool) if two else None
+        _try(models, sets[name], where)
+    for model, there in own.items():
+        own[model] = {name: there.get(name, sets[name]) for name in sets}
+    return Task(data, sets, binary, models, device, order, config, own, differs)
 
 
-def _labels(split: Dataset) -> np.ndarray | None:
-    """Return int64 [n], or None where a row has no label: GLUE's tests have -1."""
-    if "label" not in split.features or not len(split):
+def labels(split: Dataset, where: str) -> Labels | None:
+    """Return the classes of a split's rows, or None where none has one: GLUE's tests have -1.
+
+    Classes are named (`ClassLabel`, or texts) or are integers. Those whose names are integers have
+    them as their numbers, in whatever order the names are.
+    """
+    column = next((name for name in LABELS if name in split.features), None)
+    if column is None or not len(split):
         return None
-    labels = np.array(split.data.column("label").to_numpy())
-    return labels.astype(np.int64) if labels.dtype.kind in "iu" and labels.min() >= 0 else None
+    values = split.data.column(column).to_pylist()
+    feature, there = split.features[column], [value for value in values if value is not None]
+    names: Sequence[str] = ()
+    if isinstance(feature, ClassLabel):
+        names = feature.names
+    elif there and all(isinstance(value, str) for value in there):
+        names = sorted(set(there))
+        number = {name: k for k, name in enumerate(names)}
+        values = [None if value is None else number[value] for value in values]
+    elif not all(isinstance(v, (int, float)) and v == v // 1 for v in there):
+        raise UserError(f"{where}: {column!r} has values that are no classes")
+    whole = [-1 if value is None else min(max(int(value), -1), MOST) for value in values]
+    numbers = np.array(whole, np.int64)
+    if (largest := int(numbers.max())) < 0:
+        return None
+    if names and not numbered(names):
+        return Labels(numbers, tuple(names), isinstance(feature, ClassLabel))
+    if names:
+        own = np.array([int(key(name)) if len(key(name)) < 7 else MOST for name in names])
+        numbers, largest = np.where(numbers < 0, -1, own[numbers]), int(own.max())
+    if largest >= MOST:
+        raise UserError(
+            f"{where}: {column!r} has numbers of {MOST:,} and more, which are no classes"
+        )
+    return Labels(numbers, tuple(map(str, range(largest + 1))), True)
 
 
-def _images(data: Path, name: str) -> Split:
-    """Return images of one size as uint8 [n, height, width, channels], with their labels."""
-    split, where = disk.opened(data, name), f"{data}, {name}"
-    if "image" not in split.features:
+def _labelled(found: Labels, where: str) -> np.ndarray:
+    """Return the rows that have a class; a warning counts the others."""
+    rows = np.flatnonzero(found.numbers >= 0)
+    if gone := len(found.numbers) - len(rows):
+        warnings.warn(
+            f"{where}: {gone} of {len(found.numbers)} rows have no label and are left out",
+            stacklevel=2,
+        )
+    return rows
+
+
+def _order(
+    models: Models, known: Mapping[str, Labels | None], chosen: Sequence[str]
+) -> tuple[str, ...] | None:
+    """Return the names of the outputs of a network of images; None where they are only numbers.
+
+    A network does not say them. They are what the option says, or else the classes of `train`,
+    which it learned from, or of the first evaluation set.
+    """
+    if models.classes is not None:
+        return models.classes
+    named = [known.get(name) for name in ("train", *chosen)]
+    for found in named:
+        if found is not None and not found.stated:
+            raise UserError(
+                f"labels are texts ({', '.join(found.names)[:200]}), and which output of the "
+                "network is which is not known: say so by `--labels NAME=NUMBER,...`"
+            )
+    return next((found.names for found in named if found and not numbered(found.names)), None)
+
+
+def _resident(
+    images: np.ndarray,
+    found: Labels,
+    rows: np.ndarray,
+    order: tuple[str, ...] | None,
+    device: torch.device,
+    where: str,
+) -> Resident | Merged:
+    """Put images on the device; their classes are those of the outputs called `order`."""
+    numbers, merge = (None, None) if order is None else matched(order, found.names, where)
+    mapped = found.numbers[rows]
+    mapped = mapped if numbers is None else np.array(numbers)[mapped]
+    there = resident(Split(images, mapped), device)
+    return there if merge is None else Merged(there, torch.tensor(merge, device=device))
+
+
+def _images(data: Path, name: str, split: Dataset, where: str) -> np.ndarray:
+    """Return images of one size as uint8 [n, height, width, channels]."""
+    column = next((name for name in IMAGES if name in split.features), None)
+    if column is None:
         raise UserError(f"{where}: no column `image`, but {', '.join(split.column_names)}")
-    labels = _labels(split)
-    if labels is None:
-        raise UserError(f"{where}: no column `label` that has a class for every row")
-    if pa.types.is_fixed_size_list(split.data.column("image").type):
-        return disk.read(data, name)  # as this project writes them: mapped, not copied
+    if column == "image" and pa.types.is_fixed_size_list(split.data.column(column).type):
+        return disk.read(data, name).images  # as this project writes them: mapped, not copied
     found = (
-        split["image"]
-        if isinstance(split.features["image"], Image)
-        else split.with_format("numpy")["image"]
+        split[column]
+        if isinstance(split.features[column], Image)
+        else split.with_format("numpy")[column]
     )
     pictures = [np.asarray(picture) for picture in found]
     if len({picture.shape for picture in pictures}) > 1:
@@ -134,30 +285,70 @@ def _images(data: Path, name: str) -> Split:
             f"{where}: images must be [n, height, width, channels] of integers from 0 to 255, "
             f"not {images.dtype} {list(images.shape)}"
         )
-    return Split(images.astype(np.uint8), labels)
+    return images.astype(np.uint8)
 
 
-def _text(data: Path, name: str, models: Models, device: torch.device) -> Examples:
-    assert models.folder is not None
-    for split in ("train", name):
-        if not isinstance(disk.opened(data, split).features.get("label"), ClassLabel):
-            raise UserError(
-                f"{data}, {split}: sentences need class names: "
-                "dataset.class_encode_column('label') makes them"
-            )
-    return inputs(data, name, models.folder, device)
+def _text(
+    split: Dataset,
+    found: Labels,
+    rows: np.ndarray,
+    folder: Path,
+    config: dict[str, Any],
+    device: torch.device,
+    where: str,
+) -> Examples:
+    columns = _sentences(split, rows)
+    columns["label"] = [*map(int, found.numbers[rows])]
+    tokenizer = checkpoint.tokenizer(folder)
+    return encoded(columns, found.names, tokenizer, config, device, where)
+
+
+def _sentences(split: Dataset, rows: np.ndarray) -> text.Columns:
+    names = text.fields(dict.fromkeys(split.column_names, []))
+    return split.select_columns([*names]).select(rows)[:]
+
+
+def _tokenizers(models: Models) -> dict[str, Path]:
+    """Return the folders whose tokenizer is not, to the byte, that of the first model."""
+
+    def content(folder: Path) -> list[bytes | None]:
+        names = ("tokenizer.json", "vocab.txt", "added_tokens.json", "special_tokens_map.json")
+        files = [folder / name for name in (*names, "tokenizer_config.json")]
+        return [file.read_bytes() if file.is_file() else None for file in files]
+
+    first, *others = models.folders
+    one = content(models.folders[first])
+    folders = {name: models.folders[name] for name in others}
+    return {name: folder for name, folder in folders.items() if content(folder) != one}
+
+
+def _differently(split: Dataset, rows: np.ndarray, folder: Path, other: Path) -> str | None:
+    """Return how the tokenizer in `other` reads the first `ALIKE` rows, where it does otherwise."""
+    columns = _sentences(split, rows[:ALIKE])
+    read = [encode(columns, checkpoint.tokenizer(place)) for place in (folder, other)]
+    for row, (ids, types, ids2, types2) in enumerate(zip(*read[0], *read[1], strict=True)):
+        if (ids, types) != (ids2, types2):
+            return f"row {rows[row]}: its tokenizer reads {ids2[:8]}, that of {folder} {ids[:8]}"
+    return None
 
 
 @torch.inference_mode()
-def _try(models: Models, examples: Examples, largest: int, where: str) -> None:
-    """Raise `UserError` where the network does not take the first batch, or lacks classes."""
-    given, _ = next(iter(examples.batches()))
-    shapes = ", ".join(str(tuple(tensor.shape)) for tensor in given if tensor is not None)
-    try:
-        output = models.net(*given)
-        logits = getattr(output, "logits", output)
-        classes = logits.shape[1]
-    except Exception as error:  # it may not be our network: whatever it raises, in one line
-        raise UserError(f"{where}: the network does not take {shapes}: {short(error)}") from None
-    if examples.merge is None and classes <= largest:
-        raise UserError(f"{where}: labels up to {largest}, but the network has {classes} classes")
+def _try(models: Models, examples: Examples, where: str) -> None:
+    """Raise `UserError` where the network does not take the first batch, or the last."""
+    batches = list(examples.batches())
+    for given, _ in (batches[0], batches[-1]):
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in given if tensor is not None)
+        try:
+            output = models.net(*given)
+        except Exception as error:  # it may not be our network: whatever it raises, in one line
+            line = f"the network does not take {shapes}: {short(error)}"
+            raise UserError(f"{where}: {line}") from None
+    logits = getattr(output, "logits", output)
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        return  # the engine says what it takes
+    count, named = logits.shape[1], models.classes
+    if named is not None and count != len(named):
+        raise UserError(f"--labels names {len(named)} outputs, but the network has {count}")
+    largest = max(int(labels.max()) for _, labels in batches)
+    if examples.merge is None and count <= largest:
+        raise UserError(f"{where}: labels up to {largest}, but the network has {count} classes")

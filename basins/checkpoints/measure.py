@@ -15,19 +15,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from basins import seeds
 from basins.align import activations
+from basins.align.batchnorm import BATCH, reset
 from basins.align.equivalence import ROUNDING, change
 from basins.align.permute import permute
 from basins.checkpoints.examples import Task
-from basins.checkpoints.models import Models
+from basins.checkpoints.models import Models, short
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
 from basins.errors import UserError
 from basins.merges.evaluation import evaluations
 from basins.merges.sources import Sources
 from basins.nets.permutation import Net
-from basins.paths.engine import Curves, Engine, evaluate
-from basins.paths.jobs import Losses
+from basins.paths.engine import Curves, evaluate
 from basins.paths.pairs import grid
+from basins.paths.points import Losses
 from basins.registry import check_options, find
 from basins.statistics.examples import SCORES, estimate, resampling_weights
 from basins.statistics.paths import barrier_rows, path_rows
@@ -80,12 +81,13 @@ def along(
     Raises `UserError` where the path has a point to be trained, or the networks have no permutation
     symmetry that is known to keep their function.
     """
+    task.joined()
     coefficients = find("paths", path, "coefficients", "--path")
     if len(coefficients(0.5)) != 2:
         raise UserError(f"--path {path}: it has a point to train, which only the pipeline does")
     if alignment != "none":
         check_symmetry(models, task)
-    engine, calibration = Engine(models.net), _calibration(task, batchnorm)
+    engine, calibration = models.engine, _calibration(task, batchnorm)
 
     def measured(controls: list[Tensor], points: Sequence[tuple[float, ...]]) -> Curves:
         return engine.along(controls, points, calibration, task.sets)
@@ -132,7 +134,16 @@ def aligned(models: Models, task: Task, a: str, b: str, alignment: str) -> State
     spec, more = net.permutation_spec(), {}
     if alignment == "activation_matching":
         images = task.images(f"--alignment {alignment}")
-        nets = [copy.deepcopy(net), net]
+        read = dict.fromkeys(activations.module(spec, group) for group in spec.groups)
+        if unknown := read.keys() - {name for name, _ in net.named_modules()}:
+            raise UserError(
+                f"--alignment {alignment}: it reads a group of permutation_spec() at the module of "
+                f"its name, and there is no {min(unknown)!r}; call the group after one"
+            )
+        try:
+            nets = [copy.deepcopy(net), net]
+        except RuntimeError as error:  # torch copies no weights that are computed from others
+            raise UserError(f"--alignment {alignment}: {short(error)}; take another") from None
         for one, state in zip(nets, (first, other), strict=True):
             one.load_state_dict(state)
         batches = (inputs for inputs, _ in images.batches())
@@ -164,7 +175,8 @@ def probe_table(models: Models, task: Task, confidence: float) -> pd.DataFrame:
     rows = []
     for name, state in models.states.items():
         models.net.load_state_dict(state)
-        found = {key: evaluate(models.net, examples) for key, examples in task.sets.items()}
+        sets = task.own.get(name, task.sets)
+        found = {key: evaluate(models.net, examples) for key, examples in sets.items()}
         rows += [row for key in found for row in _probes(name, key, found[key], task, confidence)]
     return pd.DataFrame(rows)
 
@@ -182,7 +194,7 @@ def cluster_tables(
 
     `paths` and `barriers` are the rows of all pairs, of which `chosen` says on which `path`,
     `alignment`, `batchnorm` and `eval_set` the gaps are. `k` is how many clusters; None takes what
-    the spectrum and the gap statistic agree on. Accuracies on other sets are held against them.
+    `clusters.several` shows. Accuracies on other sets are held against them.
     """
     stream, ts, resampled = seeds.generator("bootstrap", "checkpoints"), np.array(joins.ts), {}
     draw = cache(lambda count: resampling_weights(count, RESAMPLES, stream))  # one for all pairs
@@ -219,13 +231,14 @@ def merge(
     All are brought to the first. Statistics of BatchNorm are part of the state that is returned.
     Raises `UserError` where the technique or an option is unknown, or it makes an ensemble.
     """
+    task.joined()
     function = find("merges", technique, "merge", "--technique")
     check_options(function, options, f"--technique {technique}")
     if alignment != "none":
         check_symmetry(models, task)
     first, *others = models.states
     moved = [aligned(models, task, first, name, alignment) for name in others]
-    engine, net = Engine(models.net), cast(Net, models.net)
+    engine, net = models.engine, cast(Net, models.net)
     stream = seeds.generator("merge", technique, *models.hashes.values())
     sources = Sources([models.states[first], *moved], base, net, task.training, stream)
     members = function(sources, **options)
@@ -249,6 +262,11 @@ def _merged(
     made: Mapping[str, str], sources: str, eval_set: str, found: Evaluation
 ) -> dict[str, Any]:
     count = len(found.losses)
+    values = {
+        "loss": found.losses.mean(dtype=np.float64),
+        "loss_se": found.losses.std(ddof=1, dtype=np.float64) / count**0.5,
+        "accuracy": found.correct.mean(),
+    }
     return {
         "merge": "checkpoints",
         **made,
@@ -257,15 +275,21 @@ def _merged(
         "members": 1,
         "eval_set": eval_set,
         "n": count,
-        "loss": found.losses.mean(dtype=np.float64),
-        "loss_se": found.losses.std(ddof=1, dtype=np.float64) / count**0.5,
-        "accuracy": found.correct.mean(),
+        **(values if found.defined else dict.fromkeys(values, np.nan)),
     }
 
 
 def _calibration(task: Task, mode: BatchNorm) -> dict[str, Resident | None]:
     """Return what the engine takes BatchNorm's statistics from, by its mode."""
-    return {mode: task.images("--batchnorm reset") if mode == "reset" else None}
+    if mode != "reset":
+        return {mode: None}
+    images = task.images("--batchnorm reset")
+    try:
+        reset(task.models.net, Resident(*(tensor[:BATCH] for tensor in images)))
+    except Exception as error:  # it may not be our network
+        line = f"--batchnorm reset: the network does not run in training mode: {short(error)}"
+        raise UserError(f"{line}; take interpolate") from None
+    return {mode: images}
 
 
 def _probes(
@@ -278,7 +302,8 @@ def _probes(
         values |= dict.fromkeys(SCORES, np.stack([true == correct, true], axis=1))
     recipe, _, seed = model.rpartition("/seed")
     for metric, each in values.items():
-        value, low, high = estimate(metric, each, confidence)
+        whole = found.defined  # else nothing said of the set is a number
+        value, low, high = estimate(metric, each, confidence) if whole else (np.nan,) * 3
         yield {
             "recipe": recipe,
             "seed": int(seed),

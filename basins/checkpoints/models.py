@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import pickle
 import re
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +22,12 @@ from torch import nn
 from basins import weights
 from basins.errors import UserError
 from basins.nets import checkpoint
+from basins.paths.engine import Engine, double_entry, outcome
 from basins.store import file_hash, whole_folder
 from basins.weights import State
 
 WEIGHTS = "model.safetensors"
+NESTED = ("state_dict", "model_state_dict", "model")  # where trainers keep the weights
 NUMBERED = re.compile(r"(?P<recipe>.*?)[-_.]*(?:seed)?[-_.]*(?P<seed>\d+)")
 
 
@@ -29,25 +35,47 @@ NUMBERED = re.compile(r"(?P<recipe>.*?)[-_.]*(?:seed)?[-_.]*(?P<seed>\d+)")
 class Models:
     """Trained networks of one architecture.
 
-    `states` are their weights, float32 on the device, and `hashes` the sha256 of their files, both
-    by id, which is `recipe/seedK`. `net` is a network like them, whose weights may be overwritten.
-    `folder` is that of the first where it has a `config.json`, and `text` whether they read text.
+    `states` are their weights, float32 on the device, `hashes` the sha256 of their files, and
+    `folders` where each is, by id, which is `recipe/seedK`. `net` is a network like them, whose
+    weights may be overwritten. `config` is that of the first, or None where it has none, and `text`
+    whether they read text. `classes` names the outputs, where that is known.
     """
 
     states: dict[str, State]
     hashes: dict[str, str]
+    folders: dict[str, Path]
     net: nn.Module
-    folder: Path | None
-    text: bool
+    config: dict[str, Any] | None
+    classes: tuple[str, ...] | None
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What evaluates the network at points between its weights; it is taken over by it."""
+        return Engine(self.net)
+
+    def double_entry(self) -> dict[str, Any]:
+        """Return what came of computing losses a second time, so far."""
+        measured = dict.fromkeys([self.net, self.engine.folded.function])
+        return outcome([*map(double_entry, measured)])
+
+    @property
+    def text(self) -> bool:
+        """Whether they read text."""
+        return self.config is not None and "model_type" in self.config
 
 
-def read(given: Sequence[str], factory: str | None, device: torch.device) -> Models:
+def read(
+    given: Sequence[str],
+    factory: str | None,
+    device: torch.device,
+    classes: tuple[str, ...] | None = None,
+) -> Models:
     """Read the models that are given as `PATH` or `NAME=PATH`.
 
     With `factory`, `FILE.py:function`, the function's network takes the weights in each path: a
-    `.safetensors`, `.pt` or `.pth` file, or a folder with `model.safetensors`. Without, each path
-    is a folder of this project or of a BERT classifier of Hugging Face. Raises `UserError` where
-    two have one id, one is not readable, or they are not of one architecture.
+    state dict, or a folder with one. Without, each path is a folder of this project or of a BERT
+    classifier of Hugging Face. `classes` names their outputs, whatever the configs do. Raises
+    `UserError` where two have one id, one is not readable, or they are not of one architecture.
     """
     paths: dict[str, Path] = {}
     for text in given:
@@ -59,15 +87,17 @@ def read(given: Sequence[str], factory: str | None, device: torch.device) -> Mod
             )
         paths[name] = path
     folders = list(paths.values())
-    net = build(factory) if factory else _described(folders)
-    files = {name: _weights(path) for name, path in paths.items()}
+    configs = [] if factory else [_config(folder) for folder in folders]
+    files = {name: _files(path) for name, path in paths.items()}
+    if factory:
+        net, config = build(factory), None
+    else:
+        config = _same(folders, configs, classes)
+        net = checkpoint.described(folders[0], _shapes(files[next(iter(paths))]))
     states = {name: _read(file, net) for name, file in files.items()}
-    config = None if factory else checkpoint.read_config(folders[0])
     moved = {name: {k: t.to(device) for k, t in state.items()} for name, state in states.items()}
-    folder = folders[0] if (folders[0] / "config.json").is_file() else None
-    text = config is not None and "model_type" in config
-    hashes = {name: file_hash(file) for name, file in files.items()}
-    return Models(moved, hashes, net.to(device).eval(), folder, text)
+    hashes = {name: _hash(file) for name, file in files.items()}
+    return Models(moved, hashes, paths, net.to(device).eval(), config, classes)
 
 
 def identify(text: str) -> tuple[str, Path]:
@@ -76,10 +106,10 @@ def identify(text: str) -> tuple[str, Path]:
     The number at the end of a file's or folder's name is taken as the seed; without one it is 0.
     """
     name, equals, path = text.partition("=")
-    if equals:
+    if equals and not Path(text).exists():
         return name if re.fullmatch(r".+/seed\d+", name) else f"{name}/seed0", Path(path)
     path = Path(text).resolve()
-    if path.suffix:
+    if path.suffix and not path.is_dir():
         path = path.parent if path.name == WEIGHTS else path.with_suffix("")
     found = NUMBERED.fullmatch(path.name)
     recipe, seed = (found["recipe"], int(found["seed"])) if found else (path.name, 0)
@@ -114,26 +144,49 @@ def build(factory: str) -> nn.Module:
 def base_state(path: Path, models: Models) -> State:
     """Return what a base, such as an encoder without a head, has in common with the models.
 
-    Raises `UserError` where that is nothing, or a tensor has another shape.
+    A warning names what it lacks, and what it has besides. Raises `UserError` where it has nothing
+    in common with them, or a tensor has another shape.
     """
-    file, like = _weights(path), models.net.state_dict()
-    prefix = f"{getattr(models.net, 'base_model_prefix', '')}."  # what an encoder's names lack
-    return weights.in_common(_tensors(file), like, prefix, file, "give --base what they start from")
+    files, net = _files(path), models.net
+    like, there = net.state_dict(), _tensors(files)
+    prefix = f"{getattr(net, 'base_model_prefix', '')}."  # what an encoder's names lack
+    found = weights.in_common(there, like, prefix, path, "give --base what they start from")
+    for name, first in weights.other_names(net).items():
+        known = [found[n] for n in (first, name) if n in found]
+        found |= dict.fromkeys((first, name), known[0]) if known else {}
+    short = {name: t for name, t in like.items() if name not in found and t.is_floating_point()}
+    if short:
+        warnings.warn(
+            f"{path}: of the models' weights it lacks {weights.listed(short)}; each counts as the "
+            "models' mean",
+            stacklevel=2,
+        )
+    named = weights.renamed(there, {n.removeprefix(prefix): t for n, t in like.items()} | like)
+    more = {n: t for n, t in named.items() if n not in like and prefix + n not in like}
+    if more:
+        warnings.warn(f"{path}: not used is {weights.listed(more)}", stacklevel=2)
+    return found
 
 
 def save(models: Models, state: State, target: Path) -> None:
     """Write weights into a new folder that loads as the first of the models does.
 
-    Raises `UserError` where the folder has something in it.
+    They are float32, as they were measured, and the config says so. Raises `UserError` where the
+    folder has something in it.
     """
     refuse_filled(target)
+    source = next(iter(models.folders.values()))
     scratch = target.with_name(f".{target.name}.partial")
     try:
         with whole_folder(target, scratch) as folder:
-            for file in sorted(models.folder.iterdir()) if models.folder else ():
-                kept = file.suffix in (".json", ".txt") and "safetensors" not in file.name
-                if file.is_file() and kept:
+            for file in sorted(source.iterdir()) if source.is_dir() else ():
+                kept = file.suffix in (".json", ".txt", ".model")
+                if file.is_file() and kept and not file.name.endswith(".index.json"):
                     shutil.copy(file, folder / file.name)
+            if (file := folder / "config.json").is_file():
+                config = models.config or json.loads(file.read_text())
+                kinds = {key: "float32" for key in ("dtype", "torch_dtype") if key in config}
+                file.write_text(json.dumps({**config, **kinds}, indent=2) + "\n")
             weights.save(state, folder / WEIGHTS)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -145,15 +198,30 @@ def refuse_filled(target: Path) -> None:
         raise UserError(f"{target}: not empty; choose a new folder for the merged model")
 
 
-def _described(folders: Sequence[Path]) -> nn.Module:
-    """Return the network that the configs in these folders describe, all the same."""
-    first, *others = [_config(folder) for folder in folders]
-    for folder, config in zip(folders[1:], others, strict=True):
-        for key in ("model_type", "net", "image_shape", "num_classes", "id2label", "vocab_size"):
-            if config.get(key) != first.get(key):
-                found = f"{key} is {config.get(key)}, in {folders[0]} {first.get(key)}"
-                raise UserError(f"{folder}: {found}; give models of one architecture"[:400])
-    return checkpoint.described(folders[0])
+def _same(
+    folders: Sequence[Path], configs: Sequence[dict[str, Any]], classes: tuple[str, ...] | None
+) -> dict[str, Any]:
+    """Return the first config, with outputs called `classes`.
+
+    Raises `UserError` where the configs are not of one function.
+    """
+    if classes is not None:
+        names = {str(k): name for k, name in enumerate(classes)}
+        numbers = {name: k for k, name in enumerate(classes)}
+        configs = [
+            {**config, "id2label": names, "label2id": numbers} if "model_type" in config else config
+            for config in configs
+        ]
+    try:
+        first, *others = map(checkpoint.function, configs)
+    except Exception as error:  # the library's own, of someone else's config
+        raise UserError(f"{folders[0]}: no usable config.json ({short(error)})") from None
+    for folder, other in zip(folders[1:], others, strict=True):
+        for key in sorted(first.keys() | other.keys()):
+            if other.get(key) != first.get(key):
+                found = f"{key} is {other.get(key)!s:.150}, in {folders[0]} {first.get(key)!s:.150}"
+                raise UserError(f"{folder}: {found}; give models of one architecture")
+    return configs[0]
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -173,32 +241,73 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _weights(path: Path) -> Path:
-    file = path / WEIGHTS if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(f"{file}: no such file; save the weights as safetensors there")
-    if file.suffix not in (".safetensors", ".pt", ".pth"):
-        raise UserError(f"{file}: give a state dict as .safetensors, .pt or .pth")
-    return file
+def _files(path: Path) -> list[Path]:
+    """Return the files that a model's weights are in: several where they were saved in shards."""
+    if not path.is_dir():
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; save the weights as safetensors there")
+        return [path]
+    for name in (WEIGHTS, "pytorch_model.bin"):
+        if (path / name).is_file():
+            return [path / name]
+        index = path / f"{name}.index.json"
+        if index.is_file():
+            return _shards(index)
+    if (path / "adapter_config.json").is_file():
+        raise UserError(f"{path}: an adapter by itself; merge it into its base and save that")
+    raise UserError(f"{path}: no such file: {WEIGHTS}; save the weights as safetensors there")
 
 
-def _read(file: Path, net: nn.Module) -> State:
+def _shards(index: Path) -> list[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        if not names or any(Path(name).name != name for name in names):
+            raise ValueError("no names of files beside it")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{index}: not a readable index of shards ({short(error)})") from None
+    if missing := [name for name in names if not (index.parent / name).is_file()]:
+        many = f"{len(missing)} of {len(names)} shards are missing"
+        raise UserError(f"{index.parent}: {many}: {', '.join(missing)[:200]}; fetch them again")
+    return [index.parent / name for name in names]
+
+
+def _hash(files: Sequence[Path]) -> str:
+    digests = [file_hash(file) for file in files]
+    whole = hashlib.sha256("".join(digests).encode())
+    return digests[0] if len(digests) == 1 else whole.hexdigest()
+
+
+def _shapes(files: Sequence[Path]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all tensors; of safetensors only headers are read."""
+    found: dict[str, tuple[int, ...]] = {}
+    for file in files:
+        if file.suffix == ".safetensors":
+            found |= weights.shapes(file)
+        else:
+            found |= {name: tuple(tensor.shape) for name, tensor in _unpickled(file).items()}
+    return found
+
+
+def _read(files: Sequence[Path], net: nn.Module) -> State:
     """Read the state that is to fit `net`, in float32."""
-    state, like = _tensors(file), net.state_dict()
-    if wrong := weights.misfit(state, like):
-        name, found, wanted = wrong
-        raise UserError(f"{file}: {name} is {found}, in the network it is {wanted}")
+    state = weights.conformed(_tensors(files), net, files[0])
+    if wrong := weights.misfit(state, net.state_dict(), types=True):
+        raise UserError(f"{files[0]}: it does not fit the network: {wrong}")
     return {k: t.float() if t.is_floating_point() else t for k, t in state.items()}
 
 
-def _tensors(file: Path) -> State:
-    return weights.load(file) if file.suffix == ".safetensors" else _unpickled(file)
+def _tensors(files: Sequence[Path]) -> State:
+    found: State = {}
+    for file in files:
+        found |= weights.load(file) if file.suffix == ".safetensors" else _unpickled(file)
+    return found
 
 
 def _unpickled(file: Path) -> State:
     try:
-        found = torch.load(file, map_location="cpu", weights_only=True)
-        state = found.get("state_dict", found)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        for _ in NESTED:
+            state = next((state[key] for key in NESTED if isinstance(state.get(key), dict)), state)
         for name, tensor in state.items():
             plain = isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided
             if not isinstance(name, str) or not plain or tensor.is_quantized or tensor.is_meta:
@@ -211,7 +320,7 @@ def _unpickled(file: Path) -> State:
     except Exception as error:  # a torn file is refused in many ways
         raise UserError(f"{file}: not a readable state dict ({short(error)})") from None
     weights.check_finite(state, file)
-    return state
+    return dict(state)
 
 
 def short(error: Exception) -> str:

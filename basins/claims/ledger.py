@@ -1,228 +1,310 @@
-"""From a paper's claims to entries of `claims.json`: what they may measure, and how they are held.
+"""From a paper's claims to entries of `claims.json`: how they are declared, and how decided.
 
-A claim is a function of `Results`, whose keyword-only arguments are its options in `params.yaml`
-and whose docstring is its statement. It measures one thing, a mean over seeds with an interval
-over seeds, and says on which side of `threshold` the paper puts it.
+A paper's file declares them by `@paper.above(...)`, `below`, `within` or `test` over the function
+that measures what they are about, whose keyword-only arguments are their options in `params.yaml`,
+beside `threshold`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partialmethod
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
+from basins.claims.registration import Registration
+from basins.claims.results import Results
 from basins.errors import UserError
-from basins.registry import split_options
-from basins.statistics.seeds import contrast, ends, jackknife
+from basins.registry import check_options, split_options
 from basins.statistics.verdict import Direction, holm, p_value, verdict
 
-Threshold = Annotated[float, Field(allow_inf_nan=False)]
-Margin = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-EvalSet = Literal["nc", "c", "rc", "ri"]
-Init = Literal["shared", "separate"]
+Kind = Literal["paper", "control", "ours"]
+Side = Direction | Literal["test"]
+KINDS: dict[str, str] = {"paper": "the paper's", "control": "controls", "ours": "ours"}
+"""Whose claims there are, in words: only the first are the paper's to keep or to lose."""
 
-
-class Decision(NamedTuple):
-    """One measurement, held against its threshold."""
-
-    statistic: str
-    interval: Mapping[str, float]
-    threshold: float
-    direction: Direction
+LEAST = 3
+"""Units of which an interval decides: of two, leaving one out says next to nothing."""
 
 
 class Measured(NamedTuple):
-    """What was measured, in words, and its mean with an interval over seeds."""
+    """What was measured.
+
+    Args:
+        statistic: in words.
+        interval: `mean`, `ci_low` and `ci_high` over `seeds` units; of a `test`, `mean` is p. Where
+            `decides` is false the interval is not shown to keep its size, and `note` says why;
+            `method` names how it was made.
+        bounds: what the statistic cannot leave.
+        scale: `fisher` where the interval is that of a correlation, made on Fisher's scale.
+        needs: what there must be for the claim to be about anything, in words.
+        reported: the paper's number, where it measured the same thing on the same data.
+    """
 
     statistic: str
-    interval: Mapping[str, float]
+    interval: Mapping[str, Any]
+    bounds: tuple[float, float] = (-np.inf, np.inf)
+    scale: Literal["plain", "fisher"] = "plain"
+    needs: str = "such rows"
+    reported: float | None = None
 
-    def above(self, threshold: float) -> Decision:
-        """Claim that the mean is above `threshold`."""
-        return Decision(*self, threshold, "above")
 
-    def below(self, threshold: float) -> Decision:
-        """Claim that the mean is below `threshold`."""
-        return Decision(*self, threshold, "below")
+class Shown(NamedTuple):
+    """What shows a claim: files of `figures/`, files of `tables/`, and tables of `results/`."""
 
-    def within(self, margin: float) -> Decision:
-        """Claim that the mean is 0 but for `margin`, either way."""
-        return Decision(*self, margin, "within")
+    figures: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+
+
+Need = Callable[[Results, Mapping[str, Any]], str]
+"""A precondition: returns what is lacking, in words, or nothing. Gets the claim's options."""
+
+
+class Measure(NamedTuple):
+    """A function that measures, what shows its claims, and without what they do not apply."""
+
+    function: Callable[..., Measured]
+    shown: Shown
+    needs: tuple[Need, ...]
+
+
+def measure(shown: Shown, *needs: Need) -> Callable[[Callable[..., Measured]], Measure]:
+    """Declare that a function measures what claims are about; `shown` is what shows them."""
+    return lambda function: Measure(function, shown, needs)
+
+
+class Claim(NamedTuple):
+    """A claim as its paper's file declares it; see `Paper.claim`."""
+
+    where: str
+    statement: str
+    side: Side
+    measure: Measure
+    kind: Kind
+    shown: Shown
+    confound: str
+    fixed: Mapping[str, Any]
+
+    def check(self, setting: Mapping[str, Any], where: str) -> None:
+        """Hold its options and its threshold against what it takes, or raise `UserError`."""
+        _, options = split_options(setting)
+        held = {key: options.pop(key) for key in ("threshold",) if key in options}
+        check_options(self.measure.function, options, where, given=self.fixed)
+        check_options({"within": _margin, "test": _level}.get(self.side, _threshold), held, where)
+
+
+class Declaration(NamedTuple):
+    """All of a claim but what it says and what it is about."""
+
+    claims: dict[str, Claim]
+    name: str
+    where: str
+    side: Side
+    kind: Kind
+    shown: Shown | None
+    fixed: Mapping[str, Any]
+
+    def says(self, statement: str, *, confound: str = "") -> Callable[[Measure], Measure]:
+        """Declare that the claim says `statement` of the decorated measure, in one sentence.
+
+        `confound` is what else would explain it.
+        """
+
+        def declare(measure: Measure) -> Measure:
+            shown = self.shown or measure.shown
+            about = (self.where, statement, self.side, measure, self.kind, shown)
+            self.claims[self.name] = Claim(*about, confound, self.fixed)
+            return measure
+
+        return declare
 
 
 @dataclass(frozen=True)
-class Results:
-    """A profile's tables, and the confidence of intervals that are taken from them.
+class Paper:
+    """A paper's claims by name; `name` is that of its file.
 
-    What is asked for and not there raises `UserError`, naming what there is.
-    """
-
-    tables: Mapping[str, pd.DataFrame]
-    confidence: float
-
-    def rows(self, table: str, **equal: object) -> pd.DataFrame:
-        """Return the rows of `table` whose columns equal `equal`."""
-        if table not in self.tables:
-            raise UserError(f"no table {table!r}; there are: {_listed(self.tables)}")
-        found = self.tables[table]
-        for column, value in equal.items():
-            kept = found.loc[found[column] == value]
-            if kept.empty:
-                there = _listed(found[column].unique())
-                raise UserError(f"{table} has no {column} {value!r}; there are: {there}")
-            found = kept
-        return found
-
-    def barrier(
-        self,
-        experiment: str,
-        eval_set: EvalSet,
-        init: Init,
-        *,
-        end: str | None = None,
-        path: str = "linear",
-        alignment: str = "none",
-        batchnorm: str = "reset",
-        metric: Literal["error", "loss"] = "error",
-        definition: str = "barrier_linear",
-    ) -> Measured:
-        """Return a barrier between models of two recipes, averaged over their pairs.
-
-        `end` is the recipe at t = 1, which may be left out where the experiment has one.
-        """
-        chosen = {"path": path, "alignment": alignment, "batchnorm": batchnorm}
-        chosen |= {"eval_set": eval_set, "metric": metric, "definition": definition}
-        ended = {} if end is None else {"recipe_b": end}
-        rows = self.rows("summary/barriers", experiment=experiment, init=init, **ended, **chosen)
-        rows = rows.loc[rows["recipe_a"] != rows["recipe_b"]]
-        if len(rows) != 1:
-            joined = _listed(rows["recipe_a"] + " to " + rows["recipe_b"])
-            raise UserError(f"{experiment} must join one recipe to one other; it joins: {joined}")
-        row = rows.iloc[0]
-        statistic = (
-            f"mean {definition} of the {metric} on {eval_set.upper()}, "
-            f"{row.recipe_a} to {row.recipe_b} ({init} init, {path}, {alignment}, {batchnorm})"
-        )
-        return Measured(statistic, row[["mean", "ci_low", "ci_high", "seeds"]].to_dict())
-
-    def accuracy(
-        self, recipe: str, eval_set: EvalSet, less: tuple[str, EvalSet] | None = None
-    ) -> Measured:
-        """Return the accuracy of a recipe's models on a set, a share.
-
-        `less`, another recipe and set, is taken off seed by seed.
-        """
-        values = self._accuracies(recipe, eval_set)
-        statistic = f"mean accuracy on {eval_set.upper()} of {recipe}"
-        if less:
-            values = values - self._accuracies(*less)
-            if values.isna().any():
-                raise UserError(f"probes has other seeds of {recipe} than of {less[0]}")
-            statistic += f", less that on {less[1].upper()} of {less[0]}"
-        interval = jackknife(values.to_numpy(), [values.index.to_numpy()], self.confidence)
-        return Measured(statistic, interval)
-
-    def mean(self, statistic: str, rows: pd.DataFrame, column: str) -> Measured:
-        """Return the mean of a column over rows of pairs; of no rows, a mean that decides nothing.
-
-        `rows` has `model_a` and `model_b`, `recipe/seedK`.
-        """
-        interval = jackknife(rows[column].to_numpy(), _seeds(rows), self.confidence)
-        return Measured(f"mean {statistic}", interval)
-
-    def contrast(
-        self, statistic: str, rows: pd.DataFrame, others: pd.DataFrame, column: str
-    ) -> Measured:
-        """Return the mean of a column over rows of pairs, less that over other rows of pairs."""
-        both = pd.concat([rows, others])
-        first = np.arange(len(both)) < len(rows)
-        interval = contrast(both[column].to_numpy(), first, _seeds(both), self.confidence)
-        return Measured(f"mean {statistic}", interval)
-
-    def _accuracies(self, recipe: str, eval_set: EvalSet) -> pd.Series:
-        rows = self.rows(
-            "probes", recipe=recipe, diagnostic="counterfactual", metric="accuracy", slice=eval_set
-        )
-        return pd.Series(rows["value"].to_numpy(), index=rows["seed"])
-
-
-class Paper(NamedTuple):
-    """A paper's claims, and where in it they stand.
-
-    `name` is its file's. `where` gives the place by what the names of `claims` begin with, up to
-    the underscore.
+    `above`, `below`, `within` and `test` declare a claim of that side, see `claim`. `together`:
+    intervals are widened so that all of its claims hold at once (Bonferroni). `kind`: whose claims
+    they are, unless they say.
     """
 
     name: str
     title: str
-    where: Mapping[str, str]
-    claims: Mapping[str, Callable[..., Decision]]
+    kind: Kind = "paper"
+    together: bool = False
+    claims: dict[str, Claim] = field(default_factory=dict)
+
+    def claim(
+        self,
+        side: Side,
+        name: str,
+        where: str,
+        *,
+        kind: Kind | None = None,
+        shown: Shown | None = None,
+        **fixed: Any,
+    ) -> Declaration:
+        """Begin to declare a claim; `says` ends it.
+
+        Args:
+            side: on which side of the threshold it puts the measurement; `test` where that is the
+                p of a test, which has no threshold but the level of all claims.
+            name: what `params.yaml` calls it.
+            where: its place in the paper.
+            kind: whose claim it is.
+            shown: what shows it, if that is not what shows its measure.
+            fixed: options of the measure that are the claim's, not the params', to choose.
+        """
+        return Declaration(self.claims, name, where, side, kind or self.kind, shown, fixed)
+
+    above = partialmethod(claim, "above")
+    below = partialmethod(claim, "below")
+    within = partialmethod(claim, "within")
+    test = partialmethod(claim, "test")
 
 
 def entries(
-    paper: Paper, results: Results, settings: Mapping[str, Mapping[str, Any]]
+    paper: Paper,
+    results: Results,
+    settings: Mapping[str, Mapping[str, Any]],
+    registered: Registration,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the ledger's entry of each claim in `settings`: its function's name, with its options.
+    """Yield the ledger's entry of each claim in `settings`: its name with its options.
 
     Raises `UserError`, naming the claim, where its rows are missing.
     """
+    count = len(settings) if paper.together else 1
+    wider = results.at(1 - (1 - results.confidence) / max(1, count))
     for key, setting in settings.items():
         name, options = split_options(setting)
+        claim, identifier = paper.claims[name], f"{paper.name}/{key}"
+        threshold = options.pop("threshold", 1 - wider.confidence)
+        options |= claim.fixed
         try:
-            claim = paper.claims[name]
-            statistic, interval, threshold, direction = claim(results, **options)
+            measured = claim.measure.function(wider, **options)
+            lacks = (need(results, options) for need in claim.measure.needs)
+            lacking = next(filter(None, lacks), "")
         except UserError as error:
             raise UserError(f"claims.{paper.name}.{key}: {error}") from None
-        low, high = float(interval["ci_low"]), float(interval["ci_high"])
-        mean, seeds = float(interval["mean"]), int(interval["seeds"])
-        held = (threshold, direction)
+        among = f"; one of {count} held at once (Bonferroni)" if paper.together else ""
         yield {
-            "id": f"{paper.name}/{key}",
+            "id": identifier,
             "paper": paper.title,
-            "where": paper.where[name.partition("_")[0]],
-            "statement": claim.__doc__,
-            "statistic": statistic,
-            "estimate": _known(mean),
-            "ci_low": _known(low),
-            "ci_high": _known(high),
-            "threshold": threshold,
-            "direction": direction,
-            "n": seeds,
-            "p": _known(p_value(mean, low, high, *held, results.confidence, seeds)),
-            "verdict": verdict(low, high, *held),
+            "where": claim.where,
+            "kind": claim.kind,
+            "statement": claim.statement,
+            "statistic": measured.statistic + among,
+            **decide(measured, threshold, claim.side, wider.confidence, lacking),
+            "confound": claim.confound,
+            **registered.of(identifier, setting),
         }
+
+
+def decide(
+    measured: Measured,
+    threshold: float,
+    side: Side,
+    confidence: float,
+    lacking: str = "",
+) -> dict[str, Any]:
+    """Return the numbers of a measurement and its verdict, and why it decides nothing if so.
+
+    `lacking` is the precondition that fails, if one does.
+    """
+    interval, direction = measured.interval, "below" if side == "test" else side
+    mean, low, high = (float(interval[name]) for name in ("mean", "ci_low", "ci_high"))
+    n = int(interval["seeds"])
+    word, p, effect, reason = "inconclusive", np.nan, None, ""
+    if lacking or not n or np.isnan(mean):
+        word, reason = "not applicable", lacking or f"there are no {measured.needs}"
+    elif not interval.get("decides", True):
+        reason = str(interval.get("note", ""))
+    elif n < LEAST:
+        reason = f"{LEAST} units are needed, there are {n}"
+    elif side == "test":
+        p, word = mean, "supported" if mean < threshold else "inconclusive"
+        reason = "" if p < threshold else "the test does not reject, which shows nothing"
+    else:
+        p = p_value(mean, low, high, threshold, direction, confidence, n)
+        word = verdict(low, high, threshold, direction)
+        effect = smallest_effect(measured, threshold, direction)
+        if word == "inconclusive" and np.isfinite(high - low) and effect is None:
+            reason = f"no estimate could support it with n = {n}"
+    matches, reported = "not reported", measured.reported
+    if reported is not None and np.isfinite(high - low):
+        matches = "yes" if low <= reported <= high else "no"
+    return {
+        "estimate": known(mean),
+        "ci_low": known(low),
+        "ci_high": known(high),
+        "threshold": threshold,
+        "direction": direction,
+        "n": n,
+        "method": str(interval.get("method", "")),
+        "p": known(p),
+        "verdict": word,
+        "reason": reason,
+        "smallest_effect": effect,
+        "reported": reported,
+        "matches": matches,
+    }
+
+
+def smallest_effect(measured: Measured, threshold: float, direction: Direction) -> float | None:
+    """Return the estimate nearest to the threshold that an interval so wide would let support it.
+
+    None where the statistic cannot get there, so that no estimate would.
+    """
+    ends = [float(measured.interval[name]) for name in ("mean", "ci_low", "ci_high")]
+    values = np.array([*ends, threshold, *measured.bounds])
+    fisher = measured.scale == "fisher"
+    with np.errstate(divide="ignore"):
+        mean, low, high, held, least, most = np.arctanh(values) if fisher else values
+    needed = held + (mean - low)
+    if direction == "below":
+        needed = held - (high - mean)
+    elif direction == "within":
+        needed, least = held - (high - low) / 2, 0.0
+    if not (least <= needed <= most):
+        return None
+    return float(np.tanh(needed) if fisher else needed)
 
 
 def together(ledger: Sequence[Mapping[str, Any]], confidence: float) -> list[dict[str, Any]]:
     """Return all claims of a ledger with the verdict that each keeps when all are held at once.
 
-    `p_holm` is `p` adjusted for their number (Holm), and `verdict_holm` is `undecided` where that
-    is not below 1 - confidence.
+    `p_holm` is `p` adjusted for their number (Holm), and `verdict_holm` is `inconclusive` where
+    that is not below 1 - confidence. A claim that does not apply stays so.
     """
     adjusted = holm([np.nan if claim["p"] is None else claim["p"] for claim in ledger])
     return [
         {
             **claim,
-            "p_holm": _known(p),
-            "verdict_holm": claim["verdict"] if p < 1 - confidence else "undecided",
+            "p_holm": known(p),
+            "verdict_holm": claim["verdict"]
+            if p < 1 - confidence or claim["verdict"] == "not applicable"
+            else "inconclusive",
         }
         for claim, p in zip(ledger, adjusted, strict=True)
     ]
 
 
-def _known(value: float) -> float | None:
+def known(value: float) -> float | None:
     """Return a number, or None, which JSON knows, for one that is not."""
     return float(value) if np.isfinite(value) else None
 
 
-def _seeds(rows: pd.DataFrame) -> list[np.ndarray]:
-    found = ends(rows)
-    return [found["seed_a"].to_numpy(), found["seed_b"].to_numpy()]
+def _threshold(*, threshold: Annotated[float, Field(allow_inf_nan=False)]) -> None:
+    """Say what a threshold may be."""
 
 
-def _listed(names: Iterable[object]) -> str:
-    return ", ".join(sorted(map(str, names))) or "none"
+def _margin(*, threshold: Annotated[float, Field(gt=0, allow_inf_nan=False)]) -> None:
+    """Say what a margin may be."""
+
+
+def _level() -> None:
+    """Say that a test takes no threshold."""

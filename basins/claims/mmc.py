@@ -2,344 +2,262 @@
 
 C is the set of images with their class's cue, NC without it, RC with a random cue and RI of random
 images with the cue of the label. Options name settings: `experiment` is one of `connect`, `toy` one
-of `toy`, `group` one of `finetune`, `method` and `other` are two of its methods. They are fixed
-beforehand, as thresholds are: no set, path or method is picked by its result.
+of `toy`, `group` one of `finetune`, `method` and `other` are two of its methods, `published` a cell
+of Table 1. They are fixed beforehand, as thresholds are: no set, path or method is picked by its
+result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
+import numpy as np
 import pandas as pd
+from pydantic import Field
 
-from basins.claims.ledger import (
-    Decision,
-    EvalSet,
-    Init,
-    Margin,
-    Measured,
-    Paper,
-    Results,
-    Threshold,
-    entries,
+from basins.claims.ledger import Measured, Paper, Shown, measure
+from basins.claims.published import Cell, less, reported
+from basins.claims.results import EvalSet, Init, Results
+from basins.errors import UserError
+from basins.statistics.seeds import ends
+
+paper = Paper("mmc", "Mechanistic Mode Connectivity")
+CURVES = Shown(("path_grid", "barrier_matrix"), ("barriers",), ("barriers",))
+PROBES = Shown(("counterfactual_probe",), ("fine_tuning", "accuracy"), ("probes",))
+TOYS = Shown(("toy",), (), ("toy/{toy}",))
+ALIKE = Shown(("control",), ("barriers",), ("invariance",))
+Margin = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Metric = Literal["error", "loss"]
+
+
+@paper.below("c1_connected", "Prop. 2, Fig. 4", definition="barrier_endpoint").says(
+    "A curve joins a no-cue to a cue model without a barrier on the data it was fitted to."
 )
-
-WHERE = {
-    "c1": "Prop. 2, Fig. 4",
-    "c2": "Def. 5, Fig. 4",
-    "c3": "Fig. 4",
-    "c4": "Fig. 5",
-    "c5": "Fig. 5",
-    "c6": "Table 1",
-    "c7": "Tables 1 and 4",
-    "c8": "Table 3",
-    "c9": "CBFT's barrier loss",
-    "c10": "Table 1",
-    "c11": "App. F",
-    "c12": "Conjecture 1",
-}
-
-
-def c1_connected(
+@paper.above("c2_counterfactual", "Def. 5, Fig. 4", definition="barrier_linear").says(
+    "The same curve has a barrier, inside and over its chord, on a set it was not fitted to."
+)
+@paper.above("c3_barrier", "Fig. 4", definition="barrier_linear").says(
+    "The linear path from a no-cue to a cue model has a barrier, also after permuting units."
+)
+@measure(CURVES)
+def barrier(
     results: Results,
     *,
     experiment: str,
-    path: str,
-    eval_set: EvalSet,
-    init: Init = "separate",
-    batchnorm: str = "reset",
-    threshold: Threshold,
-) -> Decision:
-    """A curve joins a no-cue to a cue model without a barrier on the data it was fitted to."""
-    found = results.barrier(
-        experiment, eval_set, init, path=path, batchnorm=batchnorm, definition="barrier_endpoint"
-    )
-    return found.below(threshold)
-
-
-def c2_counterfactual(
-    results: Results,
-    *,
-    experiment: str,
-    path: str,
-    eval_set: EvalSet,
-    init: Init = "separate",
-    batchnorm: str = "reset",
-    threshold: Threshold,
-) -> Decision:
-    """The same curve has a barrier, inside and over its chord, on a set it was not fitted to."""
-    found = results.barrier(experiment, eval_set, init, path=path, batchnorm=batchnorm)
-    return found.above(threshold)
-
-
-def c3_barrier(
-    results: Results,
-    *,
-    experiment: str,
-    alignment: str,
-    init: Init = "separate",
-    batchnorm: str = "reset",
-    threshold: Threshold,
-) -> Decision:
-    """The linear path from a no-cue to a cue model has a barrier, also after permuting units."""
-    found = results.barrier(experiment, "nc", init, alignment=alignment, batchnorm=batchnorm)
-    return found.above(threshold)
-
-
-def c4_connected(
-    results: Results,
-    *,
-    experiment: str,
-    group: str,
-    method: str,
-    batchnorm: str = "reset",
-    threshold: Threshold,
-) -> Decision:
-    """Naive fine-tuning at a low rate leaves no barrier on the linear path from the cue model."""
-    return _from_cue_model(results, experiment, group, method, batchnorm).below(threshold)
-
-
-def c4_reliance(results: Results, *, group: str, method: str, threshold: Threshold) -> Decision:
-    """Naive fine-tuning at a low rate leaves a model that reads the cue on a random image."""
-    return results.accuracy(f"{group}/{method}", "ri").above(threshold)
-
-
-def c4_gap(results: Results, *, group: str, method: str, threshold: Threshold) -> Decision:
-    """Naive fine-tuning at a low rate leaves a model that a random cue misleads."""
-    return _gap(results, group, method, "rc").above(threshold)
-
-
-def c5_barrier(
-    results: Results,
-    *,
-    experiment: str,
-    group: str,
-    method: str,
-    batchnorm: str = "reset",
-    threshold: Threshold,
-) -> Decision:
-    """Fine-tuning at a high rate, or from a cue on all images, makes a barrier to the cue model."""
-    return _from_cue_model(results, experiment, group, method, batchnorm).above(threshold)
-
-
-def c5_gap(results: Results, *, group: str, method: str, threshold: Margin) -> Decision:
-    """Fine-tuning at a high rate, or from a cue on all images, ends where no cue misleads."""
-    return _gap(results, group, method, "rc").within(threshold)
-
-
-def c5_reliance(results: Results, *, group: str, method: str, threshold: Threshold) -> Decision:
-    """Fine-tuning at a high rate, or from a cue on all images, ends where the cue is not read."""
-    return results.accuracy(f"{group}/{method}", "ri").below(threshold)
-
-
-def c6_others(results: Results, *, group: str, method: str, threshold: Threshold) -> Decision:
-    """Fine-tuning on few clean images by another method than CBFT leaves the cue being read."""
-    return results.accuracy(f"{group}/{method}", "ri").above(threshold)
-
-
-def c6_random_cue(results: Results, *, group: str, method: str, threshold: Margin) -> Decision:
-    """CBFT ends with a model that a random cue neither helps nor misleads."""
-    return _gap(results, group, method, "rc").within(threshold)
-
-
-def c6_own_cue(results: Results, *, group: str, method: str, threshold: Margin) -> Decision:
-    """CBFT ends with a model that its class's cue neither helps nor misleads."""
-    return _gap(results, group, method, "c").within(threshold)
-
-
-def c6_reliance(results: Results, *, group: str, method: str, threshold: Threshold) -> Decision:
-    """CBFT ends with a model that does not read the cue on a random image."""
-    return results.accuracy(f"{group}/{method}", "ri").below(threshold)
-
-
-def c6_cost(
-    results: Results, *, group: str, method: str, other: str, threshold: Threshold
-) -> Decision:
-    """CBFT is about as accurate without the cue as naive fine-tuning."""
-    return _against(results, group, method, other, "nc").above(threshold)
-
-
-def c7_scratch(
-    results: Results, *, group: str, method: str, other: str, threshold: Threshold
-) -> Decision:
-    """CBFT is more accurate without the cue than training from scratch on the same clean images."""
-    return _against(results, group, method, other, "nc").above(threshold)
-
-
-def c8_no_barrier_loss(
-    results: Results, *, group: str, method: str, threshold: Threshold
-) -> Decision:
-    """CBFT without its barrier loss leaves a model that reads the cue on a random image."""
-    return results.accuracy(f"{group}/{method}", "ri").above(threshold)
-
-
-def c8_no_invariance_loss(
-    results: Results, *, group: str, method: str, threshold: Threshold
-) -> Decision:
-    """CBFT without its invariance loss can leave a model that its class's own cue misleads."""
-    return _gap(results, group, method, "c").above(threshold)
-
-
-def c9_barrier(
-    results: Results,
-    *,
-    experiment: str,
-    group: str,
-    method: str,
-    batchnorm: str = "reset",
-    threshold: Threshold,
-) -> Decision:
-    """The linear path from the cue model to CBFT's has a barrier of the loss where the cue is."""
-    return _from_cue_model(results, experiment, group, method, batchnorm, "loss").above(threshold)
-
-
-def c10_reliance(
-    results: Results, *, group: str, method: str, other: str, threshold: Threshold
-) -> Decision:
-    """Of CIFAR-100 with 90 % cues, CBFT's model reads the cue more than naive fine-tuning's."""
-    return _against(results, group, method, other, "ri").above(threshold)
-
-
-def c11_patterns(
-    results: Results, *, toy: str, connected: Margin, threshold: Threshold
-) -> Decision:
-    """One-layer networks without a barrier after permuting share their activation patterns."""
-    rows = results.rows(f"toy/{toy}").query("barrier_best <= @connected")
-    statistic = f"share of activations in common, {toy} pairs with a barrier up to {connected}"
-    return results.mean(statistic, rows, "patterns").above(threshold)
-
-
-def c11_connected(results: Results, *, toy: str, kind: str, threshold: Threshold) -> Decision:
-    """One-layer networks that rely on the same attribute have no barrier after permuting."""
-    rows = results.rows(f"toy/{toy}", kind=kind)
-    statistic = f"barrier_linear of the loss under the best permutation, {toy} pairs of {kind}"
-    return results.mean(statistic, rows, "barrier_best").below(threshold)
-
-
-def c11_barrier(results: Results, *, toy: str, kind: str, threshold: Threshold) -> Decision:
-    """One-layer networks that rely on different attributes have a barrier however permuted."""
-    rows = results.rows(f"toy/{toy}", kind=kind)
-    statistic = f"least barrier_linear of the loss over all permutations, {toy} pairs of {kind}"
-    return results.mean(statistic, rows, "barrier_bound").above(threshold)
-
-
-def c12_contrast(
-    results: Results,
-    *,
-    experiment: str,
-    alignment: str,
+    path: str = "linear",
+    alignment: str = "none",
     eval_set: EvalSet = "nc",
+    init: Init = "separate",
     batchnorm: str = "reset",
-    threshold: Threshold,
-) -> Decision:
-    """After alignment, models of different data have a higher barrier than models of the same."""
+    definition: str,
+) -> Measured:
+    """Return the barrier of the error over the ends of a path, or over its chord."""
+    ids = {"path": path, "alignment": alignment, "batchnorm": batchnorm}
+    return _barrier(results, experiment, eval_set, init, ids, definition=definition)
+
+
+@paper.below("c4_connected", "Fig. 5", metric="error").says(
+    "Naive fine-tuning at a low rate leaves no barrier on the linear path from the cue model."
+)
+@paper.above("c5_barrier", "Fig. 5", metric="error").says(
+    "Fine-tuning at a high rate, or from a cue on all images, makes a barrier to the cue model."
+)
+@paper.above("c9_barrier", "CBFT's barrier loss", metric="loss").says(
+    "The linear path from the cue model to CBFT's has a barrier of the loss where the cue is.",
+    confound="CBFT's loss asks for it: 1 nat half-way, about .5 over the chord",
+)
+@measure(CURVES)
+def tuned_barrier(
+    results: Results,
+    *,
+    experiment: str,
+    group: str,
+    method: str,
+    batchnorm: str = "reset",
+    metric: Metric,
+) -> Measured:
+    """Return the barrier on C from the cue models to those that were tuned from them."""
+    ids, end = {"batchnorm": batchnorm}, f"{group}/{method}"
+    return _barrier(results, experiment, "c", "shared", ids, end=end, metric=metric)
+
+
+@paper.above("c6_others", "Fig. 5, Table 1").says(
+    "Fine-tuning on few clean images by another method than CBFT leaves the cue being read."
+)
+@paper.below("c5_reliance", "Fig. 5").says(
+    "Fine-tuning at a high rate, or from a cue on all images, ends where the cue is not read."
+)
+@paper.below("c6_reliance", "Table 1").says(
+    "CBFT ends with a model that does not read the cue on a random image."
+)
+@paper.above("c8_no_barrier_loss", "Table 3").says(
+    "CBFT without its barrier loss leaves a model that reads the cue on a random image."
+)
+@measure(PROBES)
+def reliance(
+    results: Results, *, group: str, method: str, published: Cell | None = None
+) -> Measured:
+    """Return the accuracy of a method's models on random images with the label's cue."""
+    interval = results.over_seeds(results.accuracy(f"{group}/{method}", "ri"))
+    words, known = f"mean accuracy on RI of {group}/{method}", reported(published, method, "ri")
+    return Measured(words, interval, (0, 1), reported=known)
+
+
+@paper.above("c4_gap", "Fig. 5, Table 1", cue="rc").says(
+    "Naive fine-tuning at a low rate leaves a model that a random cue misleads."
+)
+@paper.within("c5_gap", "Fig. 5", cue="rc").says(
+    "Fine-tuning at a high rate, or from a cue on all images, ends where no cue misleads."
+)
+@paper.within("c6_random_cue", "Table 1", cue="rc").says(
+    "CBFT ends with a model that a random cue neither helps nor misleads."
+)
+@paper.within("c6_own_cue", "Table 1", cue="c").says(
+    "CBFT ends with a model that its class's cue neither helps nor misleads."
+)
+@paper.above("c8_no_invariance_loss", "Table 3", cue="c").says(
+    "CBFT without its invariance loss leaves a model that its class's own cue misleads."
+)
+@measure(PROBES)
+def misled(
+    results: Results, *, group: str, method: str, published: Cell | None = None, cue: EvalSet
+) -> Measured:
+    """Return how much more accurate a method's models are without a cue than with one."""
+    recipe = f"{group}/{method}"
+    return _less(results, (recipe, "nc"), (recipe, cue), published)
+
+
+@paper.above("c6_cost", "Table 1", eval_set="nc").says(
+    "CBFT is about as accurate without the cue as naive fine-tuning."
+)
+@paper.above("c7_scratch", "Tables 1 and 4", eval_set="nc").says(
+    "CBFT is more accurate without the cue than training from scratch on the same clean images."
+)
+@paper.above("c10_reliance", "Table 1", eval_set="ri").says(
+    "Of CIFAR-100 with 90 % cues, CBFT's model reads the cue more than naive fine-tuning's."
+)
+@measure(PROBES)
+def against(
+    results: Results,
+    *,
+    group: str,
+    method: str,
+    other: str,
+    published: Cell | None = None,
+    eval_set: EvalSet,
+) -> Measured:
+    """Return how much more accurate a method's models are than another's."""
+    first, second = ((f"{group}/{name}", eval_set) for name in (method, other))
+    return _less(results, first, second, published)
+
+
+@paper.above("c11_patterns", "App. F").says(
+    "One-layer networks without a barrier after permuting share their activation patterns."
+)
+@measure(TOYS)
+def patterns(results: Results, *, toy: str, connected: Margin) -> Measured:
+    """Return the share of activations that connected networks have in common."""
+    rows = results.rows(f"toy/{toy}").query("barrier_best <= @connected")
+    words = f"mean share of activations in common, {toy} pairs with a barrier up to {connected}"
+    return Measured(words, results.mean(rows, "patterns"), (0, 1), needs="such pairs")
+
+
+@paper.below("c11_connected", "App. F", column="barrier_best").says(
+    "One-layer networks that rely on the same attribute have no barrier after permuting."
+)
+@paper.above("c11_barrier", "App. F", column="barrier_bound").says(
+    "One-layer networks that rely on different attributes have a barrier however permuted."
+)
+@measure(TOYS)
+def permuted(results: Results, *, toy: str, kind: str, column: str) -> Measured:
+    """Return the barrier under the best permutation, or its lower bound over all of them."""
+    interval = results.mean(results.rows(f"toy/{toy}", kind=kind), column)
+    return Measured(f"mean {column} of the loss, {toy} pairs of {kind}", interval, (0, np.inf))
+
+
+@paper.above("c12_contrast", "beside Conjecture 1", kind="control").says(
+    "After alignment, models of different data have a higher barrier than models of the same."
+)
+@measure(ALIKE)
+def by_data(results: Results, *, experiment: str, alignment: str) -> Measured:
+    """Return the barrier between models of different data, less that between models of the same."""
     different, same = (
-        _aligned(results, experiment, f"{data} data, separate init", alignment, eval_set, batchnorm)
+        _aligned(results, experiment, f"{data} data, separate init", alignment)
         for data in ("different", "same")
     )
-    statistic = (
-        f"barrier_linear of the error on {eval_set.upper()}, pairs of different data less pairs of "
-        f"the same ({experiment}, separate init, {alignment}, {batchnorm})"
+    words = (
+        "mean barrier_linear of the error on NC, pairs of different data less pairs of the same "
+        f"({experiment}, separate init, {alignment}, reset)"
     )
-    return results.contrast(statistic, different, same, "barrier_linear").above(threshold)
+    return Measured(words, results.contrast(different, same, "barrier_linear"), (-1, 1))
 
 
-def c12_conjecture(
-    results: Results,
-    *,
-    experiment: str,
-    kind: str,
-    alignment: str,
-    similar: Margin,
-    eval_set: EvalSet = "nc",
-    batchnorm: str = "reset",
-    threshold: Threshold,
-) -> Decision:
-    """Models whose invariances agree have no barrier left after alignment."""
+@paper.below("c12_conjecture", "beside Conjecture 1", kind="control").says(
+    "Models whose invariances agree have no barrier left after alignment.",
+    confound="one method of alignment may miss the permutation that takes the barrier away",
+)
+@measure(ALIKE)
+def alike(
+    results: Results, *, experiment: str, kind: str, alignment: str, similar: Margin
+) -> Measured:
+    """Return the barrier between models whose invariances differ by up to `similar`."""
     # The conjecture: a barrier that no permutation takes away means unlike invariances. One method
     # of alignment cannot refute it, so pairs that fail here are candidates for a counterexample.
-    rows = _aligned(results, experiment, kind, alignment, eval_set, batchnorm)
-    rows = rows.query("distance <= @similar")
-    statistic = (
-        f"barrier_linear of the error on {eval_set.upper()}, pairs of {kind} whose invariances "
-        f"differ by up to {similar} ({experiment}, {alignment}, {batchnorm})"
+    rows = _aligned(results, experiment, kind, alignment).query("distance <= @similar")
+    words = (
+        f"mean barrier_linear of the error on NC, pairs of {kind} whose invariances differ by up "
+        f"to {similar} ({experiment}, {alignment}, reset)"
     )
-    return results.mean(statistic, rows, "barrier_linear").below(threshold)
+    return Measured(words, results.mean(rows, "barrier_linear"), (0, 1), needs="such pairs")
 
 
-def decide(
-    tables: Mapping[str, pd.DataFrame],
-    settings: Mapping[str, Mapping[str, Any]],
-    confidence: float,
-) -> Iterator[dict[str, Any]]:
-    """Yield the ledger's entry of each claim in `settings`: `name`, one of `CLAIMS`, and options.
-
-    Raises `UserError`, naming the claim and what there is, where its rows are missing.
-    """
-    paper = Paper("mmc", "Mechanistic Mode Connectivity", WHERE, CLAIMS)
-    return entries(paper, Results(tables, confidence), settings)
-
-
-def _from_cue_model(
+def _barrier(
     results: Results,
     experiment: str,
-    group: str,
-    method: str,
-    batchnorm: str,
-    metric: Literal["error", "loss"] = "error",
+    eval_set: EvalSet,
+    init: Init,
+    ids: Mapping[str, str],
+    *,
+    end: str | None = None,
+    definition: str = "barrier_linear",
+    metric: Metric = "error",
 ) -> Measured:
-    """Return the barrier on C from the cue models to those that were fine-tuned from them."""
-    end = f"{group}/{method}"
-    return results.barrier(experiment, "c", "shared", end=end, batchnorm=batchnorm, metric=metric)
+    """Return the barrier between models of two recipes, averaged over their pairs.
 
-
-def _gap(results: Results, group: str, method: str, eval_set: EvalSet) -> Measured:
-    """Return how much more accurate a method's models are without a cue than on `eval_set`."""
-    recipe = f"{group}/{method}"
-    return results.accuracy(recipe, "nc", less=(recipe, eval_set))
-
-
-def _against(results: Results, group: str, method: str, other: str, eval_set: EvalSet) -> Measured:
-    """Return how much more accurate a method's models are than another's."""
-    return results.accuracy(f"{group}/{method}", eval_set, less=(f"{group}/{other}", eval_set))
-
-
-def _aligned(
-    results: Results, experiment: str, kind: str, alignment: str, eval_set: str, batchnorm: str
-) -> pd.DataFrame:
-    """Return the linear barriers of the error, beside the distances of the invariance profiles."""
-    chosen = {"path": "linear", "alignment": alignment, "batchnorm": batchnorm}
-    chosen |= {"eval_set": eval_set, "metric": "error"}
-    return results.rows("invariance", experiment=experiment, kind=kind, **chosen)
-
-
-CLAIMS: dict[str, Callable[..., Decision]] = {
-    function.__name__: function
-    for function in (
-        c1_connected,
-        c2_counterfactual,
-        c3_barrier,
-        c4_connected,
-        c4_reliance,
-        c4_gap,
-        c5_barrier,
-        c5_gap,
-        c5_reliance,
-        c6_others,
-        c6_random_cue,
-        c6_own_cue,
-        c6_reliance,
-        c6_cost,
-        c7_scratch,
-        c8_no_barrier_loss,
-        c8_no_invariance_loss,
-        c9_barrier,
-        c10_reliance,
-        c11_patterns,
-        c11_connected,
-        c11_barrier,
-        c12_contrast,
-        c12_conjecture,
+    `end` is the recipe at t = 1, which may be left out where the experiment has one.
+    """
+    rows = results.pairs(experiment, eval_set, metric=metric, **ids)
+    rows = rows.assign(**ends(rows))
+    rows = rows.loc[(rows["recipe_a"] != rows["recipe_b"]) & (rows["init"] == init)]
+    rows = rows if end is None else rows.loc[rows["recipe_b"] == end]
+    joined = sorted({*(rows["recipe_a"] + " to " + rows["recipe_b"])})
+    if len(joined) != 1:
+        listed = ", ".join(joined) or f"nothing of {init} init"
+        raise UserError(f"{experiment} must join one recipe to one other; it joins: {listed}")
+    path = {"path": "linear", "alignment": "none", **ids}
+    words = (
+        f"mean {definition} of the {metric} on {eval_set.upper()}, "
+        f"{joined[0]} ({init} init, {', '.join(path.values())})"
     )
-}
+    bounds = (0, 1 if metric == "error" else np.inf)
+    return Measured(words, results.mean(rows, definition), bounds)
+
+
+def _less(
+    results: Results, first: tuple[str, str], second: tuple[str, str], cell: Cell | None
+) -> Measured:
+    """Return the accuracy of a recipe's models on a set, less that of another's, seed by seed."""
+    values = results.accuracy(*first) - results.accuracy(*second)
+    if values.isna().any():
+        raise UserError(f"probes has other seeds of {first[0]} than of {second[0]}")
+    words = (f"accuracy on {eval_set.upper()} of {recipe}" for recipe, eval_set in (first, second))
+    known = less(*(reported(cell, r.rpartition("/")[2], s) for r, s in (first, second)))
+    interval = results.over_seeds(values)
+    return Measured("mean " + ", less ".join(words), interval, (-1, 1), reported=known)
+
+
+def _aligned(results: Results, experiment: str, kind: str, alignment: str) -> pd.DataFrame:
+    """Return the linear barriers of the error, beside the distances of the invariance profiles."""
+    ids = {"alignment": alignment, "batchnorm": "reset", "metric": "error"}
+    return results.pairs(experiment, "nc", table="invariance", kind=kind, **ids)

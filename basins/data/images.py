@@ -49,3 +49,8 @@ class Evaluation(NamedTuple):
 
     losses: np.ndarray
     correct: np.ndarray
+
+    @property
+    def defined(self) -> bool:
+        """Whether every loss is finite; else no average over the split is a number."""
+        return bool(np.isfinite(self.losses).all())

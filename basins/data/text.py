@@ -19,12 +19,13 @@ from basins.data import disk
 from basins.errors import UserError
 
 Columns = dict[str, list]
-# The sentence columns of GLUE's tasks, of which every split has one set.
+# The sentence columns of GLUE's tasks, and of many others, of which every split has one set.
 FIELDS = (
     ("premise", "hypothesis"),
     ("question1", "question2"),
     ("sentence1", "sentence2"),
     ("sentence",),
+    ("text",),
 )
 
 
@@ -72,14 +73,14 @@ def check(data: TextData, name: str) -> None:
             raise UserError(f"{where}: columns must have one length, at least 1, not {lengths}")
         sentences = [columns[field] for field in fields(columns)]
         empty = [not all(map(_filled, row)) for row in zip(*sentences, strict=True)]
-        _refuse(where, "an empty sentence", empty)
+        refuse(where, "an empty sentence", empty)
         if ("label" in columns) != (split in data.classes):
             raise UserError(f"{where}: labels and the names of their classes must come together")
         if "label" in columns:
             count = len(data.classes[split])
             outside = [not (type(k) is int and 0 <= k < count) for k in columns["label"]]
-            _refuse(where, f"a label that is no integer from 0 to {count - 1}", outside)
-    _refuse(f"dataset {name!r}, train", "an earlier row's content", repeated(data.splits["train"]))
+            refuse(where, f"a label that is no integer from 0 to {count - 1}", outside)
+    refuse(f"dataset {name!r}, train", "an earlier row's content", repeated(data.splits["train"]))
 
 
 def repeated(columns: Columns) -> list[bool]:
@@ -143,7 +144,8 @@ def _filled(sentence: object) -> bool:
     return isinstance(sentence, str) and bool(sentence.strip())
 
 
-def _refuse(where: str, what: str, bad: Sequence[bool]) -> None:
+def refuse(where: str, what: str, bad: Sequence[bool]) -> None:
+    """Raise `UserError` that counts the rows that are `bad`, where there are any."""
     if any(bad):
         raise UserError(
             f"{where}: {sum(bad)} of {len(bad)} rows have {what} (the first is row "

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basins.data.text import Columns, fields
+from basins.data.text import Columns, fields, refuse
 from basins.errors import UserError
 
 if TYPE_CHECKING:
@@ -77,8 +77,11 @@ def fitting(
     """Return what `encode` does, for the encoder of a config.
 
     Where the config's `long_rows` is `truncate`, rows of more tokens than it has positions for are
-    cut, and a warning says how many; else they stay as long as they are.
+    cut, and a warning says how many; else they stay as long as they are. Raises `UserError` where a
+    sentence is missing.
     """
+    for name in fields(columns):
+        refuse(where, f"no text in {name!r}", [not isinstance(s, str) for s in columns[name]])
     ids, types = encode(columns, tokenizer)
     if config.get("long_rows") == "truncate":
         limit = config["max_position_embeddings"]
@@ -136,7 +139,7 @@ def tokens(
         raise UserError(
             f"{where}: {refused} of {len(lengths)} rows do not have 1 to {limit} tokens (the "
             f"longest has {lengths.max()}); drop them, give the network more positions, or cut "
-            "them (pretrain: `long_rows: truncate`)"
+            "them (`--truncate`; in the pipeline's pretrain `long_rows: truncate`)"
         )
     order = np.argsort(lengths, kind="stable")
     lengths = lengths[order]

@@ -23,15 +23,27 @@ REFERENCES = {
 """Techniques that a line is drawn at, with its name and style."""
 
 TITLES = {
+    "adamerging": "AdaMerging",
     "dare": "DARE",
+    "della": "DELLA",
     "ema": "EMA",
+    "emr": "EMR",
+    "fedavg": "FedAvg",
     "fisher": "Fisher",
+    "iso_c": "Iso-C",
+    "karcher": "Karcher mean",
+    "magmax": "MagMax",
+    "multi_slerp": "Multi-SLERP",
     "ot_fusion": "OT fusion",
+    "pcb": "PCB",
     "regmean": "RegMean",
+    "sce": "SCE",
     "slerp": "SLERP",
     "swa": "SWA",
     "swag": "SWAG",
+    "tall_masks": "TALL masks",
     "ties": "TIES",
+    "tsv": "task singular vectors",
     "wise_ft": "WiSE-FT",
     "zipit": "ZipIt!",
 }

@@ -44,7 +44,8 @@ def measure(
     draws: Count = 20,
     points: Annotated[int, Field(ge=3)] = 5,
     places: Count = 4,
-    lanczos: Annotated[int, Field(ge=2)] = 6,
+    lanczos: Annotated[int, Field(ge=60)] = 60,
+    starts: Count = 2,
     examples: Count = 128,
     directions: Count = 2,
     margin: Annotated[float, Field(gt=0)] = 0.1,
@@ -55,15 +56,16 @@ def measure(
 
     A2 draws `draws` sets of each of `sizes` within and between clusters. A4 takes `points` between
     the centroid and a model. A5 looks at as many as `places` ends and midpoints with `lanczos`
-    Hessian-vector products each; A5r at the radius r along each of `directions` at which the mean
-    loss has risen by `margin` nats. A1 reads the curves of `path` and `alignment`.
+    Hessian-vector products from each of `starts`; A5r at the radius r along each of `directions`
+    at which the mean loss has risen by `margin` nats. A1 reads the curves of `path` and
+    `alignment`.
     """
     done: dict[str, Callable[[], Rows]] = {
         "A1": lambda: _paths(terrain, path, alignment),
         "A2": lambda: _jensen(terrain, sizes, draws),
         "A3": lambda: _soups(terrain),
         "A4": lambda: _stars(terrain, points),
-        "A5": lambda: _curvature(terrain, places, lanczos, examples),
+        "A5": lambda: _curvature(terrain, places, lanczos, starts, examples),
         "A5r": lambda: _radii(terrain, places, directions, margin),
     }
     return [found for name, rows in done.items() if test in (None, name) for found in rows()]
@@ -89,32 +91,54 @@ class Spectrum(NamedTuple):
 
 
 def spectrum(
-    product: Callable[[Tensor], Tensor], first: Tensor, steps: int, tolerance: float = 1e-3
+    product: Callable[[Tensor], Tensor],
+    starts: Sequence[Tensor],
+    steps: int,
+    tolerance: float = 1e-3,
 ) -> Spectrum:
-    """Return what Lanczos finds of a symmetric matrix by `steps` products with it, from `first`.
+    """Return what Lanczos finds of a symmetric matrix by `steps` products with it from each start.
 
-    The extremes are Ritz values; the share of negative eigenvalues is Gauss's quadrature of the
-    spectral density as `first`, a random vector, sees it (Ghorbani et al. 2019). An eigenvalue
-    counts as negative below -`tolerance` of the largest in size. All vectors are kept and are made
-    orthogonal again, since in float32 they do not stay so.
+    The extremes are the highest and the lowest Ritz value of all; the share of negative eigenvalues
+    is the mean over `starts`, random vectors, of Gauss's quadrature of the spectral density as each
+    of them sees it (Ghorbani et al. 2019). An eigenvalue counts as negative below -`tolerance` of
+    the largest in size. A run ends earlier where its vectors span all that products reach. All are
+    kept, 4 `steps` bytes a parameter, and are made orthogonal again, since in float32 they do not
+    stay so.
+
+    A network's Hessian has most of its eigenvalues near 0, where few steps tell no signs: of a
+    trained small BERT 5 steps put the share at .000, 60 at .021 and 150 at .019. With 60 the error
+    of a share p of P eigenvalues is that of the starts, about sqrt(2 p (1 - p) / (P starts)): more
+    steps gain nothing against dense spectra of a perceptron with 139 parameters, where 5 steps of
+    one start are off by as much as the share itself.
     """
-    basis = [first / first.norm()]
-    diagonal, beside = [], []
+    runs = [_ritz(product, start, steps) for start in starts]
+    largest = max(float(np.abs(values).max()) for values, _ in runs)
+    shares = [masses[values < -tolerance * largest].sum() for values, masses in runs]
+    every = np.concatenate([values for values, _ in runs])
+    return Spectrum(float(every.max()), float(every.min()), float(np.mean(shares)))
+
+
+def _ritz(
+    product: Callable[[Tensor], Tensor], first: Tensor, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the Ritz values [steps] that Lanczos reaches from `first`, and the mass of each."""
+    basis = torch.empty(steps, len(first), dtype=first.dtype, device=first.device)
+    basis[0] = first / first.norm()
+    diagonal: list[float] = []
+    beside: list[float] = []
     for k in range(steps):
         new = product(basis[k])
         diagonal.append(float(new @ basis[k]))
+        kept = basis[: k + 1]
         for _ in range(2):
-            kept = torch.stack(basis)
             new = new - kept.T @ (kept @ new)
         size = float(new.norm())
-        if k + 1 == steps or size <= 1e-6 * max(map(abs, diagonal)):
+        if k + 1 == steps or size <= 1e-6 * max(map(abs, [*diagonal, *beside])):
             break
         beside.append(size)
-        basis.append(new / size)
-    matrix = np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1)
-    values, vectors = np.linalg.eigh(matrix)
-    negative = values < -tolerance * np.abs(values).max()
-    return Spectrum(values[-1], values[0], float((vectors[0] ** 2)[negative].sum()))
+        basis[k + 1] = new / size
+    values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
+    return values, vectors[0] ** 2
 
 
 def radius(rise: Callable[[float], float], margin: float, most: float = 4.0) -> float:
@@ -233,11 +257,11 @@ def _places(terrain: Terrain, count: int) -> Iterator[tuple[str, tuple[str, ...]
     yield "centroid", terrain.models, mean(terrain.vectors)
 
 
-def _curvature(terrain: Terrain, places: int, lanczos: int, examples: int) -> Rows:
+def _curvature(terrain: Terrain, places: int, lanczos: int, starts: int, examples: int) -> Rows:
     data = few(terrain.train, examples, "curvature")
     for place, models, vector in _places(terrain, places):
-        first = random_start(terrain, vector)
-        found = spectrum(lambda d, at=vector: terrain.curvature(at, d, data), first, lanczos)
+        drawn = [random_start(terrain, vector) for _ in range(starts)]
+        found = spectrum(lambda d, at=vector: terrain.curvature(at, d, data), drawn, lanczos)
         yield row("A5", f"top eigenvalue, {place}", found.highest, models)
         yield row("A5", f"lowest eigenvalue, {place}", found.lowest, models)
         yield row("A5", f"negative share, {place}", found.negative, models)

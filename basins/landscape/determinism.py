@@ -175,15 +175,14 @@ def factors(
 
     `streams` has `head` and `order` by model. `nmi` of the cluster with either factor is also that
     of all models but each one; `p` is the share of as many shuffles of the labels that reach it.
-    Forks and perturbed models are no part of a factorial.
+    Only models of a factorial count, and pairs within one: of a recipe, in which each factor has
+    several levels and a level several models. Where head and order are one number, neither can be
+    told from the other. Forks and perturbed models are no part of a factorial.
     """
-    plain = [m for m in streams.index if not re.search(r"/(fork|eps)[^/]*/", m)]
-    own = streams.loc[plain]
-    crossed = [own[f].nunique() > 1 and own[f].duplicated().any() for f in ("head", "order")]
-    if not all(crossed):
-        return
+    recipes = factorials(streams)
+    own, plain = streams.loc[list(recipes)], list(recipes)
     for a, b, value in rows[["model_a", "model_b", "value"]].itertuples(index=False):
-        if {a, b} <= set(plain):
+        if {a, b} <= set(plain) and recipes[a] == recipes[b]:
             same = own.loc[a] == own.loc[b]
             if not same.all():
                 shared = "same order" if same["order"] else "both differ"
@@ -208,6 +207,18 @@ def factors(
         yield row("B2", f"nmi p, {factor}", p, models)
         high = float(np.quantile(drawn, 0.975))
         yield row("B2", f"nmi, {factor}", high, models, group="shuffled labels", null=True)
+
+
+def factorials(streams: pd.DataFrame) -> dict[str, str]:
+    """Return the models of recipes that cross `head` and `order`, each with its recipe."""
+    plain = [m for m in streams.index if not re.search(r"/(fork|eps)[^/]*/", m)]
+    recipes = pd.Series({model: model.rpartition("/seed")[0] for model in plain}, dtype=str)
+    found: dict[str, str] = {}
+    for recipe, models in recipes.groupby(recipes):
+        own = streams.loc[models.index]
+        if all(own[f].nunique() > 1 and own[f].duplicated().any() for f in ("head", "order")):
+            found |= dict.fromkeys(models.index, str(recipe))
+    return found
 
 
 def auc(scores: np.ndarray, positive: np.ndarray) -> float:

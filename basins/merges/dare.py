@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
-from basins.merges.sources import Sources
-from basins.merges.task_arithmetic import added, tasks
-from basins.merges.ties import Coefficient, Share, elected, trimmed
+from basins.merges.sources import Positive, Sources, by_model
+from basins.merges.task_arithmetic import Coefficient, total
+from basins.merges.ties import Share, elected, trimmed
 from basins.weights import State
 
 
@@ -20,16 +22,29 @@ def merge(
     then: Literal["task_arithmetic", "ties"] = "task_arithmetic",
     coefficient: Coefficient = 0.4,
     density: Share = 0.2,
+    rescale: bool = True,
+    weights: Positive | None = None,
 ) -> list[State]:
     """Return the base plus what task arithmetic or TIES makes of the thinned task vectors.
 
     Every entry is dropped with probability `drop`, independently, and the others are divided by
-    1 - `drop`, which keeps their mean. `coefficient` is that of either; `density` is TIES's. Raises
-    `UserError` where there is no base.
+    1 - `drop`, which keeps their mean, unless `rescale` is false. `coefficient` and `weights`, of
+    the networks, are those of either; `density` is TIES's, which trims what is left again
+    (mergekit's `dare_ties` does not: 1). What the base lacks is averaged. Raises `UserError` where
+    there is no base.
     """
-    vectors = tasks(sources)
-    kept = torch.from_numpy(sources.generator.random(tuple(vectors.shape)) >= drop)
-    vectors = vectors * kept.to(vectors.device) / (1 - drop)
-    if then == "ties":
-        vectors = elected(trimmed(vectors, density))[None]
-    return [sources.state(added(sources.origin(), vectors, coefficient))]
+    shares = by_model(weights, sources, "weights")
+
+    def formula(tasks: Tensor) -> Tensor:
+        left = dropped(tasks, drop, sources.generator) * (1 if rescale else 1 - drop)
+        if then == "ties":
+            return coefficient * elected(trimmed(left, density), weights=shares)
+        return coefficient * total(left, shares)
+
+    return [sources.moved(formula, "vector" if then == "ties" else "tensor")]
+
+
+def dropped(vectors: Tensor, drop: float | Tensor, generator: np.random.Generator) -> Tensor:
+    """Return vectors with each entry at 0 with probability `drop`, else divided by 1 - `drop`."""
+    drawn = torch.from_numpy(generator.random(tuple(vectors.shape))).to(vectors.device)
+    return (vectors / (1 - drop)).where(drawn >= drop, 0)

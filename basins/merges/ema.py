@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from basins.merges.sources import Sources, mixed
-from basins.merges.trajectory import Count, Momentum, Rate, copied, run
+from basins.merges.trajectory import BATCH, Count, Momentum, Rate, copied, run
 from basins.weights import State
 
 
@@ -18,6 +18,7 @@ def merge(
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.9,
     rate: Rate = 0.01,
     momentum: Momentum = 0.9,
+    batch: Count = BATCH,
 ) -> list[State]:
     """Return the mean, over sources, of the moving average along a run at `rate` from each.
 
@@ -26,7 +27,7 @@ def merge(
     averages = []
     for source in sources.states:
         average = copied(source)
-        for state in run(sources, source, [rate] * steps, momentum):
+        for state in run(sources, source, [rate] * steps, momentum, batch):
             average = mixed([average, state], [decay, 1 - decay])
         averages.append(average)
     return [mixed(averages)]

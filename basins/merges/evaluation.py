@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import log
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from basins.align.repair import repair
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
-from basins.merges.sources import Sources, logits
+from basins.merges.sources import Mixture, Sources, logits
 from basins.paths.engine import Engine, Examples, Precision, evaluate
 from basins.weights import State, flatten
 
@@ -28,10 +29,17 @@ class Ensemble(nn.Module):
 
     def forward(self, *inputs: Tensor | None) -> Tensor:
         """Return logits [n, classes]."""
+        return self._mean(self.engine.folded.refresh, inputs)
+
+    def plainly(self, *inputs: Tensor | None) -> Tensor:
+        """Return the same with the networks called as they are."""
+        return self._mean(lambda: getattr(self.net, "plainly", self.net), inputs)
+
+    def _mean(self, settled: Callable[[], Any], inputs: tuple[Tensor | None, ...]) -> Tensor:
         said = []
         for vector in self.vectors:
             self.engine.flat.vector.copy_(vector)
-            said.append(logits(self.engine.folded.refresh(), inputs).float().log_softmax(1))
+            said.append(logits(settled(), inputs).float().log_softmax(1))
         return torch.stack(said).logsumexp(0) - log(len(said))
 
 
@@ -46,8 +54,9 @@ def evaluations(
     """Return, by (batchnorm, set), what the members make of it together.
 
     `batchnorm` is as in `Engine.along`, or `repair`: REPAIR on the training rows, towards the
-    networks that were merged. It is for a network that is a mixture of others, so one that is
-    itself a source, and the members of an ensemble, stay as they are.
+    networks that a `Mixture` is of, by their shares, or else all that were merged, alike. It is for
+    a network that is a mixture of others, so one that is itself a source, and the members of an
+    ensemble, stay as they are.
     """
     found: Evaluations = {}
     alone = len(members) == 1 and not any(_same(members[0], source) for source in sources.states)
@@ -56,8 +65,9 @@ def evaluations(
         for state in members:
             engine.flat.vector.copy_(flatten(state))
             if mode == "repair" and alone:
-                inputs = [given for given, _ in sources.data.batches()]
-                repair(sources.net, sources.states, inputs)
+                inputs = [given for given, _ in sources.rows().pieces()]
+                parts = _parts(state, sources)
+                repair(sources.net, [part for part, _ in parts], inputs, [w for _, w in parts])
             function = engine.settle(mode, calibration, precision)
             settled.append(engine.flat.vector.clone())
         if len(settled) > 1:
@@ -65,6 +75,13 @@ def evaluations(
         for name, data in sets.items():
             found[mode, name] = evaluate(function, data, precision)
     return found
+
+
+def _parts(state: State, sources: Sources) -> list[tuple[State, float]]:
+    """Return what a state is a mean of, with shares above 0."""
+    if isinstance(state, Mixture):
+        return [(part, share) for part, share in state.parts if share > 0]
+    return [(source, 1.0) for source in sources.states]
 
 
 def _same(one: State, other: State) -> bool:

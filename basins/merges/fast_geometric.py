@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from basins.merges.sources import Sources
-from basins.merges.trajectory import Momentum, Rate, copied, run
+from basins.merges.trajectory import BATCH, Count, Momentum, Rate, copied, run
 from basins.weights import State
 
 MIXES = False  # no networks' weights: how their units are ordered does not matter
@@ -21,6 +21,7 @@ def merge(
     high: Rate = 0.05,
     low: Rate = 0.005,
     momentum: Momentum = 0.9,
+    batch: Count = BATCH,
 ) -> list[State]:
     """Return the networks in the middle of each cycle of every run, which sets out from a source.
 
@@ -31,7 +32,7 @@ def merge(
     return [
         copied(state)
         for source in sources.states
-        for taken, state in enumerate(run(sources, source, rates, momentum), start=1)
+        for taken, state in enumerate(run(sources, source, rates, momentum, batch), start=1)
         if taken % steps == steps // 2
     ]
 

@@ -2,59 +2,112 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.func import functional_call, grad, vmap
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from basins.merges.sources import Sources, logits
+from basins.data.rows import Batch
+from basins.merges.sources import Positive, Sources, by_model, logits
 from basins.weights import State
+
+Labels = Literal["expected", "drawn", "given"]
+MEMORY = 2**26  # bytes that the gradients of the rows of a chunk may take
 
 
 def merge(
     sources: Sources,
     *,
+    labels: Labels = "expected",
     draws: Annotated[int, Field(ge=1)] = 1,
     floor: Annotated[float, Field(gt=0)] = 1e-6,
+    weights: Positive | None = None,
 ) -> list[State]:
     """Return the mean of the networks' weights, each weighted by its diagonal Fisher information.
 
-    `draws` are passes over the training rows. `floor` is added to the information, so that a weight
-    that matters to no network is averaged.
+    `labels` and `draws` are those of `diagonal`. `floor` is added to the information, so that a
+    weight that matters to no network is averaged (the authors' code; 1e-6 there as well). `weights`
+    multiply the networks' information, 1 by default (the paper's lambda).
     """
-    information = torch.stack([diagonal(sources, s, draws) for s in sources.states]) + floor
-    weights = sources.weights().double()
-    return [sources.state((information * weights).sum(0) / information.sum(0))]
+    first = sources.vector(sources.states[0]).double()
+    total, mass = torch.zeros_like(first), torch.zeros_like(first)
+    given = by_model(weights, sources, "fisher: weights")
+    for state, weight in zip(sources.states, given, strict=True):
+        information = weight * (diagonal(sources, state, labels, draws) + floor)
+        total += information * sources.vector(state)
+        mass += information
+    return [sources.state(total / mass)]
 
 
-def diagonal(sources: Sources, state: State, draws: int) -> Tensor:
-    """Return an unbiased estimate of a network's diagonal Fisher information [P], a row's mean.
+def diagonal(sources: Sources, state: State, labels: Labels = "expected", draws: int = 1) -> Tensor:
+    """Return a network's diagonal Fisher information [P], float64: a training row's mean.
 
-    Labels are drawn from the network's own predictions, a batch at a time. Rows' scores are then
-    independent with mean 0, so the square of their sum has the mean of the sum of their squares,
-    and a batch takes one backward pass, not one a row.
+    That is the mean of squared gradients of the log likelihood of single rows, never of a batch's
+    sum, so that neither the size of a batch nor the device matters. `labels` are `expected`, all of
+    them weighted by the network's own predictions, which is exact and takes a backward pass for
+    each class; `drawn` from these, `draws` times (the paper's estimate, one pass each); or those
+    `given`, which makes the empirical Fisher information, another quantity (one pass). Gradients of
+    several rows are taken at once, as many as fit into 64 MiB, at least one.
     """
     net = sources.net
     net.load_state_dict(state)
     net.eval()
-    named = dict(net.named_parameters())
-    parameters = [named[name] for name in sources.names]
-    total = torch.zeros(sum(p.numel() for p in parameters), dtype=torch.double)
-    total, rows = total.to(parameters[0].device), 0
-    for inputs, labels in sources.batches() * draws:
-        said = logits(net, inputs)
-        drawn = _drawn(said.detach().softmax(1), sources)
-        loss = functional.cross_entropy(said, drawn, reduction="sum")
-        slopes = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-        total += torch.cat([slope.reshape(-1) for slope in slopes]).double().square()
-        rows += len(labels)
-    return total / rows
+    named = {name: p.detach() for name, p in net.named_parameters()}
+    parameters = {name: named[name] for name in sources.names}
+    size = sum(p.numel() for p in parameters.values())
+    total = torch.zeros(size, dtype=torch.double, device=parameters[sources.names[0]].device)
+    rows = sources.rows()
+    for inputs, given in rows.pieces(max(1, MEMORY // (4 * size))):
+        with torch.no_grad():
+            predicted = logits(net, inputs).double().softmax(1)
+        weighted = _labels(labels, draws, predicted, given, sources)
+        for answers, weights in weighted:
+            slopes = _gradients(net, parameters, (inputs, answers))
+            squares = [weights @ slopes[name].flatten(1).double().square() for name in parameters]
+            total += torch.cat(squares)
+    return total / len(rows)
 
 
-def _drawn(probabilities: Tensor, sources: Sources) -> Tensor:
-    """Return a class [n] for each row of probabilities [n, classes]."""
-    uniform = torch.from_numpy(sources.generator.random((len(probabilities), 1)))
-    below = probabilities.double().cumsum(1) < uniform.to(probabilities.device)
-    return below.sum(1).clamp_max(probabilities.shape[1] - 1)
+def _labels(
+    labels: Labels, draws: int, predicted: Tensor, given: Tensor, sources: Sources
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield labels [n] with the weights [n] of their squared gradients."""
+    if labels == "given":
+        yield given, torch.ones_like(predicted[:, 0])
+    elif labels == "expected":
+        for answer in range(predicted.shape[1]):
+            yield torch.full_like(given, answer), predicted[:, answer]
+    else:
+        for _ in range(draws):
+            uniform = torch.from_numpy(sources.generator.random((len(predicted), 1)))
+            below = predicted.cumsum(1) < uniform.to(predicted.device)
+            drawn = below.sum(1).clamp_max(predicted.shape[1] - 1)
+            yield drawn, torch.full_like(predicted[:, 0], 1 / draws)
+
+
+def _gradients(net: torch.nn.Module, parameters: State, batch: Batch) -> State:
+    """Return the gradient of each row's cross-entropy by tensor, [n, ...]."""
+    inputs, answers = batch
+    given = [k for k, x in enumerate(inputs) if x is not None]
+
+    def loss(at: State, answer: Tensor, *row: Tensor) -> Tensor:
+        one: list[Tensor | None] = [None] * len(inputs)
+        for k, x in zip(given, row, strict=True):
+            one[k] = x[None]
+        output = functional_call(net, at, tuple(one))
+        said = getattr(output, "logits", output)
+        return functional.cross_entropy(said, answer[None])
+
+    rows = [x for x in inputs if x is not None]
+    with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no rule for vmap
+        try:
+            each = vmap(grad(loss), in_dims=(None, 0, *[0] * len(rows)))
+            return each(parameters, answers, *rows)
+        except RuntimeError:  # a network that looks at values, which vmap cannot follow
+            found = [grad(loss)(parameters, *row) for row in zip(answers, *rows, strict=True)]
+            return {name: torch.stack([one[name] for one in found]) for name in parameters}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from basins.merges.sources import Sources, mixed
+from basins.merges.sources import Sources, mixed, mixture
 from basins.weights import State
 
 
@@ -19,4 +19,4 @@ def merge(sources: Sources) -> list[State]:
         tried = sources.score(mixed([*soup, state]))
         if tried >= best or not soup:
             soup, best = [*soup, state], tried
-    return [mixed(soup)]
+    return [mixture(soup)]

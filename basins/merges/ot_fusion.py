@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from basins.align.sinkhorn import balanced
+from basins.align import activations
+from basins.align.activation_matching import scores
+from basins.align.activations import Correlations, module
+from basins.align.transport import coupling
 from basins.align.weight_matching import actions
 from basins.merges.sources import Sources
 from basins.nets.permutation import Axis, PermutationSpec
 from basins.weights import State, flatten, unflatten
 
-ITERATIONS = 200  # of Sinkhorn: more change no coupling by 1e-6 at the regularisations in use
 
-
-def merge(sources: Sources, *, regularisation: Annotated[float, Field(ge=0)] = 0.0) -> list[State]:
+def merge(
+    sources: Sources,
+    *,
+    regularisation: Annotated[float, Field(ge=0)] = 0.0,
+    by: Literal["weights", "activations"] = "weights",
+) -> list[State]:
     """Transport every source's units to the first source's, and average all (sections 3 and 4).
 
     Layer by layer: a unit is described by the weights that it is computed with, their inputs
-    already transported, and every unit weighs the same. Its cost to another is their squared
-    distance; `regularisation` is that of Sinkhorn's entropy, in units of the mean cost. At 0
-    transport is exact, and of as many equal masses a permutation.
+    already transported, or by its activations on the training rows, standardised; and every unit
+    weighs the same. Its cost to another is their squared distance, of activations 2 - 2 r.
+    `regularisation` is that of Sinkhorn's entropy, in units of the mean cost. At 0, the default and
+    the authors' code's `exact`, each unit goes as a whole. Raises `UserError` where Sinkhorn's
+    iterations do not converge.
     """
     first, *others = sources.states
     spec = sources.net.permutation_spec()
     moved = [first]
-    for other in others:
-        moved.append(transported(other, spec, couplings(first, other, spec, regularisation)))
+    pairs = [(0, k) for k in range(1, len(sources.states))]
+    seen = correlated(sources, pairs) if by == "activations" else [None] * len(pairs)
+    for other, between in zip(others, seen, strict=True):
+        if between is None:
+            found = couplings(first, other, spec, regularisation)
+        else:
+            found = by_activations(first, spec, between, regularisation)
+        moved.append(transported(other, spec, found))
     mean = torch.stack([flatten(state) for state in moved]).mean(0)
     return [unflatten(mean, first)]
 
@@ -60,8 +74,41 @@ def couplings(
                 apart = torch.cdist(ours, theirs, compute_mode="donot_use_mm_for_euclid_dist")
                 cost = cost + apart**2
         assert isinstance(cost, Tensor), group
-        solved[group] = _coupling(cost, regularisation)
+        solved[group] = coupling(cost, regularisation, f"ot_fusion, {group}")
     return solved
+
+
+def correlated(
+    sources: Sources, pairs: Sequence[tuple[int, int]], *, scaled: bool = True
+) -> list[Correlations]:
+    """Return the correlations, or covariances, of units in pairs of networks, on the rows."""
+    nets = [copy.deepcopy(sources.net) for _ in sources.states]
+    for net, state in zip(nets, sources.states, strict=True):
+        net.load_state_dict(state)
+    batches = (inputs for inputs, _ in sources.rows().pieces())
+    spec = sources.net.permutation_spec()
+    return activations.correlations(nets, spec, batches, pairs, scaled=scaled)
+
+
+def by_activations(
+    reference: State, spec: PermutationSpec, between: Correlations, regularisation: float = 0.0
+) -> dict[str, Tensor]:
+    """Return what `couplings` does, from the units' correlations, reference by moving.
+
+    Groups and their order are those of `activation_matching`, which this is at 0.
+    """
+    seen = {name: torch.from_numpy(values).double() for name, values in between.items()}
+    reordered = {module(spec, group) for group, axes in spec.groups.items() if axes[0].window}
+    found: dict[str, Tensor] = {}
+    for group in spec.groups:
+        name = module(spec, group)
+        place = activations.axis(spec, group, spec.size(reference, group), len(seen[name]))
+        free = name in reordered and place.window is None
+        alike = torch.from_numpy(scores(seen[name].numpy(), place, free=free))
+        where = f"ot_fusion, {group}"
+        found[group] = coupling(2 * (place.block - alike), regularisation, where)
+        seen[name] = mix(seen[name], place, found[group])
+    return found
 
 
 def transported(state: State, spec: PermutationSpec, matrices: Mapping[str, Tensor]) -> State:
@@ -91,10 +138,3 @@ def units(tensor: Tensor, axis: Axis) -> Tensor:
 def _beside(first: Axis, second: Axis | None) -> bool:
     """Return whether two groups lie side by side on one axis, as the units of two heads do."""
     return bool(first.window and second and second.window)
-
-
-def _coupling(cost: Tensor, regularisation: float) -> Tensor:
-    if regularisation == 0:
-        columns = torch.from_numpy(linear_sum_assignment(cost.numpy(force=True))[1])
-        return torch.eye(len(cost), dtype=cost.dtype, device=cost.device)[columns]
-    return balanced(-cost / (regularisation * cost.mean()), ITERATIONS)

@@ -63,7 +63,7 @@ def inputs(sources: Sources, state: State) -> dict[str, Tensor]:
     ]
     try:
         with torch.no_grad():
-            for given, _ in sources.data.batches():
+            for given, _ in sources.rows().pieces():
                 logits(net, given)
     finally:
         for hook in hooks:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from basins.merges.sources import Sources, mixed
+from basins.merges.sources import Sources, mixture
 from basins.weights import State
 
 
@@ -17,4 +17,4 @@ def merge(sources: Sources, *, members: Annotated[int, Field(ge=1)] = 8) -> list
     vertices, so the ensemble tells whether the volume between them is low.
     """
     shares = sources.generator.dirichlet([1.0] * len(sources.states), size=members)
-    return [mixed(sources.states, share) for share in shares]
+    return [mixture(sources.states, share) for share in shares]

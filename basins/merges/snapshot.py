@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import cos, pi
 
 from basins.merges.sources import Sources
-from basins.merges.trajectory import Count, Momentum, Rate, copied, run
+from basins.merges.trajectory import BATCH, Count, Momentum, Rate, copied, run
 from basins.weights import State
 
 MIXES = False  # no networks' weights: how their units are ordered does not matter
@@ -18,6 +18,7 @@ def merge(
     steps: Count = 10,
     rate: Rate = 0.05,
     momentum: Momentum = 0.9,
+    batch: Count = BATCH,
 ) -> list[State]:
     """Return the networks at the end of each cycle of every run, which sets out from a source.
 
@@ -28,6 +29,6 @@ def merge(
     return [
         copied(state)
         for source in sources.states
-        for taken, state in enumerate(run(sources, source, rates, momentum), start=1)
+        for taken, state in enumerate(run(sources, source, rates, momentum, batch), start=1)
         if taken % steps == 0
     ]

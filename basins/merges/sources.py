@@ -7,18 +7,38 @@ With `MIXES = False` beside it the networks are not aligned for it, whatever the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from basins import devices
+from basins.data.rows import Rows
 from basins.errors import UserError
 from basins.nets.permutation import Net
 from basins.paths.engine import Examples, evaluate
-from basins.weights import State
+from basins.weights import State, other_names
+
+Scope = Literal["vector", "tensor"]
+"""What a formula takes at once: all trained weights as a vector, or one tensor after the other."""
+
+Formula = Callable[[Tensor], Tensor]
+"""From what K networks have, [K, ...] float64, to what the merged one has, [...]."""
+
+
+class Mixture(dict[str, Tensor]):
+    """A state that is a weighted mean of others: `parts`, each with its share.
+
+    REPAIR aims at their statistics. A share below 0, as negation has, is no part of a mean, and
+    REPAIR leaves it out. What is no `Mixture` counts as equal parts of all networks.
+    """
+
+    def __init__(self, state: State, parts: Sequence[tuple[State, float]]) -> None:
+        super().__init__(state)
+        self.parts = parts
 
 
 class Sources(NamedTuple):
@@ -29,9 +49,10 @@ class Sources(NamedTuple):
     their architecture on the device, whose weights may be overwritten. `data` are labelled training
     rows on the device, never those that the result is evaluated on.
 
-    Techniques work on the trained weights, one vector [P] a network. Running statistics are no
-    weights: where weights are a weighted mean of the networks', so are they; elsewhere they are
-    averaged. Integer buffers are those of the first network.
+    Techniques work on the trained weights. Running statistics are no weights: where weights are a
+    weighted mean of the networks', so are they; elsewhere they are averaged. Integer buffers are
+    those of the first network. A tensor that the base lacks, such as a new head, has no change to
+    count, trim, drop or sign: every technique of task vectors averages it (`moved`).
     """
 
     states: Sequence[State]
@@ -45,44 +66,98 @@ class Sources(NamedTuple):
         """The trained tensors, in the order in which the vectors hold them."""
         return sorted(name for name, _ in self.net.named_parameters())
 
-    def weights(self) -> Tensor:
-        """Return every network's trained weights, [K, P]."""
-        return torch.stack([self.vector(state) for state in self.states])
+    def start(self) -> State:
+        """Return the base, and of the tensors that it lacks the networks' mean.
+
+        Raises `UserError` where there is no base.
+        """
+        if self.base is None:
+            raise UserError("this technique needs what the models were fine-tuned from; set `base`")
+        return mixed(self.states) | self.base
+
+    def combined(self, formula: Formula, scope: Scope = "vector") -> State:
+        """Return the state whose trained weights are `formula` of the networks'.
+
+        8 K bytes for each weight of a `scope`.
+        """
+        return self._made(self.names, None, formula, scope)
+
+    def moved(self, formula: Formula, scope: Scope = "vector") -> State:
+        """Return the base plus `formula` of the task vectors: weights less those of the base.
+
+        Only over tensors that the base has; all others are averaged. Memory is as in `combined`.
+        Raises `UserError` where there is no base.
+        """
+        start = self.start()
+        assert self.base is not None
+        return self._made([n for n in self.names if n in self.base], start, formula, scope)
+
+    def moved_each(self, formula: Formula, scope: Scope = "vector") -> list[State]:
+        """Return a state for each network, of `formula` from task vectors [K, ...] to [K, ...].
+
+        As `moved`, but a tensor that the base lacks stays the network's, and so do its statistics.
+        One at a time is worked out anew, so that memory does not grow with their number.
+        """
+        found = []
+        for k, state in enumerate(self.states):
+            moved = self.moved(lambda tasks, k=k: formula(tasks)[k], scope)
+            assert self.base is not None
+            found.append(state | {n: moved[n] for n in self.names if n in self.base})
+        return found
+
+    def _made(
+        self, names: Sequence[str], start: State | None, formula: Formula, scope: Scope
+    ) -> State:
+        found = mixed(self.states)
+        groups = [names] if scope == "vector" else [[name] for name in names]
+        for group in filter(None, groups):
+            taken = torch.stack([_joined(state, group) for state in self.states])
+            origin = 0 if start is None else _joined(start, group)
+            made = origin + formula(taken - origin)
+            for name, part in zip(group, _parts(made, [found[n] for n in group]), strict=True):
+                found[name] = part
+        return found
 
     def vector(self, state: State) -> Tensor:
         """Return the trained weights of a state, [P]."""
         return torch.cat([state[name].reshape(-1) for name in self.names])
 
-    def origin(self) -> Tensor:
-        """Return the base's weights, [P]; the mean of the networks' for a tensor that it lacks.
-
-        That is a new head: without a start in common it has no direction of its own, and is
-        averaged. Raises `UserError` where there is no base.
-        """
-        if self.base is None:
-            raise UserError("this technique needs what the models were fine-tuned from; set `base`")
-        return self.vector(mixed(self.states) | self.base)
-
     def state(self, weights: Tensor) -> State:
         """Return the state with these trained weights [P], and all else as in the mean."""
         like = mixed(self.states)
-        parts = weights.to(torch.float32).split([like[name].numel() for name in self.names])
-        new = zip(self.names, parts, strict=True)
-        return like | {name: part.view_as(like[name]) for name, part in new}
+        parts = _parts(weights, [like[name] for name in self.names])
+        state = like | dict(zip(self.names, parts, strict=True))
+        return state | {name: state[first] for name, first in other_names(self.net).items()}
 
-    def batches(self) -> list[tuple[tuple[Tensor | None, ...], Tensor]]:
-        """Return the training rows in batches that the network can be trained on."""
-        plain = devices.memory_format(self.net) is torch.contiguous_format
-        return [
-            (tuple(x.contiguous() if plain and x is not None else x for x in inputs), labels)
-            for inputs, labels in self.data.batches()
-        ]
+    def rows(self) -> Rows:
+        """Return the training rows, to be taken in batches of any size.
+
+        Raises `UserError` where their labels are not the network's classes, but several in one.
+        """
+        if self.data.merge is not None:
+            raise UserError(
+                "the training rows have fewer classes than the networks, which this technique "
+                "would have to tell apart; give rows of all classes, or another technique"
+            )
+        return Rows(self.data, plain=devices.memory_format(self.net) is torch.contiguous_format)
 
     def score(self, state: State) -> tuple[float, float]:
         """Return a network's accuracy on the training rows, and less its mean loss (nats)."""
         self.net.load_state_dict(state)
         found = evaluate(self.net, self.data)
         return float(found.correct.mean()), -float(found.losses.mean(dtype=np.float64))
+
+
+def _joined(state: State, names: Sequence[str]) -> Tensor:
+    """Return one tensor in its shape, or several as one vector, float64."""
+    if len(names) == 1:
+        return state[names[0]].double()
+    return torch.cat([state[name].reshape(-1).double() for name in names])
+
+
+def _parts(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    parts = vector.reshape(-1).split([tensor.numel() for tensor in like])
+    return [part.view_as(one).to(one.dtype) for part, one in zip(parts, like, strict=True)]
 
 
 def logits(net: nn.Module, inputs: Sequence[Tensor | None]) -> Tensor:
@@ -106,3 +181,24 @@ def mixed(states: Sequence[State], shares: Sequence[float] | None = None) -> Sta
         for name, tensor in first.items()
         if tensor.is_floating_point()
     }
+
+
+def mixture(states: Sequence[State], shares: Sequence[float] | None = None) -> Mixture:
+    """Return what `mixed` does, and what it is a mixture of."""
+    shares = [1 / len(states)] * len(states) if shares is None else shares
+    return Mixture(mixed(states, shares), tuple(zip(states, map(float, shares), strict=True)))
+
+
+Positive = Annotated[list[Annotated[float, Field(gt=0, allow_inf_nan=False)]], Field(min_length=1)]
+"""A weight above 0 for each network."""
+
+
+def by_model(values: Sequence[float] | None, sources: Sources, option: str) -> list[float]:
+    """Return an option that has a number for each network, 1 for each where it is None.
+
+    Raises `UserError` where there are more or fewer numbers than networks.
+    """
+    count = len(sources.states)
+    if values is not None and len(values) != count:
+        raise UserError(f"{option}: {len(values)} numbers for {count} networks; give one for each")
+    return [1.0] * count if values is None else list(values)

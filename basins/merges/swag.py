@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from basins.merges.sources import Sources
-from basins.merges.trajectory import Count, Momentum, Rate, copied, run
+from basins.merges.trajectory import BATCH, Count, Momentum, Rate, copied, run
 from basins.weights import State
 
 MIXES = False  # no networks' weights: how their units are ordered does not matter
@@ -25,6 +25,7 @@ def merge(
     steps: Count = 2,
     rate: Rate = 0.01,
     momentum: Momentum = 0.9,
+    batch: Count = BATCH,
 ) -> list[State]:
     """Return `members` drawn for each source, whose run at a constant `rate` sets out from it.
 
@@ -34,7 +35,7 @@ def merge(
     """
     found = []
     for source in sources.states:
-        stations = run(sources, source, [rate] * (points * steps), momentum)
+        stations = run(sources, source, [rate] * (points * steps), momentum, batch)
         passed = [copied(s) for taken, s in enumerate(stations, start=1) if taken % steps == 0]
         weights = torch.stack([sources.vector(state) for state in passed])
         last = sources._replace(states=passed[-1:])

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
-from basins.merges.sources import Sources
+from basins.merges.sources import Mixture, Sources, by_model
 from basins.weights import State
+
+Coefficient = Annotated[float, Field(allow_inf_nan=False)]
+Weights = Annotated[list[Coefficient], Field(min_length=1)]
 
 
 def merge(
-    sources: Sources, *, coefficient: Annotated[float, Field(allow_inf_nan=False)] = 0.4
+    sources: Sources, *, coefficient: Coefficient = 0.4, weights: Weights | None = None
 ) -> list[State]:
     """Return the base plus `coefficient` times the sum of the task vectors; below 0 it negates.
 
-    Raises `UserError` where there is no base.
+    `weights` multiply each network's task vector, 1 by default (mergekit's `weight`, without
+    `normalize`). The default coefficient is about the paper's for eight tasks (its section 4.2).
+    What the base lacks is averaged. Raises `UserError` where there is no base.
     """
-    return [sources.state(added(sources.origin(), tasks(sources), coefficient))]
+    shares = [coefficient * weight for weight in by_model(weights, sources, "weights")]
+    merged = sources.moved(lambda tasks: total(tasks, shares), "tensor")
+    parts = [(sources.start(), 1 - sum(shares)), *zip(sources.states, shares, strict=True)]
+    return [Mixture(merged, parts)]
 
 
-def tasks(sources: Sources) -> Tensor:
-    """Return the networks' task vectors [K, P], float64: their weights less those of the base."""
-    return sources.weights().double() - sources.origin().double()
-
-
-def added(origin: Tensor, vectors: Tensor, coefficient: float) -> Tensor:
-    """Return the weights [P] of a base plus `coefficient` times the sum of vectors [K, P]."""
-    return origin.double() + coefficient * vectors.sum(0)
+def total(tasks: Tensor, weights: Sequence[float]) -> Tensor:
+    """Return the sum over networks of `weights` times task vectors [K, ...]."""
+    return torch.tensordot(tasks.new_tensor(weights), tasks, 1)

@@ -2,40 +2,96 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
-from basins.merges.sources import Sources
-from basins.merges.task_arithmetic import tasks
+from basins.merges.sources import Positive, Scope, Sources, by_model
+from basins.merges.task_arithmetic import Coefficient
 from basins.weights import State
 
 Share = Annotated[float, Field(gt=0, le=1)]
-Coefficient = Annotated[float, Field(allow_inf_nan=False)]
+Zeros = Literal["none", "positive", "majority"]
+Mean = Literal["mean", "sum"]
 
 
-def merge(sources: Sources, *, density: Share = 0.2, coefficient: Coefficient = 1.0) -> list[State]:
+def merge(
+    sources: Sources,
+    *,
+    density: Share = 0.2,
+    coefficient: Coefficient = 1.0,
+    scope: Scope = "vector",
+    rounding: Literal["round", "down"] = "round",
+    zeros: Zeros = "none",
+    of: Mean = "mean",
+    weights: Positive | None = None,
+) -> list[State]:
     """Return the base plus `coefficient` times the merged task vector.
 
-    `density` is the share of each task vector's entries that is kept, the largest. Raises
-    `UserError` where there is no base.
+    What the base lacks is averaged. Raises `UserError` where there is no base.
+
+    Args:
+        sources: the networks and their base.
+        density: the share of each task vector's entries that is kept, the largest (the paper's 20
+            %). 1 keeps all.
+        coefficient: the paper's lambda, 1 without data to choose it on (its section 4.1).
+        scope: trim among all of a network's entries, as the paper and fusion_bench do, or among
+            those of each tensor, as mergekit does.
+        rounding: of the number of entries kept: to the nearest, or `down`, as mergekit does;
+            fusion_bench keeps one more than that.
+        zeros: the sign of an entry whose sum is 0: `none`, so that it stays the base's;
+            `positive` (mergekit); or the `majority` of all entries' signs of the scope (the paper's
+            code, fusion_bench).
+        of: the mean of the entries that agree, or their sum (mergekit's `normalize: false`).
+        weights: of the networks, in the election and the mean (mergekit's `weight`), 1 by default.
     """
-    vectors = elected(trimmed(tasks(sources), density))
-    return [sources.state(sources.origin().double() + coefficient * vectors)]
+    shares = by_model(weights, sources, "weights")
+
+    def formula(tasks: Tensor) -> Tensor:
+        kept = trimmed(tasks, density, rounding)
+        return coefficient * elected(kept, zeros=zeros, of=of, weights=shares)
+
+    return [sources.moved(formula, scope)]
 
 
-def trimmed(vectors: Tensor, density: float) -> Tensor:
-    """Return vectors [K, P] with all but the largest `density` of each one's entries at 0."""
-    kept = max(1, round(density * vectors.shape[1]))
-    smallest = vectors.abs().kthvalue(vectors.shape[1] - kept + 1, dim=1, keepdim=True).values
-    return vectors.where(vectors.abs() >= smallest, 0)
+def trimmed(
+    vectors: Tensor, density: float, rounding: Literal["round", "down"] = "round"
+) -> Tensor:
+    """Return vectors [K, ...] with all but the largest `density` of each one's entries at 0.
 
-
-def elected(vectors: Tensor) -> Tensor:
-    """Return for every entry of vectors [K, P] the mean of those that have the sum's sign, [P].
-
-    Zeros have none and do not count.
+    At least one is kept, and all that are as large as the smallest that is kept.
     """
-    agree = (vectors * vectors.sum(0).sign()) > 0
-    return vectors.where(agree, 0).sum(0) / agree.sum(0).clamp_min(1)
+    size = vectors[0].numel()
+    kept = max(1, round(density * size) if rounding == "round" else int(density * size))
+    thresholds = [v.abs().flatten().kthvalue(size - kept + 1).values for v in vectors]
+    return torch.stack(
+        [v.where(v.abs() >= smallest, 0) for v, smallest in zip(vectors, thresholds, strict=True)]
+    )
+
+
+def elected(
+    vectors: Tensor,
+    *,
+    zeros: Zeros = "none",
+    of: Mean = "mean",
+    weights: Sequence[float] | None = None,
+) -> Tensor:
+    """Return for every entry of vectors [K, ...] the mean of those that have the sum's sign.
+
+    Zeros have none and do not count. Options are as in `merge`.
+    """
+    count = vectors.new_tensor([1.0] * len(vectors) if weights is None else weights)
+    count = count.view(-1, *[1] * (vectors.ndim - 1))
+    sign = (count * vectors).sum(0).sign()
+    if zeros != "none":
+        other = sign.sum().sign() if zeros == "majority" else 1
+        sign = sign.where(sign != 0, other)
+    agree = (vectors * sign) > 0
+    total = (count * vectors).where(agree, 0).sum(0)
+    if of == "sum":
+        return total
+    mass = (count * agree).sum(0)
+    return total / mass.where(mass > 0, 1)

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from pydantic import Field
-from torch import Tensor
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD
@@ -25,13 +24,23 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
-def run(sources: Sources, start: State, rates: Sequence[float], momentum: float) -> Iterator[State]:
+BATCH = 64
+"""Rows of a step by default, on every device: with full batches members would not differ."""
+
+
+def run(
+    sources: Sources,
+    start: State,
+    rates: Sequence[float],
+    momentum: float,
+    batch: int = BATCH,
+) -> Iterator[State]:
     """Yield the network after each step of SGD from `start`, step i at rate `rates[i]`.
 
-    A step takes one batch of the training rows, an epoch all of them in an order drawn anew.
-    BatchNorm is in training mode and dropout is off, so that the batches are all the noise there
-    is. A state is the network itself until the next step: copy what is to stay. Raises `UserError`
-    when the loss is not finite.
+    A step takes `batch` of the training rows, an epoch all of them in an order drawn anew, but for
+    those that do not fill a batch. BatchNorm is in training mode and dropout is off, so that the
+    batches are all the noise there is. A state is the network itself until the next step: copy what
+    is to stay. Raises `UserError` when the loss is not finite.
     """
     net = sources.net
     net.load_state_dict(start)
@@ -39,7 +48,7 @@ def run(sources: Sources, start: State, rates: Sequence[float], momentum: float)
     for module in net.modules():
         module.train(isinstance(module, _BatchNorm))
     optimiser = SGD(net.parameters(), rates[0], momentum)
-    batches = _endless(sources)
+    batches = sources.rows().shuffled(batch, sources.generator)
     for step, rate in enumerate(rates):
         for group in optimiser.param_groups:
             group["lr"] = rate
@@ -60,10 +69,3 @@ def run(sources: Sources, start: State, rates: Sequence[float], momentum: float)
 def copied(state: State) -> State:
     """Return a copy of a state that later steps leave alone."""
     return {name: tensor.detach().clone() for name, tensor in state.items()}
-
-
-def _endless(sources: Sources) -> Iterator[tuple[tuple[Tensor | None, ...], Tensor]]:
-    batches = sources.batches()
-    while True:
-        for k in sources.generator.permutation(len(batches)):
-            yield batches[k]

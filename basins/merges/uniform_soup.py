@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from basins.merges.sources import Sources, mixed
+from basins.merges.sources import Sources, mixture
 from basins.weights import State
 
 
 def merge(sources: Sources) -> list[State]:
-    """Return the mean of the networks."""
-    return [mixed(sources.states)]
+    """Return the mean of the networks. `fedavg` weighs them."""
+    return [mixture(sources.states)]

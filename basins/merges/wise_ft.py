@@ -6,14 +6,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from basins.merges.sources import Sources
+from basins.merges.sources import Sources, mixture
 from basins.weights import State
 
 
 def merge(sources: Sources, *, alpha: Annotated[float, Field(ge=0, le=1)] = 0.5) -> list[State]:
     """Return the point at `alpha` from the base (0) to the mean of the networks (1).
 
-    Raises `UserError` where there is no base.
+    Running statistics as well. What the base lacks is averaged, whatever `alpha`. Raises
+    `UserError` where there is no base.
     """
-    origin = sources.origin().double()
-    return [sources.state(origin + alpha * (sources.weights().double().mean(0) - origin))]
+    count = len(sources.states)
+    shares = [1 - alpha, *[alpha / count] * count]
+    return [mixture([sources.start(), *sources.states], shares)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Annotated
@@ -14,7 +13,7 @@ from torch import nn
 
 from basins.align import activation_matching, activations
 from basins.align.permute import permute
-from basins.merges.ot_fusion import mix
+from basins.merges.ot_fusion import correlated, mix
 from basins.merges.sources import Sources
 from basins.nets.permutation import Axis, Net, PermutationSpec
 from basins.weights import State
@@ -32,30 +31,36 @@ def merge(sources: Sources, *, repeat: Share = 0.1, within: Share = 1.0) -> list
     mixed within a network: they are matched one to one with the first source's
     (`activation_matching`) and averaged.
     """
-    nets = [_network(sources.net, state) for state in sources.states]
-    spec, numbers = sources.net.permutation_spec(), range(len(nets))
+    spec, numbers = sources.net.permutation_spec(), range(len(sources.states))
     pairs = [(k, k) for k in numbers] + list(combinations(numbers, 2))
-    batches = (inputs for inputs, _ in sources.data.batches())
-    found = activations.correlations(nets, spec, batches, pairs)
-    correlations = dict(zip(pairs, found, strict=True))
-
-    free = [group for group in spec.groups if _is_free(group, spec, sources.net)]
-    states = [sources.states[0]]
-    for k in numbers[1:]:
-        permutations = activation_matching.align(
-            states[0],
-            sources.states[k],
-            spec,
-            generator=sources.generator,
-            correlations=correlations[0, k],
-        )
-        rigid = {group: p for group, p in permutations.items() if group not in free}
-        states.append(permute(sources.states[k], spec, rigid))
+    correlations = dict(zip(pairs, correlated(sources, pairs), strict=True))
+    free = [group for group in spec.groups if is_free(group, spec, sources.net)]
+    states = [
+        matched(sources, k, correlations[0, k], [g for g in spec.groups if g not in free])
+        for k in numbers
+    ]
     features = {}
     for group in free:
         blocks = {pair: modules[group] for pair, modules in correlations.items()}
-        features[group] = zipped(blocks, len(nets), repeat=repeat, within=within)
+        features[group] = zipped(blocks, len(sources.states), repeat=repeat, within=within)
     return [_merged(states, spec, features, sources.net)]
+
+
+def matched(
+    sources: Sources, k: int, correlations: activations.Correlations, groups: Sequence[str]
+) -> State:
+    """Return network k with some groups of units matched one to one with the first network's."""
+    if k == 0 or not groups:
+        return sources.states[k]
+    spec = sources.net.permutation_spec()
+    found = activation_matching.align(
+        sources.states[0],
+        sources.states[k],
+        spec,
+        generator=sources.generator,
+        correlations=correlations,
+    )
+    return permute(sources.states[k], spec, {group: found[group] for group in groups})
 
 
 def zipped(
@@ -120,13 +125,7 @@ def _part(scores: np.ndarray, members: np.ndarray, network: int) -> None:
     scores[np.ix_(own, own)] -= BEHIND
 
 
-def _network(net: Net, state: State) -> Net:
-    found = copy.deepcopy(net)
-    found.load_state_dict(state)
-    return found
-
-
-def _is_free(group: str, spec: PermutationSpec, net: Net) -> bool:
+def is_free(group: str, spec: PermutationSpec, net: Net) -> bool:
     """Return whether the units of a group may be mixed: single ones, without a LayerNorm."""
     return all(
         axis.block == 1 and axis.window is None and not isinstance(_module(net, axis), nn.LayerNorm)
@@ -153,14 +152,15 @@ def _merged(
             reading = torch.from_numpy(membership)
             writing = torch.from_numpy(len(states) * membership / counts[:, None])
             for axis in spec.groups[group]:
-                matrix = reading if _reads(net, axis) else writing
+                matrix = reading if reads(net, axis) else writing
                 moved[axis.tensor] = mix(moved[axis.tensor], axis, matrix)
         for name, tensor in moved.items():
             total[name] += tensor
     return total
 
 
-def _reads(net: Net, axis: Axis) -> bool:
+def reads(net: Net, axis: Axis) -> bool:
+    """Return whether an axis is that of the inputs of a layer, which read a group's units."""
     return axis.dim == 1 and not isinstance(_module(net, axis), nn.Embedding)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 from transformers.modeling_outputs import SequenceClassifierOutput
@@ -86,6 +89,17 @@ class Bert(BertForSequenceClassification):
         pooled = pooler(last.feed_forward_chunk(last.attention.output(mixed, first)))
         return SequenceClassifierOutput(logits=self.classifier(self.dropout(pooled)))
 
+    def plainly(self, ids: Tensor, mask: Tensor | None, types: Tensor) -> Tensor:
+        """Return the logits [n, classes] of Hugging Face's network, of each row by itself."""
+        tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        lengths = [ids.shape[1]] * len(ids) if mask is None else (mask[:, 0, 0] == 0).sum(1)
+        rows = [
+            {"input_ids": ids[k, None, :n], "token_type_ids": types[k, None, :n]}
+            for k, n in enumerate(lengths)
+        ]
+        theirs = _theirs(self.config.to_json_string(use_diff=False))
+        return torch.cat([functional_call(theirs, tensors, (), row).logits for row in rows])
+
     def permutation_spec(self) -> PermutationSpec:
         """Return the spec of this network's configuration; see `permutation_spec`."""
         return permutation_spec(self.config)
@@ -162,6 +176,13 @@ def encoder(
         for layer in _layers(net):
             layer.attention.self.key.weight.copy_(layer.attention.self.query.weight)
     return net
+
+
+@lru_cache(maxsize=4)
+def _theirs(config: str) -> nn.Module:
+    """Return Hugging Face's network of a config, without weights."""
+    with torch.device("meta"):
+        return BertForSequenceClassification(BertConfig.from_dict(json.loads(config))).eval()
 
 
 def _layers(net: BertModel) -> Any:

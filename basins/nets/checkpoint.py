@@ -6,12 +6,14 @@ The folder of a text classifier is one of Hugging Face's, with the tokenizer's f
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from basins import weights
+from basins.data.classes import key
 from basins.errors import UserError
 from basins.nets.permutation import Net
 from basins.registry import check_options, find, split_options
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
 LAYERS = 1000  # of a text encoder, at most
 # What of a config says how the network came about, not what it is.
 ORIGIN = ("_name_or_path", "architectures", "dtype", "seed", "streams", "transformers_version")
+# What of a text classifier's config has no part in what it answers, once it is trained.
+TRAINING = ("attention_probs_dropout_prob", "hidden_dropout_prob", "classifier_dropout")
+TRAINING += ("initializer_range", "label2id", "problem_type", "use_cache")
+TRAINING += ("pad_token_id", "bos_token_id", "eos_token_id", "tie_word_embeddings")
+TRAINING += ("return_dict", "output_attentions", "output_hidden_states", "chunk_size_feed_forward")
 
 
 def initialise(config: dict[str, Any]) -> Net:
@@ -46,6 +53,28 @@ def family(config: dict[str, Any]) -> str:
 def description(config: dict[str, Any]) -> dict[str, Any]:
     """Return what of a config says how to build the network: equal for all seeds of a recipe."""
     return {key: value for key, value in config.items() if key not in ORIGIN}
+
+
+def classes(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of a text classifier's outputs; one without a name is `LABEL_k`."""
+    names = config.get("id2label")
+    names = names if isinstance(names, dict) else {}
+    count = len(names) or config.get("num_labels", 2)  # 2 is the library's default
+    return tuple(str(names.get(str(k), f"LABEL_{k}")) for k in range(count))
+
+
+def function(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a config decides a network's function, with defaults where it says nothing.
+
+    Names of classes are compared as `data.classes` does.
+    """
+    if "model_type" not in config:
+        return json.loads(json.dumps(description(config)))
+    from transformers import BertConfig
+
+    whole = {**BertConfig.from_dict(config).to_dict(), "id2label": [*map(key, classes(config))]}
+    read = BertConfig().to_dict().keys() - {*ORIGIN, *TRAINING}  # nothing else has a part in it
+    return {name: whole[name] for name in sorted(read)}
 
 
 def save(net: Net, config: dict[str, Any], folder: Path) -> None:
@@ -124,33 +153,33 @@ def load(folder: Path) -> Net:
     return net.eval()
 
 
-def described(folder: Path) -> Net:
+def described(folder: Path, found: Mapping[str, tuple[int, ...]] | None = None) -> Net:
     """Return the network that the config in `folder` describes, newly initialised.
 
-    Raises `UserError` where it describes none, or one that the weights in `folder` are not of. That
-    is looked at before any memory is taken for it.
+    Raises `UserError` where it describes none, or one that the weights are not of: those in
+    `folder`, or tensors of the shapes `found`. That is looked at before memory is taken for it.
     """
     config = read_config(folder)
     try:
         _check_sizes(config)
         with torch.device("meta"):
-            like = initialise(config).state_dict()
+            like = initialise(config)
     except Exception as error:  # each library refuses in its own way what someone wrote there
         line = " ".join(str(error).split())[:200]
         raise UserError(f"{folder}: config.json describes no network ({line})") from None
-    found = weights.shapes(folder / "model.safetensors")
-    for name in sorted(found.keys() | like.keys()):
-        wanted = tuple(like[name].shape) if name in like else "absent"
-        if (there := found.get(name, "absent")) != wanted:
-            raise _unfit(folder, name, there, wanted)
+    shapes = weights.shapes(folder / "model.safetensors") if found is None else found
+    empty = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    if wrong := weights.misfit(weights.conformed(empty, like, folder), like.state_dict()):
+        raise _unfit(folder, wrong)
     return initialise(config)
 
 
 def load_state(folder: Path, net: Net) -> weights.State:
     """Read the weights in `folder`, which are to fit `net`; raises `UserError` as `load` does."""
-    state, like = weights.load(folder / "model.safetensors"), net.state_dict()
-    if wrong := weights.misfit(state, like):
-        raise _unfit(folder, *wrong)
+    file, like = folder / "model.safetensors", net.state_dict()
+    state = weights.conformed(weights.load(file), net, file)
+    if wrong := weights.misfit(state, like, types=True):
+        raise _unfit(folder, wrong)
     return weights.as_in(state, like)
 
 
@@ -166,7 +195,5 @@ def _check_sizes(config: dict[str, Any]) -> None:
         raise ValueError(f"num_hidden_layers: {config['num_hidden_layers']}")
 
 
-def _unfit(folder: Path, name: str, found: object, wanted: object) -> UserError:
-    return UserError(
-        f"{folder}: the weights do not fit the config: {name} is {found}, not {wanted}"
-    )
+def _unfit(folder: Path, wrong: str) -> UserError:
+    return UserError(f"{folder}: the weights do not fit the config: {wrong}")

@@ -2,57 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from basins.data import disk, text
+from basins.data.classes import matched
 from basins.data.resident import Resident, resident
 from basins.data.tokens import Tokens, fitting, tokens
-from basins.errors import UserError
 from basins.nets import checkpoint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def inputs(folder: Path, split: str, model: Path, device: torch.device) -> Resident | Tokens:
     """Put a split of the dataset in `folder` on the device, for networks like that in `model`.
 
-    Where a text's split has other classes than its training rows, the network's are merged into
-    them. Raises `UserError` where the dataset is missing or damaged, or does not fit the network.
+    Raises `UserError` where the dataset is missing or damaged, or does not fit the network.
     """
     if disk.is_image(folder):
         return resident(disk.read(folder, split), device)
-    rows, config = text.read(folder, split), checkpoint.read_config(model)
-    tokenizer: Any = checkpoint.tokenizer(model)
-    ids, types = fitting(rows, tokenizer, config, f"{folder}, {split}")
+    where, config = f"{folder}, {split}", checkpoint.read_config(model)
+    classes, rows = text.class_names(folder, split), text.read(folder, split)
+    return encoded(rows, classes, checkpoint.tokenizer(model), config, device, where)
+
+
+def encoded(
+    columns: text.Columns,
+    classes: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    config: Mapping[str, Any],
+    device: torch.device,
+    where: str,
+) -> Tokens:
+    """Put sentences on the device as a network of this config reads them.
+
+    `label` numbers their `classes`, which the network's are matched to by name
+    (`data.classes.matched`). Raises `UserError`, saying `where`, where they cannot be, a sentence
+    is missing, or a row is too long.
+    """
+    numbers, merge = matched(checkpoint.classes(config), classes, where)
+    pad: Any = tokenizer.pad_token_id
     found = tokens(
-        ids,
-        types,
-        rows["label"],
-        pad=tokenizer.pad_token_id,
+        *fitting(columns, tokenizer, config, where),
+        [numbers[label] for label in columns["label"]],
+        pad=pad,
         limit=config["max_position_embeddings"],
         device=device,
-        where=f"{folder}, {split}",
+        where=where,
     )
-    names = config.get("id2label", {})
-    task, classes = (text.class_names(folder, name) for name in ("train", split))
-    known = tuple(names[str(k)] for k in range(len(names)) if str(k) in names)
-    merge = merging(known if set(known) == set(task) else task, classes, f"{folder}, {split}")
-    return replace(found, merge=merge and torch.tensor(merge, device=device))
-
-
-def merging(task: Sequence[str], classes: Sequence[str], where: str) -> list[int] | None:
-    """Return which of a split's `classes` each class of the network, by its name, counts as.
-
-    None where they are the same. A class that the split lacks counts as its one other class:
-    MNLI's contradiction and neutral as HANS's non-entailment. Raises `UserError`, saying `where`,
-    where there is more than one.
-    """
-    if tuple(task) == tuple(classes):
-        return None
-    others = [name for name in classes if name not in task]
-    if len(others) > 1:
-        raise UserError(f"{where}: its classes {classes} are not the network's, {task}")
-    return [classes.index(name if name in classes else others[0]) for name in task]
+    return found if merge is None else replace(found, merge=torch.tensor(merge, device=device))

@@ -41,6 +41,7 @@ def minimise(
     lr: sgd.Rate,
     momentum: sgd.Momentum,
     weight_decay: sgd.Weight,
+    decayed: Literal["inner", "curve"] = "inner",
     precision: sgd.Precision = "fp32",
     protocol: Literal["published", "corrected"] = "corrected",
 ) -> Iterator[dict[str, Any]]:
@@ -62,6 +63,10 @@ def minimise(
     so weight decay, but not what momentum remembers. The inner point's BatchNorm statistics are the
     mean of the ends': the fit needs none, and only `interpolate` reads them.
 
+    `weight_decay` pulls on the `inner` point, as the code of Mechanistic Mode Connectivity has it,
+    or on the weights of the `curve` at t, as Garipov et al.'s does: a curve's own norm, by which a
+    bend may lie further out.
+
     Log rows: epoch, its last lr, and its mean loss (nats) and accuracy along the path. Raises
     `UserError` when the loss diverges.
     """
@@ -76,7 +81,8 @@ def minimise(
     inner.grad = gradient = torch.zeros_like(inner)
     for name, weight in net.named_parameters():
         weight.grad = gradient[flat.places[name]].view_as(weight)  # where backward adds it
-    optimiser = SGD([inner], lr, momentum, weight_decay=weight_decay, fused=True)
+    decay = weight_decay if decayed == "inner" else 0.0
+    optimiser = SGD([inner], lr, momentum, weight_decay=decay, fused=True)
     turn = epochs * sgd.steps_of(labels, batch_size) * 2 / 3
     scheduler = LambdaLR(optimiser, lambda done: 1.0 if done < turn else 0.1)
     autocast = torch.autocast(inner.device.type, torch.bfloat16, enabled=precision == "bf16")
@@ -90,6 +96,8 @@ def minimise(
         loss = functional.cross_entropy(logits.float(), targets)
         gradient.zero_()
         loss.backward()
+        if decayed == "curve":
+            gradient.add_(flat.vector, alpha=weight_decay)
         if protocol == "published":
             optimiser.param_groups[0]["lr"] *= point[1]  # until the scheduler sets the next
         else:

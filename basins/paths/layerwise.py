@@ -7,16 +7,15 @@ time, nearly all of it for the last.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.proxy import TraceError
-from torch.optim.swa_utils import update_bn
 
-from basins.align.batchnorm import reset, whole_batches
+from basins.align.batchnorm import cumulative, estimating, reset, whole_batches
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
 from basins.paths.engine import Examples, evaluate
@@ -49,6 +48,10 @@ def along(
         if calibration:
             reset(net, calibration)
         before, after = cut(net, layers)
+        if not _same(net, before, after, sets):
+            what = "its code, traced and cut, says something else than it does when it is called"
+            warnings.warn(f"{type(net).__name__}: {what}; it is evaluated whole", stacklevel=2)
+            before, after = _Inputs(), net
         kept = {name: _Kept.through(before, data) for name, data in sets.items()}
         warm = _in_training(before, whole_batches(calibration)) if calibration else []
         moving = flat.where(layers)
@@ -58,7 +61,7 @@ def along(
                 flat.vector[moving] = torch.lerp(start[moving], end[moving], t)
                 if calibration:
                     # Statistics before the cut do not depend on t, but copying undid them.
-                    update_bn(warm, _Packed(after))
+                    cumulative(after, warm)
                 for name, examples in kept.items():
                     curve = found.setdefault((part, number, name), [])
                     curve.append(evaluate(after, examples))
@@ -72,7 +75,7 @@ def cut(net: nn.Module, layers: Sequence[str]) -> tuple[nn.Module, nn.Module]:
     half passes the inputs on.
     """
     graph = fx.Graph()
-    with suppress(TraceError, RuntimeError, TypeError):
+    with suppress(Exception):  # someone else's code, given a stand-in for its input
         graph = fx.Tracer().trace(net)
     nodes = list(graph.nodes)
     first = next((i for i, node in enumerate(nodes) if _belongs(str(node.target), layers)), 0)
@@ -91,20 +94,25 @@ def cut(net: nn.Module, layers: Sequence[str]) -> tuple[nn.Module, nn.Module]:
     return fx.GraphModule(net, before), fx.GraphModule(net, after)
 
 
+@torch.inference_mode()
+def _same(
+    net: nn.Module, before: nn.Module, after: nn.Module, sets: Mapping[str, Examples]
+) -> bool:
+    """Return whether both halves say together what the network does, of two examples of a set."""
+    net.eval()
+    given, _ = next(iter(next(iter(sets.values())).batches()))
+    given = tuple(x if x is None else x[:2] for x in given)
+    try:
+        halves, whole = after(*before(*given)), net(*given)
+    except Exception:  # a branch that was taken for the stand-in
+        return False
+    halves, whole = (getattr(output, "logits", output) for output in (halves, whole))
+    return torch.allclose(halves, whole, rtol=1e-3, atol=1e-3, equal_nan=True)
+
+
 class _Inputs(nn.Module):
     def forward(self, *inputs: Tensor | None) -> tuple[Tensor | None, ...]:
         return inputs
-
-
-class _Packed(nn.Module):
-    """A module that takes its inputs as one tuple, as `update_bn` hands them over."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        return self.module(*inputs)
 
 
 class _Kept(NamedTuple):
@@ -126,10 +134,10 @@ class _Kept(NamedTuple):
 
 
 @torch.no_grad()
-def _in_training(before: nn.Module, batches: Iterable[Tensor]) -> list[tuple[tuple[Tensor, ...]]]:
+def _in_training(before: nn.Module, batches: Iterable[Tensor]) -> list[tuple[Tensor, ...]]:
     """Return the values at the cut as they are while statistics are estimated."""
-    before.train()
-    return [(before(batch),) for batch in batches]
+    with estimating(before):
+        return [before(batch) for batch in batches]
 
 
 def _belongs(name: str, layers: Sequence[str]) -> bool:

@@ -2,85 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
+from basins.claims.ledger import KINDS, Shown
+from basins.registry import module
 from basins.report import tables as text
 
 Choices = Mapping[str, Mapping[str, Any]]  # a file's name with its options, by key
 
-
-class Sources(NamedTuple):
-    """What shows a claim: files of `figures/`, files of `tables/`, and tables of `results/`."""
-
-    figures: tuple[str, ...] = ()
-    tables: tuple[str, ...] = ()
-    rows: tuple[str, ...] = ()
-
-
-_CURVES = Sources(("path_grid", "barrier_matrix"), ("barriers",), ("summary/barriers",))
-_PAIRS = _CURVES._replace(rows=("barriers",))
-_PROBES = Sources(("counterfactual_probe",), ("fine_tuning", "accuracy"), ("probes",))
-_TOYS = Sources(("toy",), (), ("toy/{toy}",))
-_ALIKE = Sources(("control",), ("barriers",), ("invariance",))
-_GAPS = Sources(("convexity_gaps", "pair_types"), (), ("barriers", "clusters"))
-_CLUSTERS = Sources(("convexity_gaps",), ("clusters",), ("cluster_choice",))
-_SCORES = Sources(("strategy",), (), ("association",))
-_SLICES = Sources(("cluster_histogram",), (), ("probes", "clusters"))
-_PUBLISHED = Sources(("published_models",), ("published_models",), ("published_models",))
-
-
-def _aspect(*figures: str) -> Sources:
-    return Sources(figures, (), ("aspects/{aspect}",))
-
-
-SHOWN = {
-    "mmc": {
-        "c1": _CURVES,
-        "c2": _CURVES,
-        "c3": _CURVES,
-        "c4": _PROBES,
-        "c4_connected": _CURVES,
-        "c5": _PROBES,
-        "c5_barrier": _CURVES,
-        "c6": _PROBES,
-        "c7": _PROBES,
-        "c8": _PROBES,
-        "c9": _CURVES,
-        "c10": _PROBES,
-        "c11": _TOYS,
-        "c12": _ALIKE,
-    },
-    "lcrgs": {
-        "c1": _GAPS,
-        "c2": _GAPS,
-        "c3": _CLUSTERS,
-        "c4": _SCORES,
-        "c4_published": _PUBLISHED,
-        "c5": _SLICES,
-        "c5_published": _PUBLISHED,
-        "c5_reversed": Sources(_SLICES.figures, (), ("association",)),
-        "c6": _SCORES,
-        "c7": _GAPS,
-        "c8": _GAPS,
-        "c9": Sources(("dynamics",), (), ("barriers", "clusters")),
-        "c10": Sources(("strategy", "sharpness"), (), ("association",)),
-        "c11": _CLUSTERS,
-        "c11_within": _GAPS,
-        "c12": Sources(("path_grid",), (), ("barriers", "clusters")),
-    },
-    "sok": {
-        "a": _aspect("aspect_convexity"),
-        "b": _aspect("instability"),
-        "c": _aspect("directedness"),
-        "d": _aspect("merge_tree", "layerwise"),
-        "d3": _PAIRS,
-        "d4": _PAIRS,
-    },
-}
-"""By paper, what shows its claims, by what the names of their functions begin with."""
+VERDICTS = ("supported", "inconclusive", "contradicted", "not applicable")
+"""The verdicts on a claim, in the order in which they are counted."""
 
 _SUBJECTS = ("experiment", "group", "toy", "aspect", "method", "other")
 _WAYS = ("path", "alignment")  # a table shows all, a figure those that it names
@@ -91,7 +26,7 @@ def sources(
     claim: Mapping[str, Any],
     figures: Choices,
     tables: Choices,
-) -> Sources:
+) -> Shown:
     """Return the keys of the figures and tables that show a claim, and the names of its rows.
 
     Args:
@@ -100,13 +35,10 @@ def sources(
         figures: figures by key: the `name` of each file, with its options.
         tables: tables by key, in the same way.
 
-    A figure shows a claim where `SHOWN` lists its file and its options name whatever experiment,
+    A figure shows a claim where the claim lists its file and its options name whatever experiment,
     group, method, path and so on the claim is about; one without options shows all there is.
     """
-    beginnings = [known for known in SHOWN.get(paper, {}) if claim["name"].startswith(known)]
-    if not beginnings:
-        return Sources()
-    shown = SHOWN[paper][max(beginnings, key=len)]
+    shown = module("claims", paper, "paper").paper.claims[claim["name"]].shown
 
     def among(choices: Choices, files: Sequence[str], about: Sequence[str]) -> tuple[str, ...]:
         subjects = {claim[option] for option in about if option in claim}
@@ -116,14 +48,14 @@ def sources(
             if choice["name"] in files and (len(choice) == 1 or subjects <= {*_words(choice)})
         )
 
-    return Sources(
+    return Shown(
         among(figures, shown.figures, _SUBJECTS + _WAYS),
         among(tables, shown.tables, _SUBJECTS),
         tuple(name.format(**claim) for name in shown.rows),
     )
 
 
-def all_sources(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Sources]:
+def all_sources(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Shown]:
     """Return what shows each claim, by `<paper>/<key>`; `params` has the sections of a profile."""
     return {
         f"{paper}/{key}": sources(paper, claim, params["figures"], params["tables"])
@@ -137,30 +69,43 @@ def file(rows: str) -> str:
     return f"../published/{rows}.csv" if rows == "published_models" else f"results/{rows}.csv"
 
 
+def counts(
+    claims: Sequence[Mapping[str, Any]], field: str = "verdict"
+) -> list[tuple[str, list[tuple[str, int]]]]:
+    """Return, for each kind of claims that there is, how many have each verdict."""
+    kinds = [kind for kind in KINDS if any(claim["kind"] == kind for claim in claims)]
+    made = Counter((claim["kind"], claim[field]) for claim in claims)
+    return [(KINDS[kind], [(word, made[kind, word]) for word in VERDICTS]) for kind in kinds]
+
+
 def headline(claims: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return one sentence a claim that was not reproduced: what it says and what was found."""
+    """Return one sentence for each of the paper's claims that is contradicted."""
     return [
-        f"{claim['statement']} Not reproduced: {claim['statistic']} is "
+        f"{claim['statement']} Contradicted: {claim['statistic']} is "
         f"{claim['estimate']:.3f} [{claim['ci_low']:.3f}, {claim['ci_high']:.3f}], "
-        f"threshold {claim['threshold']:g}, {claim['n']} seeds."
+        f"threshold {claim['threshold']:g}, n = {claim['n']}."
         for claim in claims
-        if claim["verdict"] == "not reproduced"
+        if claim["verdict"] == "contradicted" and claim["kind"] == "paper"
     ]
 
 
 def written(claim: Mapping[str, Any]) -> dict[str, Any]:
     """Return `claim` with its numbers as text, in its units all to the decimals of that claim."""
-    names = ("estimate", "ci_low", "ci_high", "threshold")
+    names = ("estimate", "ci_low", "ci_high", "threshold", "smallest_effect", "reported")
     values = {k: float("nan") if claim[k] is None else float(claim[k]) for k in names}
     places = text.decimals(values.values())
     shown = {k: text.number(value, places) for k, value in values.items()}
     p = claim["p_holm"]
-    return {**claim, **shown, "p_holm": text.ABSENT if p is None else f"{p:.2g}"}
+    matches = claim["matches"]
+    if claim["reported"] is not None:
+        matches = f"{shown['reported']}: {matches}"
+    said = {"p_holm": text.ABSENT if p is None else f"{p:.2g}", "matches": matches}
+    return {**claim, **shown, **said}
 
 
 def ledger(
     claims: Sequence[Mapping[str, Any]],
-    sources: Mapping[str, Sources],
+    sources: Mapping[str, Shown],
     *,
     linked: bool = False,
 ) -> pd.DataFrame:
@@ -170,38 +115,37 @@ def ledger(
     `tables/`.
     """
 
-    def shown(found: Sources) -> str:
+    def shown(found: Shown) -> str:
         places = {key: f"figures/{key}.svg" for key in found.figures}
         places |= {key: f"tables/{key}.md" for key in found.tables if key not in places}
         places |= {name: file(name) for name in found.rows}
         return ", ".join(f"[{k}](../{v})" if linked else k for k, v in places.items())
 
-    columns = [
-        "id",
-        "where",
-        "claim",
-        "estimate",
-        "required",
-        "n",
-        "verdict",
-        "p (Holm)",
-        "shown by",
-    ]
-    rows = [
-        [
-            claim["id"],
-            claim["where"],
-            claim["statement"],
-            f"{claim['estimate']} [{claim['ci_low']}, {claim['ci_high']}]",
-            f"{claim['direction']} {claim['threshold']}",
-            claim["n"],
-            claim["verdict"],
-            claim["p_holm"],
-            shown(sources.get(claim["id"], Sources())),
-        ]
-        for claim in map(written, claims)
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    columns = {
+        "id": lambda claim: claim["id"],
+        "kind": lambda claim: claim["kind"],
+        "where": lambda claim: claim["where"],
+        "claim": lambda claim: claim["statement"],
+        "estimate": lambda claim: f"{claim['estimate']} [{claim['ci_low']}, {claim['ci_high']}]",
+        "required": lambda claim: f"{claim['direction']} {claim['threshold']}",
+        "supported from": lambda claim: claim["smallest_effect"],
+        "n": lambda claim: claim["n"],
+        "verdict": lambda claim: claim["verdict"],
+        "p (Holm)": lambda claim: claim["p_holm"],
+        "matches": lambda claim: claim["matches"],
+        "registered": lambda claim: f"{claim['registered']} (since {claim['since'] or 'now'})",
+        "why, or what else would explain it": lambda claim: _remarks(claim),
+        "shown by": lambda claim: shown(sources.get(claim["id"], Shown())),
+    }
+    rows = [[cell(claim) for cell in columns.values()] for claim in map(written, claims)]
+    return pd.DataFrame(rows, columns=list(columns))
+
+
+def _remarks(claim: Mapping[str, Any]) -> str:
+    """Return why a claim decides nothing, is exploratory or explained otherwise, in words."""
+    remarks = {"": claim["reason"], "confounded": claim["confound"]}
+    remarks |= {"exploratory": claim["exploratory"]}
+    return "; ".join(f"{k}: {v}" if k else v for k, v in remarks.items() if v)
 
 
 def _words(options: Any) -> Iterator[str]:

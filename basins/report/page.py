@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -14,13 +13,10 @@ from xml.etree import ElementTree
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from basins.claims.ledger import KINDS, Shown
 from basins.report import contents, explorer
 from basins.report import tables as text
-from basins.report.contents import Sources
 from basins.tables.table import Table
-
-VERDICTS = ("reproduced", "not reproduced", "undecided")
-"""The verdicts on a claim, in the order in which they are counted."""
 
 _FOREIGN = {"metadata", "style", "script", "foreignobject", "iframe", "object", "embed"}
 
@@ -43,7 +39,7 @@ def render(
     tables: Mapping[str, Table],
     params: str,
     provenance: Mapping[str, Any],
-    sources: Mapping[str, Sources] | None = None,
+    sources: Mapping[str, Shown] | None = None,
     curves: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the report as the text of one HTML file that loads nothing from anywhere.
@@ -77,8 +73,11 @@ def render(
         title=title,
         profile=profile,
         headline=headline,
-        counts=_counts(claims),
-        together=_counts(claims, "verdict_holm"),
+        counts=contents.counts(claims),
+        together=contents.counts(claims, "verdict_holm"),
+        verdicts=contents.VERDICTS,
+        absent=text.ABSENT,
+        uncommitted=_uncommitted(provenance),
         claims=claims,
         papers=_papers(claims, sources or {}, numbered),
         figures=[
@@ -152,15 +151,15 @@ def _prefixed(name: str, value: str, prefix: str) -> str:
     return re.sub(r"url\(#", f"url(#{prefix}", value)
 
 
-def _counts(claims: Sequence[Mapping[str, Any]], kind: str = "verdict") -> list[tuple[str, int]]:
-    found = Counter(claim[kind] for claim in claims)
-    known = [(verdict, found.pop(verdict, 0)) for verdict in VERDICTS]
-    return known + sorted(found.items())
+def _uncommitted(provenance: Mapping[str, Any]) -> bool:
+    """Return whether the code that made the rows is in no commit."""
+    commit = str(provenance.get("commit", ""))
+    return "not in git" in commit or "with local changes" in commit
 
 
 def _papers(
     claims: Sequence[Mapping[str, Any]],
-    sources: Mapping[str, Sources],
+    sources: Mapping[str, Shown],
     numbered: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     """Return the claims by paper, each with its links; `numbered` names the anchors of the page."""
@@ -170,18 +169,29 @@ def _papers(
     return [
         {
             "title": title,
-            "counts": _counts(own),
-            "claims": [
-                contents.written(claim)
-                | {"links": _links(sources.get(claim["id"], Sources()), numbered)}
-                for claim in own
+            "counts": [
+                (word, sum(claim["verdict"] == word for claim in own)) for word in contents.VERDICTS
+            ],
+            "kinds": [
+                {
+                    "words": words,
+                    "claims": [_entry(c, sources, numbered) for c in own if c["kind"] == k],
+                }
+                for k, words in KINDS.items()
             ],
         }
         for title, own in papers.items()
     ]
 
 
-def _links(found: Sources, numbered: Mapping[str, str]) -> list[dict[str, str]]:
+def _entry(
+    claim: Mapping[str, Any], sources: Mapping[str, Shown], numbered: Mapping[str, str]
+) -> dict[str, Any]:
+    links = _links(sources.get(claim["id"], Shown()), numbered)
+    return contents.written(claim) | {"links": links}
+
+
+def _links(found: Shown, numbered: Mapping[str, str]) -> list[dict[str, str]]:
     anchors = [f"figure-{key}" for key in found.figures] + [f"table-{key}" for key in found.tables]
     links = [{"text": numbered[anchor], "href": f"#{anchor}"} for anchor in anchors]
     return links + [{"text": f"{name}.csv", "href": contents.file(name)} for name in found.rows]

@@ -8,16 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from basins.errors import UserError
 from basins.landscape.barriers import BARRIERS
+from basins.seeds import generator as stream
 from basins.statistics import clusters
 from basins.statistics.paths import on_common_points
 from basins.statistics.seeds import average_pairs, ends, jackknife
 
 DRAWS = 199
-"""Permuted matrices, and noisy ones, that a number of clusters is held against."""
-
-FEW = 6
-"""Of fewer models, hardly any partition beats the level of a permutation test: no interval."""
+"""Permuted matrices that clusters are held against, and subsets of models."""
 
 PAIR_TYPES = ("within the larger cluster", "between clusters", "within a smaller cluster")
 
@@ -45,8 +44,8 @@ def find(
         gaps: a symmetric matrix.
         resampled: the same on resampled examples [R, N, N], where there is such noise.
         generator: draws the nulls, subsets and starts.
-        k: how many clusters; the paper's code fixes two, None takes what `clusters.number` finds.
-        confidence: of intervals. Numbers of clusters that it does not find unlikely are none.
+        k: how many clusters; the paper's code fixes two, None takes what `clusters.several` shows.
+        confidence: of intervals, and of there being clusters.
 
     Returns:
         `models` has `model, cluster, score, stability, stability_examples`: cluster 0 is the
@@ -55,37 +54,83 @@ def find(
         of the examples as here. `statistics` has `statistic, width, k, estimate, ci_low, ci_high,
         p, n` (docs/formats.md).
     """
-    alpha, count = 1 - confidence, len(models)
-    number = clusters.number(gaps, generator, alpha, DRAWS)
-    labels = clusters.partition(gaps, k or number["chosen"].k, generator)
+    found = clusters.several(gaps, generator, 1 - confidence, DRAWS)
+    labels = clusters.partition(gaps, k, generator) if k else shown(found)
     scores = clusters.score(gaps, generator)
     by_models = clusters.over_models(gaps, labels, generator, DRAWS)
-    rows = list(_numbers(gaps, number, generator, alpha))
-    rows.append(_row("stability_models", labels, *_spread(by_models.rand, confidence)))
-    found = {"model": models, "cluster": labels, "score": scores, "stability": by_models.models}
-    found["stability_examples"] = np.full(count, np.nan)
+    rows = [
+        _row("chosen", found.k, float(found.k), p=found.p),
+        _row("apart", found.labels, found.apart),
+        _row("ratio", found.labels, found.ratio),
+        _row("alike", found.labels, found.alike),
+        _row("stability_models", labels, *_spread(by_models.rand, confidence)),
+    ]
+    table = {"model": models, "cluster": labels, "score": scores, "stability": by_models.models}
+    table["stability_examples"] = np.full(len(models), np.nan)
     if resampled is not None:
         by_examples = clusters.over_examples(resampled, labels, generator)
-        found["stability_examples"] = by_examples.models
+        table["stability_examples"] = by_examples.models
         rows.append(_row("stability_examples", labels, *_spread(by_examples.rand, confidence)))
-        null = clusters.noise(gaps, resampled)
-        above = clusters.eigengap(gaps, null, alpha)
-        rows.append(_row("noise", above.k, above.statistic, p=above.p) | {"width": clusters.NEAR})
     rows.append(_row("scaling", labels, clusters.scaling_agreement(gaps, scores)))
     if labels.any():
-        apart = clusters.separation(gaps, labels, generator, DRAWS)
-        rows.append(_row("separation", labels, apart.statistic, p=apart.p))
+        rows.append(_row("separation", labels, float(clusters.separation(gaps, labels))))
         rows += _smallest(labels, confidence)
         for width in clusters.WIDTHS:
             parts = clusters.partition(gaps, int(labels.max()) + 1, generator, width)
-            null = clusters.permuted(gaps, DRAWS, generator)
-            choice = clusters.eigengap(gaps, null, alpha, width)
             same = float(clusters.adjusted_rand(parts, labels))
-            rows.append(_row("width", choice.k, same, p=choice.p) | {"width": width})
+            rows.append(_row("width", labels, same) | {"width": width})
     rows += _triangles(gaps, generator, confidence)
     columns = ["statistic", "width", "k", "estimate", "ci_low", "ci_high", "p"]
-    statistics = pd.DataFrame(rows).reindex(columns=columns).assign(n=count)
-    return Found(pd.DataFrame(found), statistics)
+    statistics = pd.DataFrame(rows).reindex(columns=columns).assign(n=len(models))
+    return Found(pd.DataFrame(table), statistics)
+
+
+def several(
+    rows: pd.DataFrame,
+    measure: str = "convexity_gap",
+    *,
+    confidence: float = 0.95,
+    draws: int = 9999,
+) -> clusters.Several:
+    """Return whether models fall into clusters, from rows of all their pairs along one path.
+
+    Raises `UserError` where a pair is missing or is there twice.
+    """
+    _, gaps = clusters.matrix(rows, measure)
+    return clusters.several(gaps, stream("several", measure), 1 - confidence, draws)
+
+
+def between(
+    rows: pd.DataFrame,
+    column: str,
+    clustered: pd.DataFrame,
+    measure: str = "convexity_gap",
+    *,
+    k: int = 2,
+    confidence: float = 0.95,
+    draws: int = 9999,
+) -> dict[str, Any]:
+    """Return by how much a column of rows of pairs is higher between clusters than within.
+
+    As `clusters.between`, which makes the clusters a part of the estimate. `clustered` are the rows
+    of all pairs that clusters come from; models are the same where their seeds are, as those of one
+    run early and late. Pairs without a row count as unknown.
+    """
+    models, gaps = clusters.matrix(clustered, measure)
+    place = {model.rpartition("/")[2]: index for index, model in enumerate(models)}
+    values = np.full(gaps.shape, np.nan)
+    if len(place) < len(models):
+        raise UserError("clusters: models of several recipes have one seed; choose one recipe")
+    for a, b, value in zip(rows["model_a"], rows["model_b"], rows[column], strict=True):
+        pair = [place.get(model.rpartition("/")[2]) for model in (a, b)]
+        if None not in pair:
+            values[*pair] = values[*pair[::-1]] = value
+    return clusters.between(values, gaps, k, stream("between", column), confidence, draws)
+
+
+def shown(found: clusters.Several) -> np.ndarray:
+    """Return the clusters that were shown, or one of all models [N]."""
+    return found.labels if found.decides else np.zeros(len(found.labels), int)
 
 
 def pair_types(rows: pd.DataFrame, cluster: Mapping[str, int]) -> pd.DataFrame:
@@ -124,33 +169,10 @@ def summarise_types(
     return of_curves, of_barriers
 
 
-def _numbers(
-    gaps: np.ndarray,
-    number: Mapping[str, clusters.Choice],
-    generator: np.random.Generator,
-    alpha: float,
-) -> Iterator[dict[str, Any]]:
-    """Yield the numbers of clusters; the interval is from the least to the most without a model.
-
-    A bootstrap of the models would often leave a small cluster out as a whole.
-    """
-    for name, width in (("eigengap", clusters.NEAR), ("gap", np.nan)):
-        choice = number[name]
-        yield _row(name, choice.k, choice.statistic, p=choice.p) | {"width": width}
-    chosen, models = number["chosen"], np.arange(len(gaps))
-    low = high = np.nan
-    if len(models) > FEW:
-        without = [models[models != model] for model in models]
-        parts = (gaps[np.ix_(part, part)] for part in without)
-        ks = [clusters.number(part, generator, alpha, DRAWS)["chosen"].k for part in parts]
-        low, high = float(min(ks)), float(max(ks))
-    yield _row("chosen", chosen.k, float(chosen.k), low, high, chosen.p) | {"width": np.nan}
-
-
 def _smallest(labels: np.ndarray, confidence: float) -> Iterator[dict[str, Any]]:
     """Yield the share of models that are in the smallest cluster."""
     member = (labels == labels.max()).astype(float)
-    found = jackknife(member, [np.arange(len(labels))], confidence)
+    found = jackknife(member, [np.arange(len(labels))], confidence, (0, 1))
     yield _row("smallest", labels, found["mean"], found["ci_low"], found["ci_high"])
 
 

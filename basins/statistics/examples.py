@@ -123,6 +123,30 @@ def highest_split(values: np.ndarray) -> float:
     return float(other[one.argmax()] + one[other.argmax()]) / 2
 
 
+def gap_split(ts: np.ndarray, values: np.ndarray) -> float:
+    """Return the convexity gap of T means over examples, of values [n, T], without its bias.
+
+    The gap is the largest height of a mean over the chord of two others around it (LCRGS), which
+    noise alone makes positive. As in `highest_split`, one half of the examples says which three
+    points these are and the other half how high, for values on a grid `ts` [T] that increases.
+    """
+    first = _halves(len(values))
+    means = np.stack([values[side].mean(axis=0, dtype=np.float64) for side in (first, ~first)])
+    # A point is over no chord of its own: where all others are below, the gap is 0.
+    at, highest = np.zeros((2, 2))  # what either half says: the other's height, and its own
+    middle, right = np.triu_indices(len(ts), k=1)
+    for left in range(len(ts) - 2):
+        inside = middle > left
+        m, r = middle[inside], right[inside]
+        share = (ts[m] - ts[left]) / (ts[r] - ts[left])
+        heights = means[:, m] - (1 - share) * means[:, [left]] - share * means[:, r]
+        for half in (0, 1):
+            best = heights[half].argmax()
+            if heights[half, best] > highest[half]:
+                highest[half], at[half] = heights[half, best], heights[1 - half, best]
+    return float(at.sum()) / 2
+
+
 @cache
 def _normals(points: int) -> np.ndarray:
     return seeds.generator("highest", points).standard_normal((DRAWS, points))

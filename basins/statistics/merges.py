@@ -15,14 +15,8 @@ METRICS = ["loss", "accuracy"]
 
 
 def averages(rows: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """Average loss and accuracy over the sets of one merge; `seeds` counts the sets.
-
-    Intervals of accuracies end at 0 and 1.
-    """
-    found = summarise_models(_long(rows), KEYS, confidence)
-    inside = found[["ci_low", "ci_high"]].clip(0, 1)
-    found[["ci_low", "ci_high"]] = inside.where(found["metric"] == "accuracy", found)
-    return found
+    """Average loss and accuracy over the sets of one merge; `seeds` counts the sets."""
+    return summarise_models(_long(rows), KEYS, confidence)
 
 
 def gains(rows: pd.DataFrame, reference: str, confidence: float) -> pd.DataFrame:
@@ -38,7 +32,7 @@ def gains(rows: pd.DataFrame, reference: str, confidence: float) -> pd.DataFrame
     other = own[[*on, "value"]]
     both = long.merge(other, on=on, suffixes=("", "_reference"), validate="many_to_one")
     differences = both.assign(value=both["value"] - both["value_reference"])
-    return summarise_models(differences, KEYS, confidence)
+    return summarise_models(differences, KEYS, confidence, differences=True)
 
 
 def _long(rows: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from basins.landscape.barriers import BARRIERS, excess
-from basins.statistics.examples import highest_interval, highest_split, scores
+from basins.statistics.examples import gap_split, highest_interval, highest_split, scores
 
 if TYPE_CHECKING:  # rows are read where no torch is needed
     from basins.paths.engine import Curves
@@ -31,21 +31,26 @@ def path_rows(
     """Yield mean loss (nats), its standard error and accuracy at every point and set.
 
     `curves` holds, by (batchnorm, set), one evaluation for each of `ts`. `binary` holds the labels,
-    bool [n], of the sets for which rows are to have `f1` and `mcc`, too.
+    bool [n], of the sets for which rows are to have `f1` and `mcc`, too. Where a loss is not
+    finite, none of the point's values is a number.
     """
     for (batchnorm, eval_set), evaluations in curves.items():
-        for t, (losses, correct) in zip(ts, evaluations, strict=True):
+        for t, evaluation in zip(ts, evaluations, strict=True):
+            losses, correct = evaluation
             count, true = len(losses), binary.get(eval_set)
             told = {} if true is None else scores(true == correct, true)
+            values = {
+                "loss": losses.mean(dtype=np.float64),
+                "loss_se": losses.std(ddof=1, dtype=np.float64) / count**0.5,
+                "accuracy": correct.mean(),
+                **told,
+            }
             yield {
                 "batchnorm": batchnorm,
                 "t": t,
                 "eval_set": eval_set,
                 "n": count,
-                "loss": losses.mean(dtype=np.float64),
-                "loss_se": losses.std(ddof=1, dtype=np.float64) / count**0.5,
-                "accuracy": correct.mean(),
-                **told,
+                **(values if evaluation.defined else dict.fromkeys(values, np.nan)),
             }
 
 
@@ -54,14 +59,16 @@ def barrier_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield the barriers of loss (nats) and of error (a share) for every set.
 
-    `barrier_split` is `barrier_linear` without the bias that a maximum over noisy points has, and
-    `ci_low` and `ci_high` bound it over examples, which all points of the path share.
+    `barrier_split` and `gap_split` are `barrier_linear` and the convexity gap without the bias that
+    a maximum over noisy points has. `ci_low` and `ci_high` bound the former over examples, which
+    all points of the path share.
     """
     grid = np.asarray(ts)
     for (batchnorm, eval_set), evaluations in curves.items():
+        errors = [np.where(e.defined, ~e.correct, np.nan) for e in evaluations]
         for metric, values in (
             ("loss", np.stack([e.losses for e in evaluations])),
-            ("error", np.stack([~e.correct for e in evaluations]).astype(np.float32)),
+            ("error", np.stack(errors).astype(np.float32)),
         ):
             curve = values.mean(axis=1, dtype=np.float64)
             over_chord = excess(grid, values.T)
@@ -72,6 +79,7 @@ def barrier_rows(
                 "metric": metric,
                 **{name: float(measure(grid, curve)) for name, measure in BARRIERS.items()},
                 "barrier_split": highest_split(over_chord),
+                "gap_split": gap_split(grid, values.T),
                 # A barrier is never below 0, which it is at both ends of the path.
                 **dict(zip(("ci_low", "ci_high"), np.maximum(ends, 0.0), strict=True)),
             }

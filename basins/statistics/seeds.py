@@ -1,7 +1,8 @@
 """Intervals over seeds: what would change had other seeds been trained.
 
 Pairs of models share seeds, so they are not independent and the seed is what is left out, never
-the pair. Few seeds give wide intervals; that is the point of them.
+the pair. Few seeds give wide intervals; that is the point of them. Coverage and size as measured
+stand in docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -11,32 +12,156 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
+from scipy.special import betaincinv, expit, logit, stdtrit
+
+from basins.statistics.verdict import unseen
+
+FEWEST = 6
+"""Fewer seeds decide nothing: of five, two equal groups of seeds would look like one in 6 %."""
+
+SKEW = 5.0
+"""How much wider, over the root of the number of seeds, the side of a long tail is made."""
+
+NEAR = 3.0
+"""Standard deviations from the end of its range within which a quantity may have a long tail."""
+
+TWO = 1.5
+"""Kurtosis less squared skewness is 1 for two values and 3 for normal ones."""
+
+INTERVAL = ("mean", "ci_low", "ci_high", "seeds")
+EVERYTHING = (-np.inf, np.inf)
+SHARES = frozenset({"accuracy", "error", "f1"})
+NOT_BELOW_0 = SHARES | {"loss", "barrier", "barrier_linear", "convexity_gap", "distance"}
 
 
 def jackknife(
-    values: np.ndarray, seeds: Sequence[np.ndarray], confidence: float
-) -> dict[str, float]:
-    """Return the mean of values [n], its interval over seeds, and how many seeds it rests on.
+    values: np.ndarray,
+    seeds: Sequence[np.ndarray],
+    confidence: float,
+    within: tuple[float, float] = EVERYTHING,
+) -> dict[str, Any]:
+    """Return the mean of values [n], its interval over seeds, and whether that decides anything.
 
-    `seeds` holds one array [n] for one model a value, two for pairs. Every seed in turn is left
-    out with all values it takes part in; the t interval has (seeds - 1) degrees of freedom. It is
-    not a number where leaving one out leaves nothing.
+    Every seed in turn is left out with all values it takes part in (`leave_out`). Values that are
+    all of one sign count as near 0, and shares of seeds, 0 or 1 each, have the exact interval.
+
+    Args:
+        values: of a model, or of a pair of models, each.
+        seeds: one array [n] for one model a value, two for pairs.
+        confidence: two-sided.
+        within: the range of the quantity, such as (0, 1).
+
+    Returns:
+        `mean, ci_low, ci_high, seeds`, and `method` (how the interval was made, in a few words),
+        `decides` (false where its size is not kept: then no verdict rests on it), `note` (why it
+        does not decide, else empty) and `unseen` (the share of seeds that may be of another kind,
+        none of which was seen: what a decision leaves out). Ends are not a number where leaving
+        one seed out leaves nothing.
     """
-    return leave_out(lambda kept: _mean(values[kept]), seeds, confidence)
+    values = np.asarray(values, float)
+    nodes, kept = _kept(seeds)
+    binary = within == (0, 1) and len(values) == len(nodes) > 0 and np.isin(values, (0, 1)).all()
+    if binary:
+        return _exact(int(values.sum()), len(nodes), confidence)
+    signs = (0 if (values >= 0).all() else -np.inf, 0 if (values <= 0).all() else np.inf)
+    return _told(
+        _mean(values),
+        np.array([_mean(values[keep]) for keep in kept]),
+        confidence,
+        within,
+        signs if within == EVERYTHING and len(values) else within,
+        _alone(values, kept) if _crossed(seeds) else 0.0,
+    )
 
 
 def contrast(
-    values: np.ndarray, first: np.ndarray, seeds: Sequence[np.ndarray], confidence: float
-) -> dict[str, float]:
+    values: np.ndarray,
+    first: np.ndarray,
+    seeds: Sequence[np.ndarray],
+    confidence: float,
+    within: tuple[float, float] = EVERYTHING,
+) -> dict[str, Any]:
     """Return the mean of values [n] where `first` [n] is true, less that where it is not.
 
-    As `jackknife` otherwise. A seed is left out of both groups at once, so what it does to both
-    cancels.
+    As `jackknife` otherwise; `within` is the range of the difference. A seed is left out of both
+    groups at once, so what it does to both cancels.
     """
-    return leave_out(
-        lambda kept: _mean(values[kept & first]) - _mean(values[kept & ~first]), seeds, confidence
-    )
+    values = np.asarray(values, float)
+
+    def difference(keep: np.ndarray) -> float:
+        return _mean(values[keep & first]) - _mean(values[keep & ~first])
+
+    _, kept = _kept(seeds)
+    extra = sum(_alone(values[part], kept[:, part]) for part in (first, ~first))
+    whole, without = difference(np.ones(len(values), bool)), np.array([*map(difference, kept)])
+    return _told(whole, without, confidence, within, within, extra if _crossed(seeds) else 0.0)
+
+
+def leave_out(
+    statistic: Callable[[np.ndarray], float],
+    seeds: Sequence[np.ndarray],
+    confidence: float,
+    within: tuple[float, float] = EVERYTHING,
+) -> dict[str, Any]:
+    """Return the jackknife of `statistic`, a smooth function of which values are kept: bool [n].
+
+    As `jackknife` otherwise.
+    """
+    _, kept = _kept(seeds)
+    without = np.array([statistic(keep) for keep in kept])
+    whole = statistic(np.ones(len(seeds[0]), bool))
+    return _told(whole, without, confidence, within, within, 0.0)
+
+
+def interval(
+    whole: np.ndarray,
+    without: np.ndarray,
+    confidence: float,
+    *,
+    within: tuple[float, float] = EVERYTHING,
+    near: tuple[float, float] = EVERYTHING,
+    extra: np.ndarray | float = 0.0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the ends of intervals of estimates [...], and how often wider each side is [2, ...].
+
+    The t interval of the jackknife's pseudo-values, with (K - 1) degrees of freedom. From `FEWEST`
+    seeds on, the side towards which they are skewed is 1 + `SKEW` / sqrt(K) times as wide: a t
+    interval misses a skewed mean there, by a term of that order (Johnson 1978), and a few seeds
+    from a long tail seldom show how long. Both sides are where the seeds look like two groups, and
+    a side is where the other end of the range is near.
+
+    Args:
+        whole: the estimates [...].
+        without: each without one of K seeds [..., K].
+        confidence: two-sided.
+        within: the range; where both ends are finite, the interval is made on the logit's scale.
+        near: the range as far as long tails go.
+        extra: the variance that is added for what pairs have of their own: where seeds come in two
+            equal groups, leaving one out changes nothing.
+    """
+    count = without.shape[-1]
+    off = (count - 1) * (without.mean(-1, keepdims=True) - without)  # of pseudo-values
+    second, third, fourth = ((off**power).mean(-1) for power in (2, 3, 4))
+    spread = np.sqrt(second * count / max(count - 1, 1))
+    error = np.sqrt(np.where(second == 0, 0, spread**2 / max(count, 1) + extra))
+    sides = np.ones((2, *np.shape(whole)))
+    if count >= FEWEST:
+        scale = np.where(second > 0, second, 1.0)
+        skew = third / scale**1.5
+        two = fourth / scale**2 - skew**2 < TWO
+        below, above = whole - near[0], near[1] - whole  # how far the ends are
+        closest = np.minimum(below, above) < NEAR * spread
+        wide = [(skew < 0) | two | (closest & (above < below))]
+        wide += [(skew > 0) | two | (closest & (below < above))]
+        sides = np.where(wide, 1 + SKEW / np.sqrt(count), 1.0)
+    half = sides * stdtrit(max(count - 1, 1), (1 + confidence) / 2) * error
+    low, high = within
+    if np.isfinite(low) and np.isfinite(high):
+        share = np.clip((whole - low) / (high - low), 1e-12, 1 - 1e-12)
+        half = half / ((high - low) * share * (1 - share))
+        start, end = (low + (high - low) * expit(logit(share) + s) for s in (-half[0], half[1]))
+        return np.where(error == 0, whole, start), np.where(error == 0, whole, end), sides
+    return np.clip(whole - half[0], *within), np.clip(whole + half[1], *within), sides
 
 
 def ends(rows: pd.DataFrame) -> dict[str, pd.Series]:
@@ -76,22 +201,35 @@ def average_pairs(
     for group, part in _grouped(rows, groups):
         seeds = [part["seed_a"].to_numpy(), part["seed_b"].to_numpy()]
         for value in values:
-            interval = jackknife(part[value].to_numpy(), seeds, confidence)
-            summary.append({**group, name: value, **interval, "pairs": len(part)})
-    columns = [*groups, name, "mean", "ci_low", "ci_high", "seeds", "pairs"]
+            range_ = span(value, group.get("metric", ""))
+            found = jackknife(part[value].to_numpy(), seeds, confidence, range_)
+            summary.append({**group, name: value, **found, "pairs": len(part)})
+    columns = [*groups, name, *INTERVAL, "pairs"]
     return pd.DataFrame(summary, columns=columns)
 
 
-def summarise_models(rows: pd.DataFrame, keys: list[str], confidence: float) -> pd.DataFrame:
-    """Average `value` over the seeds (column `seed`) of each group of `keys`."""
-    summary = [
-        {
-            **group,
-            **jackknife(part["value"].to_numpy(), [part["seed"].to_numpy()], confidence),
-        }
-        for group, part in _grouped(rows, keys)
-    ]
-    return pd.DataFrame(summary)
+def summarise_models(
+    rows: pd.DataFrame, keys: list[str], confidence: float, *, differences: bool = False
+) -> pd.DataFrame:
+    """Average `value` over the seeds (column `seed`) of each group of `keys`.
+
+    Values are of the `metric` that is one of the keys, or `differences` of two of it.
+    """
+    summary = []
+    for group, part in _grouped(rows, keys):
+        low, high = span(group.get("metric", ""))
+        range_ = (-high if differences else low, high)
+        found = jackknife(part["value"].to_numpy(), [part["seed"].to_numpy()], confidence, range_)
+        summary.append({**group, **found})
+    return pd.DataFrame(summary, columns=[*keys, *INTERVAL])
+
+
+def span(quantity: str, metric: str = "") -> tuple[float, float]:
+    """Return the range of a column of rows, such as `barrier_linear`, of the loss or a share."""
+    if "mcc" in (quantity, metric):
+        return -1, 1
+    top = 1 if {quantity, metric} & SHARES else np.inf
+    return (0 if quantity in NOT_BELOW_0 else -top), top
 
 
 def _grouped(rows: pd.DataFrame, keys: list[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
@@ -105,17 +243,72 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else np.nan
 
 
-def leave_out(
-    statistic: Callable[[np.ndarray], float], seeds: Sequence[np.ndarray], confidence: float
-) -> dict[str, float]:
-    """Return the jackknife of `statistic`, a function of which values are kept: bool [n]."""
+def _alone(values: np.ndarray, kept: np.ndarray) -> float:
+    """Return the variance of the mean of values [n] by what effects of seeds leave of them.
+
+    `kept` [K, n] is of which values are left without each seed.
+    """
+    effects = (~kept).T.astype(float)
+    axes, sizes, _ = np.linalg.svd(effects, full_matrices=False)
+    axes = axes[:, sizes > 1e-9]
+    free = len(values) - axes.shape[1]
+    rest = values - axes @ (axes.T @ values)
+    return float(rest @ rest / free / len(values)) if free > 0 else 0.0
+
+
+def _kept(seeds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the seeds [K], and which values are left without each: bool [K, n]."""
     nodes = np.unique(np.concatenate(seeds))
-    count = len(nodes)
-    half = np.nan
+    return nodes, np.all([np.not_equal.outer(nodes, side) for side in seeds], axis=0)
+
+
+def _crossed(seeds: Sequence[np.ndarray]) -> bool:
+    """Return whether there are values of more than one seed."""
+    return any((side != seeds[0]).any() for side in seeds[1:])
+
+
+def _told(
+    whole: float,
+    without: np.ndarray,
+    confidence: float,
+    within: tuple[float, float],
+    near: tuple[float, float],
+    extra: float,
+) -> dict[str, Any]:
+    count = len(without)
+    low = high = np.nan
+    below = above = False
+    method, note = "none", f"{count} seeds have no interval"
     if count > 1:
-        kept = (np.all([side != node for side in seeds], axis=0) for node in nodes)
-        without = np.array([statistic(keep) for keep in kept])
-        error = np.sqrt((count - 1) / count * np.sum((without - without.mean()) ** 2))
-        half = float(stdtrit(count - 1, (1 + confidence) / 2) * error)  # stats.t.ppf is slow
-    mean = statistic(np.ones(len(seeds[0]), bool))
-    return {"mean": mean, "ci_low": mean - half, "ci_high": mean + half, "seeds": count}
+        start, end, sides = interval(
+            np.array(whole), without, confidence, within=within, near=near, extra=extra
+        )
+        low, high = float(start), float(end)
+        below, above = (bool(side > 1) for side in sides)
+    if np.isfinite(low) and np.isfinite(high):
+        method = "jackknife t"
+        if below or above:
+            method += ", wider" + ("" if below and above else " below" if below else " above")
+        method += ", logit" if np.isfinite(within).all() else ""
+        note = ""
+        if low == high:
+            most = unseen(count, confidence)
+            note = f"all {count} seeds are equal: up to {most:.0%} of others may differ"
+        elif count < FEWEST:
+            note = f"{count} seeds: of fewer than {FEWEST}, two groups may look like one"
+    return _found(whole, low, high, count, confidence, method, note)
+
+
+def _exact(hits: int, count: int, confidence: float) -> dict[str, Any]:
+    """Return the share of seeds that hit, with the interval of Clopper & Pearson (1934)."""
+    tail = (1 - confidence) / 2
+    low = float(betaincinv(hits, count - hits + 1, tail)) if hits else 0.0
+    high = float(betaincinv(hits + 1, count - hits, 1 - tail)) if hits < count else 1.0
+    return _found(hits / count, low, high, count, confidence, "exact (binomial)", "")
+
+
+def _found(
+    mean: float, low: float, high: float, count: int, confidence: float, method: str, note: str
+) -> dict[str, Any]:
+    found = {"mean": mean, "ci_low": low, "ci_high": high, "seeds": count, "method": method}
+    return found | {"decides": not note, "note": note, "unseen": unseen(count, confidence)}

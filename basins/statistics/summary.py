@@ -13,6 +13,7 @@ from basins.statistics.seeds import summarise_models, summarise_pairs
 
 MODEL = ["recipe", "diagnostic", "slice", "metric"]
 JOIN = ["experiment", "path", "alignment", "batchnorm", "eval_set"]
+DEBIASED = ("barrier_split", "gap_split")
 
 
 def summarise(
@@ -29,13 +30,14 @@ def summarise(
     known = invariance.pairs(barriers, probes, trained_on)
     curves, points = on_common_points(paths, JOIN), [*JOIN, "t"]
     measured = [*JOIN, "metric"]
+    definitions = [*BARRIERS, *(name for name in DEBIASED if name in barriers)]
     return {
         "invariance": known,
         "summary/paths": summarise_pairs(
             curves, points, ["loss", "accuracy"], "metric", confidence
         ),
         "summary/barriers": summarise_pairs(
-            barriers, measured, [*BARRIERS, "barrier_split"], "definition", confidence
+            barriers, measured, definitions, "definition", confidence
         ),
         "summary/probes": summarise_models(probes, MODEL, confidence),
         "summary/invariance": invariance.summarise(known, confidence),

@@ -9,28 +9,40 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 Direction = Literal["above", "below", "within"]
-Verdict = Literal["reproduced", "not reproduced", "undecided"]
+Verdict = Literal["supported", "contradicted", "inconclusive"]
 
 
 def verdict(ci_low: float, ci_high: float, threshold: float, direction: Direction) -> Verdict:
     """Return whether the whole interval lies where the claim says, opposite to it, or neither.
 
     `within` is the test of equivalence: between -threshold and threshold (two one-sided tests).
-    An interval that is not a number, as with too few seeds, decides nothing.
+    An interval that is not a number, as with too few seeds, decides nothing, nor does one without
+    width: seeds that are all equal say only that few others differ (`unseen`).
     """
     if direction == "within":
         sides = (
             verdict(ci_low, ci_high, -threshold, "above"),
             verdict(ci_low, ci_high, threshold, "below"),
         )
-        return min(sides, key=("not reproduced", "undecided", "reproduced").index)
+        return min(sides, key=("contradicted", "inconclusive", "supported").index)
     if direction == "below":
         ci_low, ci_high, threshold = -ci_high, -ci_low, -threshold
+    if not ci_low < ci_high:
+        return "inconclusive"
     if ci_low > threshold:
-        return "reproduced"
+        return "supported"
     if ci_high < threshold:
-        return "not reproduced"
-    return "undecided"
+        return "contradicted"
+    return "inconclusive"
+
+
+def unseen(seeds: int, confidence: float) -> float:
+    """Return the largest share of seeds that may be of a kind of which none was seen.
+
+    The exact (Clopper-Pearson) bound of none of `seeds` at the two-sided `confidence`. It bounds
+    what seeds that all agree can promise, and what a mean over seeds leaves out.
+    """
+    return 1 - ((1 - confidence) / 2) ** (1 / seeds) if seeds else 1.0
 
 
 def p_value(
@@ -45,7 +57,8 @@ def p_value(
     """Return the level at which the interval, made narrower or wider, would end at the threshold.
 
     `verdict` decides where this is below 1 - confidence and nowhere else. Each side is taken as
-    that of a t interval with (seeds - 1) degrees of freedom; NaN without an interval.
+    that of a t interval with (seeds - 1) degrees of freedom; NaN without an interval, or without
+    any width to make wider.
     """
     if direction == "within":
         ends = (estimate, ci_low, ci_high)
@@ -54,20 +67,17 @@ def p_value(
         ]
         return float(np.max(sides))
     half = estimate - ci_low if threshold < estimate else ci_high - estimate
-    if not np.isfinite(half) or seeds < 2:
+    if not half > 0 or not np.isfinite(half) or seeds < 2:
         return np.nan
-    away = abs(estimate - threshold)
-    if half <= 0:
-        return 0.0 if away else 1.0
-    t = away / half * stdtrit(seeds - 1, (1 + confidence) / 2)
+    t = abs(estimate - threshold) / half * stdtrit(seeds - 1, (1 + confidence) / 2)
     return float(2 * stdtr(seeds - 1, -t))
 
 
 def holm(ps: Sequence[float]) -> np.ndarray:
     """Return p [n] adjusted so that all can be held at once (Holm 1979); NaN counts and stays."""
-    found = np.asarray(ps, float)
-    order = np.argsort(found)  # NaN last
-    steps = np.maximum.accumulate(found[order] * np.arange(len(found), 0, -1))
-    adjusted = np.empty_like(found)
+    known = np.asarray(ps, float)
+    order = np.argsort(known)  # NaN last
+    steps = np.maximum.accumulate(known[order] * np.arange(len(known), 0, -1))
+    adjusted = np.empty_like(known)
     adjusted[order] = np.minimum(steps, 1)
     return adjusted

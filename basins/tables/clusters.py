@@ -14,12 +14,13 @@ from basins.figures import rows
 from basins.tables.table import Table
 
 CAPTION = (
-    "Number of clusters by the spectrum of the affinity, by the gap statistic, and the smaller of "
-    "both, in brackets what is found with one model left out; 1 is none, and p is that of gaps "
-    "permuted over pairs. Sizes are those of two clusters, forced as in the paper. Ratio: mean gap "
-    "between them over that within; its p is of permuted gaps that are clustered, too. Rand: "
-    "adjusted index over subsets of the models and over resamples of the examples. Triangles: the "
-    "share in which the longest gap exceeds the sum of the others, in percent."
+    "Clusters: how many are shown; 1 says that none are, not that there are none. p is of gaps "
+    "without structure but for effects of single models. Apart: by how many standard deviations "
+    "log gaps between the best clusters exceed those within. Alike: p of what they leave being "
+    "noise. Sizes are those of two clusters, forced as in the paper; ratio: mean gap between them "
+    "over that within. Rand: adjusted index over subsets of the models and over resamples of the "
+    "examples. Triangles: the share in which the longest gap exceeds the sum of the others, in "
+    "percent."
 )
 
 
@@ -50,13 +51,12 @@ def _line(part: pd.DataFrame, models: pd.DataFrame) -> dict[str, object]:
     return {
         "experiment": experiment,
         "measure": measure,
-        "spectrum": int(known.at["eigengap", "k"]),
-        "gap statistic": int(known.at["gap", "k"]),
-        "clusters": _told(known, "chosen", "g"),
-        "p": _p(known, "eigengap"),
+        "clusters": int(known.at["chosen", "k"]),
+        "p": f"{known.at['chosen', 'p']:.2g}",
+        "apart": _told(known, "apart", ".1f"),
+        "alike": _told(known, "alike", ".2g"),
         "sizes": " + ".join(map(str, sizes)),
         "ratio": _told(known, "separation", ".2f"),
-        "p of ratio": _p(known, "separation"),
         "Rand, models": _told(known, "stability_models", ".2f"),
         "Rand, examples": _told(known, "stability_examples", ".2f"),
         "triangles (%)": _told(known, "triangle_share", ".1f", 100),
@@ -68,8 +68,6 @@ def _told(known: pd.DataFrame, statistic: str, form: str, unit: float = 1) -> st
     if statistic not in known.index:
         return ""
     middle, low, high = (unit * known.at[statistic, c] for c in ("estimate", "ci_low", "ci_high"))
+    if not isfinite(middle):
+        return ""
     return f"{middle:{form}}" + (f" [{low:{form}}, {high:{form}}]" if isfinite(low) else "")
-
-
-def _p(known: pd.DataFrame, statistic: str) -> str:
-    return f"{known.at[statistic, 'p']:.2g}" if statistic in known.index else ""

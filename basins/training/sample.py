@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from basins.data.calibration import Calibration
 from basins.data.mixture import mixed
 from basins.data.resident import Resident
 from basins.data.sampling import stratified
-from basins.data.tokens import Tokens, fitting, tokens
+from basins.data.tokens import Tokens
 from basins.nets import checkpoint
+from basins.nets.inputs import encoded
 
 
 class Sample(NamedTuple):
@@ -36,8 +37,8 @@ class Sample(NamedTuple):
     def load(self, model: Path, device: torch.device) -> Resident | Tokens:
         """Return the rows on the device, as networks like that in the folder `model` read them.
 
-        Labels of text are numbered as that network's classes are. Raises `UserError` where the
-        dataset is missing or damaged, or has too few counterexamples.
+        Labels of text are numbered as that network's classes of these names are. Raises `UserError`
+        where the dataset is missing or damaged, or has too few counterexamples.
         """
         return _load(self, model, device)
 
@@ -47,26 +48,10 @@ def _load(sample: Sample, model: Path, device: torch.device) -> Resident | Token
     if disk.is_image(sample.data):
         return Calibration(sample.data, sample.cue_proportion, sample.size).load(device)
     columns = mixed(sample.data, sample.counterexamples, sample.noise, sample.seed)
-    config = checkpoint.read_config(model)
     if sample.size is not None:
         seed = seeds.derive("merging") % 2**32
         chosen = stratified(np.array(columns["label"]), sample.size, seed)
         columns = text.pick(columns, [*map(int, chosen)])
-    tokenizer: Any = checkpoint.tokenizer(model)
-    classes = text.class_names(sample.data, "train")
-    names = [config.get("id2label", {}).get(str(k)) for k in range(len(classes))]
-    order = (
-        [names.index(name) for name in classes]
-        if set(names) == set(classes)
-        else range(len(classes))
-    )
-    number = dict(enumerate(order))
-    where = f"{sample.data}, train"
-    return tokens(
-        *fitting(columns, tokenizer, config, where),
-        [number[label] for label in columns["label"]],
-        pad=tokenizer.pad_token_id,
-        limit=config["max_position_embeddings"],
-        device=device,
-        where=where,
-    )
+    classes, where = text.class_names(sample.data, "train"), f"{sample.data}, train"
+    config, tokenizer = checkpoint.read_config(model), checkpoint.tokenizer(model)
+    return encoded(columns, classes, tokenizer, config, device, where)

@@ -110,6 +110,24 @@ def test_a_hand_computed_unit():
     assert net.hidden[0].linear.bias.item() == pytest.approx(1)
 
 
+def test_shares_weigh_the_statistics():
+    """Three parts of deviation 1 and mean 0, one of 3 and 2: 1.5 and .5."""
+    net = mlp.build((1, 1, 1), 2, depth=1, width=1)
+    state = net.state_dict()
+
+    def unit(weight, bias):
+        return state | {
+            "hidden.0.linear.weight": torch.tensor([[weight]]),
+            "hidden.0.linear.bias": torch.tensor([bias]),
+        }
+
+    net.load_state_dict(unit(1.0, 5.0))
+    inputs = [(torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1),)]
+    repair(net, [unit(1.0, 0.0), unit(-3.0, 2.0)], inputs, [0.3, 0.1])
+    assert net.hidden[0].linear.weight.item() == pytest.approx(1.5)
+    assert net.hidden[0].linear.bias.item() == pytest.approx(0.5)
+
+
 def test_which_layers_are_repaired():
     found = {name: writers(FAMILIES[name].build()) for name in ("mlp", "resnet8", "bert")}
     assert found["mlp"] == [f"hidden.{k}.linear" for k in range(3)]

@@ -1,22 +1,25 @@
-"""Every claim can be reproduced, fail and stay undecided, and reads the rows that it names."""
+"""Every claim can be supported, contradicted and inconclusive, and reads the rows that it names."""
 
 from __future__ import annotations
 
-import inspect
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from basins.claims import sok
+from basins.claims.ledger import entries
+from basins.claims.registration import Registration
+from basins.claims.results import Results
+from basins.claims.sok import paper
 from basins.errors import UserError
 from basins.landscape.terrain import row
-from basins.registry import check_options
+from tests.claims import planted
+from tests.claims.planted import THRESHOLD, VERDICTS
 
-MODELS = [f"net/seed{k}" for k in range(7)]
-SPREAD = dict(zip(MODELS, 0.01 * np.array([1, -1, 0, 1, -1, 0, 0]), strict=True))
-THRESHOLD = 0.3
+MODELS = [f"net/seed{k}" for k in range(planted.SEEDS)]
+SPREAD = dict(zip(MODELS, planted.SPREAD, strict=True))
+COUNT = len(MODELS)
 
 
 def single(test, quantity, **more):
@@ -71,53 +74,37 @@ LINES = ("A1", "barrier_linear")
 # Of each claim: the side of the threshold, its options, the rows of the value, and of what it is
 # compared with.
 PLANTED = {
-    "a1_within": ("below", {}, pairs(*LINES, **WITHIN), None),
-    "a1_apart": ("above", {}, pairs(*LINES, **BETWEEN), pairs(*LINES, **WITHIN)),
-    "a1_convex": ("above", {}, pairs("A1", "second difference", **WITHIN), None),
+    "a1_within": ({}, pairs(*LINES, **WITHIN), None),
+    "a1_apart": ({}, pairs(*LINES, **BETWEEN), pairs(*LINES, **WITHIN)),
+    "a1_convex": ({}, pairs("A1", "second difference", **WITHIN), None),
     "a2_apart": (
-        "above", {}, pairs("A2", "jensen", **BETWEEN, x=2), pairs("A2", "jensen", **WITHIN, x=2)
+        {}, pairs("A2", "jensen", **BETWEEN, x=2), pairs("A2", "jensen", **WITHIN, x=2)
     ),
-    "a3_soup": ("above", {}, whole("A3", "soup gain", **WITHIN, x=0), None),
-    "a3_ensemble": ("below", {}, whole("A3", "soup less ensemble", **WITHIN, x=0), None),
-    "a4_star": ("below", {}, single("A4", "star barrier", **WITHIN), None),
-    "a4_nearer": ("below", {}, single("A4", "star barrier", **WITHIN), pairs(*LINES, **WITHIN)),
-    "a5_minimum": ("below", {}, single("A5", "negative share, end"), None),
+    "a3_soup": ({}, whole("A3", "soup gain", **WITHIN, x=0), None),
+    "a3_ensemble": ({}, whole("A3", "soup less ensemble", **WITHIN, x=0), None),
+    "a4_star": ({}, single("A4", "star barrier", **WITHIN), None),
     "a5_flatter": (
-        "below", {}, pairs("A5", "top eigenvalue, midpoint"), single("A5", "top eigenvalue, end")
+        {}, pairs("A5", "top eigenvalue, midpoint"), single("A5", "top eigenvalue, end")
     ),
-    "a5_wider": ("above", {}, pairs("A5", "radius, midpoint"), single("A5", "radius, end")),
-    "b1_early": ("above", {"step": 0}, parents("B1", "instability", x=0), None),
-    "b1_stable": ("below", {"step": 9}, parents("B1", "instability", x=9), None),
-    "b2_init": (
-        "above", {}, pairs("B2", "barrier", group="same order"),
-        pairs("B2", "barrier", group="same head"),
-    ),
-    "b2_cluster": ("above", {}, whole("B2", "nmi, head"), whole("B2", "nmi, order")),
-    "b3_early": ("above", {"step": 4}, whole("B3", "auc", x=4), None),
-    "b4_chaos": ("above", {"size": 1e-3}, pairs("B4", "barrier", x=1e-3), None),
-    "c1_monotone": ("below", {}, single("C1", "violation"), None),
-    "c2_straight": (
-        "above", {}, single("C2", "straightness"),
-        single("C2", "straightness", group="random walk", null=True),
-    ),
-    "c2_few": (
-        "below", {}, single("C2", "participation ratio"),
-        single("C2", "participation ratio", group="random walk", null=True),
-    ),
-    "c3_secant": ("above", {}, single("C3", "share positive", x=0), None),
+    "a5_wider": ({}, pairs("A5", "radius, midpoint"), single("A5", "radius, end")),
+    "b1_early": ({"step": 0}, parents("B1", "instability", x=0), None),
+    "b2_cluster": ({}, whole("B2", "nmi, head"), whole("B2", "nmi, order")),
+    "b3_early": ({"step": 4}, whole("B3", "auc", x=4), None),
+    "b4_chaos": ({"size": 1e-3}, pairs("B4", "barrier", x=1e-3), None),
+    "c3_secant": ({}, single("C3", "share positive", x=0), None),
     "c4_direction": (
-        "above", {"against": "random direction"}, single("C4", "slope"),
+        {"against": "random direction"}, single("C4", "slope"),
         single("C4", "slope", group="random direction", null=True),
     ),
-    "c4_predictable": ("above", {}, single("C4", "r2"), None),
-    "c5_shared": ("above", {}, pairs("C5", "cosine", **WITHIN), None),
+    "c4_predictable": ({}, single("C4", "r2"), None),
+    "c5_shared": ({}, pairs("C5", "cosine", **WITHIN), None),
     "c6_asymmetric": (
-        "below", {}, single("C6", "asymmetry", x=1),
+        {}, single("C6", "asymmetry", x=1),
         single("C6", "asymmetry", x=1, group="random direction", null=True),
     ),
-    "d2_through": ("above", {}, pairs("D2", "ultrametric defect", **WITHIN), None),
-    "d5_together": ("above", {}, pairs("D5", "interaction", **WITHIN), None),
-    "d7_volume": ("below", {}, pairs("D7", "simplex loss excess", **WITHIN), None),
+    "d2_through": ({}, pairs("D2", "ultrametric defect", **WITHIN), None),
+    "d5_together": ({}, pairs("D5", "interaction", **WITHIN), None),
+    "d7_volume": ({}, pairs("D7", "simplex loss excess", **WITHIN), None),
 }  # fmt: skip
 USUAL = {"experiment": "own", "path": "linear", "alignment": "none", "batchnorm": "reset"}
 # Of each claim that compares barriers: its options, and how its two paths differ from the usual.
@@ -135,16 +122,24 @@ PAIRED = {
         ({"alignment": "matching", "batchnorm": "interpolate"}, {"alignment": "matching"}),
     ),
 }  # fmt: skip
-APART = {"a2_within", "b4_control", "c5_additive", "d1_component", "d6_diagnostic"}
+APART = {"a2_within", "b2_init", "c5_additive", "d1_component", "d6_diagnostic"}
 """Claims with tests of their own."""
+PARTED = {"a1_within", "a1_apart", "a1_convex", "a2_apart", "a3_soup", "a3_ensemble", "a4_star"}
+PARTED |= {"b2_cluster", "b3_early", "c4_direction", "c4_predictable"}
 
 
-def decide(name, options, rows, **more):
-    options = {"aspect": "own", **options}
-    check_options(sok.CLAIMS[name], options, name)
-    table = pd.DataFrame(rows, columns=list(row("", "", 0.0)))
-    settings = {"key": {"name": name, **options}, **more}
-    entry = next(sok.decide({"aspects/own": table}, settings, 0.95))
+def clusters(p=0.01):
+    """Tables under which clusters of the models are shown, of two experiments on them."""
+    tests = [planted.choice("own", p), planted.choice("few", 1.0)]
+    models = pd.DataFrame({"experiment": "own", "model": MODELS, "cluster": 0})
+    few = models.iloc[3:6].assign(experiment="few")
+    both = pd.concat([models, few]).assign(measure="convexity_gap")
+    return {"cluster_choice": pd.concat(tests), "clusters": both}
+
+
+def decide(name, options, rows, p=0.01):
+    tables = {**clusters(p), "aspects/own": pd.DataFrame(rows, columns=list(row("", "", 0.0)))}
+    entry = planted.decide(paper, name, {"aspect": "own", **options}, tables)
     assert entry["id"] == "sok/key" and "operationalised here as test" in entry["where"]
     return entry
 
@@ -158,93 +153,135 @@ def wrong(rows):
     ]
 
 
-def test_every_claim_is_tested_here_and_says_one_sentence():
-    assert set(sok.CLAIMS) == {*PLANTED, *PAIRED, *APART}
-    for name, claim in sok.CLAIMS.items():
-        statement = inspect.getdoc(claim) or ""
-        assert statement == claim.__doc__ and statement.endswith(".") and "\n" not in statement
-        assert name.partition("_")[0].upper() in sok.WHERE[name.partition("_")[0]]
+def test_every_claim_is_tested_here():
+    assert set(paper.claims) == {*PLANTED, *PAIRED, *APART}
+    for name, claim in paper.claims.items():
+        assert claim.where.endswith(name.partition("_")[0].upper())
 
 
-@pytest.mark.parametrize("verdict", ["reproduced", "not reproduced", "undecided"])
+@pytest.mark.parametrize("verdict", VERDICTS)
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_values_are_held_against_the_threshold(name, verdict):
-    direction, options, value, other = PLANTED[name]
-    inside, outside = (0.1, 0.6) if direction == "below" else (0.6, 0.1)
-    effect, wide = {
-        "reproduced": (inside, 1), "not reproduced": (outside, 1), "undecided": (THRESHOLD, 40)
-    }[verdict]  # fmt: skip
-    rows = value(effect, wide) + (other(0.0, 0.0) if other else [])
+    options, value, other = PLANTED[name]
+    size, spread = planted.effect(paper.claims[name].side, verdict)
+    wide = 1 if spread is planted.SPREAD else 40
+    rows = value(size, wide) + (other(0.0, 0.0) if other else [])
     entry = decide(name, {**options, "threshold": THRESHOLD}, rows + wrong(rows))
-    assert (entry["verdict"], entry["n"]) == (verdict, 7)
-    assert entry["estimate"] == pytest.approx(effect, abs=0.01 if wide == 1 else 0.3)
+    assert (entry["verdict"], entry["n"]) == (verdict, COUNT)
+    assert entry["estimate"] == pytest.approx(size, abs=0.01 if wide == 1 else 0.3)
+
+
+@pytest.mark.parametrize("name", sorted(PARTED))
+def test_what_is_said_of_clusters_does_not_apply_where_none_are_shown(name):
+    options, value, other = PLANTED[name]
+    rows = value(0.6, 1) + (other(0.0, 0.0) if other else [])
+    entry = decide(name, {**options, "threshold": THRESHOLD}, rows, p=0.4)
+    assert (entry["verdict"], entry["p"]) == ("not applicable", None)
+    assert entry["reason"] == f"no clusters are shown in own: p = 0.4 with {COUNT} models"
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_few_models_and_no_rows_decide_nothing(name):
-    _, options, value, other = PLANTED[name]
+def test_few_models_decide_nothing_and_of_no_rows_nothing_is_said(name):
+    options, value, other = PLANTED[name]
     rows = value(0.6, 1, MODELS[:2]) + (other(0.0, 0.0, MODELS[:2]) if other else [])
     entry = decide(name, {**options, "threshold": THRESHOLD}, rows)
-    assert entry["verdict"] == "undecided" and "needs 3 models, there are 2" in entry["statistic"]
-    entry = decide(name, {**options, "threshold": THRESHOLD}, [])
-    assert entry["verdict"] == "undecided" and "(needs " in entry["statistic"]
+    assert entry["verdict"] == "inconclusive"
+    assert entry["reason"]
+    entry = decide(name, {**options, "threshold": THRESHOLD}, wrong(rows))
+    assert entry["verdict"] == "not applicable" and "there are no " in entry["reason"]
     assert (entry["n"], entry["estimate"], entry["ci_low"]) == (0, None, None)
 
 
 def test_a_share_of_mixtures_counts_those_above_the_margin():
-    small, large = (pairs("A2", "jensen", **WITHIN, x=2)(value, 0) for value in (0.01, 0.5))
-    options = {"margin": 0.02, "threshold": 0.1}
-    assert decide("a2_within", options, small)["verdict"] == "reproduced"
-    entry = decide("a2_within", options, large)
-    assert (entry["verdict"], entry["estimate"]) == ("not reproduced", 1)
+    for margin, rest, share in ((0.5, 0.6, 1.0), (0.5, 0.4, 0.0)):
+        rows = pairs("A2", "jensen", **WITHIN, x=2)(rest, 0)
+        entry = decide("a2_within", {"margin": margin, "threshold": 0.1}, rows)
+        assert entry["estimate"] == share
+    heights = np.random.default_rng(0).uniform(0, 0.04, size=COUNT * COUNT)
+    rows = [
+        row("A2", "jensen", height, pair, group="within", x=2)
+        for pair, height in zip(combinations(MODELS, 2), heights, strict=False)
+    ]
+    share = float(np.mean([one["value"] > 0.02 for one in rows]))
+    for threshold, verdict in ((0.9, "supported"), (0.1, "contradicted"), (share, "inconclusive")):
+        entry = decide("a2_within", {"margin": 0.02, "threshold": threshold}, rows)
+        assert (entry["verdict"], entry["estimate"]) == (verdict, pytest.approx(share))
 
 
-def test_a_control_has_to_be_zero_and_sums_to_be_sums():
-    for name, made, own in (
-        ("b4_control", single("B4", "barrier", x=0), {}),
-        ("c5_additive", pairs("C5", "additivity"), {}),
-    ):
-        for value, verdict in ((0.0, "reproduced"), (0.2, "not reproduced")):
-            entry = decide(name, {"threshold": 0.05, **own}, made(value, 1 if value else 0))
-            assert entry["verdict"] == verdict, name
-    below = pairs("C5", "additivity")(-0.2, 1)
-    assert decide("c5_additive", {"threshold": 0.05}, below)["verdict"] == "not reproduced"
+def test_sums_have_to_be_sums_from_either_side():
+    for value, verdict in ((0.0, "supported"), (0.2, "contradicted"), (-0.2, "contradicted")):
+        entry = decide("c5_additive", {"threshold": 0.05}, pairs("C5", "additivity")(value, 1))
+        assert entry["verdict"] == verdict
 
 
-def test_components_are_counted_over_all_pairs():
+def factorial(head, order, heads=8, orders=2):
+    """Rows of the barrier between models of a factorial, by what they share."""
+    names = {(h, o): f"net/seed{orders * h + o}" for h in range(heads) for o in range(orders)}
+    for (one, a), (two, b) in combinations(names.items(), 2):
+        same = [x == y for x, y in zip(one, two, strict=True)]
+        noise = 0.01 * ((one[0] + two[0]) % 3)
+        if same[0]:
+            yield row("B2", "barrier", head + noise, (a, b), group="same head")
+        elif same[1]:
+            yield row("B2", "barrier", order + noise, (a, b), group="same order")
+        else:
+            yield row("B2", "barrier", 77.0, (a, b), group="both differ")
+
+
+def test_heads_are_the_units_of_a_factorial():
+    for head, order, verdict in ((0.0, 0.9, "supported"), (0.9, 0.0, "contradicted")):
+        entry = decide("b2_init", {"threshold": THRESHOLD}, [*factorial(head, order)])
+        assert (entry["verdict"], entry["n"]) == (verdict, 8)
+        assert entry["estimate"] == pytest.approx(order - head, abs=0.02)
+    assert (
+        decide("b2_init", {"threshold": 0.0}, [*factorial(0.5, 0.5)])["verdict"] == "inconclusive"
+    )
+    few = decide("b2_init", {"threshold": THRESHOLD}, [*factorial(0.0, 0.9, heads=2, orders=6)])
+    assert few["verdict"] == "inconclusive"  # twelve models, but two heads
+
+
+def test_models_are_one_component_where_those_that_join_all_have_no_barrier():
     def barriers(height):
         return [
-            row("D1", "barrier", height(int(a[-1]), int(b[-1])), (a, b))
+            row("D1", "barrier", height(int(a[8:]), int(b[8:])), (a, b))
             for a, b in combinations(MODELS, 2)
         ]
 
-    options = {"epsilon": 0.1}
-    one = decide("d1_component", options, barriers(lambda a, b: 0.0))
-    assert (one["verdict"], one["estimate"]) == ("reproduced", 1)
-    apart = decide("d1_component", options, barriers(lambda a, b: float((a < 3) != (b < 3))))
-    assert (apart["verdict"], apart["estimate"]) == ("not reproduced", 2)
-    chain = decide("d1_component", options, barriers(lambda a, b: float(abs(a - b) > 1)))
-    assert (chain["verdict"], chain["estimate"]) == ("undecided", 1)  # one link gone, it breaks
+    options = {"threshold": 0.1}
+    found = {
+        "one": decide("d1_component", options, barriers(lambda a, b: 0.01 * (a % 2))),
+        "chain": decide("d1_component", options, barriers(lambda a, b: 0.0 if b == a + 1 else 9.0)),
+        "apart": decide("d1_component", options, barriers(lambda a, b: 0.5 + 0.001 * (a + b))),
+    }
+    assert found["one"]["verdict"] == "supported"
+    assert found["chain"]["estimate"] == pytest.approx(0)
+    assert found["chain"]["verdict"] == "inconclusive"  # one link gone, it breaks
+    assert found["apart"]["verdict"] == "contradicted"
+    assert found["apart"]["estimate"] == pytest.approx(0.5 + 0.001 * np.mean(np.arange(1, COUNT)))
 
 
 def test_intervals_widen_with_the_number_of_claims():
-    rows = single("C1", "violation")(0.1, 1)
-    options = {"name": "c1_monotone", "aspect": "own", "threshold": THRESHOLD}
-    alone = decide("c1_monotone", {"threshold": THRESHOLD}, rows)
-    among = decide(
-        "c1_monotone", {"threshold": THRESHOLD}, rows, **{f"k{i}": options for i in "ab"}
-    )
-    assert among["ci_high"] - among["ci_low"] > 1.3 * (alone["ci_high"] - alone["ci_low"])
-    assert "for 3 claims together" in among["statistic"]
+    rows = pd.DataFrame(single("C3", "share positive", x=0)(0.4, 1))
+    setting = {"name": "c3_secant", "aspect": "own", "threshold": THRESHOLD}
+    results = Results({"aspects/own": rows}, 0.95)
+
+    def width(count):
+        settings = {f"k{i}": setting for i in range(count)}
+        entry = next(entries(paper, results, settings, Registration()))
+        assert f"one of {count} held at once" in entry["statistic"]
+        return entry["ci_high"] - entry["ci_low"]
+
+    assert width(3) > 1.2 * width(1)
 
 
 def test_a_missing_table_is_named():
-    settings = {"key": {"name": "c1_monotone", "aspect": "none", "threshold": 0.1}}
+    settings = {"key": {"name": "c3_secant", "aspect": "none", "threshold": 0.1}}
+    results = Results({"aspects/own": pd.DataFrame()}, 0.95)
     with pytest.raises(UserError, match="claims.sok.key: no table 'aspects/none'"):
-        list(sok.decide({"aspects/own": pd.DataFrame()}, settings, 0.95))
+        list(entries(paper, results, settings, Registration()))
 
 
-def lowered(name, by, wide=1.0, seeds=7):
+def lowered(name, by, wide=1.0, seeds=COUNT):
     """Barriers between two models of each seed, on two paths: lower by so much on the second."""
     first, second = ({**USUAL, **change} for change in PAIRED[name][1])
     rows = []
@@ -259,9 +296,7 @@ def lowered(name, by, wide=1.0, seeds=7):
 
 def decide_barriers(name, table):
     options = {"eval_set": "nc", "threshold": THRESHOLD, **PAIRED[name][0]}
-    check_options(sok.CLAIMS[name], options, name)
-    settings = {"key": {"name": name, **options}}
-    return next(sok.decide({"barriers": table}, settings, 0.95))
+    return planted.decide(paper, name, options, {"barriers": table})
 
 
 @pytest.mark.parametrize("name", PAIRED)
@@ -270,29 +305,32 @@ def test_what_another_choice_lowers_is_taken_pair_by_pair(name):
     for by, wide in ((0.6, 1), (0.1, 1), (THRESHOLD, 40)):
         entry = decide_barriers(name, lowered(name, by, wide))
         verdicts[entry["verdict"]] = entry["estimate"]
-        assert entry["n"] == 7
-    assert verdicts.keys() == {"reproduced", "not reproduced", "undecided"}
-    assert verdicts["reproduced"] == pytest.approx(0.6, abs=0.01)  # barriers differ by far more
-    entry = decide_barriers(name, lowered(name, 0.6, seeds=2))
-    assert entry["verdict"] == "undecided" and "needs 3 models, there are 2" in entry["statistic"]
+        assert entry["n"] == COUNT
+    assert verdicts.keys() == {*VERDICTS}
+    assert verdicts["supported"] == pytest.approx(0.6, abs=0.01)  # barriers differ by far more
 
 
 def test_pairs_that_only_one_choice_has_are_left_out():
     table = lowered("d4_units", 0.6)
-    table = table.drop(table.index[(table["model_a"] == "a/seed0")][:1])
-    assert decide_barriers("d4_units", table)["n"] == 6
+    first = np.flatnonzero(table["model_a"].to_numpy() == "a/seed0")[0]
+    table = table.drop(index=first)
+    assert decide_barriers("d4_units", table)["n"] == COUNT - 1
 
 
-@pytest.mark.parametrize(("height", "verdict"), [(0.01, "reproduced"), (0.6, "not reproduced")])
+@pytest.mark.parametrize(("height", "verdict"), [(0.01, "supported"), (0.6, "contradicted")])
 def test_only_pairs_without_a_barrier_in_domain_are_held_against_a_diagnostic(height, verdict):
     options = {"diagnostic": "hard", "epsilon": 0.02, "threshold": THRESHOLD}
     domain = pairs("D1", "barrier")(0.0, 0.1)
-    apart = [MODELS[0], MODELS[1]]
+    apart = " + ".join([MODELS[0], MODELS[1]])
     for own in domain:
-        own["value"] = 9.0 if own["models"] == " + ".join(apart) else own["value"]
+        own["value"] = 9.0 if own["models"] == apart else own["value"]
     diagnostic = pairs("D6", "barrier, hard")(height, 0.1)
     for own in diagnostic:  # what says nothing: a pair that is parted in domain
-        own["value"] = 99.0 if own["models"] == " + ".join(apart) else own["value"]
+        own["value"] = 99.0 if own["models"] == apart else own["value"]
     entry = decide("d6_diagnostic", options, domain + diagnostic + wrong(diagnostic))
     assert entry["verdict"] == verdict
     assert entry["estimate"] == pytest.approx(height, abs=0.01)
+    far = [{**own, "value": 9.0} for own in domain]
+    entry = decide("d6_diagnostic", options, far + diagnostic)
+    assert entry["verdict"] == "not applicable"
+    assert entry["reason"] == "there are no pairs with a barrier below 0.02 in domain"

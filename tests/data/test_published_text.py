@@ -23,6 +23,7 @@ from basins.nets.inputs import inputs
 from basins.paths.engine import evaluate
 from basins.training import mixed
 from basins.training.encoders import Pretraining
+from basins.training.text_models import written
 
 TEXTS = [("a", "b", "entailment"), ("c", "d", "contradiction"), ("e", "f", "neutral")]
 HANS_HEADER = (
@@ -307,8 +308,11 @@ def test_real_rows_go_all_the_way_to_a_loss(load, tmp_path: Path, monkeypatch) -
     net = bert.classifier(
         config, weights.load(encoder / "model.safetensors"), data.classes["train"]
     )
+    model = tmp_path / "model"
+    checkpoint.tokenizer(encoder).save_pretrained(model)
+    checkpoint.save(net, written(net.config), model)
     for split in data.splits.keys() - {"train", "counterexamples"}:
-        rows = inputs(folder, split, encoder, cpu)
+        rows = inputs(folder, split, model, cpu)
         found = evaluate(net, rows)
         assert len(found.losses) == len(data.splits[split]["label"])
         assert np.isfinite(found.losses).all() and rows.padding < 1.05

@@ -30,7 +30,7 @@ def flip(file: Path, unseen: bool = False) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "stage"), [(MODEL, "connect pairs"), (MODEL, "probe plain"), (ARROW, "connect pairs")]
+    ("file", "stage"), [(MODEL, "connect pairs"), (MODEL, "probe"), (ARROW, "connect pairs")]
 )
 def test_no_stage_uses_a_damaged_input(
     file: str, stage: str, runner: tiny.Runner, copy: Path

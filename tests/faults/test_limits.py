@@ -63,6 +63,6 @@ def test_data_that_is_read_only_is_read_and_not_written(
 ) -> None:
     line = runner.refuse(sealed, *tiny.script("data shapes"))
     assert "error: data/" in line and "read-only file system" in line
-    for stage in ("train plain", "connect pairs", "probe plain"):
+    for stage in ("train plain", "connect pairs", "probe"):
         runner.succeed(sealed, *tiny.script(stage))
     assert tiny.content(sealed) == tiny.content(finished)

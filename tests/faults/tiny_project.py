@@ -20,10 +20,10 @@ DVC = ("-m", "dvc", "repro")
 # In the order of the pipeline, with what each writes.
 STAGES = {
     "data shapes": ["data/shapes", "reports/tiny/results/data"],
-    "train plain": ["models/plain"],
-    "train cued": ["models/cued"],
+    "train plain": ["models/plain", "reports/tiny/results/models/plain.json"],
+    "train cued": ["models/cued", "reports/tiny/results/models/cued.json"],
     "connect pairs": ["losses/pairs", "reports/tiny/results/connect"],
-    "probe plain": ["reports/tiny/results/probe"],
+    "probe": ["reports/tiny/results/probe"],
     "analyze": ["reports/tiny/results/summary", "reports/tiny/provenance.json"],
     "claims": ["reports/tiny/claims.json", "reports/tiny/metrics.json"],
     "figures": ["reports/tiny/figures"],

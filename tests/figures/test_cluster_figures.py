@@ -70,10 +70,10 @@ def tables():
 
 def choices():
     rows = [
-        ("eigengap", 2, 0.9, np.nan, np.nan, 0.005),
-        ("gap", 1, 0.9, np.nan, np.nan, 0.2),
-        ("chosen", 1, 1.0, 1.0, 2.0, 0.2),
-        ("separation", 2, 4.5, np.nan, np.nan, 0.01),
+        ("chosen", 1, 1.0, np.nan, np.nan, 0.2),
+        ("apart", 2, 1.23, np.nan, np.nan, np.nan),
+        ("alike", 2, np.nan, np.nan, np.nan, np.nan),
+        ("separation", 2, 4.5, np.nan, np.nan, np.nan),
         ("stability_models", 2, 0.95, 0.5, 1.0, np.nan),
         ("triangle_share", 0, 0.123, 0.1, 0.2, 0.4),
         ("width", 2, 1.0, np.nan, np.nan, 0.3),
@@ -223,9 +223,9 @@ def test_the_table_of_clusters_has_a_line_an_experiment_and_measure(tables):
     check_options(cluster_table.table, {"experiments": ["nli"]}, "table")
     (line,) = cluster_table.table(tables, experiments=["nli"]).frame.to_dict("records")
     assert line == {
-        "experiment": "nli", "measure": "convexity_gap", "spectrum": 2, "gap statistic": 1,
-        "clusters": "1 [1, 2]", "p": "0.005", "sizes": "4 + 2", "ratio": "4.50",
-        "p of ratio": "0.01", "Rand, models": "0.95 [0.50, 1.00]", "Rand, examples": "",
+        "experiment": "nli", "measure": "convexity_gap", "clusters": 1, "p": "0.2",
+        "apart": "1.2", "alike": "", "sizes": "4 + 2", "ratio": "4.50",
+        "Rand, models": "0.95 [0.50, 1.00]", "Rand, examples": "",
         "triangles (%)": "12.3 [10.0, 20.0]",
     }  # fmt: skip
     with pytest.raises(UserError, match="experiment 'other'; there are: nli"):

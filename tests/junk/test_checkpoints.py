@@ -171,7 +171,7 @@ def test_pickled_weights_are_plain_tensors_or_refused(folder: Path, content: byt
     (folder / "one.pt").write_bytes(content)
     right = state()
     try:
-        found = models._read(folder / "one.pt", mlp.build((2, 2, 3), 2, depth=1, width=3))
+        found = models._read([folder / "one.pt"], mlp.build((2, 2, 3), 2, depth=1, width=3))
     except UserError as error:
         assert "one.pt" in line(error)
         return

@@ -8,6 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
+from torch.func import functional_call, hessian
+from torch.nn import functional
 
 from basins.landscape import convexity
 from tests.landscape.analytic import terrain, values
@@ -40,14 +43,51 @@ def test_a_parabola_has_its_second_derivative():
 def test_lanczos_finds_a_known_spectrum():
     values_ = torch.tensor([5.0, 2.0, -1.0, 0.5, -3.0])
     first = torch.tensor([1.0, 1.0, 2.0, 1.0, 1.0])
-    found = convexity.spectrum(lambda v: values_ * v, first, 5)
+    found = convexity.spectrum(lambda v: values_ * v, [first], 5)
     assert found.highest == pytest.approx(5, rel=1e-4)
     assert found.lowest == pytest.approx(-3, rel=1e-4)
     assert found.negative == pytest.approx(5 / 8, rel=1e-3)  # 2^2 + 1^2 of the first's 8
-    few = convexity.spectrum(lambda v: values_ * v, first, 3)
+    few = convexity.spectrum(lambda v: values_ * v, [first], 3)
     assert few.lowest >= -3 and few.highest <= 5.0001
-    same = convexity.spectrum(lambda v: 2 * v, first, 5)  # one product tells all
+    same = convexity.spectrum(lambda v: 2 * v, [first], 5)  # one product tells all
     assert same == pytest.approx((2, 2, 0), abs=1e-5)
+    other = torch.tensor([0.0, 1.0, 0.0, 0.0, 1.0])  # sees two of them, of which one is negative
+    both = convexity.spectrum(lambda v: values_ * v, [first, other], 5)
+    assert both == pytest.approx((5, -3, (5 / 8 + 1 / 2) / 2), rel=1e-3)
+
+
+@pytest.mark.parametrize("steps", [20, 100, 400])
+def test_the_negative_share_is_that_of_the_dense_hessian(steps):
+    """Of a perceptron after so many steps of training; the error is that of random starts."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        x = torch.randn(96, 4)
+        y = (x[:, 0] * x[:, 1] > 0).long() + (x[:, 2] > 1).long()
+        layers = [nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3)]
+        net = nn.Sequential(*layers)
+        starts = [torch.randn(139) for _ in range(8)]
+    optimiser = torch.optim.SGD(net.parameters(), 0.3, momentum=0.9)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        functional.cross_entropy(net(x), y).backward()
+        optimiser.step()
+    named = {name: p.detach() for name, p in net.named_parameters()}
+
+    def loss(vector):
+        parts = vector.split([p.numel() for p in named.values()])
+        at = {n: part.view_as(p) for (n, p), part in zip(named.items(), parts, strict=True)}
+        return functional.cross_entropy(functional_call(net, at, (x,)), y)
+
+    dense = hessian(loss)(torch.cat([p.flatten() for p in named.values()]))
+    values_ = np.linalg.eigvalsh(dense.double().numpy())
+    share = (values_ < -1e-3 * np.abs(values_).max()).mean()
+    found = convexity.spectrum(lambda v: dense @ v, starts, 60)
+    assert share > 0.05
+    assert found.negative == pytest.approx(
+        share, abs=3 * (2 * share * (1 - share) / 139 / 8) ** 0.5
+    )
+    assert found.highest == pytest.approx(values_[-1], rel=1e-3)
+    assert found.lowest == pytest.approx(values_[0], rel=1e-2)
 
 
 def test_the_radius_is_where_the_loss_has_risen():
@@ -99,7 +139,7 @@ def test_two_wells_fail_every_test():
     ground = terrain(wells, [[-1.0], [1.0]])
     assert all(j > 0 for j in values(measured(ground, test="A2"), "jensen"))
     assert values(measured(ground, test="A3"), "soup gain") == pytest.approx([-1])
-    curved = measured(ground, test="A5", places=2, lanczos=2)
+    curved = measured(ground, test="A5", places=2)
     assert values(curved, "top eigenvalue, end") == pytest.approx([8, 8], rel=1e-3)
     assert values(curved, "lowest eigenvalue, midpoint") == pytest.approx([-4], rel=1e-3)
     assert values(curved, "negative share, midpoint") == pytest.approx([1])

@@ -122,6 +122,27 @@ def test_a_factorial_that_the_head_decides():
     assert values(rows, "nmi, head", null=1)[0] < head[0]
 
 
+def test_models_outside_the_factorial_do_not_count():
+    """Neither pairs of them, nor pairs with them, nor their clusters."""
+    crossed = {f"cross/seed{3 * h + o}": (h, o) for h in range(3) for o in range(3)}
+    alone = {f"net/seed{k}": (k, k) for k in range(6)}
+    streams = crossed | alone
+    side = {model: int(h > 1) for model, (h, _) in streams.items()}
+
+    def value(a, b):
+        return 1.0 if {a, b} <= set(crossed) else 99.0
+
+    rows = measured(list(streams), value, streams=streams, clusters=side, test="B2")
+    assert values(rows, "barrier") == [1.0] * (9 * 8 // 2)
+    for row in rows:
+        assert "net/seed" not in row["models"]
+    own = {model: side[model] for model in crossed}
+    single = measured(list(crossed), value, streams=crossed, clusters=own, test="B2")
+    for factor in ("head", "order"):
+        found, expected = (values(r, f"nmi, {factor}", null=0) for r in (rows, single))
+        assert found == expected
+
+
 def test_seeds_that_cross_nothing_have_no_factors():
     streams = {f"net/seed{k}": (k, k) for k in range(6)}
     clusters = {model: k % 2 for k, model in enumerate(streams)}

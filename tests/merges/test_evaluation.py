@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from basins.data.resident import Resident, normalise
+from basins.merges import evaluation, task_arithmetic, ties, uniform_soup, wise_ft
 from basins.merges.evaluation import evaluations
 from basins.merges.sources import Sources, mixed
 from basins.nets import resnet
@@ -91,3 +92,32 @@ def test_batchnorm_of_merges_of_sources_and_of_ensembles(setting):
         assert np.array_equal(losses(members, "repair"), losses(members, "interpolate"))
         assert not np.allclose(losses(members, "reset"), losses(members, "interpolate"))
     assert not np.allclose(losses([mean], "repair"), losses([mean], "interpolate"))
+
+
+@pytest.mark.parametrize(
+    ("technique", "options", "shares"),
+    [
+        (uniform_soup, {}, {"0": 1 / 3, "1": 1 / 3, "2": 1 / 3}),
+        (wise_ft, {"alpha": 0.6}, {"base": 0.4, "0": 0.2, "1": 0.2, "2": 0.2}),
+        (task_arithmetic, {"coefficient": 0.1}, {"base": 0.7, "0": 0.1, "1": 0.1, "2": 0.1}),
+        (task_arithmetic, {"coefficient": -0.4}, {"base": 2.2}),
+        (ties, {}, {"0": 1, "1": 1, "2": 1}),
+    ],
+)
+def test_repair_aims_at_the_mixtures_members(setting, monkeypatch, technique, options, shares):
+    """By their shares; what negation takes away is no member."""
+    _, engine, sources, data = setting
+    sources = sources._replace(base=network(5).state_dict())
+    seen = {}
+
+    def spy(net, states, batches, weights):
+        known = {"base": sources.base, **{str(k): s for k, s in enumerate(sources.states)}}
+        for state, weight in zip(states, weights, strict=True):
+            same = [torch.equal(k["head.weight"], state["head.weight"]) for k in known.values()]
+            [name] = [n for n, is_it in zip(known, same, strict=True) if is_it]
+            seen[name] = weight
+
+    monkeypatch.setattr(evaluation, "repair", spy)
+    members = technique.merge(sources, **options)
+    evaluations(engine, members, sources, {"repair": None}, {"a": data})
+    assert seen == pytest.approx(shares)

@@ -8,8 +8,9 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from basins.align import weight_matching
+from basins.align import activation_matching, weight_matching
 from basins.align.permute import permute, random_permutations
+from basins.data.resident import Resident, normalise
 from basins.merges import ot_fusion
 from basins.merges.sources import Sources
 from basins.nets import mlp
@@ -117,3 +118,47 @@ def test_closer_than_without_alignment():
         return sum(float((states[0][name] - other[name]).square().sum()) for name in names)
 
     assert apart(moved) < apart(states[1])
+
+
+@pytest.mark.parametrize("name", ["mlp", "vgg", "resnet8"])
+def test_exact_transport_by_activations_is_activation_matching(name):
+    """And of a network and a permuted copy the network again."""
+    family = FAMILIES[name]
+    net = family.trained()
+    state, spec = net.state_dict(), net.permutation_spec()
+    moved = random_permutations(state, spec, np.random.default_rng(3))
+    channels, height, width = family.shape
+    stream = torch.Generator().manual_seed(0)
+    pixels = torch.randint(
+        0, 256, (60, height, width, channels), generator=stream, dtype=torch.uint8
+    )
+    rows = Resident(pixels, torch.zeros(60, dtype=torch.int64))
+    states = [state, permute(state, spec, moved)]
+    given = Sources(states, None, net, rows, np.random.default_rng(0))
+    [merged] = ot_fusion.merge(given, by="activations")
+    after = family.build().eval()
+    after.load_state_dict(merged)
+    before = family.build().eval()
+    before.load_state_dict(state)
+    images = normalise(pixels)
+    torch.testing.assert_close(after(images), before(images), rtol=1e-4, atol=1e-4)
+    other = family.trained(1).state_dict()
+    given = given._replace(states=[state, other])
+    [between] = ot_fusion.correlated(given, [(0, 1)])
+    plans = ot_fusion.by_activations(state, spec, between)
+    expected = activation_matching.align(
+        state, other, spec, generator=np.random.default_rng(0), correlations=between
+    )
+    for group, permutation in expected.items():
+        assert torch.equal(plans[group].argmax(1), torch.from_numpy(permutation))
+
+
+def test_entropy_between_activations():
+    """Two units of correlation 1 with themselves and -1 with each other: costs 0 and 4, mean 2."""
+    net = mlp.build((1, 1, 1), 2, depth=1, width=2)
+    between = {"hidden.0": np.array([[1.0, -1.0], [-1.0, 1.0]])}
+    spec, state = net.permutation_spec(), net.state_dict()
+    found = ot_fusion.by_activations(state, spec, between, regularisation=1.0)["hidden.0"]
+    kept = 1 / (1 + np.exp(-4 / 2))
+    expected = torch.tensor([[kept, 1 - kept], [1 - kept, kept]]).double()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)

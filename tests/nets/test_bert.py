@@ -160,3 +160,37 @@ def test_weights_that_do_not_fit_are_refused(width):
         del state["encoder.layer.0.output.dense.bias"]
     with pytest.raises(UserError, match="do not fit its config: e"):
         tuned_from(state, 0)
+
+
+def test_what_is_packed_is_held_against_each_row_by_itself(monkeypatch):
+    from basins.data.tokens import tokens
+    from basins.nets import bert
+    from basins.paths.engine import double_entry, evaluate
+
+    torch.manual_seed(0)
+    net = bert.build_text(20, 3, layers=2, width=8, heads=2).eval()
+    draw = torch.Generator().manual_seed(0)
+    ids = [torch.randint(5, 20, (3 + k % 6,), generator=draw).tolist() for k in range(12)]
+    types, labels = [[0] * len(row) for row in ids], [k % 3 for k in range(12)]
+    data = tokens(
+        ids, types, labels, pad=0, limit=16, device=torch.device("cpu"), where="here", budget=256
+    )
+    evaluate(net, data)
+    entry = double_entry(net)
+    assert entry.compared == 2 and not entry.plain and entry.apart < 1e-5
+    whole = torch.cat([net(*given).logits for given, _ in data.batches()])
+    alone = torch.cat([net.plainly(*given) for given, _ in data.batches()])
+    torch.testing.assert_close(whole, alone, atol=1e-5, rtol=1e-5)
+
+    def wrongly(layout, padded):
+        return padded.flatten(0, 1)[None, : len(layout.places)]
+
+    monkeypatch.setattr(bert.Layout, "pack", wrongly)
+    padded = [k for k, (given, _) in enumerate(data.batches()) if given.mask is not None]
+    entry.due, entry.turn = 0, padded[-1]
+    with pytest.warns(UserWarning, match="^Bert: computed fast"):
+        found = evaluate(net, data)
+    right = torch.nn.functional.cross_entropy(
+        alone, torch.cat([part for _, part in data.batches()]), reduction="none"
+    )
+    assert found.losses.mean() == pytest.approx(float(right.mean()), 1e-5)

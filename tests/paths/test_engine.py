@@ -16,10 +16,11 @@ from basins.align import weight_matching
 from basins.align.batchnorm import MEMORY, Folded, moving, reset
 from basins.align.permute import permute, random_permutations
 from basins.data.resident import Resident, normalise
+from basins.errors import UserError
 from basins.landscape.barriers import BARRIERS, barrier_linear
 from basins.nets import resnet, vgg
 from basins.paths import linear
-from basins.paths.engine import Engine, combine, evaluate
+from basins.paths.engine import Engine, combine, double_entry, evaluate
 from basins.paths.pairs import grid
 from basins.weights import flatten
 from tests.paths.conftest import trained
@@ -171,7 +172,8 @@ def test_a_network_that_cannot_be_traced_is_evaluated_as_it_is(examples):
 
     net = Branching()
     assert Folded(net).refresh() is net
-    assert len(evaluate(net, examples).losses) == len(examples.labels)
+    with pytest.warns(UserWarning, match="depends on the others in the batch"):
+        assert len(evaluate(net, examples).losses) == len(examples.labels)
 
 
 def test_a_moving_average_forgets_what_it_does_not_run(data, calibration):
@@ -223,3 +225,65 @@ def test_classes_merge_by_their_probabilities_and_answers_by_the_largest(data, e
 def test_grids_end_at_exactly_0_and_1():
     for points in (3, 6, 7, 11, 50):  # the paper's own grid overshoots 1 at some sizes
         assert (grid(points)[0], grid(points)[-1], len(grid(points))) == (0, 1, points)
+
+
+@pytest.mark.parametrize(
+    ("net", "labels", "message"),
+    [
+        (nn.Linear(48, 1), torch.zeros(9, dtype=torch.int64), r"Sequential: it returns \[9, 1\]"),
+        (nn.Linear(48, 3), torch.rand(9), r"labels are float32 \[9\]"),
+        (nn.Linear(48, 3), torch.rand(9, 3), r"labels are float32 \[9, 3\]"),
+        (nn.Linear(48, 3), torch.tensor([0] * 7 + [3, 4]), "2 labels are not among"),
+        (nn.Linear(48, 3), torch.tensor([0] * 8 + [-100]), "1 labels are not among"),
+        (nn.Unflatten(1, (3, 16)), torch.zeros(9, dtype=torch.int64), r"returns \[9, 3, 16\]"),
+        (nn.Softmax(1), torch.zeros(9, dtype=torch.int64),
+         "Sequential: it returns probabilities"),
+    ],
+)  # fmt: skip
+def test_what_is_no_classification_is_refused(net, labels, message):
+    images = torch.randint(0, 256, (9, 4, 4, 3), dtype=torch.uint8)
+    whole = nn.Sequential(nn.Flatten(), nn.Linear(48, 48), net)
+    engine = Engine(whole)
+    with pytest.raises(UserError, match=message):
+        engine.along(
+            [engine.flat.vector.clone()], [(1.0,)], {"interpolate": None},
+            {"set": Resident(images, labels)},
+        )  # fmt: skip
+
+
+def test_a_set_without_examples_is_refused():
+    none = Resident(torch.zeros(0, 4, 4, 3, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))
+    with pytest.raises(UserError, match="without examples"):
+        evaluate(nn.Sequential(nn.Flatten(), nn.Linear(48, 3)), none)
+
+
+def test_a_mixture_of_a_network_with_itself_is_the_network():
+    a, out = torch.randn(1000), torch.empty(1000)
+    for t in grid(11):
+        combine([a, a.clone()], (1 - t, t), out)
+        assert torch.equal(out, a)
+    combine([a, a.clone()], (0.5, 0.4), out)  # a step, not a mixture
+    torch.testing.assert_close(out, 0.9 * a)
+
+
+def test_a_wrong_way_of_merging_classes_is_caught(data, examples, monkeypatch):
+    """As if a class that merges had been left out of its sum."""
+
+    class Merged(Resident):
+        @property
+        def merge(self):
+            return torch.arange(10) % 2
+
+    net = trained("mlp", 0, data)
+    two = Merged(examples.images, examples.labels % 2)
+    right = evaluate(net, two).losses
+    assert not double_entry(net).plain
+    net, rightly = trained("mlp", 0, data), torch.Tensor.logsumexp
+
+    def wrongly(x, dim):
+        return rightly(x, dim) + 0.1 * (dim == 1 and bool(x.isinf().any()))
+
+    monkeypatch.setattr(torch.Tensor, "logsumexp", wrongly)
+    with pytest.raises(UserError, match="defect of basins"):
+        evaluate(net, two)
+    assert len(right) == 200

@@ -121,7 +121,9 @@ def test_a_plane_costs_only_its_inside(models, sets):
     np.testing.assert_allclose(losses(plane, done), by_hand(plane, sets), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["weight_matching", "activation_matching", "star", "universe"])
+@pytest.mark.parametrize(
+    "name", ["weight_matching", "activation_matching", "star", "universe", "straight_through"]
+)
 def test_an_alignment_keeps_the_ends(name, models, sets):
     joined = list(combinations(models, 2))
     hashed = sets.fingerprint

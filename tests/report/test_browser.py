@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from basins.claims.ledger import KINDS, Shown
 from basins.report import explorer, page
-from basins.report.contents import Sources
+from basins.report.contents import VERDICTS
 from basins.tables.table import Table
 from tests.report import planted
 
@@ -56,19 +57,24 @@ def file(tmp_path_factory) -> Path:
     claim = {
         "paper": "A paper", "where": "Fig. 1", "statement": "Paths have barriers.",
         "statistic": "mean barrier", "estimate": 0.4, "ci_low": 0.3, "ci_high": 0.5,
-        "threshold": 0.05, "direction": "above", "n": 3, "p_holm": 0.01,
+        "threshold": 0.05, "direction": "above", "n": 3, "p_holm": 0.01, "kind": "paper",
+        "reason": "too few", "confound": "luck", "smallest_effect": 0.2, "reported": 0.35,
+        "matches": "yes", "registered": "yes", "since": "2026-01-01", "exploratory": "seen",
     }  # fmt: skip
-    verdicts = ("reproduced", "not reproduced", "undecided")
+    verdicts = [(verdict, kind) for verdict in VERDICTS for kind in KINDS]
     html = page.render(
         title="Planted",
         profile="smoke",
-        headline=["One was not reproduced."],
-        claims=[{**claim, "id": f"a/{v}", "verdict": v, "verdict_holm": v} for v in verdicts],
+        headline=["One is contradicted."],
+        claims=[
+            {**claim, "id": f"a/{v}", "verdict": v, "verdict_holm": v, "kind": kind}
+            for v, kind in verdicts
+        ],
         figures={"one": page.Drawing("one", "A figure.", DRAWING)},
         tables={"one": Table("Numbers", "All.", pd.DataFrame({"n": [3], "name": ["x" * 200]}))},
         params="profile: smoke",
-        provenance={"commit": "0" * 40},
-        sources={f"a/{v}": Sources(("one",), ("one",), ("probes",)) for v in verdicts},
+        provenance={"commit": "not in git"},
+        sources={f"a/{v}": Shown(("one",), ("one",), ("probes",)) for v in VERDICTS},
         curves=explorer.pack(
             planted.tables(), confidence=0.95, datasets={"toys": "shapes", "alone": "texts"}
         ),
@@ -239,10 +245,12 @@ def test_texts_are_shown_sentence_by_sentence_and_those_that_change_come_first(o
 
 
 def test_claims_are_shown_by_verdict_and_lead_to_their_figure(opened):
-    rows = opened.locator(".claims tbody tr")
-    assert rows.count() == 3
-    opened.check('#claims [value="undecided"]')
-    assert [row.is_visible() for row in rows.all()] == [False, False, True]
+    rows = opened.locator(".claims tr[data-verdict]")
+    assert rows.count() == len(VERDICTS) * len(KINDS)
+    for verdict in VERDICTS:
+        opened.check(f'#claims [value="{verdict}"]')
+        shown = [row.get_attribute("data-verdict") for row in rows.all() if row.is_visible()]
+        assert shown == [verdict] * len(KINDS)
     opened.locator(".claims a:visible").first.click()
     assert opened.url.endswith("#figure-one")
 

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from basins import results
+from basins.claims.ledger import Shown, entries
+from basins.claims.registration import Registration
+from basins.claims.results import Results
 from basins.params import read
-from basins.registry import find, module, names
+from basins.registry import module, names
 from basins.report import contents
-from basins.report.contents import Sources, headline
+from basins.report.contents import headline
 
 PROJECT = Path(__file__).parents[2]
 CLAIM = {
@@ -24,6 +27,15 @@ CLAIM = {
     "threshold": 0.05,
     "direction": "above",
     "n": 3,
+    "kind": "paper",
+    "reason": "",
+    "confound": "",
+    "smallest_effect": None,
+    "reported": None,
+    "matches": "not reported",
+    "registered": "yes",
+    "since": "abc 2026-01-01",
+    "exploratory": "",
 }
 BARRIER = {"name": "c3_barrier", "experiment": "toys", "alignment": "none"}
 FIGURES = {
@@ -38,12 +50,15 @@ FIGURES = {
 }
 
 
-def test_a_claim_that_was_not_reproduced_has_its_sentence():
-    verdicts = ("reproduced", "not reproduced", "undecided")
-    claims = [{**CLAIM, "ci_high": 0.0149, "verdict": verdict} for verdict in verdicts]
+def test_each_of_the_papers_claims_that_is_contradicted_has_its_sentence():
+    claims = [
+        {**CLAIM, "ci_high": 0.0149, "verdict": verdict, "kind": kind}
+        for verdict in contents.VERDICTS
+        for kind in ("paper", "control", "ours")
+    ]
     assert headline(claims) == [
-        "Paths have barriers. Not reproduced: mean barrier is 0.012 [0.010, 0.015], "
-        "threshold 0.05, 3 seeds."
+        "Paths have barriers. Contradicted: mean barrier is 0.012 [0.010, 0.015], "
+        "threshold 0.05, n = 3."
     ]
 
 
@@ -65,11 +80,7 @@ def test_a_method_is_found_in_its_group_and_a_table_without_options_shows_all():
     assert contents.sources("lcrgs", several, {}, tables).tables == ("clusters",)
 
 
-def test_a_claim_that_nobody_listed_has_no_sources():
-    assert contents.sources("mine", {"name": "c1"}, FIGURES, {}) == Sources()
-
-
-@pytest.mark.parametrize("profile", ["laptop", "cifar"])
+@pytest.mark.parametrize("profile", ["laptop", "cifar", "quora"])
 def test_every_claim_leads_to_the_rows_that_decided_it_and_to_a_figure_or_table(profile):
     class Recorder(dict):
         def __getitem__(self, name):
@@ -86,30 +97,33 @@ def test_every_claim_leads_to_the_rows_that_decided_it_and_to_a_figure_or_table(
     for paper, claims in params.claims.items():
         for key, claim in claims.items():
             seen: set[str] = set()
-            assert [*find("claims", paper, "decide")(tables, {key: claim.model_dump()}, 0.95)]
+            settings, known = {key: claim.model_dump()}, module("claims", paper, "paper").paper
+            assert [*entries(known, Results(tables, 0.95), settings, Registration())]
             found = contents.sources(paper, claim.model_dump(), **choices)
-            assert set(found.rows) == seen, key
+            needed = {"clusters", "cluster_choice", "probes"}  # by preconditions, too
+            assert set(found.rows) <= seen <= set(found.rows) | needed, key
             assert all((folder / contents.file(name)).is_file() for name in found.rows), key
             # No figure shows PAWS by cluster.
             assert found.figures or found.tables or claim.name == "c6_paws", key
 
 
-def test_what_is_listed_exists():
-    for paper, claims in contents.SHOWN.items():
-        known = module("claims", paper, "CLAIMS").CLAIMS
-        for beginning, (figures, tables, _) in claims.items():
-            assert any(name.startswith(beginning) for name in known) or beginning == "c10"
-            assert {*figures} <= {*names("figures", "draw")}
-            assert {*tables} <= {*names("tables", "table")}
+@pytest.mark.parametrize("name", names("claims", "paper"))
+def test_what_is_listed_exists(name):
+    for claim in module("claims", name, "paper").paper.claims.values():
+        assert {*claim.shown.figures} <= {*names("figures", "draw")}
+        assert {*claim.shown.tables} <= {*names("tables", "table")}
 
 
 def test_the_ledger_has_a_row_a_claim_and_leads_to_files():
-    claims = [{**CLAIM, "verdict": "undecided", "p_holm": 0.0123}]
-    sources = {CLAIM["id"]: Sources(("fig4",), ("barriers",), ("published_models",))}
+    claims = [{**CLAIM, "verdict": "inconclusive", "p_holm": 0.0123, "confound": "luck"}]
+    claims[0] |= {"registered": "no", "reason": "too few", "exploratory": "seen"}
+    sources = {CLAIM["id"]: Shown(("fig4",), ("barriers",), ("published_models",))}
     plain, linked = (contents.ledger(claims, sources, linked=k) for k in (False, True))
     assert plain.iloc[0].tolist() == [
-        "mmc/c3_raw", "Fig. 4", "Paths have barriers.", "0.0123 [0.0101, –]", "above 0.0500", 3,
-        "undecided", "0.012", "fig4, barriers, published_models",
+        "mmc/c3_raw", "paper", "Fig. 4", "Paths have barriers.", "0.0123 [0.0101, –]",
+        "above 0.0500", "–", 3, "inconclusive", "0.012", "not reported",
+        "no (since abc 2026-01-01)", "too few; confounded: luck; exploratory: seen",
+        "fig4, barriers, published_models",
     ]  # fmt: skip
     assert linked.at[0, "shown by"] == (
         "[fig4](../figures/fig4.svg), [barriers](../tables/barriers.md), "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from hashlib import sha256
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,9 +13,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from basins.claims.ledger import Shown
 from basins.figures import style
 from basins.report import explorer, page
-from basins.report.contents import Sources
 from basins.tables.table import Table
 from tests.report import planted
 
@@ -65,20 +66,22 @@ def _arguments(svg: str) -> dict:
     claim = {
         "id": HOSTILE, "paper": HOSTILE, "where": HOSTILE, "statement": HOSTILE,
         "statistic": HOSTILE, "estimate": 0.41234, "ci_low": 0.3, "ci_high": None,
-        "threshold": 0.05, "direction": "> " + HOSTILE, "n": 12, "verdict": "reproduced",
-        "p_holm": None, "verdict_holm": "undecided",
+        "threshold": 0.05, "direction": "> " + HOSTILE, "n": 12, "verdict": "supported",
+        "p_holm": None, "verdict_holm": "inconclusive", "kind": "paper", "reason": HOSTILE,
+        "confound": HOSTILE, "smallest_effect": 0.2, "reported": 0.7, "matches": HOSTILE,
+        "registered": HOSTILE, "since": HOSTILE, "exploratory": HOSTILE,
     }  # fmt: skip
     return {
         "title": HOSTILE,
         "profile": HOSTILE,
         "headline": [HOSTILE],
-        "claims": [claim, {**claim, "verdict": "undecided"}, {**claim, "verdict": HOSTILE}],
+        "claims": [claim, {**claim, "verdict": "inconclusive"}, {**claim, "verdict": HOSTILE}],
         "figures": {
             "one": page.Drawing(HOSTILE, HOSTILE, svg),
             "two": page.Drawing("two", "caption", svg),
         },
         "tables": {"one": Table(HOSTILE, HOSTILE, pd.DataFrame({HOSTILE: [HOSTILE], "n": [3]}))},
-        "sources": {HOSTILE: Sources(("two",), ("one",), ("probes", "published_models"))},
+        "sources": {HOSTILE: Shown(("two",), ("one",), ("probes", "published_models"))},
         "params": HOSTILE,
         "provenance": {HOSTILE: HOSTILE, "data": {"toys": [1, HOSTILE]}},
     }  # fmt: skip
@@ -158,20 +161,41 @@ def test_the_same_arguments_give_the_same_page(html, svg):
     assert page.render(**_arguments(svg)) == html
 
 
-def test_claims_are_counted_and_their_numbers_rounded_alike(html):
-    assert "<strong>1</strong> reproduced" in html
-    assert "<strong>0</strong> not reproduced" in html
-    assert "<strong>1</strong> undecided" in html
+def test_kinds_of_claims_are_counted_apart(svg):
+    arguments = _arguments(svg)
+    claim = {**arguments["claims"][0], "verdict_holm": "supported"}
+    claims = [claim, {**claim, "verdict": "not applicable"}, {**claim, "kind": "ours"}]
+    html = page.render(**{**arguments, "claims": [*claims, {**claim, "kind": "ours"}]})
+    (table,) = re.findall(r'<table class="counts">(.*?)</table>', html, re.DOTALL)
+    rows = [re.findall(r">([^<>]+)<", row) for row in unescape(table).split("<tr>")[2:]]
+    counts = {row[0]: [word.strip() for word in row[1:] if word.strip()] for row in rows}
+    assert counts == {
+        "the paper's": ["1", "(2)", "0", "0", "1", "(0)"], "ours": ["2", "0", "0", "0"],
+    }  # fmt: skip
+    assert html.index("Claims: the paper&#39;s") < html.index("Claims: ours")
+    assert "Claims: controls" not in html
+
+
+def test_the_numbers_of_a_claim_are_rounded_alike(html):
     assert '0.412 <span class="interval">[0.300, –]</span>' in html
+    assert "supported from 0.200" in html
 
 
 def test_what_does_not_hold_among_all_claims_is_said(svg):
     arguments = _arguments(svg)
     claim = arguments["claims"][0]
-    for verdict, said in (("undecided", 1), ("reproduced", 0)):
+    for verdict, said in (("inconclusive", 1), ("supported", 0)):
         claims = [{**claim, "p_holm": 0.2, "verdict_holm": verdict}]
         shown = page.render(**{**arguments, "claims": claims})
-        assert shown.count("undecided among all claims: p = 0.2 (Holm)") == said
+        assert shown.count("inconclusive among all claims: p = 0.2 (Holm)") == said
+
+
+@pytest.mark.parametrize(
+    ("commit", "marked"), [("0" * 40, 0), ("not in git", 1), ("0" * 40 + " with local changes", 1)]
+)
+def test_rows_of_code_in_no_commit_are_marked(svg, commit, marked):
+    html = page.render(**{**_arguments(svg), "provenance": {"commit": commit}})
+    assert html.count('<p class="warning"') == marked
 
 
 def test_numbers_stand_right(html):

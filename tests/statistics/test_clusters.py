@@ -105,76 +105,110 @@ def test_clusters_and_scores_do_not_depend_on_the_unit_and_the_larger_is_negativ
         assert clusters.scaling_agreement(unit * k, score) > 0.99
 
 
-def nulls(kind, draws):
-    """Matrices [draws, 12, 12] without clusters."""
-    random = np.random.default_rng(5)
-    if kind == "permuted":
-        return clusters.permuted(blocks(TWO[:12]), draws, random)
-    noise = {
-        "normal": lambda size: np.maximum(random.normal(0.06, 0.02, size), 0),
-        "exponential": lambda size: random.exponential(0.05, size),
-        "mostly zero": lambda size: np.maximum(random.normal(-0.01, 0.02, size), 0),
-    }[kind]
-    return np.array([symmetric(noise((12, 12))) for _ in range(draws)])
-
-
-@pytest.mark.parametrize("kind", ["normal", "exponential", "mostly zero", "permuted"])
-def test_noise_has_clusters_no_more_and_no_less_often_than_the_stated_rate(kind):
-    """At the level .1, rejections are as many as 300 fair draws have but once in a thousand."""
-    found = [
-        clusters.eigengap(gaps, clusters.permuted(gaps, 39, rng()), 0.1).k > 1
-        for gaps in nulls(kind, 300)
-    ]
-    low, high = binom.ppf([0.0005, 0.9995], 300, 0.1)
-    assert low <= sum(found) <= high
-
-
-@pytest.mark.parametrize("kind", ["normal", "permuted"])
-def test_noise_is_no_clusters_unless_both_methods_find_them(kind):
-    found = [clusters.number(gaps, rng(), 0.1, draws=19) for gaps in nulls(kind, 15)]
-    for choice in found:
-        assert choice["chosen"].k == min(choice["eigengap"].k, choice["gap"].k)
-    assert sum(choice["chosen"].k > 1 for choice in found) <= binom.ppf(0.999, 15, 0.1)
-
-
-def test_a_continuum_is_no_clusters_though_it_is_no_noise():
-    random, found = np.random.default_rng(3), []
-    for _ in range(10):
-        places = np.sort(random.uniform(0, 1, 16))
-        gaps = np.abs(places[:, None] - places)
-        found.append(clusters.number(gaps, random, 0.05, draws=39))
-    assert sum(choice["eigengap"].k > 1 for choice in found) == 10
-    assert sum(choice["chosen"].k > 1 for choice in found) <= binom.ppf(0.999, 10, 0.05)
-
-
 @pytest.mark.parametrize(
-    "labels", [TWO, [0, 0, 0, 0, 0, 1, 1, 1], [0] * 6 + [1] * 6 + [2] * 5, [0] * 20 + [1] * 4]
+    "labels", [TWO, [0] * 6 + [1] * 6, [0] * 9 + [1] * 3, [0] * 20 + [1] * 4, [0] * 5 + [1] * 7]
 )
-def test_clusters_are_counted(labels):
-    found = clusters.number(blocks(labels), rng(), 0.05)
-    assert {name: choice.k for name, choice in found.items()} == dict.fromkeys(
-        ("eigengap", "gap", "chosen"), max(labels) + 1
-    )
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 50.0])
+def test_clusters_are_shown(labels, unit):
+    found = clusters.several(unit * blocks(labels), rng(), 0.05)
+    assert (found.k, found.decides, found.note) == (2, True, "")
+    assert found.p <= 0.003 and found.alike > 0.05 and 2 < found.ratio < 6
+    assert clusters.adjusted_rand(found.labels, np.array(labels)) == 1
 
 
-def test_two_models_may_be_a_cluster_but_one_is_not():
-    found = clusters.number(blocks([0] * 12 + [1] * 2), rng(), 0.05)
-    assert found["chosen"].k == 2
-    found = clusters.number(blocks([0] * 13 + [1]), rng(), 0.05)
-    assert (found["gap"].k, found["chosen"].k) == (2, 1)
+def test_clusters_are_counted():
+    for labels in ([0] * 6 + [1] * 6 + [2] * 6, np.arange(24) % 4):
+        assert clusters.several(blocks(labels), rng(), 0.05).k == max(labels) + 1
+    few = clusters.several(blocks(np.arange(12) % 3), rng(), 0.05)  # three, of twelve models
+    assert few.k == 1 and not few.decides
 
 
-@pytest.mark.parametrize("models", [4, 5])
-def test_of_few_models_fewer_clusters_are_looked_for(models):
-    labels = [0, 0] + [1] * (models - 2)
-    for gaps in (blocks(labels), clusters.permuted(blocks(labels), 1, rng())[0]):
-        found = clusters.number(gaps, rng(), 0.05)
-        assert all(choice.k < models and np.isfinite(choice.p) for choice in found.values())
+@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("spread", [0.0, 0.03])
+def test_planted_clusters_of_nine_and_three_are_shown_also_without_any_gap_within(seed, spread):
+    labels = np.random.default_rng(seed).permutation([0] * 9 + [1] * 3)
+    with np.errstate(all="raise", under="ignore"):
+        for within in (0.0, 0.08):
+            gaps = blocks(labels, within, 0.28, spread, seed)
+            assert clusters.several(gaps, rng(), 0.05, 199).k == 2
 
 
-def test_models_without_any_gap_are_no_clusters():
-    found = clusters.number(np.zeros((8, 8)), rng(), 0.05)
-    assert {choice.k for choice in found.values()} == {1}
+def test_of_fewer_than_twelve_models_nothing_is_said():
+    for count in (4, 6, 11):
+        labels = np.arange(count) % 2
+        for gaps in (blocks(labels), blocks(labels, 0.0, 0.28, 0.0), np.zeros((count, count))):
+            found = clusters.several(gaps, rng(), 0.05, 99)
+            assert (found.k, found.decides) == (1, False) and "fewer than 12" in found.note
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_models_that_are_all_alike_are_not_shown_to_be_clusters(value):
+    found = clusters.several(value * (1 - np.eye(12)), rng(), 0.05, 99)
+    assert (found.k, found.decides) == (1, False) and found.p > 0.05
+
+
+def test_a_model_far_from_all_others_is_no_cluster():
+    for far in ([3], [3, 7]):
+        gaps = blocks([0] * 14)
+        gaps[far] *= 5
+        gaps[:, far] *= 5
+        assert not clusters.several(gaps, rng(), 0.05, 199).decides
+
+
+def test_what_models_add_is_taken_off():
+    own = rng().normal(size=9)
+    rest = clusters.without_models(own[:, None] + own + 3)
+    np.testing.assert_allclose(rest, 0, atol=1e-12)
+    left = clusters.without_models(blocks(TWO))
+    np.testing.assert_allclose(left.sum(0), 0, atol=1e-12)
+    np.testing.assert_allclose(clusters.without_models(left), left, atol=1e-12)
+
+
+def values_of(kind, random, own, between):
+    pairs = symmetric(random.normal(size=(len(own),) * 2))
+    return {
+        "noise": pairs,
+        "effects of models": pairs + 3 * own[:, None] + 3 * own,
+        "the worse model's": pairs + 3 * np.maximum(own[:, None], own),
+        "skewed": symmetric(random.exponential(size=pairs.shape)),
+        "between": pairs + own[:, None] + own + 2 * between,
+    }[kind]
+
+
+@pytest.mark.parametrize("clustered", [True, False])
+@pytest.mark.parametrize("kind", ["noise", "effects of models", "the worse model's", "skewed"])
+def test_values_do_not_go_with_clusters_more_often_than_stated(kind, clustered):
+    """Also where a bad model is far from all others, and no good between any two."""
+    random, shown = np.random.default_rng(9), []
+    labels = np.repeat([0, 1], (8, 4))
+    between = labels[:, None] != labels
+    for _ in range(200):
+        own = random.normal(0, 0.4, 12)
+        gaps = symmetric(random.gamma(9, 1 / 9, (12, 12))) * np.exp(own[:, None] + own)
+        gaps *= 1 + 2 * between * clustered
+        values = values_of(kind, random, own, between)
+        found = clusters.between(values, gaps, 2, random, 0.9, 59)
+        shown.append(
+            [found["decides"] and side for side in (found["ci_low"] > 0, found["ci_high"] < 0)]
+        )
+    assert (np.sum(shown, axis=0) <= binom.ppf(0.999, 200, 0.05)).all()
+
+
+def test_values_that_go_with_clusters_are_seen_and_measured():
+    random, found = np.random.default_rng(10), []
+    labels = np.repeat([0, 1], (8, 4))
+    between = labels[:, None] != labels
+    for _ in range(60):
+        own = random.normal(0, 0.2, 12)
+        gaps = blocks(labels, seed=int(random.integers(1 << 30)))
+        values = values_of("between", random, own, between)
+        values[0, 5:] = values[5:, 0] = np.nan  # some pairs are unknown
+        found.append(clusters.between(values, gaps, 2, random, 0.95, 99))
+    assert np.mean([row["decides"] and row["ci_low"] > 0 for row in found]) > 0.9
+    assert np.mean([row["mean"] for row in found]) == pytest.approx(2, abs=0.15)
+    assert np.mean([row["ci_low"] < 2 < row["ci_high"] for row in found]) > 0.85
+    few = clusters.between(values, blocks([0] * 10 + [1] * 2), 2, random, 0.95, 99)
+    assert not few["decides"] and "fewer than three" in few["note"] and np.isnan(few["ci_low"])
 
 
 def test_permuted_matrices_keep_the_gaps_but_not_their_places():
@@ -184,14 +218,6 @@ def test_permuted_matrices_keep_the_gaps_but_not_their_places():
     assert (np.sort(dealt[:, *pairs], axis=-1) == np.sort(gaps[pairs])).all()
     assert (dealt == dealt.swapaxes(1, 2)).all() and not np.diagonal(dealt, axis1=1, axis2=2).any()
     assert len(np.unique(dealt[:, 0, 1])) > 20
-
-
-def test_noise_of_the_examples_alone_leaves_the_mean_and_the_noise():
-    gaps = blocks(TWO)
-    resampled = gaps + symmetric(rng().normal(0, 0.01, (14, 14)))
-    (null,) = clusters.noise(gaps, resampled[None])
-    pairs = np.triu_indices(14, 1)
-    np.testing.assert_allclose(null[pairs], gaps[pairs].mean() + (resampled - gaps)[pairs])
 
 
 def test_the_rand_index_is_scikit_learns():
@@ -217,14 +243,10 @@ def test_stability_is_that_of_the_model_that_belongs_nowhere():
     assert other.models[2] == pytest.approx(10 / 11)
 
 
-def test_separation_is_a_ratio_of_means_and_no_accident():
+def test_separation_is_a_ratio_of_means():
     exact = blocks(TWO, spread=0)
-    found = clusters.separation(exact, TWO, rng())
-    assert found.statistic == pytest.approx(0.35 / 0.08) and found.p == pytest.approx(1 / 200)
-    noise = symmetric(rng().uniform(0.05, 0.1, (14, 14)))
-    assert clusters.separation(np.where(exact > 0.1, exact, 0), TWO, rng()).statistic == np.inf
-    labels = clusters.partition(noise, 2, rng())
-    assert clusters.separation(noise, labels, rng()).p > 0.05
+    assert clusters.separation(exact, TWO) == pytest.approx(0.35 / 0.08)
+    assert clusters.separation(np.where(exact > 0.1, exact, 0), TWO) == np.inf
 
 
 def test_triangles_are_broken_by_hand_computed_shares():
@@ -256,23 +278,16 @@ def test_rows_say_what_speaks_for_the_clusters():
     assert found.models[["stability", "stability_examples"]].min().min() > 0.95
     rows = rows_of(found)
     assert (rows["n"] == 14).all()
-    assert rows["k"].loc[["eigengap", "gap", "chosen", "noise"]].tolist() == [2, 2, 2, 2]
-    assert rows["p"].loc[["eigengap", "noise", "separation"]].max() < 0.05
+    assert (
+        rows.loc["chosen", ["k", "estimate"]].tolist() == [2, 2] and rows.at["chosen", "p"] < 0.05
+    )
+    assert rows.at["apart", "estimate"] > 2.5 and rows.at["alike", "estimate"] > 0.05
+    assert rows.at["ratio", "estimate"] == pytest.approx(rows.at["separation", "estimate"], rel=0.2)
     assert rows.at["smallest", "estimate"] == pytest.approx(3 / 14)
     assert rows.at["smallest", "ci_low"] < 3 / 14 < rows.at["smallest", "ci_high"]
-    assert rows.loc["chosen", ["ci_low", "ci_high"]].tolist() == [2, 2]
     assert rows.at["scaling", "estimate"] > 0.99
     widths = found.statistics.query("statistic == 'width'")
     assert widths["width"].tolist() == list(clusters.WIDTHS) and (widths["estimate"] == 1).all()
-
-
-def test_a_cluster_that_hangs_on_one_model_shows_in_the_interval():
-    gaps = blocks([0, 0, 0, 0, 0, 0, 0, 0, 1, 1], spread=0.01)
-    rows = rows_of(cluster_rows.find([f"nli/seed{k}" for k in range(10)], gaps, None, rng()))
-    assert rows.at["chosen", "k"] == 2
-    assert rows.loc["chosen", ["ci_low", "ci_high"]].tolist() == [1, 2]
-    few = cluster_rows.find([f"nli/seed{k}" for k in range(6)], gaps[4:, 4:], None, rng())
-    assert np.isnan(rows_of(few).loc["chosen", ["ci_low", "ci_high"]].astype(float)).all()
 
 
 def test_a_model_far_from_all_others_breaks_no_arithmetic():
@@ -293,7 +308,28 @@ def test_rows_of_noise_say_that_there_is_nothing():
     rows = rows_of(found)
     assert not found.models["cluster"].any() and found.models["stability_examples"].isna().all()
     assert rows.loc["chosen", ["k", "estimate"]].tolist() == [1, 1]
-    assert not {"separation", "smallest", "noise", "stability_examples"} & set(rows.index)
+    assert not {"separation", "smallest", "stability_examples"} & set(rows.index)
+
+
+def test_clusters_and_what_goes_with_them_are_read_from_rows_of_pairs():
+    names = [f"nli/seed{k}" for k in range(14)]
+    gaps = blocks(TWO)
+    pairs = pd.DataFrame(
+        [(names[a], names[b], gaps[a, b]) for a in range(14) for b in range(a)],
+        columns=["model_a", "model_b", "convexity_gap"],
+    ).sample(frac=1, random_state=0)
+    found = cluster_rows.several(pairs, draws=199)
+    assert found.decides and (found.labels == TWO).all()
+    assert cluster_rows.several(pairs, draws=199).p == found.p
+    random = np.random.default_rng(3)
+    across = [TWO[int(a[8:])] != TWO[int(b[8:])] for a, b in pairs[["model_a", "model_b"]].values]
+    early = pairs.replace(r"^nli/", "nli/step160/", regex=True)
+    early = early.assign(loss=random.normal(size=len(pairs)) + 2 * np.array(across))
+    known = cluster_rows.between(early, "loss", pairs, draws=199)
+    assert known["decides"] and known["ci_low"] < 2 < known["ci_high"] and known["p"] < 0.02
+    twice = pd.concat([pairs, pairs.replace(r"^nli/", "qqp/", regex=True)])
+    with pytest.raises(UserError, match="no convexity_gap"):
+        cluster_rows.between(early, "loss", twice)
 
 
 def test_pairs_between_clusters_start_in_the_larger():

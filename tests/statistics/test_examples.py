@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from basins.statistics.examples import estimate, mean_interval, scores
+from basins.landscape.barriers import convexity_gap
+from basins.statistics.examples import estimate, gap_split, mean_interval, scores
 
 REFERENCE = {"f1": f1_score, "mcc": matthews_corrcoef}
 
@@ -63,3 +64,23 @@ def test_any_other_metric_is_a_mean() -> None:
     values = np.array([True, False, True])
     assert estimate("accuracy", values, 0.9) == mean_interval(values, 0.9)
     assert estimate("loss", np.float32([1, 2, 6]), 0.9)[0] == 3
+
+
+def test_half_of_the_examples_takes_off_the_bias_of_a_convexity_gap() -> None:
+    ts, rng = np.linspace(0, 1, 11), np.random.default_rng(4)
+    found = []
+    for _ in range(300):
+        level, slope, bend = rng.normal(size=(3, 300, 1))
+        losses = level + slope * ts + 2.4 * bend * ts * (1 - ts) + 0.3 * rng.normal(size=(300, 11))
+        found.append((gap_split(ts, losses), convexity_gap(ts, losses.mean(0))))
+    split, plain = np.mean(found, axis=0)
+    assert abs(split) < 3 * np.std(found, axis=0)[0] / 300**0.5 < plain / 2
+
+
+def test_a_convexity_gap_without_noise_is_the_gap() -> None:
+    ts = np.array([0, 0.1, 0.35, 0.5, 0.6, 0.9, 1])  # on any grid that increases
+    for seed in range(20):
+        curve = np.random.default_rng(seed).normal(size=7)
+        found = gap_split(ts, np.tile(curve, (6, 1)))
+        assert found == pytest.approx(float(convexity_gap(ts, curve)), abs=1e-12)
+    assert gap_split(ts, np.tile(ts**2, (6, 1))) == 0

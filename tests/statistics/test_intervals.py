@@ -16,8 +16,14 @@ from basins.statistics.examples import (
     resampling_weights,
 )
 from basins.statistics.paths import barrier_rows, mean_losses, on_common_points, path_rows
-from basins.statistics.seeds import contrast, jackknife, summarise_models, summarise_pairs
-from basins.statistics.verdict import holm, p_value, verdict
+from basins.statistics.seeds import (
+    SKEW,
+    contrast,
+    jackknife,
+    summarise_models,
+    summarise_pairs,
+)
+from basins.statistics.verdict import holm, p_value, unseen, verdict
 
 RNG = np.random.default_rng(0)
 
@@ -117,11 +123,54 @@ def test_one_example_and_losses_that_are_not_finite_have_no_interval():
 
 
 def test_jackknife_of_one_model_a_value_is_the_t_interval():
-    values = RNG.normal(size=7)
-    found = jackknife(values, [np.arange(7)], 0.95)
-    expected = stats.t.interval(0.95, 6, values.mean(), stats.sem(values))
-    assert (found["ci_low"], found["ci_high"]) == pytest.approx(expected)
-    assert found["seeds"] == 7
+    """From six seeds on, it is wider on the side of the longer tail: here above."""
+    few, many = np.array([-1.0, 0.1, 0.4, 2.0, -0.3]), np.array([-0.4, -0.2, 0, 0.1, 0.3, 0.5, 2.5])
+    for values in (few, many, -many):
+        found = jackknife(values, [np.arange(len(values))], 0.95)
+        low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+        half, wider = high - values.mean(), 1 + SKEW / 7**0.5
+        sides = (wider, 1) if values[-1] < -2 else (1, 1 if values is few else wider)
+        expected = (values.mean() - sides[0] * half, values.mean() + sides[1] * half)
+        assert (found["ci_low"], found["ci_high"]) == pytest.approx(expected)
+        assert (found["seeds"], found["decides"]) == (len(values), values is not few)
+        assert ("wider" in found["method"]) == (values is not few)
+
+
+def test_what_is_near_the_end_of_its_range_may_have_a_long_tail_away_from_it():
+    small = np.array([0.02, 0.2, 0.25, 0.3, 0.31, 0.33, 0.34, 0.35])  # skewed downwards
+    for values, sides in ((small, ""), (-small, ""), (small - 1, " below"), (small + 9, " below")):
+        found = jackknife(values, [np.arange(8)], 0.95)
+        assert found["method"] == "jackknife t, wider" + sides
+
+
+def test_shares_stay_in_their_range_and_shares_of_seeds_are_exact():
+    for values in ([0.95, 0.99, 0.4], [0.02, 0.01, 0.01, 0.02, 0.01, 0.6]):
+        found = jackknife(np.array(values), [np.arange(len(values))], 0.95, (0, 1))
+        assert 0 < found["ci_low"] < np.mean(values) < found["ci_high"] < 1
+    hits = np.repeat([1.0, 0.0], (3, 9))
+    found = jackknife(hits, [np.arange(12)], 0.95, (0, 1))
+    expected = stats.binomtest(3, 12).proportion_ci(0.95)
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((expected.low, expected.high))
+    none = jackknife(0 * hits, [np.arange(12)], 0.95, (0, 1))
+    assert none["decides"] and none["ci_high"] == pytest.approx(unseen(12, 0.95))
+    mirrored = contrast(
+        np.r_[hits, 1 - hits], np.arange(24) < 12, [np.arange(24) % 12], 0.95, (-1, 1)
+    )
+    assert -1 < mirrored["ci_low"] < mirrored["mean"] == -0.5 < mirrored["ci_high"] < 1
+
+
+def test_seeds_that_are_all_equal_decide_nothing_and_say_what_they_promise():
+    found = jackknife(np.zeros(12), [np.arange(12)], 0.95)
+    assert found["ci_low"] == found["ci_high"] == 0 and not found["decides"]
+    assert found["note"] == "all 12 seeds are equal: up to 26 % of others may differ".replace(
+        " %", "%"
+    )
+    most = unseen(12, 0.95)
+    assert (1 - most) ** 12 == pytest.approx(0.025) and found["unseen"] == most
+    # Two equal halves: leaving out any seed changes nothing, but pairs differ.
+    a, b = np.triu_indices(8, 1)
+    halves = jackknife(((a < 4) != (b < 4)).astype(float), [a, b], 0.95)
+    assert halves["ci_low"] == halves["ci_high"] and not halves["decides"]
 
 
 def test_one_seed_has_no_interval():
@@ -159,8 +208,11 @@ def test_contrast_by_hand():
     seeds = [np.array([0, 0, 1, 0, 0, 1]), np.array([1, 2, 2, 1, 2, 2])]
     found = contrast(values, first, seeds, 0.95)
     without = np.array([10 - 3, 6 - 2, 5 - 1])
-    half = stats.t.ppf(0.975, 2) * np.sqrt(2 / 3 * np.sum((without - 5) ** 2))
-    assert found == pytest.approx({"mean": 5, "ci_low": 5 - half, "ci_high": 5 + half, "seeds": 3})
+    error = stats.t.ppf(0.975, 2) * np.sqrt(2 / 3 * np.sum((without - 5) ** 2))
+    assert [found[key] for key in ("mean", "ci_low", "ci_high")] == pytest.approx(
+        [5, 5 - error, 5 + error]
+    )
+    assert found["seeds"] == 3 and not found["decides"]
     swapped = contrast(values, ~first, seeds, 0.95)
     assert [swapped["ci_low"], swapped["ci_high"]] == [-found["ci_high"], -found["ci_low"]]
 
@@ -273,19 +325,22 @@ def test_a_path_below_its_chord_has_no_barrier():
 @pytest.mark.parametrize(
     ("low", "high", "direction", "expected"),
     [
-        (0.2, 0.4, "above", "reproduced"),
-        (0.0, 0.05, "above", "not reproduced"),
-        (0.0, 0.4, "above", "undecided"),
-        (np.nan, np.nan, "above", "undecided"),
-        (0.0, 0.05, "below", "reproduced"),
-        (0.2, 0.4, "below", "not reproduced"),
-        (0.0, 0.4, "below", "undecided"),
-        (-0.05, 0.05, "within", "reproduced"),
-        (0.2, 0.4, "within", "not reproduced"),
-        (-0.4, -0.2, "within", "not reproduced"),
-        (0.0, 0.4, "within", "undecided"),
-        (-0.4, 0.4, "within", "undecided"),
-        (np.nan, np.nan, "within", "undecided"),
+        (0.2, 0.4, "above", "supported"),
+        (0.0, 0.05, "above", "contradicted"),
+        (0.0, 0.4, "above", "inconclusive"),
+        (np.nan, np.nan, "above", "inconclusive"),
+        (0.0, 0.05, "below", "supported"),
+        (0.2, 0.4, "below", "contradicted"),
+        (0.0, 0.4, "below", "inconclusive"),
+        (-0.05, 0.05, "within", "supported"),
+        (0.2, 0.4, "within", "contradicted"),
+        (-0.4, -0.2, "within", "contradicted"),
+        (0.0, 0.4, "within", "inconclusive"),
+        (-0.4, 0.4, "within", "inconclusive"),
+        (np.nan, np.nan, "within", "inconclusive"),
+        (0.0, 0.0, "below", "inconclusive"),
+        (0.3, 0.3, "below", "inconclusive"),
+        (0.0, 0.0, "within", "inconclusive"),
     ],
 )
 def test_verdicts(low, high, direction, expected):
@@ -317,7 +372,7 @@ def test_p_is_below_the_level_where_the_verdict_is_out_and_nowhere_else(directio
         mean, low, high = rng.normal(), *rng.gamma(1, 0.5, size=2)
         ends, threshold = (mean - low, mean + high), rng.gamma(1, 0.5)
         p = p_value(mean, *ends, threshold, direction, 0.9, 5)
-        assert (p < 0.1) == (verdict(*ends, threshold, direction) != "undecided")
+        assert (p < 0.1) == (verdict(*ends, threshold, direction) != "inconclusive")
 
 
 def test_p_of_a_t_interval_is_that_of_the_t_test():
@@ -326,8 +381,8 @@ def test_p_of_a_t_interval_is_that_of_the_t_test():
     p = p_value(values.mean(), *ends, 0.2, "above", 0.95, 6)
     assert p == pytest.approx(stats.ttest_1samp(values, 0.2).pvalue)
     assert np.isnan(p_value(0.5, np.nan, np.nan, 0.2, "above", 0.95, 1))
-    assert p_value(0.5, 0.5, 0.5, 0.2, "above", 0.95, 3) == 0
-    assert p_value(0.2, 0.2, 0.2, 0.2, "below", 0.95, 3) == 1
+    for direction in ("above", "below", "within"):  # without width there is no p
+        assert np.isnan(p_value(0.5, 0.5, 0.5, 0.2, direction, 0.95, 3))
 
 
 def test_holm_by_hand_and_in_the_family():

@@ -25,17 +25,18 @@ def one(found: pd.DataFrame, technique: str, metric: str) -> pd.Series:
     return found.loc[(found["technique"] == technique) & (found["metric"] == metric)].squeeze()
 
 
-def test_intervals_over_sets_are_of_t_and_shares_end_at_one(rows):
+def test_intervals_over_sets_are_of_t_and_shares_between_0_and_1(rows):
     found = merges.averages(rows, 0.95)
     half = 4.302653 * np.std(ACCURACY["best"], ddof=1) / 3**0.5
     best = one(found, "best", "loss")
     assert best["mean"] == pytest.approx(9) and best["seeds"] == 3
     assert best["ci_high"] == pytest.approx(9 + 10 * half, rel=1e-5)
     best = one(found, "best", "accuracy")
-    assert best["ci_low"] == pytest.approx(0.9 - half, rel=1e-5) and best["ci_high"] == 1
+    logits = np.log(9) + np.array([-1, 1]) * half / 0.09
+    assert best[["ci_low", "ci_high"]].tolist() == pytest.approx(1 / (1 + np.exp(-logits)))
     soup = one(found, "soup", "accuracy")
-    assert (soup["ci_low"], soup["ci_high"]) == (0, 1)
-    assert one(found, "soup", "loss")["ci_low"] < 0
+    assert 0 < soup["ci_low"] < soup["mean"] < soup["ci_high"] < 1
+    assert one(found, "soup", "loss")["ci_low"] == 0  # a loss is never below
 
 
 def test_gains_are_taken_set_by_set(rows):
@@ -43,5 +44,5 @@ def test_gains_are_taken_set_by_set(rows):
     soup = one(found, "soup", "accuracy")
     differences = np.subtract(ACCURACY["soup"], ACCURACY["best"])
     assert soup["mean"] == pytest.approx(differences.mean())
-    assert soup["ci_low"] < -1  # a difference of shares, whose interval is told as it is
+    assert -1 < soup["ci_low"] < soup["mean"] < soup["ci_high"] < 1
     assert one(found, "best", "loss")[["mean", "ci_low", "ci_high"]].tolist() == [0, 0, 0]

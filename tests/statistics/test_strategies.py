@@ -173,8 +173,8 @@ def test_the_stage_writes_every_table_and_resamples_examples(stage, rows, tmp_pa
     far = tables["clusters"].query("measure == 'distance'")
     assert far["stability_examples"].isna().all()
     assert "sharpness" in set(tables["association"]["measure"])
-    noise = tables["cluster_choice"].query("statistic == 'noise'")
-    assert set(noise["measure"]) == {"convexity_gap", "barrier_linear"}
+    noisy = tables["cluster_choice"].query("statistic == 'stability_examples'")
+    assert set(noisy["measure"]) == {"convexity_gap", "barrier_linear"}
 
 
 def test_without_diagnostics_there_are_clusters_and_no_association(rows):

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 from basins import results
-from basins.report import headline
+from basins.claims import headline
 
 REPORTS = Path(__file__).parents[2] / "reports"
 
 
 def claims(*verdicts: str) -> list[dict]:
-    given = {"verdict_holm": "undecided", "paper": "SoK: a survey"}
+    given = {"verdict_holm": "inconclusive", "paper": "SoK: a survey"}
     return [{**given, "verdict": verdict} for verdict in verdicts]
 
 
@@ -44,16 +44,17 @@ def tables(recipes: list[str], experiments: list[str]) -> dict[str, pd.DataFrame
 
 
 def test_which_numbers_they_are():
-    ledger = claims("reproduced", "reproduced", "not reproduced")
+    ledger = claims("supported", "supported", "contradicted")
+    nothing = dict.fromkeys(headline.VERDICTS, 0)
     found = headline.metrics(ledger, tables(["cued", "tuned/small"], ["pairs"]))
     assert found == {
-        "claims": {"reproduced": 2, "undecided": 0, "not reproduced": 1},
-        "claims_holm": {"reproduced": 0, "undecided": 3, "not reproduced": 0},
+        "claims": {**nothing, "supported": 2, "contradicted": 1},
+        "claims_holm": {**nothing, "inconclusive": 3},
         "accuracy": {"cued on nc": 0.9, "cued on ri": 0.1},
         "barrier": {"pairs": 1.5},
     }
     assert headline.summary(ledger, found) == [
-        "SoK: 2 reproduced, 0 undecided, 1 not reproduced",
+        "SoK: 2 supported, 1 contradicted",
         "accuracy of cued on nc: 0.900",
         "mean barrier of the loss in pairs: 1.500",
     ]
@@ -61,7 +62,7 @@ def test_which_numbers_they_are():
 
 def test_there_are_never_more_than_the_limit():
     many = [f"r{k}" for k in range(10)], [f"e{k}" for k in range(30)]
-    found = headline.metrics(claims("undecided"), tables(*many))
+    found = headline.metrics(claims("inconclusive"), tables(*many))
     assert sum(map(len, found.values())) == headline.LIMIT
     assert [*found["barrier"]] == many[1][: len(found["barrier"])]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 LIMIT = 40
-VERDICTS = ("reproduced", "undecided", "not reproduced")
+VERDICTS = ("supported", "inconclusive", "contradicted", "not applicable")
 HARDEST = "lexical_overlap/non-entailment"
 """The slice of HANS that LCRGS puts first (section 2); the others of its kind are too many."""
 
@@ -39,7 +39,7 @@ def summary(claims: Sequence[Mapping[str, Any]], numbers: Mapping[str, Mapping])
     lines = []
     for paper in dict.fromkeys(claim["paper"] for claim in claims):
         counts = _counts([claim for claim in claims if claim["paper"] == paper], "verdict")
-        counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
         lines.append(f"{paper.partition(':')[0]}: {counted}")
     for kind, words in (("accuracy", "accuracy of"), ("barrier", "mean barrier of the loss in")):
         for name, value in [*numbers.get(kind, {}).items()][:1]:

@@ -1,0 +1,65 @@
+"""What was fixed before there were rows: `profiles/registered/<profile>.json`.
+
+A file names the claims of a profile with all of their settings (thresholds, signs, what they
+select). It is committed before the run, whose `provenance.json` names the commit it ran on, so
+
+    git show <commit of the run>:profiles/registered/<profile>.json
+
+shows whether a claim was there. A claim that is not in it, or has other settings by now, or was
+written down when its rows were there already, is exploratory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path("profiles/registered")
+
+
+@dataclass
+class Registration:
+    """The registered claims of a profile, by `<paper>/<key>`.
+
+    Each has its `settings`, `since` (commit and date), and, where it is exploratory all the same,
+    `exploratory`: why.
+    """
+
+    claims: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, profile: str) -> Registration:
+        """Return the registration of a profile, empty where it has none."""
+        file = FOLDER / f"{profile}.json"
+        return cls(json.loads(file.read_text(encoding="utf-8")) if file.exists() else {})
+
+    def of(self, identifier: str, settings: Mapping[str, Any]) -> dict[str, str]:
+        """Return whether a claim with these settings is `registered`, `since` when, and why not."""
+        known = self.claims.get(identifier)
+        if known is None:
+            return {"registered": "no", "since": "", "exploratory": "not written down before"}
+        if known["settings"] != settings:
+            why = f"its settings are no longer those of {known['since']}"
+            return {"registered": "no", "since": known["since"], "exploratory": why}
+        why = known.get("exploratory", "")
+        return {"registered": "no" if why else "yes", "since": known["since"], "exploratory": why}
+
+    def add(self, identifier: str, settings: Mapping[str, Any], since: str, seen: bool) -> None:
+        """Write down a claim; `seen`: its rows are there already, so it is exploratory."""
+        entry = {"settings": dict(settings), "since": since}
+        if seen:
+            entry["exploratory"] = "written down when its rows were there"
+        self.claims[identifier] = entry
+
+    def text(self) -> str:
+        """Return the file's text: one line a claim."""
+        lines = (f" {json.dumps(key)}: {json.dumps(claim)}" for key, claim in self.claims.items())
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the file's text."""
+        return sha256(self.text().encode()).hexdigest()

@@ -1,0 +1,61 @@
+"""AdaMerging (Yang et al. 2024, section 3): task coefficients of least entropy, without labels."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from basins.merges.learning import learned, weighted
+from basins.merges.sources import Mixture, Sources, mixed
+from basins.merges.task_arithmetic import Coefficient
+from basins.merges.trajectory import Count, Rate
+from basins.weights import State
+
+
+def merge(
+    sources: Sources,
+    *,
+    by: Literal["tensor", "network"] = "tensor",
+    coefficient: Coefficient = 0.3,
+    steps: Annotated[int, Field(ge=0)] = 100,
+    rate: Rate = 1e-3,
+    batch: Count = 16,
+) -> list[State]:
+    """Return the base plus task vectors times coefficients that make the network sure of itself.
+
+    They are at first `coefficient`, one for each network or for each of its tensors (the paper's
+    task-wise and layer-wise), and follow the entropy of the predictions on training rows, whose
+    labels are not looked at. Defaults but for `steps` are the paper's, whose 500 or 1000 steps suit
+    many tasks; here all have one head. It and what else the base lacks is averaged. Holds all
+    networks at once. Raises `UserError` where there is no base.
+    """
+    start, mean = sources.start(), mixed(sources.states)
+    assert sources.base is not None
+    names = [name for name in sources.names if name in sources.base]
+    groups = len(names) if by == "tensor" else 1
+    given = torch.full((groups, len(sources.states)), coefficient, dtype=torch.float32)
+    given = given.to(start[names[0]].device).requires_grad_()
+    tasks = {n: torch.stack([state[n] - start[n] for state in sources.states]) for n in names}
+    place = {n: k for k, n in enumerate(names) if by == "tensor"}
+
+    def build() -> State:
+        moved = {n: start[n] + weighted(t, given[place.get(n, 0)]) for n, t in tasks.items()}
+        return mean | moved
+
+    learned(sources, [given], build, entropy, steps=steps, rate=rate, batch=batch)
+    with torch.no_grad():
+        found = build()
+    if by == "tensor":
+        return [found]
+    shares = given.detach()[0].tolist()
+    parts = [(start, 1 - sum(shares)), *zip(sources.states, shares, strict=True)]
+    return [Mixture(found, parts)]
+
+
+def entropy(logits: Tensor, labels: Tensor | None = None) -> Tensor:
+    """Return the mean entropy (nats) of predictions, from logits [n, classes]."""
+    said = logits.log_softmax(1)
+    return -(said.exp() * said).sum(1).mean()

@@ -1,0 +1,56 @@
+"""Model Breadcrumbs (Davari and Belilovsky 2024, section 3): no outliers and no small changes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from basins.errors import UserError
+from basins.merges.sources import Positive, Sources, by_model
+from basins.merges.task_arithmetic import Coefficient, total
+from basins.merges.ties import elected
+from basins.weights import State
+
+Part = Annotated[float, Field(ge=0, lt=1)]
+
+
+def merge(
+    sources: Sources,
+    *,
+    small: Part = 0.85,
+    large: Part = 0.007,
+    coefficient: Coefficient = 0.3,
+    then: Literal["sum", "ties"] = "sum",
+    weights: Positive | None = None,
+) -> list[State]:
+    """Return the base plus `coefficient` times the sum of the masked task vectors.
+
+    In each tensor the share `small` of a network's smallest entries and the share `large` of its
+    largest become 0 (the paper's beta, and 1 - gamma), rounded down to whole numbers. `ties` takes
+    TIES's election instead of the sum (mergekit's `breadcrumbs_ties`). `weights` are those of the
+    networks in either. What the base lacks is averaged. Raises `UserError` where there is no base,
+    or nothing is left.
+    """
+    if small + large >= 1:
+        raise UserError(f"breadcrumbs: small {small} and large {large} leave nothing; lower them")
+    shares = by_model(weights, sources, "weights")
+
+    def formula(tasks: Tensor) -> Tensor:
+        kept = masked(tasks, small, large)
+        if then == "ties":
+            return coefficient * elected(kept, weights=shares)
+        return coefficient * total(kept, shares)
+
+    return [sources.moved(formula, "tensor")]
+
+
+def masked(tasks: Tensor, small: float, large: float) -> Tensor:
+    """Return task vectors [K, ...] without their smallest and their largest entries."""
+    flat = tasks.flatten(1)
+    size = flat.shape[1]
+    order = flat.abs().argsort(dim=1, stable=True)
+    kept = order[:, int(small * size) : size - int(large * size)]
+    return torch.zeros_like(flat).scatter(1, kept, flat.gather(1, kept)).view_as(tasks)

@@ -1,0 +1,37 @@
+"""Consensus merging (Wang et al. 2024, section 5): without what serves one task alone, or none."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from basins.errors import UserError
+from basins.merges.sources import Sources
+from basins.merges.tall_masks import Threshold, masks
+from basins.merges.task_arithmetic import Coefficient
+from basins.weights import State
+
+
+def merge(
+    sources: Sources,
+    *,
+    coefficient: Coefficient = 0.4,
+    threshold: Threshold = 0.4,
+    agree: Annotated[int, Field(ge=1)] = 2,
+) -> list[State]:
+    """Return the base plus `coefficient` times the sum of tasks where at least `agree` masks are.
+
+    Masks are those of `tall_masks`; 2, the paper's default, drops selfish and catastrophic weights,
+    1 the latter alone. What the base lacks is averaged. Raises `UserError` where there is no base,
+    or there are fewer networks than `agree`.
+    """
+    if agree > len(sources.states):
+        raise UserError(f"consensus: agree is {agree}, of {len(sources.states)} networks; lower it")
+
+    def formula(tasks: Tensor) -> Tensor:
+        together = coefficient * tasks.sum(0)
+        return together * (masks(tasks, together, threshold).sum(0) >= agree)
+
+    return [sources.moved(formula, "tensor")]

@@ -1,0 +1,27 @@
+"""Isotropic merging in the common subspace (Marczak et al. 2025, section 4.1: Iso-C)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from basins.merges.sources import Sources
+from basins.merges.spectral import by_matrix
+from basins.merges.task_arithmetic import Coefficient
+from basins.weights import State
+
+
+def merge(sources: Sources, *, coefficient: Coefficient = 1.0) -> list[State]:
+    """Return the base plus `coefficient` times the sum of tasks with a flat spectrum.
+
+    Of each matrix the sum of the networks' changes, all of whose singular values become their mean,
+    so that no direction that many tasks share drowns the others. Other tensors are averaged, and so
+    is what the base lacks. Raises `UserError` where there is no base.
+    """
+    return [sources.moved(lambda tasks: coefficient * by_matrix(tasks, flattened), "tensor")]
+
+
+def flattened(tasks: Tensor) -> Tensor:
+    """Return the sum of task matrices [K, m, n], its singular values at their mean."""
+    left, values, right = torch.linalg.svd(tasks.sum(0), full_matrices=False)
+    return values.mean() * left @ right

@@ -1,0 +1,56 @@
+"""Coefficients of a merge that are learned on training rows by gradient descent.
+
+What the techniques have in common that learn how to mix and not what to mix: the networks stay as
+they are, and a few numbers decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from basins.errors import UserError
+from basins.merges.sources import Sources
+from basins.weights import State
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def learned(
+    sources: Sources,
+    coefficients: Sequence[Tensor],
+    build: Callable[[], State],
+    loss: Loss,
+    *,
+    steps: int,
+    rate: float,
+    batch: int,
+    decay: float = 0.0,
+) -> None:
+    """Change `coefficients` in place by `steps` of AdamW at `rate` on `loss(logits, labels)`.
+
+    `build` makes the network's tensors of them, as part of the graph; it is in evaluation mode.
+    Raises `UserError` when the loss is not finite.
+    """
+    net = sources.net.eval()
+    net.load_state_dict(sources.states[0])
+    optimiser = torch.optim.AdamW(coefficients, lr=rate, weight_decay=decay)
+    batches = sources.rows().shuffled(batch, sources.generator)
+    for step in range(steps):
+        inputs, labels = next(batches)
+        output = functional_call(net, build(), tuple(inputs))
+        value = loss(getattr(output, "logits", output), labels)
+        if not value.isfinite():
+            raise UserError(f"step {step + 1}: the loss is {float(value)}; lower the rate ({rate})")
+        slopes = torch.autograd.grad(value, list(coefficients))
+        for coefficient, slope in zip(coefficients, slopes, strict=True):
+            coefficient.grad = slope
+        optimiser.step()
+
+
+def weighted(stack: Tensor, shares: Tensor) -> Tensor:
+    """Return the sum of networks' tensors [K, ...] times their `shares` [K]."""
+    return torch.tensordot(shares.to(stack.dtype), stack, 1)

@@ -1,0 +1,32 @@
+"""Task singular vectors (Gargiulo et al. 2025, section 4): compressed and decorrelated tasks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from basins.merges.sources import Sources
+from basins.merges.spectral import by_matrix, decorrelated
+from basins.merges.task_arithmetic import Coefficient
+from basins.weights import State
+
+
+def merge(sources: Sources, *, coefficient: Coefficient = 1.0) -> list[State]:
+    """Return the base plus `coefficient` times the merged task matrices (TSV-Merge).
+
+    Of each network's change of a matrix the 1 / K largest singular values stay, at least one. All
+    networks' singular vectors, side by side, are replaced by the nearest orthonormal ones, so that
+    no task lies in another's way. Other tensors are averaged, and so is what the base lacks. A
+    singular value decomposition of each matrix of each network. Raises `UserError` where there is
+    no base.
+    """
+    return [sources.moved(lambda tasks: coefficient * by_matrix(tasks, merged), "tensor")]
+
+
+def merged(tasks: Tensor) -> Tensor:
+    """Return the merged matrix [m, n] of task matrices [K, m, n]."""
+    left, values, right = torch.linalg.svd(tasks, full_matrices=False)
+    rank = max(1, values.shape[1] // len(tasks))
+    columns = torch.cat(list(left[:, :, :rank]), 1)
+    rows = torch.cat(list(right[:, :rank]), 0)
+    return decorrelated(columns) * values[:, :rank].flatten() @ decorrelated(rows)

@@ -1,0 +1,133 @@
+"""How often clusters are shown where there are none, and where there are: docs/statistics.md."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from basins.statistics import clusters
+
+DOC = Path(__file__).parents[2] / "docs" / "statistics.md"
+COUNTS = (12, 16, 24)
+
+
+def pairwise(draw, count):
+    upper = np.triu(draw((count, count)), 1)
+    return upper + upper.T
+
+
+def noise(rng, variation=0.33):
+    return lambda size: rng.gamma(variation**-2, variation**2, size)
+
+
+def of_models(rng, count, join, spread):
+    own = spread(rng, count)
+    return join(own[:, None], own) * pairwise(noise(rng), count)
+
+
+def line(rng, count, least=0.0, variation=0.0, dimensions=1):
+    places = rng.uniform(size=(count, dimensions))
+    gaps = least + np.linalg.norm(places[:, None] - places, axis=-1)
+    return gaps * pairwise(noise(rng, variation), count) if variation else gaps
+
+
+def examples(rng, count):
+    """One true gap, the examples' noise, most of which pairs with a model in common share."""
+    own = rng.normal(0, 0.02, count)
+    noise = pairwise(lambda size: rng.normal(0, 0.01, size), count)
+    return np.maximum(0.1 + own[:, None] + own + noise, 0)
+
+
+def planted(rng, sizes, ratio=3.0, models=0.0):
+    labels, own = np.repeat(np.arange(len(sizes)), sizes), rng.normal(0, models, sum(sizes))
+    means = np.where(labels[:, None] == labels, 1, ratio) * np.exp(own[:, None] + own)
+    return means * pairwise(noise(rng), len(labels))
+
+
+NONE = {
+    "noise, cv .33": lambda rng, n: pairwise(noise(rng), n),
+    "noise, exponential": lambda rng, n: pairwise(lambda size: rng.exponential(size=size), n),
+    "noise, most gaps 0": lambda rng, n: pairwise(
+        lambda size: np.maximum(rng.normal(-0.01, 0.02, size), 0), n
+    ),
+    "clusters' gaps, dealt anew": lambda rng, n: clusters.permuted(
+        planted(rng, (n - 4, 4)), 1, rng
+    )[0],
+    "noise of examples": examples,
+    "effects of models, products": lambda rng, n: of_models(
+        rng, n, np.multiply, lambda rng, n: rng.lognormal(0, 0.4, n)
+    ),
+    "effects of models, sums": lambda rng, n: of_models(
+        rng, n, np.add, lambda rng, n: 0.15 + rng.exponential(size=n)
+    ),
+    "effects of models, maxima": lambda rng, n: of_models(
+        rng, n, np.maximum, lambda rng, n: 0.1 + rng.exponential(size=n)
+    ),
+    "places on a line": line,
+    "places on a line, noise of cv .1": lambda rng, n: line(rng, n, variation=0.1),
+    "places on a line, noise of cv .33": lambda rng, n: line(rng, n, variation=0.33),
+    "places on a line, least gap .1": lambda rng, n: line(rng, n, 0.1),
+    "places on a line, least gap .1, noise of cv .33": lambda rng, n: line(rng, n, 0.1, 0.33),
+    "places on a plane": lambda rng, n: line(rng, n, dimensions=2),
+}
+SOME = {
+    "two clusters, 2 in one": lambda rng, n: planted(rng, (n - 2, 2)),
+    "two clusters, 3 in one": lambda rng, n: planted(rng, (n - 3, 3)),
+    "two clusters, 4 in one": lambda rng, n: planted(rng, (n - 4, 4)),
+    "two clusters, halves": lambda rng, n: planted(rng, (n - n // 2, n // 2)),
+    "two clusters, 3 in one, effects of models": lambda rng, n: planted(
+        rng, (n - 3, 3), models=0.3
+    ),
+    "two clusters, halves, a ratio of 2": lambda rng, n: planted(rng, (n - n // 2, n // 2), 2.0),
+    "two clusters, 4 in one, a ratio of 2": lambda rng, n: planted(rng, (n - 4, 4), 2.0),
+    "three clusters, equal": lambda rng, n: planted(rng, (n - 2 * (n // 3), n // 3, n // 3)),
+}
+
+
+def measure(kind, count, runs, seed=0, draws=99):
+    """In how many runs are there clusters? Percent."""
+    rng, make = np.random.default_rng([seed, count]), {**NONE, **SOME}[kind]
+    shown = sum(clusters.several(make(rng, count), rng, 0.05, draws).decides for _ in range(runs))
+    return 100 * shown / runs
+
+
+def written():
+    """What docs/statistics.md says of every kind of gaps: percent, by the number of models."""
+    rows = re.findall(
+        r"^\| ([^|]+?) \| ([\d.]+(?: \| [\d.]+)+) \|$", DOC.read_text("utf-8"), re.MULTILINE
+    )
+    known = {name: [float(cell) for cell in cells.split(" | ")] for name, cells in rows}
+    return {name: dict(zip(COUNTS, known[name], strict=True)) for name in (*NONE, *SOME)}
+
+
+@pytest.mark.parametrize("kind", [*NONE, *SOME])
+def test_clusters_of_twelve_models_are_shown_as_often_as_the_table_says(kind):
+    runs, share = 60, written()[kind][12] / 100
+    low, high = binom.ppf([5e-5, 1 - 5e-5], runs, np.clip(share + np.array([-0.03, 0.03]), 0, 1))
+    assert low <= measure(kind, 12, runs) * runs / 100 <= high
+
+
+def test_the_table_keeps_the_size_and_has_the_power_that_is_asked_for():
+    """Against places on a line it takes 16 models; of 12, docs/statistics.md tells what fails."""
+    rows = written()
+    for kind in NONE:
+        assert rows[kind][12] <= (11 if "line" in kind else 3), kind
+        assert max(rows[kind][16], rows[kind][24]) <= 5, kind
+    for kind in ("two clusters, 3 in one", "two clusters, 4 in one", "two clusters, halves"):
+        assert min(rows[kind].values()) >= 89, kind
+
+
+def test_power_is_that_of_the_table():
+    power = clusters.power(12, 3, np.random.default_rng(2), runs=60, draws=99)
+    assert binom.ppf(1e-4, 60, 0.9) <= 60 * power
+    assert clusters.power(12, 1, np.random.default_rng(2), runs=20, draws=99) < 0.3
+
+
+if __name__ == "__main__":
+    for name in (*SOME, *reversed(NONE)):
+        cells = (measure(name, *how, 1) for how in zip(COUNTS, (400, 200, 100), strict=True))
+        print(f"| {name} | " + " | ".join(f"{cell:.1f}" for cell in cells), "|", flush=True)
