@@ -72,8 +72,8 @@ def fingerprint():
     """Return what the installed packages follow from."""
     digest = hashlib.sha256()
     for name in INPUTS:
-        with open(name, "rb") as file:
-            digest.update(file.read())
+        with open(name) as file:  # settings of tools, at the end, are not about packages
+            digest.update(file.read().partition("[tool.ruff")[0].encode())
     return digest.hexdigest()[:32]
 
 

@@ -61,6 +61,8 @@ def test_it_is_installed_once_until_what_is_pinned_changes(checkout):
     assert make(checkout, "installed").returncode == 0 and calls(checkout) == 2
     assert make(checkout, "installed").stdout == "" and calls(checkout) == 0
     os.utime(checkout / "requirements.lock")  # as git does, with nothing new in it
+    with (checkout / "pyproject.toml").open("a") as file:
+        file.write("\n[tool.other]\n")
     make(checkout, "installed")
     assert calls(checkout) == 0
     with (checkout / "requirements.lock").open("a") as file:

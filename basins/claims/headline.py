@@ -54,8 +54,10 @@ def _counts(claims: Sequence[Mapping[str, Any]], key: str) -> dict[str, int]:
 
 def _accuracies(probes: pd.DataFrame) -> Iterator[tuple[str, str, float]]:
     """Yield the accuracies of whole recipes: parts, such as one of many fine-tunes, have a `/`."""
-    whole = probes[(probes["metric"] == "accuracy") & ~probes["recipe"].str.contains("/")]
-    shown = whole[~whole["slice"].str.contains("/") | (whole["slice"] == HARDEST)]
+    shown = probes.query(
+        "metric == 'accuracy' and not recipe.str.contains('/')"
+        " and (not slice.str.contains('/') or slice == @HARDEST)"
+    )
     for recipe, rows in shown.groupby("recipe", sort=False):
         means = dict(zip(rows["slice"], rows["mean"], strict=True))
         for part in dict.fromkeys([[*means][0], [*means][-1]]):
