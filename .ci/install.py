@@ -24,7 +24,7 @@ CAUSES = (
     ("no cpu", r"No matching distribution found for torch"),
 )
 ADVICE = {
-    "no space": "no space left on the disk: free about 6 GB (2 for TORCH=cpu)",
+    "no space": "no space left on the disk: free about 7 GB (less with TORCH=cpu)",
     "no network": "no package index is reached: look at the network and at pip's settings",
     "no cpu": "the package index has no such build of torch: name another in PIP_EXTRA_INDEX_URL, "
     "or do without TORCH=cpu",
@@ -52,8 +52,8 @@ def main():
             f"error: Python 3.11 or newer is needed, and this is {sys.version.split()[0]}: name "
             "one, as in `make PYTHON=python3.12`"
         )
-    size = "2 GB" if choice else "6 GB"
-    print(f"making .venv of the pinned requirements (about {size}, a few minutes)", flush=True)
+    size = "less than " if choice else "about "
+    print(f"making .venv of the pinned requirements ({size}7 GB, a few minutes)", flush=True)
     try:
         shutil.rmtree(".venv", ignore_errors=True)
         if os.path.exists(".venv"):

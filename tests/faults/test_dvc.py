@@ -81,7 +81,7 @@ def test_an_experiment_changes_one_setting_and_leaves_the_tree(runner, project):
     header, *lines = dvc(runner, project, "exp", "show", "--csv", *READABLE).strip().splitlines()
     columns = header.split(",")
     assert CHANGED[0] in columns and len(columns) < 12
-    assert READABLE[2] in (PROJECT / "docs" / "reproduce.md").read_text()
+    assert READABLE[2] in (tiny.PROJECT / "docs" / "reproduce.md").read_text()
     shown = [dict(zip(columns, line.split(","), strict=True)) for line in lines]
     values = {cells["Experiment"] or cells["rev"]: cells[CHANGED[0]] for cells in shown}
     assert values["half"] == CHANGED[1] and float(values["workspace"]) == 1.0
