@@ -19,7 +19,10 @@ PYTHON, NEEDED = ".venv/bin/python", ("basins", "dvc", "pytest", "torch")
 GPU_ONLY = re.compile(r"(nvidia|cuda)-|triton=")
 CAUSES = (
     ("no space", r"No space left|Disk quota|Errno 28|Errno 122"),
-    ("no network", r"resolution|resolve|NewConnection|Connection(Error| refused| reset| aborted)"),
+    (
+        "no network",
+        r"name resolution|getaddrinfo|NewConnection|Connection(Error| refused| reset| aborted)",
+    ),
     ("no network", r"Network is unreachable|timed out|Max retries|from versions: none"),
     ("no cpu", r"No matching distribution found for torch"),
 )

@@ -23,7 +23,8 @@ class Stopwatch(logging.Handler):
         super().__init__()
         rows = [*csv.reader(file.read_text().splitlines())][1:] if file.exists() else []
         self.file, self.rows = file, {row[0]: row for row in rows if len(row) == len(COLUMNS)}
-        self.earlier = {stage: s for stage, *row in self.rows.values() if (s := _seconds(row))}
+        times = {stage: _seconds(row) for stage, *row in self.rows.values()}
+        self.earlier = {stage: s for stage, s in times.items() if s is not None}
         self.stages = list(stages)  # of the whole run, where they are known
         self.named: dict[str, float] = {}  # the stages of this run, and when DVC came to each
         self.ran: dict[str, float] = {}  # those that ended, and their seconds

@@ -77,6 +77,7 @@ def test_it_is_installed_once_until_what_is_pinned_changes(checkout):
         ("ERROR: Could not install packages: [Errno 28] No space left on device", "no space left"),
         ("NewConnectionError: Failed to establish a new connection", "no package index is reached"),
         ("WARNING: Temporary failure in name resolution", "no package index is reached"),
+        ("ERROR: ResolutionImpossible: for help see dependency resolution", "ResolutionImpossible"),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES", "DO NOT MATCH THE HASHES"),
     ],
 )
