@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -185,13 +187,24 @@ def stages(copy: Path) -> dict[str, dict[str, str]]:
 
 
 def changed(copy: Path, module: str, edit: Callable[[str], str] | None = None) -> set[str]:
-    """Return the stages whose code is another after an edit of a module, which is undone."""
-    before, path = stages(copy), file(copy, module)
+    """Return the stages whose code is another after an edit of a module."""
+    path = file(copy, module)
     text = path.read_text()
     path.write_text(edit(text) if edit else f"{text}\nTHERE = 1\n")
-    after = stages(copy)
-    path.write_text(text)
-    return {stage for stage in before if after[stage] != before[stage]}
+    return differing(stages(copy))
+
+
+def differing(after: dict[str, dict[str, str]]) -> set[str]:
+    """Return the stages whose code is another than ours."""
+    return {stage for stage, modules in as_it_is().items() if after[stage] != modules}
+
+
+@cache
+def as_it_is() -> dict[str, dict[str, str]]:
+    """Return the closures of our stages: those of a copy, as nothing in them names a folder."""
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
+        patch.setattr(code, "ROOT", PROJECT)
+        return stages(Path(folder))
 
 
 def kinds(found: set[str]) -> set[str]:
@@ -238,17 +251,14 @@ def test_what_settings_mean_counts_everywhere(copy: Path):
 
 
 def test_what_is_not_python_counts_where_it_lies(copy: Path):
-    before = stages(copy)
     style = copy / "basins" / "report" / "page.css"
     style.write_text(style.read_text() + "p {}\n")
-    after = stages(copy)
-    assert {stage for stage in before if after[stage] != before[stage]} == {"report"}
+    assert differing(stages(copy)) == {"report"}
 
 
 def test_a_new_file_of_a_room_counts_for_those_that_name_it(copy: Path):
-    before = stages(copy)
     shutil.copy(file(copy, "basins.merges.ties"), file(copy, "basins.merges.newly"))
-    assert stages(copy) == before
+    assert stages(copy) == as_it_is()
     roots = ["basins.merges.merged"]
     assert "basins.merges.newly" in code.closure(roots, [{"name": "newly"}])
     assert "basins.merges.newly" in code.closure(roots)  # whoever names none may mean any

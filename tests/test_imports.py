@@ -12,6 +12,8 @@ PROJECT = Path(__file__).parents[1]
 HEAVY = ("torch", "transformers", "sklearn")
 SCRIPTS = """
 import runpy
+import sys
+sys.path.insert(0, "stages")
 from basins.params import read
 for name in ("check", "claims", "clusters", "data", "figures", "report"):
     runpy.run_path(f"stages/{name}.py")

@@ -143,13 +143,13 @@ def stage(monkeypatch, tmp_path):
         experiment="nli", eval_set="test", diagnostics=["lexical_overlap"], sharpness="nli"
     )
     params = SimpleNamespace(
-        reports=lambda: Path("reports/laptop"),
+        profile="laptop",
         statistics=SimpleNamespace(resamples=100, confidence=0.95),
         probe={"nli": None},
         clusters={"nli": entry},
     )
-    monkeypatch.setattr(module, "read", lambda check: params)
-    monkeypatch.setattr(sys, "argv", ["clusters", "nli"])
+    monkeypatch.setattr(module.common, "read", lambda check: params)
+    monkeypatch.setattr(sys, "argv", ["clusters"])
     return module
 
 
