@@ -177,13 +177,14 @@ def test_every_change_of_a_module_counts_and_no_comment_does(copy: Path):
 
 
 def stages(copy: Path) -> dict[str, dict[str, str]]:
-    """Return the closure of every stage of the laptop's profile."""
+    """Return the closure of every stage, by the two profiles that have all kinds between them."""
     code.read.cache_clear()
-    (copy / "params.yaml").write_text(profiles.render(PROJECT / "profiles", "laptop"))
-    return {
-        stage: code.closure([f"stages.{script}"], settings)
-        for stage, script, settings in layout.stages(read(copy / "params.yaml", check=[]))
-    }
+    closures = {}
+    for profile in ("laptop", "study"):
+        (copy / "params.yaml").write_text(profiles.render(PROJECT / "profiles", profile))
+        for stage, script, settings in layout.stages(read(copy / "params.yaml", check=[])):
+            closures[f"{profile}:{stage}"] = code.closure([f"stages.{script}"], settings)
+    return closures
 
 
 def changed(copy: Path, module: str, edit: Callable[[str], str] | None = None) -> set[str]:
@@ -196,7 +197,9 @@ def changed(copy: Path, module: str, edit: Callable[[str], str] | None = None) -
 
 def differing(after: dict[str, dict[str, str]]) -> set[str]:
     """Return the stages whose code is another than ours."""
-    return {stage for stage, modules in as_it_is().items() if after[stage] != modules}
+    return {
+        stage.partition(":")[2] for stage, modules in as_it_is().items() if after[stage] != modules
+    }
 
 
 @cache
@@ -258,7 +261,8 @@ def test_what_is_not_python_counts_where_it_lies(copy: Path):
 
 def test_a_new_file_of_a_room_counts_for_those_that_name_it(copy: Path):
     shutil.copy(file(copy, "basins.merges.ties"), file(copy, "basins.merges.newly"))
-    assert stages(copy) == as_it_is()
+    assert differing(stages(copy)) == {"merge"}  # of study, which names no technique
+    assert stages(copy)["laptop:merge"] == as_it_is()["laptop:merge"]
     roots = ["basins.merges.merged"]
     assert "basins.merges.newly" in code.closure(roots, [{"name": "newly"}])
     assert "basins.merges.newly" in code.closure(roots)  # whoever names none may mean any
