@@ -98,9 +98,9 @@ def test_every_claim_leads_to_the_rows_that_decided_it_and_to_a_figure_or_table(
         for key, claim in claims.items():
             seen: set[str] = set()
             settings, known = {key: claim.model_dump()}, module("claims", paper, "paper").paper
-            assert [*entries(known, Results(tables, 0.95), settings, Registration())]
+            assert [*entries(known, Results.of(params, tables), settings, Registration())]
             found = contents.sources(paper, claim.model_dump(), **choices)
-            needed = {"clusters", "cluster_choice", "probes"}  # by preconditions, too
+            needed = {"clusters", "barriers", "probes"}  # by preconditions, too
             assert set(found.rows) <= seen <= set(found.rows) | needed, key
             assert all((folder / contents.file(name)).is_file() for name in found.rows), key
             # No figure shows PAWS by cluster.

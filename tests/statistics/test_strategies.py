@@ -135,6 +135,7 @@ def test_what_is_missing_is_named(rows):
 @pytest.fixture
 def stage(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(PROJECT / "stages")  # which has `common`
     spec = importlib.util.spec_from_file_location("stage", PROJECT / "stages" / "clusters.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -143,13 +144,13 @@ def stage(monkeypatch, tmp_path):
         experiment="nli", eval_set="test", diagnostics=["lexical_overlap"], sharpness="nli"
     )
     params = SimpleNamespace(
-        reports=lambda: Path("reports/laptop"),
+        profile="laptop",
         statistics=SimpleNamespace(resamples=100, confidence=0.95),
         probe={"nli": None},
         clusters={"nli": entry},
     )
-    monkeypatch.setattr(module, "read", lambda check: params)
-    monkeypatch.setattr(sys, "argv", ["clusters", "nli"])
+    monkeypatch.setattr(module.common, "read", lambda check: params)
+    monkeypatch.setattr(sys, "argv", ["clusters"])
     return module
 
 
