@@ -41,7 +41,8 @@ SCORES = Shown(("strategy",), (), ("association",))
 RIVALS = Shown(("strategy", "sharpness"), (), ("association",))
 BY_CLUSTER = Shown(("cluster_histogram",), (), ("association",))
 SLICES = Shown(("cluster_histogram",), (), ("probes", "clusters"))
-DYNAMICS = Shown(("dynamics",), (), ("barriers", "clusters"))
+DYNAMICS = Shown(("dynamics",), (), ("barriers",))
+ENDS = DYNAMICS._replace(rows=("barriers", "clusters"))
 CURVES = Shown(("path_grid",), (), ("barriers", "clusters"))
 ANY_CURVES = Shown(("path_grid",), (), ("barriers",))
 PUBLISHED = Shown(("published_models",), ("published_models",), ("published_models",))
@@ -134,7 +135,7 @@ def mean_of_pairs(
     pairs = "all pairs" if which == "all" else f"pairs {which} clusters"
     name = "convexity_gap less barrier_linear" if column == "missed" else column
     words = f"mean {name} {_on(rows)}, {pairs}"
-    return Measured(words, results.mean(rows, column, span(column, "loss")), needs=pairs)
+    return Measured(words, results.mean(rows, column, span(column)), needs=pairs)
 
 
 @paper.above("c1_ratio", "Fig. 1, heatmaps of convexity gaps", column="convexity_gap").says(
@@ -158,7 +159,7 @@ def between_less_within(
 
 
 @paper.above(
-    "c12_across", "beside App. G", kind="control", shown=CURVES, column="barrier_mid"
+    "c12_across", "beside App. G", kind="control", shown=ANY_CURVES, column="barrier_mid"
 ).says("Half-way on a nonlinear path, more is lost out of domain across clusters than within one.")
 @measure(GAPS, parted)
 def across(
@@ -305,7 +306,7 @@ def apart(results: Results, *, experiment: str, final: str, eval_set: str, colum
 @paper.above("c9_grows", "dynamics of the clusters").says(
     "Clusters separate further as training goes on."
 )
-@measure(DYNAMICS, parted)
+@measure(ENDS, parted)
 def grows(results: Results, *, experiment: str, final: str, eval_set: str) -> Measured:
     """Return how much more gaps grow between the final clusters, which come from them, than within.
 
@@ -323,7 +324,7 @@ def grows(results: Results, *, experiment: str, final: str, eval_set: str) -> Me
 @paper.above("c9_trapped", "dynamics of the clusters").says(
     "Models stay where they are: two that share a cluster early, or do not, end that way."
 )
-@measure(DYNAMICS, parted)
+@measure(ENDS, parted)
 def trapped(results: Results, *, experiment: str, final: str, eval_set: str) -> Measured:
     """Return the share of pairs whose clusters agree early and late (Rand).
 
@@ -360,11 +361,14 @@ def correlation(results: Results, *, experiment: str, final: str, eval_set: str)
     rows = _early(results, experiment, final, eval_set)
     first, last = rows["convexity_gap"].to_numpy(), rows["final"].to_numpy()
 
-    def pearson(kept: np.ndarray) -> float:
-        return float(np.corrcoef(first[kept], last[kept])[0, 1])
+    def fisher(kept: np.ndarray) -> float:
+        return float(np.arctanh(np.corrcoef(first[kept], last[kept])[0, 1]))
 
+    interval = results.leave_out(fisher, rows)
+    interval |= {name: np.tanh(interval[name]) for name in ("mean", "ci_low", "ci_high")}
+    interval |= {"bounds": DIFFERENCE, "scale": "logit"}  # which Fisher's z is
     words = f"r over pairs of the convexity_gap {_on(rows)} with that of {final}"
-    return Measured(words, results.leave_out(pearson, rows, DIFFERENCE))
+    return Measured(words, interval)
 
 
 def _pairs(

@@ -189,7 +189,7 @@ def by_data(results: Results, *, experiment: str, alignment: str) -> Measured:
         "mean barrier_linear of the error on NC, pairs of different data less pairs of the same "
         f"({experiment}, separate init, {alignment}, reset)"
     )
-    return Measured(words, results.contrast(different, same, "barrier_linear", DIFFERENCE))
+    return Measured(words, results.contrast(different, same, "barrier_linear"))
 
 
 @paper.below("c12_conjecture", "beside Conjecture 1", kind="control").says(
@@ -208,7 +208,7 @@ def alike(
         f"mean barrier_linear of the error on NC, pairs of {kind} whose invariances differ by up "
         f"to {similar} ({experiment}, {alignment}, reset)"
     )
-    return Measured(words, results.mean(rows, "barrier_linear", SHARE), needs="such pairs")
+    return Measured(words, results.mean(rows, "barrier_linear", LOSS), needs="such pairs")
 
 
 def _barrier(
@@ -239,7 +239,7 @@ def _barrier(
         f"mean {definition} of the {metric} on {eval_set.upper()}, "
         f"{joined[0]} ({init} init, {', '.join(path.values())})"
     )
-    return Measured(words, results.mean(rows, definition, span(definition, metric)))
+    return Measured(words, results.mean(rows, definition, span(definition)))
 
 
 def _less(
