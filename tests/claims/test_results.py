@@ -71,3 +71,12 @@ def test_a_share_stays_one_and_few_seeds_decide_nothing():
     assert results.leave_out(lambda kept: values[kept].mean(), rows)["decides"]
     rough = results.leave_out(lambda kept: values[kept].max(), rows, rough="a maximum jumps")
     assert not rough["decides"] and rough["note"].startswith("a maximum jumps: no interval")
+
+
+def test_only_shares_of_seeds_are_counted_as_such():
+    results = Results({}, 0.95)
+    single = results.over_seeds(pd.Series([1.0, 1, 1, 0, 1, 1, 1, 1]), SHARE)
+    assert single["method"] == "exact (binomial)" and single["scale"] == "plain"
+    around = [f"net/seed{k} + net/seed{(k + 1) % 8}" for k in range(8)]  # as many pairs as models
+    pairs = results.mean(pd.DataFrame({"models": around, "value": [1.0] * 7 + [0]}), bounds=SHARE)
+    assert "jackknife" in pairs["method"]
