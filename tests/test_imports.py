@@ -11,7 +11,8 @@ import pytest
 PROJECT = Path(__file__).parents[1]
 HEAVY = ("torch", "transformers", "sklearn")
 SCRIPTS = """
-import runpy
+import runpy, sys
+sys.path.insert(0, "stages")  # which has `common`
 from basins.params import read
 for name in ("check", "claims", "clusters", "data", "figures", "report"):
     runpy.run_path(f"stages/{name}.py")

@@ -92,12 +92,12 @@ def mixed(results: Results, *, aspect: str) -> Measured:
     """Return Jensen's gap between clusters, less that within, of sets as large."""
     sides = [results.aspect(aspect, "A2", "jensen", group=g) for g in ("between", "within")]
     sizes = [*{*sides[0]["x"]} & {*sides[1]["x"]}]
-    interval = results.contrast(*(rows.loc[rows["x"].isin(sizes)] for rows in sides))
+    between, inside = (rows.loc[rows["x"].isin(sizes)] for rows in sides)
     # Sets of models have no test with the clustering inside, as pairs have (`apart`).
-    interval |= {"decides": False, "note": "clusters are taken as given"}
-    return Measured(
-        "mean jensen between clusters, less that within", interval, needs="two clusters"
-    )
+    undecided = {"decides": False, "note": "clusters are taken as given"}
+    interval = results.contrast(between, inside) | undecided
+    words = "mean jensen between clusters, less that within"
+    return Measured(words, interval, needs="two clusters")
 
 
 @paper.below("a2_within", _at("A2")).says(
