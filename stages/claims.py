@@ -32,7 +32,7 @@ def main() -> None:
     folder = layout.results(params)
     seen = not arguments.register or any(folder.rglob("*.csv"))
     tables = results.read_all(folder) if seen else {}
-    found = Results(tables, params.statistics.confidence)
+    found = Results.of(params, tables)
     if arguments.register:
         register(params, found, registered)
         return

@@ -15,6 +15,7 @@ from basins.report.contents import VERDICTS
 
 PROJECT = Path(__file__).parents[1]
 WHOSE = {"paper": "the paper's", "control": "a control", "ours": "ours"}
+ENDS = ("estimate", "ci_low", "ci_high")
 INTERVAL = r"(?P<estimate>\S+) \[(?P<ci_low>\S+), (?P<ci_high>\S+)\]"
 CLAIM = re.compile(
     r"`(?P<profile>\w+)` `(?P<id>\w+/\w+)` \| (?P<whose>[a-z' ]+) \| (?P<paper>[^|]+) \| "
@@ -48,10 +49,10 @@ def test_claims_are_those_of_the_reports(lines):
             number, _, matched = said["paper"].partition(" (Table 1): ")
             assert (matched == "matched") == (claim["matches"] == "yes"), said
             assert float(number) == pytest.approx(claim["reported"], abs=0.00051), said
-        for key in ("estimate", "ci_low", "ci_high", "p"):
+        for key, of in (*zip(ENDS, ENDS, strict=True), ("p", "estimate")):
             if (number := said[key]) is not None:
                 places = len(number.partition(".")[2])
-                assert float(number) == pytest.approx(claim[key], abs=0.5001 * 10**-places), said
+                assert float(number) == pytest.approx(claim[of], abs=0.5001 * 10**-places), said
 
 
 def test_counts_are_those_of_the_reports(lines):

@@ -18,20 +18,31 @@ import pandas as pd
 from pydantic import Field
 
 from basins.claims.ledger import Measured, Paper, Shown, measure
-from basins.claims.results import Results, cluster_test, clustered, one, varied
+from basins.claims.results import (
+    DIFFERENCE,
+    SHARE,
+    Interval,
+    Results,
+    cluster_test,
+    clustered,
+    one,
+    varied,
+)
 from basins.errors import UserError
 from basins.statistics.cluster_rows import PAIR_TYPES, pair_types
-from basins.statistics.seeds import ends, leave_out
+from basins.statistics.seeds import span
 
 paper = Paper("lcrgs", "Linear Connectivity Reveals Generalization Strategies")
 GAPS = Shown(("convexity_gaps", "pair_types"), (), ("barriers", "clusters"))
 ANY = Shown(("convexity_gaps", "pair_types"), (), ("barriers",))
-CLUSTERS = Shown(("convexity_gaps",), ("clusters",), ("cluster_choice",))
+CLUSTERS = Shown(("convexity_gaps",), ("clusters",), ("barriers",))
+TRIANGLES = CLUSTERS._replace(rows=("cluster_choice",))
 SCORES = Shown(("strategy",), (), ("association",))
 RIVALS = Shown(("strategy", "sharpness"), (), ("association",))
 BY_CLUSTER = Shown(("cluster_histogram",), (), ("association",))
 SLICES = Shown(("cluster_histogram",), (), ("probes", "clusters"))
-DYNAMICS = Shown(("dynamics",), (), ("barriers", "clusters"))
+DYNAMICS = Shown(("dynamics",), (), ("barriers",))
+ENDS = DYNAMICS._replace(rows=("barriers", "clusters"))
 CURVES = Shown(("path_grid",), (), ("barriers", "clusters"))
 ANY_CURVES = Shown(("path_grid",), (), ("barriers",))
 PUBLISHED = Shown(("published_models",), ("published_models",), ("published_models",))
@@ -124,31 +135,40 @@ def mean_of_pairs(
     pairs = "all pairs" if which == "all" else f"pairs {which} clusters"
     name = "convexity_gap less barrier_linear" if column == "missed" else column
     words = f"mean {name} {_on(rows)}, {pairs}"
-    return Measured(words, results.mean(rows, column), needs=pairs)
+    return Measured(words, results.mean(rows, column, span(column)), needs=pairs)
 
 
 @paper.above("c1_ratio", "Fig. 1, heatmaps of convexity gaps", column="convexity_gap").says(
     "The convexity gap between models of different clusters is many times that within them."
 )
-@paper.above(
-    "c12_across", "beside App. G", kind="control", shown=CURVES, column="barrier_mid"
-).says("Half-way on a nonlinear path, more is lost out of domain across clusters than within one.")
 @measure(GAPS, parted)
 def between_less_within(
-    results: Results,
-    *,
-    experiment: str,
-    eval_set: str,
-    ratio: Factor = 1.0,
-    path: str = "linear",
-    clusters: str | None = None,
-    column: str,
+    results: Results, *, experiment: str, eval_set: str, ratio: Factor, column: str
 ) -> Measured:
-    """Return the mean of a measure between clusters, less `ratio` times that within."""
-    rows = _pairs(results, experiment, eval_set, clusters, path=path)
+    """Return the mean of a measure between clusters, less `ratio` times that within.
+
+    Clusters are taken as given. Where they are shown, gaps between them are several times those
+    within, and the same would be found of other pairs.
+    """
+    rows = _pairs(results, experiment, eval_set)
     rows["value"] = rows[column] * np.where(rows["pair_type"] == BETWEEN, 1, ratio)
-    words = f"{column} {_on(rows)} between clusters, less {ratio:g} times that within"
-    return _contrast(results, words, rows, "value")
+    words = f"mean {column} {_on(rows)} between clusters, less {ratio:g} times that within"
+    between = rows["pair_type"] == BETWEEN
+    interval = results.contrast(rows.loc[between], rows.loc[~between])
+    return Measured(words, interval, needs="pairs between and within clusters")
+
+
+@paper.above(
+    "c12_across", "beside App. G", kind="control", shown=ANY_CURVES, column="barrier_mid"
+).says("Half-way on a nonlinear path, more is lost out of domain across clusters than within one.")
+@measure(GAPS, parted)
+def across(
+    results: Results, *, experiment: str, eval_set: str, path: str, clusters: str, column: str
+) -> Measured:
+    """Return by how much more a measure is between clusters, which are a part of the estimate."""
+    rows = results.pairs(experiment, eval_set, path=path)
+    words = f"{column} {_on(rows)}, between clusters less within, at equal effects of models"
+    return Measured(words, results.between(rows, column, clusters))
 
 
 @paper.test("c3_several", "clusters by convexity gap").says(
@@ -167,7 +187,7 @@ def several(results: Results, *, experiment: str) -> Measured:
     "The convexity gap is nearly transitive: it breaks triangles by little, if at all.",
     confound="noise of the examples breaks triangles, too, where gaps are small",
 )
-@measure(CLUSTERS)
+@measure(TRIANGLES)
 def triangles(results: Results, *, experiment: str) -> Measured:
     """Return by how much the longest gap of three exceeds the others' sum, over the mean gap."""
     ids = {"experiment": experiment, "measure": "convexity_gap", "statistic": "triangle_excess"}
@@ -201,8 +221,7 @@ def association(
         "partial": "r of the score, given the accuracy in domain,",
         "behind": f"|r| of the convexity gap's score, less that of the {rival},",
     }[statistic] + f" with the {metric} on {slice} ({experiment})"
-    scale = "plain" if statistic == "behind" else "fisher"
-    return Measured(words, interval, (-1, 1), scale)
+    return Measured(words, interval)
 
 
 @paper.above("c5_reversed", "HANS by cluster").says(
@@ -218,7 +237,7 @@ def difference(
     """Return the mean of a diagnostic over the smaller cluster, less that over the larger."""
     interval = _association(results, experiment, slice, metric, "difference")
     words = f"mean {metric} on {slice} of the smaller cluster, less that of the larger"
-    return Measured(f"{words} ({experiment})", interval, (-1, 1))
+    return Measured(f"{words} ({experiment})", interval)
 
 
 @paper.below("c5_swap", "HANS by cluster").says(
@@ -232,7 +251,7 @@ def smaller(results: Results, *, experiment: str, slice: str, metric: str = "acc
     """Return the mean over the models of the smaller cluster."""
     rows = results.probed(experiment, slice, metric, smaller=True)
     words = f"mean {metric} on {slice} of the smaller cluster ({experiment})"
-    return Measured(words, results.mean(rows), (0, 1))
+    return Measured(words, results.mean(rows, bounds=SHARE))
 
 
 @paper.above("c4_published", "histograms", statistic="auc").says(
@@ -250,12 +269,13 @@ def published(
 ) -> Measured:
     """Return how membership goes with a diagnostic among the paper's own models."""
     row = results.rows("published_models", metric=metric).iloc[0]
-    interval = one(row, statistic, f"{statistic}_low", f"{statistic}_high")
+    names = (statistic, f"{statistic}_low", f"{statistic}_high")
     if statistic == "auc":
         words = f"how often a model of the smaller cluster is the lower on {metric}"
-        return Measured(f"{words}, published models", interval, (0, 1))
+        return Measured(f"{words}, published models", one(row, *names, bounds=SHARE))
     words = f"r of the smaller cluster, given the accuracy on MNLI, on {metric}"
-    return Measured(f"{words}, published models", interval, (-1, 1), "fisher")
+    interval = one(row, *names, bounds=DIFFERENCE, scale="logit")
+    return Measured(f"{words}, published models", interval)
 
 
 @paper.below("c8_plateau", "Fig. 1").says(
@@ -275,36 +295,49 @@ def plateau(results: Results, *, experiment: str, eval_set: str, share: Factor) 
 @paper.above("c9_apart", "dynamics of the clusters", column="convexity_gap").says(
     "Early in training, models that will end in different clusters are apart already."
 )
-@paper.above("c9_grows", "dynamics of the clusters", column="growth").says(
+@measure(DYNAMICS, parted)
+def apart(results: Results, *, experiment: str, final: str, eval_set: str, column: str) -> Measured:
+    """Return by how much larger an early gap is between the final clusters than within."""
+    rows = _early(results, experiment, final, eval_set)
+    words = f"{column} {_on(rows)}, between the clusters of {final} less within"
+    return Measured(f"{words}, at equal effects of models", results.between(rows, column, final))
+
+
+@paper.above("c9_grows", "dynamics of the clusters").says(
     "Clusters separate further as training goes on."
 )
-@measure(DYNAMICS, parted)
-def early(
-    results: Results,
-    *,
-    experiment: str,
-    final: str,
-    eval_set: str,
-    column: Literal["convexity_gap", "growth"],
-) -> Measured:
-    """Return an early gap, or how it grows, between the final clusters less within."""
-    rows = pair_types(*_early(results, experiment, final, eval_set))
-    words = f"{column} {_on(rows)} until {final}, between its clusters less within"
-    return _contrast(results, words, rows, column)
+@measure(ENDS, parted)
+def grows(results: Results, *, experiment: str, final: str, eval_set: str) -> Measured:
+    """Return how much more gaps grow between the final clusters, which come from them, than within.
+
+    Clusters at the end part the gaps of the end better than any others, so this is above 0 by
+    noise, too.
+    """
+    rows = pair_types(*_clustered_late(results, experiment, final, eval_set))
+    between = rows["pair_type"] == BETWEEN
+    interval = results.contrast(rows.loc[between], rows.loc[~between], "growth")
+    interval |= {"decides": False, "note": "the clusters come from gaps that are in the difference"}
+    words = f"mean growth of the convexity_gap {_on(rows)} until {final}"
+    return Measured(f"{words}, between its clusters less within", interval)
 
 
 @paper.above("c9_trapped", "dynamics of the clusters").says(
     "Models stay where they are: two that share a cluster early, or do not, end that way."
 )
-@measure(DYNAMICS, parted)
+@measure(ENDS, parted)
 def trapped(results: Results, *, experiment: str, final: str, eval_set: str) -> Measured:
-    """Return the share of pairs whose clusters agree early and late (Rand)."""
-    rows = pair_types(*_early(results, experiment, final, eval_set))
+    """Return the share of pairs whose clusters agree early and late (Rand).
+
+    Two clusters of chance agree in half of the pairs or more, and models change theirs together.
+    """
+    rows = pair_types(*_clustered_late(results, experiment, final, eval_set))
     own = results.clusters(experiment)
     together = rows["model_a"].map(own.get) == rows["model_b"].map(own.get)
     rows["value"] = (together == (rows["pair_type"] != BETWEEN)).astype(float)
+    interval = results.mean(rows, bounds=SHARE)
+    note = "clusters are made anew with every seed, which an interval over seeds does not see"
     words = f"mean share of pairs whose clusters agree early and late (Rand), {experiment}, {final}"
-    return Measured(words, results.mean(rows), (0, 1))
+    return Measured(words, interval | {"decides": False, "note": note})
 
 
 @paper.above("c9_growth", "beside the dynamics", kind="ours").says(
@@ -313,7 +346,7 @@ def trapped(results: Results, *, experiment: str, final: str, eval_set: str) -> 
 @measure(DYNAMICS)
 def growth(results: Results, *, experiment: str, final: str, eval_set: str) -> Measured:
     """Return how much the convexity gap grows, of all pairs."""
-    rows, _ = _early(results, experiment, final, eval_set)
+    rows = _early(results, experiment, final, eval_set)
     words = f"mean growth of the convexity_gap {_on(rows)} until {final}, all pairs"
     return Measured(words, results.mean(rows, "growth"))
 
@@ -325,18 +358,17 @@ def growth(results: Results, *, experiment: str, final: str, eval_set: str) -> M
 @measure(DYNAMICS)
 def correlation(results: Results, *, experiment: str, final: str, eval_set: str) -> Measured:
     """Return r over pairs of the early and the final convexity gap, a seed left out in turn."""
-    rows, _ = _early(results, experiment, final, eval_set)
+    rows = _early(results, experiment, final, eval_set)
     first, last = rows["convexity_gap"].to_numpy(), rows["final"].to_numpy()
-    sides = ends(rows)
 
     def fisher(kept: np.ndarray) -> float:
         return float(np.arctanh(np.corrcoef(first[kept], last[kept])[0, 1]))
 
-    seeds = [sides["seed_a"].to_numpy(), sides["seed_b"].to_numpy()]
-    interval: dict[str, Any] = dict(leave_out(fisher, seeds, results.confidence))
+    interval = results.leave_out(fisher, rows)
     interval |= {name: np.tanh(interval[name]) for name in ("mean", "ci_low", "ci_high")}
+    interval |= {"bounds": DIFFERENCE, "scale": "logit"}  # which Fisher's z is
     words = f"r over pairs of the convexity_gap {_on(rows)} with that of {final}"
-    return Measured(words, interval, (-1, 1), "fisher")
+    return Measured(words, interval)
 
 
 def _pairs(
@@ -347,23 +379,25 @@ def _pairs(
     return pair_types(rows, results.clusters(clusters or experiment))
 
 
-def _early(
-    results: Results, experiment: str, final: str, eval_set: str
-) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Return the pairs of an early experiment, and its models' clusters in the `final` one.
-
-    The pairs have the `final` gap, and its `growth` until then.
-    """
+def _early(results: Results, experiment: str, final: str, eval_set: str) -> pd.DataFrame:
+    """Return the pairs of an early experiment with their `final` gap, and its `growth` until."""
     rows, later = (results.pairs(name, eval_set) for name in (experiment, final))
     known = dict(zip(_seeds(later), later["convexity_gap"], strict=True))
     rows = rows.assign(final=[known.get(pair, np.nan) for pair in _seeds(rows)])
     rows = rows.loc[rows["final"].notna()]
     if rows.empty:
         raise UserError(f"{experiment} and {final} have no seeds in common")
+    return rows.assign(growth=rows["final"] - rows["convexity_gap"])
+
+
+def _clustered_late(
+    results: Results, experiment: str, final: str, eval_set: str
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return the pairs of an early experiment, and its models' clusters in the `final` one."""
+    rows = _early(results, experiment, final, eval_set)
     at_end = {m.rpartition("/")[2]: label for m, label in results.clusters(final).items()}
     models = pd.unique(rows[["model_a", "model_b"]].to_numpy().ravel())
-    labels = {model: at_end[model.rpartition("/")[2]] for model in models}
-    return rows.assign(growth=rows["final"] - rows["convexity_gap"]), labels
+    return rows, {model: at_end[model.rpartition("/")[2]] for model in models}
 
 
 def _seeds(rows: pd.DataFrame) -> list[tuple[str, ...]]:
@@ -381,13 +415,6 @@ def _on(rows: pd.DataFrame) -> str:
     return f"of the loss on {eval_set} ({experiment}, {path}, {alignment})"
 
 
-def _contrast(results: Results, words: str, rows: pd.DataFrame, column: str) -> Measured:
-    """Return the mean over pairs between clusters, less that over pairs within."""
-    between = rows["pair_type"] == BETWEEN
-    interval = results.contrast(rows.loc[between], rows.loc[~between], column)
-    return Measured(f"mean {words}", interval, needs="pairs between and within clusters")
-
-
 def _association(
     results: Results,
     experiment: str,
@@ -395,6 +422,8 @@ def _association(
     metric: str,
     statistic: str,
     measure: str = "convexity_gap",
-) -> dict[str, Any]:
+) -> Interval:
     ids = {"experiment": experiment, "measure": measure, "slice": slice_, "metric": metric}
-    return one(results.rows("association", **ids, statistic=statistic).iloc[0], "estimate")
+    row = results.rows("association", **ids, statistic=statistic).iloc[0]
+    scale = "logit" if statistic in ("pearson", "partial") else "plain"  # Fisher's z is a logit
+    return one(row, "estimate", bounds=DIFFERENCE, scale=scale)

@@ -14,20 +14,18 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
+from scipy.special import expit, logit
 
 from basins.claims.registration import Registration
 from basins.claims.results import Results
 from basins.errors import UserError
 from basins.registry import check_options, split_options
-from basins.statistics.verdict import Direction, holm, p_value, verdict
+from basins.statistics.verdict import Direction, holm, p_value, unseen, verdict
 
 Kind = Literal["paper", "control", "ours"]
 Side = Direction | Literal["test"]
 KINDS: dict[str, str] = {"paper": "the paper's", "control": "controls", "ours": "ours"}
 """Whose claims there are, in words: only the first are the paper's to keep or to lose."""
-
-LEAST = 3
-"""Units of which an interval decides: of two, leaving one out says next to nothing."""
 
 
 class Measured(NamedTuple):
@@ -37,17 +35,15 @@ class Measured(NamedTuple):
         statistic: in words.
         interval: `mean`, `ci_low` and `ci_high` over `seeds` units; of a `test`, `mean` is p. Where
             `decides` is false the interval is not shown to keep its size, and `note` says why;
-            `method` names how it was made.
-        bounds: what the statistic cannot leave.
-        scale: `fisher` where the interval is that of a correlation, made on Fisher's scale.
+            `method` names how it was made, on which `scale` (`plain` or `logit`), and `bounds` are
+            what the statistic cannot leave. `p` is that of an exact test against 0, if there is
+            one.
         needs: what there must be for the claim to be about anything, in words.
         reported: the paper's number, where it measured the same thing on the same data.
     """
 
     statistic: str
     interval: Mapping[str, Any]
-    bounds: tuple[float, float] = (-np.inf, np.inf)
-    scale: Literal["plain", "fisher"] = "plain"
     needs: str = "such rows"
     reported: float | None = None
 
@@ -223,13 +219,12 @@ def decide(
         word, reason = "not applicable", lacking or f"there are no {measured.needs}"
     elif not interval.get("decides", True):
         reason = str(interval.get("note", ""))
-    elif n < LEAST:
-        reason = f"{LEAST} units are needed, there are {n}"
     elif side == "test":
         p, word = mean, "supported" if mean < threshold else "inconclusive"
         reason = "" if p < threshold else "the test does not reject, which shows nothing"
     else:
         p = p_value(mean, low, high, threshold, direction, confidence, n)
+        p = float(interval["p"]) if "p" in interval and threshold == 0 else p
         word = verdict(low, high, threshold, direction)
         effect = smallest_effect(measured, threshold, direction)
         if word == "inconclusive" and np.isfinite(high - low) and effect is None:
@@ -248,6 +243,7 @@ def decide(
         "p": known(p),
         "verdict": word,
         "reason": reason,
+        "unseen": unseen(n, confidence) if word in ("supported", "contradicted") else None,
         "smallest_effect": effect,
         "reported": reported,
         "matches": matches,
@@ -259,19 +255,22 @@ def smallest_effect(measured: Measured, threshold: float, direction: Direction) 
 
     None where the statistic cannot get there, so that no estimate would.
     """
-    ends = [float(measured.interval[name]) for name in ("mean", "ci_low", "ci_high")]
-    values = np.array([*ends, threshold, *measured.bounds])
-    fisher = measured.scale == "fisher"
-    with np.errstate(divide="ignore"):
-        mean, low, high, held, least, most = np.arctanh(values) if fisher else values
+    mean, low, high = (float(measured.interval[name]) for name in ("mean", "ci_low", "ci_high"))
+    least, most = measured.interval.get("bounds", (-np.inf, np.inf))
+    if bounded := measured.interval.get("scale") == "logit":
+        shares = (np.array([mean, low, high, threshold]) - least) / (most - least)
+        mean, low, high, held = logit(np.clip(shares, 1e-12, 1 - 1e-12))
+        start, end = -np.inf, np.inf
+    else:
+        held, start, end = threshold, least, most
     needed = held + (mean - low)
     if direction == "below":
         needed = held - (high - mean)
     elif direction == "within":
-        needed, least = held - (high - low) / 2, 0.0
-    if not (least <= needed <= most):
+        needed, start = held - (high - low) / 2, 0.0
+    if not (start <= needed <= end):
         return None
-    return float(np.tanh(needed) if fisher else needed)
+    return float(least + (most - least) * expit(needed) if bounded else needed)
 
 
 def together(ledger: Sequence[Mapping[str, Any]], confidence: float) -> list[dict[str, Any]]:

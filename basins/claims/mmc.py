@@ -12,15 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from basins.claims.ledger import Measured, Paper, Shown, measure
 from basins.claims.published import Cell, less, reported
-from basins.claims.results import EvalSet, Init, Results
+from basins.claims.results import DIFFERENCE, LOSS, SHARE, EvalSet, Init, Results
 from basins.errors import UserError
-from basins.statistics.seeds import ends
+from basins.statistics.seeds import ends, span
 
 paper = Paper("mmc", "Mechanistic Mode Connectivity")
 CURVES = Shown(("path_grid", "barrier_matrix"), ("barriers",), ("barriers",))
@@ -99,9 +98,9 @@ def reliance(
     results: Results, *, group: str, method: str, published: Cell | None = None
 ) -> Measured:
     """Return the accuracy of a method's models on random images with the label's cue."""
-    interval = results.over_seeds(results.accuracy(f"{group}/{method}", "ri"))
+    interval = results.over_seeds(results.accuracy(f"{group}/{method}", "ri"), SHARE)
     words, known = f"mean accuracy on RI of {group}/{method}", reported(published, method, "ri")
-    return Measured(words, interval, (0, 1), reported=known)
+    return Measured(words, interval, reported=known)
 
 
 @paper.above("c4_gap", "Fig. 5, Table 1", cue="rc").says(
@@ -160,7 +159,7 @@ def patterns(results: Results, *, toy: str, connected: Margin) -> Measured:
     """Return the share of activations that connected networks have in common."""
     rows = results.rows(f"toy/{toy}").query("barrier_best <= @connected")
     words = f"mean share of activations in common, {toy} pairs with a barrier up to {connected}"
-    return Measured(words, results.mean(rows, "patterns"), (0, 1), needs="such pairs")
+    return Measured(words, results.mean(rows, "patterns", SHARE), needs="such pairs")
 
 
 @paper.below("c11_connected", "App. F", column="barrier_best").says(
@@ -172,8 +171,8 @@ def patterns(results: Results, *, toy: str, connected: Margin) -> Measured:
 @measure(TOYS)
 def permuted(results: Results, *, toy: str, kind: str, column: str) -> Measured:
     """Return the barrier under the best permutation, or its lower bound over all of them."""
-    interval = results.mean(results.rows(f"toy/{toy}", kind=kind), column)
-    return Measured(f"mean {column} of the loss, {toy} pairs of {kind}", interval, (0, np.inf))
+    interval = results.mean(results.rows(f"toy/{toy}", kind=kind), column, LOSS)
+    return Measured(f"mean {column} of the loss, {toy} pairs of {kind}", interval)
 
 
 @paper.above("c12_contrast", "beside Conjecture 1", kind="control").says(
@@ -190,7 +189,7 @@ def by_data(results: Results, *, experiment: str, alignment: str) -> Measured:
         "mean barrier_linear of the error on NC, pairs of different data less pairs of the same "
         f"({experiment}, separate init, {alignment}, reset)"
     )
-    return Measured(words, results.contrast(different, same, "barrier_linear"), (-1, 1))
+    return Measured(words, results.contrast(different, same, "barrier_linear"))
 
 
 @paper.below("c12_conjecture", "beside Conjecture 1", kind="control").says(
@@ -209,7 +208,7 @@ def alike(
         f"mean barrier_linear of the error on NC, pairs of {kind} whose invariances differ by up "
         f"to {similar} ({experiment}, {alignment}, reset)"
     )
-    return Measured(words, results.mean(rows, "barrier_linear"), (0, 1), needs="such pairs")
+    return Measured(words, results.mean(rows, "barrier_linear", LOSS), needs="such pairs")
 
 
 def _barrier(
@@ -240,8 +239,7 @@ def _barrier(
         f"mean {definition} of the {metric} on {eval_set.upper()}, "
         f"{joined[0]} ({init} init, {', '.join(path.values())})"
     )
-    bounds = (0, 1 if metric == "error" else np.inf)
-    return Measured(words, results.mean(rows, definition), bounds)
+    return Measured(words, results.mean(rows, definition, span(definition)))
 
 
 def _less(
@@ -253,8 +251,8 @@ def _less(
         raise UserError(f"probes has other seeds of {first[0]} than of {second[0]}")
     words = (f"accuracy on {eval_set.upper()} of {recipe}" for recipe, eval_set in (first, second))
     known = less(*(reported(cell, r.rpartition("/")[2], s) for r, s in (first, second)))
-    interval = results.over_seeds(values)
-    return Measured("mean " + ", less ".join(words), interval, (-1, 1), reported=known)
+    interval = results.over_seeds(values, DIFFERENCE)
+    return Measured("mean " + ", less ".join(words), interval, reported=known)
 
 
 def _aligned(results: Results, experiment: str, kind: str, alignment: str) -> pd.DataFrame:

@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
 from basins.errors import UserError
-from basins.statistics.seeds import contrast, ends, jackknife
+from basins.statistics import cluster_rows
+from basins.statistics.clusters import Several, adjusted_rand, matrix
+from basins.statistics.seeds import FEWEST, contrast, ends, jackknife, leave_out
+
+if TYPE_CHECKING:
+    from basins.settings import Params
 
 EvalSet = Literal["nc", "c", "rc", "ri"]
 Init = Literal["shared", "separate"]
 Interval = dict[str, Any]
+Bounds = tuple[float, float]
+
+ANY: Bounds = (-np.inf, np.inf)
+SHARE: Bounds = (0, 1)
+DIFFERENCE: Bounds = (-1, 1)
+"""What correlations cannot leave either."""
+
+LOSS: Bounds = (0, np.inf)
 
 
 @dataclass(frozen=True)
 class Results:
     """A profile's tables, and the confidence of intervals that are taken from them.
 
-    What is asked for and not there raises `UserError`, naming what there is.
+    `in_domain` has the evaluation set of each experiment whose models are clustered. What is asked
+    for and not there raises `UserError`, naming what there is.
     """
 
     tables: Mapping[str, pd.DataFrame]
     confidence: float
+    in_domain: Mapping[str, str] = field(default_factory=dict)
+    _tested: dict[tuple[str, float], Several] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, params: Params, tables: Mapping[str, pd.DataFrame]) -> Results:
+        """Return the tables of a profile under its settings."""
+        in_domain = {made.experiment: made.eval_set for made in params.clusters.values()}
+        return cls(tables, params.statistics.confidence, in_domain)
 
     def at(self, confidence: float) -> Results:
         """Return the same tables under another confidence."""
@@ -69,8 +91,26 @@ class Results:
             rows = rows.loc[rows[column] == value]
         return rows.loc[rows["value"].notna()].astype({"value": float})
 
+    def gaps(self, experiment: str) -> pd.DataFrame:
+        """Return the pairs whose convexity gaps in domain cluster an experiment's models."""
+        if experiment not in self.in_domain:
+            there = _listed(self.in_domain)
+            raise UserError(f"no clusters of the models of {experiment!r}; there are: {there}")
+        return self.pairs(experiment, self.in_domain[experiment])
+
+    def several(self, experiment: str) -> Several:
+        """Return whether convexity gaps in domain part an experiment's models into clusters."""
+        key = experiment, self.confidence
+        if key not in self._tested:  # it takes a second, and many claims ask
+            rows = self.gaps(experiment)
+            self._tested[key] = cluster_rows.several(rows, confidence=self.confidence)
+        return self._tested[key]
+
     def clusters(self, experiment: str) -> dict[str, int]:
-        """Return the cluster of each model by convexity gaps, 0 the largest."""
+        """Return the cluster of each model by convexity gaps, 0 the larger: two, as in the paper.
+
+        Whether there are any, `several` says.
+        """
         rows = self.rows("clusters", experiment=experiment, measure="convexity_gap")
         return dict(zip(rows["model"], rows["cluster"], strict=True))
 
@@ -90,26 +130,59 @@ class Results:
         rows = self.rows("probes", slice=slice_, metric=metric)
         return rows.loc[(rows["recipe"] + "/seed" + rows["seed"].astype(str)).isin(models)]
 
-    def mean(self, rows: pd.DataFrame, column: str = "value") -> Interval:
+    def mean(self, rows: pd.DataFrame, column: str = "value", bounds: Bounds = ANY) -> Interval:
         """Return the mean of a column with its interval over units; of no rows, not a number.
 
         Units are seeds where `rows` has `model_a` and `model_b` (`recipe/seedK`) or `seed`, and
         models where it has `models` (`a + b`).
         """
-        return jackknife(rows[column].to_numpy(), units(rows), self.confidence)
+        found = jackknife(rows[column].to_numpy(), units(rows), self.confidence, bounds)
+        return _held(found, bounds)
 
-    def over_seeds(self, values: pd.Series) -> Interval:
+    def over_seeds(self, values: pd.Series, bounds: Bounds) -> Interval:
         """Return the mean of values by seed with its interval."""
-        return jackknife(values.to_numpy(), [values.index.to_numpy()], self.confidence)
+        seeds = [values.index.to_numpy()]
+        return _held(jackknife(values.to_numpy(), seeds, self.confidence, bounds), bounds)
 
-    def contrast(self, rows: pd.DataFrame, others: pd.DataFrame, column: str = "value") -> Interval:
-        """Return the mean of a column over rows, less that over others.
+    def contrast(
+        self,
+        rows: pd.DataFrame,
+        others: pd.DataFrame,
+        column: str = "value",
+        bounds: Bounds = ANY,
+    ) -> Interval:
+        """Return the mean of a column over rows, less that over others; `bounds` are of that.
 
         A unit is left out of both at once.
         """
         both = pd.concat([rows, others])
         first = np.arange(len(both)) < len(rows)
-        return contrast(both[column].to_numpy(), first, units(both), self.confidence)
+        values, of = both[column].to_numpy(), units(both)
+        return _held(contrast(values, first, of, self.confidence, bounds), bounds)
+
+    def leave_out(
+        self,
+        statistic: Callable[[np.ndarray], float],
+        rows: pd.DataFrame,
+        bounds: Bounds = ANY,
+        rough: str = "",
+    ) -> Interval:
+        """Return a statistic of which rows are kept, bool [n], with its interval over units.
+
+        `rough` says why it is no smooth function of the units: then the interval decides nothing.
+        """
+        found = leave_out(statistic, units(rows), self.confidence, bounds)
+        if rough:
+            found |= {"decides": False, "note": f"{rough}: no interval over models keeps its size"}
+        return _held(found, bounds)
+
+    def between(self, rows: pd.DataFrame, column: str, experiment: str) -> Interval:
+        """Return by how much a column of pairs is higher between the clusters of `experiment`.
+
+        The clusters are a part of the estimate. Not for the gaps that they come from.
+        """
+        gaps = self.gaps(experiment)
+        return cluster_rows.between(rows, column, gaps, confidence=self.confidence)
 
 
 def units(rows: pd.DataFrame) -> list[np.ndarray]:
@@ -128,10 +201,28 @@ def units(rows: pd.DataFrame) -> list[np.ndarray]:
     return [seeds["seed_a"].to_numpy(), seeds["seed_b"].to_numpy()]
 
 
-def one(row: pd.Series, name: str, low: str = "ci_low", high: str = "ci_high") -> Interval:
+def one(
+    row: pd.Series,
+    name: str,
+    low: str = "ci_low",
+    high: str = "ci_high",
+    *,
+    bounds: Bounds = ANY,
+    scale: Literal["plain", "logit"] = "plain",
+) -> Interval:
     """Return the interval that a row of estimates has, over its `n` models."""
     values = row[[name, low, high, "n"]].astype(float)
-    return dict(zip(("mean", "ci_low", "ci_high", "seeds"), values, strict=True))
+    found: Interval = dict(zip(("mean", "ci_low", "ci_high", "seeds"), values, strict=True))
+    few = found["seeds"] < FEWEST
+    note = f"{found['seeds']:g} models: of fewer than {FEWEST}, two groups may look like one"
+    found |= {"decides": not few, "note": note if few else ""}
+    return found | {"bounds": bounds, "scale": scale}
+
+
+def _held(found: Interval, bounds: Bounds) -> Interval:
+    """Return an interval over seeds with what it cannot leave, and the scale it was made on."""
+    logit = np.isfinite(bounds).all() and "jackknife" in found["method"]
+    return found | {"bounds": bounds, "scale": "logit" if logit else "plain"}
 
 
 def _listed(names: Iterable[object]) -> str:
@@ -139,26 +230,27 @@ def _listed(names: Iterable[object]) -> str:
 
 
 def cluster_test(results: Results, experiment: str) -> Interval:
-    """Return the p of the test that the convexity gaps part an experiment's models into clusters.
+    """Return the test that the convexity gaps part an experiment's models into clusters.
 
-    `mean` is p, and `seeds` the models. The one place that chooses the test.
+    `mean` is p of its first condition, `seeds` the models, and `note` the condition that fails.
     """
-    ids = {"experiment": experiment, "measure": "convexity_gap", "statistic": "chosen"}
-    row = results.rows("cluster_choice", **ids).iloc[0]
-    found = {"mean": float(row["p"]), "ci_low": np.nan, "ci_high": np.nan, "seeds": row["n"]}
-    found |= {"method": "the larger p of the eigengap's and the gap statistic's null models"}
-    if not np.isfinite(row["ci_low"]):  # as of hardly any partition of few models
-        found |= {"decides": False, "note": f"{row['n']:g} models are too few for the test"}
-    return found
+    found = results.several(experiment)
+    interval = {"mean": found.p, "ci_low": np.nan, "ci_high": np.nan, "seeds": len(found.labels)}
+    method = "gaps dealt anew, apart by 2.5 deviations, no structure left (docs/statistics.md)"
+    return interval | {"method": method, "decides": found.decides, "note": found.note}
 
 
 def clustered(results: Results, experiment: str) -> str:
-    """Return that no clusters are shown where that is so, or nothing."""
-    found = cluster_test(results, experiment)
-    p = found["mean"]
-    if found.get("decides", True) and p < 1 - results.confidence:
-        return ""
-    return f"no clusters are shown in {experiment}: p = {p:.2g} with {found['seeds']:g} models"
+    """Return that no clusters are shown where that is so, or others than the rows have."""
+    found = results.several(experiment)
+    if not found.decides:
+        return f"no clusters are shown in {experiment}: {found.note}"
+    models, _ = matrix(results.gaps(experiment), "convexity_gap")
+    known = results.clusters(experiment)
+    labels = np.array([known[model] for model in models])
+    if adjusted_rand(found.labels, labels) < 1:
+        return f"the {found.k} clusters shown in {experiment} are not the two that rows have"
+    return ""
 
 
 def varied(results: Results, options: Mapping[str, Any]) -> str:

@@ -18,8 +18,7 @@ from pydantic import Field
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from basins.claims.ledger import Measured, Paper, Shown, measure
-from basins.claims.results import EvalSet, Results, clustered, units
-from basins.statistics.seeds import leave_out
+from basins.claims.results import ANY, DIFFERENCE, LOSS, SHARE, Bounds, EvalSet, Results, clustered
 
 paper = Paper("sok", "SoK: On Finding Common Ground in Loss Landscapes", "ours", together=True)
 CONVEXITY = Shown(("aspect_convexity",), (), ("aspects/{aspect}",))
@@ -39,14 +38,17 @@ def _at(test: str) -> str:
 
 def parted(results: Results, options: Mapping[str, Any]) -> str:
     """Say that no clusters are shown of the models that an aspect is about, where that is so."""
-    if options.get("group", "within") != "within":
-        return ""
-    rows = results.rows(f"aspects/{options['aspect']}")
+    return clustered(results, _experiment(results, options["aspect"]))
+
+
+def _experiment(results: Results, aspect: str) -> str:
+    """Return the experiment that clustered the models of an aspect."""
+    rows = results.rows(f"aspects/{aspect}")
     found = results.rows("clusters", measure="convexity_gap")
     known = {str(name): {*part["model"]} for name, part in found.groupby("experiment")}
     models = {m for part in rows["models"].dropna() for m in str(part).split(" + ")}
     shared = {name: len(models & part) for name, part in known.items()}
-    return clustered(results, max(shared, key=lambda name: (shared[name], -len(known[name]))))
+    return max(shared, key=lambda name: (shared[name], -len(known[name])))
 
 
 @paper.below("a1_within", _at("A1"), test="A1", quantity="barrier_linear").says(
@@ -62,23 +64,40 @@ def parted(results: Results, options: Mapping[str, Any]) -> str:
 def within(results: Results, *, aspect: str, test: str, quantity: str) -> Measured:
     """Return the mean of a quantity within clusters."""
     rows = results.aspect(aspect, test, quantity, group="within")
-    return Measured(f"mean {quantity} within clusters", results.mean(rows))
+    bounds = LOSS if "barrier" in quantity else ANY
+    return Measured(f"mean {quantity} within clusters", results.mean(rows, bounds=bounds))
 
 
-@paper.above("a1_apart", _at("A1"), test="A1", quantity="barrier_linear").says(
+@paper.above("a1_apart", _at("A1")).says(
     "The barrier is higher between models of different clusters than within one."
 )
-@paper.above("a2_apart", _at("A2"), test="A2", quantity="jensen").says(
+@measure(CONVEXITY, parted)
+def apart(results: Results, *, aspect: str) -> Measured:
+    """Return by how much the barrier is higher between clusters, which are a part of that."""
+    sides = (results.aspect(aspect, "A1", "barrier_linear", group=g) for g in ("between", "within"))
+    rows = pd.concat(sides)
+    pairs = pd.DataFrame(rows["models"].str.split(" + ", regex=False).to_list(), rows.index)
+    rows = rows.assign(model_a=pairs.get(0), model_b=pairs.get(1))
+    words = "barrier_linear, between clusters less within, at equal effects of models"
+    if rows.empty:
+        return Measured(words, results.mean(rows), needs="pairs of clustered models")
+    return Measured(words, results.between(rows, "value", _experiment(results, aspect)))
+
+
+@paper.above("a2_apart", _at("A2")).says(
     "Mixtures across clusters break Jensen's inequality by more than those within one."
 )
 @measure(CONVEXITY, parted)
-def apart(results: Results, *, aspect: str, test: str, quantity: str) -> Measured:
-    """Return the mean of a quantity between clusters, less that within, of sets as large."""
-    sides = [results.aspect(aspect, test, quantity, group=g) for g in ("between", "within")]
+def mixed(results: Results, *, aspect: str) -> Measured:
+    """Return Jensen's gap between clusters, less that within, of sets as large."""
+    sides = [results.aspect(aspect, "A2", "jensen", group=g) for g in ("between", "within")]
     sizes = [*{*sides[0]["x"]} & {*sides[1]["x"]}]
-    between, inside = (r.loc[r["x"].isin(sizes) | (test == "A1")] for r in sides)
-    words = f"mean {quantity} between clusters, less that within"
-    return Measured(words, results.contrast(between, inside), needs="two clusters")
+    between, inside = (rows.loc[rows["x"].isin(sizes)] for rows in sides)
+    # Sets of models have no test with the clustering inside, as pairs have (`apart`).
+    undecided = {"decides": False, "note": "clusters are taken as given"}
+    interval = results.contrast(between, inside) | undecided
+    words = "mean jensen between clusters, less that within"
+    return Measured(words, interval, needs="two clusters")
 
 
 @paper.below("a2_within", _at("A2")).says(
@@ -90,7 +109,7 @@ def broken(results: Results, *, aspect: str, margin: Size) -> Measured:
     rows = results.aspect(aspect, "A2", "jensen", group="within")
     rows = rows.assign(value=(rows["value"] > margin).astype(float))
     words = f"mean share of mixtures within clusters with J > {margin:g}"
-    return Measured(words, results.mean(rows), (0, 1))
+    return Measured(words, results.mean(rows, bounds=SHARE))
 
 
 @paper.above("a3_soup", _at("A3"), quantity="soup gain").says(
@@ -173,7 +192,8 @@ def information(results: Results, *, aspect: str) -> Measured:
     both = head.merge(order, on="models", suffixes=("", "_order"))
     both = both.assign(value=both["value"] - both["value_order"])
     words = "NMI of the cluster with the head, less that with the order"
-    return _whole(results, words, both, "clusters of a factorial")
+    rough = "mutual information counts models"
+    return _whole(results, words, both, "clusters of a factorial", DIFFERENCE, rough)
 
 
 @paper.above("b3_early", _at("B3")).says(
@@ -184,7 +204,8 @@ def early(results: Results, *, aspect: str, step: Step, feature: str = "auc") ->
     """Return how well early weights tell the final cluster."""
     rows = results.aspect(aspect, "B3", feature, x=step)
     words = f"{feature} of the final cluster after {step} steps"
-    return _whole(results, words, rows, "early checkpoints", (0, 1))
+    rough = "the area counts pairs of models, each of which is scored by all others"
+    return _whole(results, words, rows, "early checkpoints", SHARE, rough)
 
 
 @paper.above("b4_chaos", _at("B4")).says(
@@ -220,8 +241,8 @@ def perturbed(results: Results, *, aspect: str, size: Size) -> Measured:
 def mean(results: Results, *, aspect: str, test: str, quantity: str) -> Measured:
     """Return the mean of a quantity over models, or sets of them."""
     rows = results.aspect(aspect, test, quantity, null=0)
-    bounds = {"share positive": (0, 1), "cosine": (-1, 1)}.get(quantity, (-np.inf, np.inf))
-    return Measured(f"mean {quantity}", results.mean(rows), bounds)
+    bounds = {"share positive": SHARE, "cosine": DIFFERENCE}.get(quantity, ANY)
+    return Measured(f"mean {quantity}", results.mean(rows, bounds=bounds))
 
 
 @paper.above("c4_direction", _at("C4")).says(
@@ -245,7 +266,7 @@ def direction(results: Results, *, aspect: str, against: Null = "shuffled labels
 def proportion(results: Results, *, aspect: str) -> Measured:
     """Return R^2 along the direction between two clusters."""
     rows = results.aspect(aspect, "C4", "r2")
-    return Measured("mean R^2 along the direction", results.mean(rows), (-np.inf, 1))
+    return Measured("mean R^2 along the direction", results.mean(rows, bounds=(-np.inf, 1)))
 
 
 @paper.below("c6_asymmetric", _at("C6")).says(
@@ -278,7 +299,7 @@ def spanning(results: Results, *, aspect: str) -> Measured:
         edges = minimum_spanning_tree(graph).data
         return float(edges.mean() - 1) if len(edges) else np.nan
 
-    interval = leave_out(tree, units(rows), results.confidence)
+    interval = results.leave_out(tree, rows, LOSS)
     return Measured("mean barrier along the minimum spanning tree of barriers", interval)
 
 
@@ -344,17 +365,20 @@ def _whole(
     words: str,
     rows: pd.DataFrame,
     needs: str,
-    bounds: tuple[float, float] = (-np.inf, np.inf),
+    bounds: Bounds = ANY,
+    rough: str = "",
 ) -> Measured:
-    """Return the value of the largest set of models; leaving one out gives the rows without it."""
+    """Return the value of the largest set of models; leaving one out gives the rows without it.
+
+    `rough` says why the value is no smooth function of the models, where it is none.
+    """
     values = rows["value"].to_numpy()
     sizes = rows["models"].str.count(r" \+ ").to_numpy(int)
 
     def largest(kept: np.ndarray) -> float:
         return float(values[np.where(kept, sizes, -1).argmax()]) if kept.any() else np.nan
 
-    interval = leave_out(largest, units(rows), results.confidence)
-    return Measured(words, interval, bounds, needs=needs)
+    return Measured(words, results.leave_out(largest, rows, bounds, rough), needs=needs)
 
 
 def _lowered(

@@ -100,6 +100,9 @@ def written(claim: Mapping[str, Any]) -> dict[str, Any]:
     if claim["reported"] is not None:
         matches = f"{shown['reported']}: {matches}"
     said = {"p_holm": text.ABSENT if p is None else f"{p:.2g}", "matches": matches}
+    left = claim["unseen"]  # of a verdict; where there is none, there is a reason
+    beyond = f"up to {left:.0%} may be of a kind that was not seen" if left else ""
+    said["why"] = claim["reason"] or beyond
     return {**claim, **shown, **said}
 
 
@@ -134,7 +137,7 @@ def ledger(
         "p (Holm)": lambda claim: claim["p_holm"],
         "matches": lambda claim: claim["matches"],
         "registered": lambda claim: f"{claim['registered']} (since {claim['since'] or 'now'})",
-        "why, or what else would explain it": lambda claim: _remarks(claim),
+        "how far it holds, or why not": lambda claim: _remarks(claim),
         "shown by": lambda claim: shown(sources.get(claim["id"], Shown())),
     }
     rows = [[cell(claim) for cell in columns.values()] for claim in map(written, claims)]
@@ -142,8 +145,8 @@ def ledger(
 
 
 def _remarks(claim: Mapping[str, Any]) -> str:
-    """Return why a claim decides nothing, is exploratory or explained otherwise, in words."""
-    remarks = {"": claim["reason"], "confounded": claim["confound"]}
+    """Return how far a verdict holds, or why there is none, and what else is to be known of it."""
+    remarks = {"": claim["why"], "confounded": claim["confound"]}
     remarks |= {"exploratory": claim["exploratory"]}
     return "; ".join(f"{k}: {v}" if k else v for k, v in remarks.items() if v)
 

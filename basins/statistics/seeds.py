@@ -60,8 +60,8 @@ def jackknife(
     """
     values = np.asarray(values, float)
     nodes, kept = _kept(seeds)
-    binary = within == (0, 1) and len(values) == len(nodes) > 0 and np.isin(values, (0, 1)).all()
-    if binary:
+    each = len(values) == len(nodes) > 0 and not _crossed(seeds)  # one value a seed
+    if within == (0, 1) and each and np.isin(values, (0, 1)).all():
         return _exact(int(values.sum()), len(nodes), confidence)
     signs = (0 if (values >= 0).all() else -np.inf, 0 if (values <= 0).all() else np.inf)
     return _told(

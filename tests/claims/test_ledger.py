@@ -48,6 +48,9 @@ def test_an_interval_decides(mean, half, side, expected):
     found = decide(Measured("", interval(mean, half)), 0.3, side, 0.95)
     assert found["verdict"] == expected
     assert (found["p"] < 0.05) == (expected != "inconclusive")
+    # Of twelve seeds, .26 may be of a kind that none of them is of.
+    unseen = None if expected == "inconclusive" else pytest.approx(1 - 0.025 ** (1 / 12))
+    assert found["unseen"] == unseen
 
 
 def test_what_is_not_there_is_neither_supported_nor_contradicted():
@@ -61,14 +64,8 @@ def test_what_is_not_there_is_neither_supported_nor_contradicted():
     assert found["reason"] == "there are no connected pairs"
 
 
-@pytest.mark.parametrize(
-    ("held", "reason"),
-    [
-        (interval(0.9, 0.01, decides=False, note="too few"), "too few"),
-        (interval(0.9, 0.01, seeds=2), "3 units are needed, there are 2"),
-    ],
-)
-def test_an_interval_that_does_not_keep_its_size_decides_nothing(held, reason):
+def test_an_interval_that_does_not_keep_its_size_decides_nothing():
+    held, reason = interval(0.9, 0.01, decides=False, note="too few"), "too few"
     for side in ("above", "below", "within"):
         found = decide(Measured("", held), 0.3, side, 0.95)
         assert (found["verdict"], found["p"], found["reason"]) == ("inconclusive", None, reason)
@@ -79,6 +76,12 @@ def test_a_test_that_does_not_reject_never_contradicts():
         held = {"mean": p, "ci_low": np.nan, "ci_high": np.nan, "seeds": 12}
         found = decide(Measured("", held), 0.05, "test", 0.95)
         assert found["verdict"] == ("supported" if p < 0.05 else "inconclusive")
+
+
+def test_an_exact_test_against_0_takes_the_place_of_the_intervals_p():
+    held = Measured("", interval(0.6, 0.1, p=0.004))
+    assert decide(held, 0.0, "above", 0.95)["p"] == 0.004
+    assert decide(held, 0.3, "above", 0.95)["p"] != 0.004
 
 
 def test_the_papers_number_is_matched_where_the_interval_holds_it():
@@ -92,13 +95,13 @@ def test_the_papers_number_is_matched_where_the_interval_holds_it():
     ("side", "scale"),
     [
         *((side, "plain") for side in ("above", "below", "within")),
-        ("above", "fisher"),
-        ("below", "fisher"),
+        ("above", "logit"),
+        ("below", "logit"),
     ],
 )
 @pytest.mark.parametrize("half", [0.05, 0.2, 0.45])
 def test_the_smallest_effect_is_the_first_of_all_estimates_that_is_supported(side, half, scale):
-    unscaled, scaled = (np.arctanh, np.tanh) if scale == "fisher" else (np.asarray, np.asarray)
+    unscaled, scaled = (np.arctanh, np.tanh) if scale == "logit" else (np.asarray, np.asarray)
 
     def held(mean):
         ends = (scaled(unscaled(mean) + k * half) for k in (-1, 1))
@@ -111,7 +114,8 @@ def test_the_smallest_effect_is_the_first_of_all_estimates_that_is_supported(sid
         for mean in grid
         if decide(Measured("", held(mean)), 0.3, side, 0.95)["verdict"] == "supported"
     ]
-    found = smallest_effect(Measured("", held(0.1), (-1, 1), scale), 0.3, side)
+    known = {**held(0.1), "bounds": (-1, 1), "scale": scale}
+    found = smallest_effect(Measured("", known), 0.3, side)
     if not supported:
         assert found is None
     else:
@@ -120,8 +124,9 @@ def test_the_smallest_effect_is_the_first_of_all_estimates_that_is_supported(sid
 
 
 def test_a_claim_that_no_estimate_could_support_says_so():
-    share = Measured("", interval(0.15, 0.4), (0, 1))
+    share = Measured("", interval(0.15, 0.4, bounds=(0, 1)))
     found = decide(share, 0.2, "below", 0.95)
+    assert found["unseen"] is None
     assert found["smallest_effect"] is None
     assert found["reason"] == "no estimate could support it with n = 12"
     assert decide(share, 0.45, "below", 0.95)["smallest_effect"] == pytest.approx(0.05)

@@ -58,8 +58,9 @@ def file(tmp_path_factory) -> Path:
         "paper": "A paper", "where": "Fig. 1", "statement": "Paths have barriers.",
         "statistic": "mean barrier", "estimate": 0.4, "ci_low": 0.3, "ci_high": 0.5,
         "threshold": 0.05, "direction": "above", "n": 3, "p_holm": 0.01, "kind": "paper",
-        "reason": "too few", "confound": "luck", "smallest_effect": 0.2, "reported": 0.35,
-        "matches": "yes", "registered": "yes", "since": "2026-01-01", "exploratory": "seen",
+        "reason": "too few", "unseen": None, "confound": "luck", "smallest_effect": 0.2,
+        "reported": 0.35, "matches": "yes", "registered": "yes",
+        "since": "2026-01-01", "exploratory": "seen",
     }  # fmt: skip
     verdicts = [(verdict, kind) for verdict in VERDICTS for kind in KINDS]
     html = page.render(

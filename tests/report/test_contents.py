@@ -29,6 +29,7 @@ CLAIM = {
     "n": 3,
     "kind": "paper",
     "reason": "",
+    "unseen": None,
     "confound": "",
     "smallest_effect": None,
     "reported": None,
@@ -98,9 +99,9 @@ def test_every_claim_leads_to_the_rows_that_decided_it_and_to_a_figure_or_table(
         for key, claim in claims.items():
             seen: set[str] = set()
             settings, known = {key: claim.model_dump()}, module("claims", paper, "paper").paper
-            assert [*entries(known, Results(tables, 0.95), settings, Registration())]
+            assert [*entries(known, Results.of(params, tables), settings, Registration())]
             found = contents.sources(paper, claim.model_dump(), **choices)
-            needed = {"clusters", "cluster_choice", "probes"}  # by preconditions, too
+            needed = {"clusters", "barriers", "probes"}  # by preconditions, too
             assert set(found.rows) <= seen <= set(found.rows) | needed, key
             assert all((folder / contents.file(name)).is_file() for name in found.rows), key
             # No figure shows PAWS by cluster.
@@ -129,4 +130,7 @@ def test_the_ledger_has_a_row_a_claim_and_leads_to_files():
         "[fig4](../figures/fig4.svg), [barriers](../tables/barriers.md), "
         "[published_models](../../published/published_models.csv)"
     )
+    decided = [{**claims[0], "verdict": "supported", "reason": "", "unseen": 0.265}]
+    remarks = contents.ledger(decided, sources).iloc[0]["how far it holds, or why not"]
+    assert remarks.startswith("up to 26% may be of a kind that was not seen; confounded: luck")
     assert contents.ledger([], {}).columns.tolist() == plain.columns.tolist()

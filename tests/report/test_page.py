@@ -68,8 +68,8 @@ def _arguments(svg: str) -> dict:
         "statistic": HOSTILE, "estimate": 0.41234, "ci_low": 0.3, "ci_high": None,
         "threshold": 0.05, "direction": "> " + HOSTILE, "n": 12, "verdict": "supported",
         "p_holm": None, "verdict_holm": "inconclusive", "kind": "paper", "reason": HOSTILE,
-        "confound": HOSTILE, "smallest_effect": 0.2, "reported": 0.7, "matches": HOSTILE,
-        "registered": HOSTILE, "since": HOSTILE, "exploratory": HOSTILE,
+        "unseen": None, "confound": HOSTILE, "smallest_effect": 0.2, "reported": 0.7,
+        "matches": HOSTILE, "registered": HOSTILE, "since": HOSTILE, "exploratory": HOSTILE,
     }  # fmt: skip
     return {
         "title": HOSTILE,
@@ -179,6 +179,16 @@ def test_kinds_of_claims_are_counted_apart(svg):
 def test_the_numbers_of_a_claim_are_rounded_alike(html):
     assert '0.412 <span class="interval">[0.300, –]</span>' in html
     assert "supported from 0.200" in html
+
+
+def test_a_verdict_stands_above_how_much_it_leaves_out_or_why_there_is_none(svg):
+    arguments = _arguments(svg)
+    claim = {**arguments["claims"][0], "verdict_holm": "supported"}
+    for reason, unseen, said in (("", 0.31, "up to 31% may be"), ("too few", None, "too few")):
+        claims = [{**claim, "reason": reason, "unseen": unseen}]
+        html = page.render(**{**arguments, "claims": claims})
+        assert f"supported</span> <small>{said}" in html
+        assert ("may be of a kind that was not seen" in html) == bool(unseen)
 
 
 def test_what_does_not_hold_among_all_claims_is_said(svg):

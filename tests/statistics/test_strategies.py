@@ -135,6 +135,7 @@ def test_what_is_missing_is_named(rows):
 @pytest.fixture
 def stage(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(PROJECT / "stages")  # which has `common`
     spec = importlib.util.spec_from_file_location("stage", PROJECT / "stages" / "clusters.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -1,0 +1,82 @@
+"""Clusters are shown by the gaps that they come from, and intervals know what they cannot leave."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from basins.claims.results import SHARE, Results, cluster_test, clustered
+from basins.errors import UserError
+from tests.claims import planted
+
+IDS = {"experiment": "nli", "eval_set": "test", "metric": "loss"}
+IDS |= {"path": "linear", "alignment": "none", "batchnorm": "interpolate"}
+LABELS = [0] * 8 + [1] * 4
+
+
+def held(labels, ratio=5.0, known=None):
+    """Results with gaps that part the models, or noise, and the clusters that rows have."""
+    models = [f"nli/seed{k}" for k in range(len(labels))]
+    gaps = planted.parted(labels, models, ratio).assign(**IDS)
+    other = gaps.assign(eval_set="hard", convexity_gap=1.0)
+    rows = pd.DataFrame({"model": models, "cluster": known or labels})
+    rows = rows.assign(experiment="nli", measure="convexity_gap")
+    tables = {"barriers": pd.concat([other, gaps]), "clusters": rows}
+    return Results(tables, 0.95, {"nli": "test"})
+
+
+def test_clusters_of_gaps_in_domain_are_shown():
+    results = held(LABELS)
+    found = cluster_test(results, "nli")
+    assert found["decides"] and found["mean"] < 0.001 and found["seeds"] == 12
+    assert clustered(results, "nli") == ""
+
+
+@pytest.mark.parametrize(
+    ("labels", "ratio", "why"),
+    [
+        (LABELS, 1.0, "gaps that are dealt anew"),
+        (LABELS[2:], 5.0, "of fewer than 12 models"),
+    ],
+)
+def test_clusters_that_are_not_shown_are_no_ground_for_a_claim(labels, ratio, why):
+    results = held(labels, ratio)
+    found = cluster_test(results, "nli")
+    assert not found["decides"] and found["note"].startswith(why)
+    assert clustered(results, "nli").startswith(f"no clusters are shown in nli: {why}")
+
+
+def test_clusters_must_be_those_that_rows_have():
+    moved = [1, *LABELS[1:]]
+    assert clustered(held(LABELS, known=moved), "nli") == (
+        "the 2 clusters shown in nli are not the two that rows have"
+    )
+    swapped = [1 - label for label in LABELS]
+    assert clustered(held(LABELS, known=swapped), "nli") == ""
+
+
+def test_an_experiment_without_clusters_is_named():
+    with pytest.raises(UserError, match="no clusters of the models of 'qqp'; there are: nli"):
+        held(LABELS).gaps("qqp")
+
+
+def test_a_share_stays_one_and_few_seeds_decide_nothing():
+    results = Results({}, 0.95)
+    values = pd.Series([0.9, 0.99, 0.95, 0.97, 0.99, 0.98, 0.999])
+    found = results.over_seeds(values, SHARE)
+    assert found["ci_high"] < 1 and found["scale"] == "logit" and found["decides"]
+    assert not results.over_seeds(values[:5], SHARE)["decides"]
+    rows = pd.DataFrame({"seed": np.arange(7), "value": values})
+    assert results.leave_out(lambda kept: values[kept].mean(), rows)["decides"]
+    rough = results.leave_out(lambda kept: values[kept].max(), rows, rough="a maximum jumps")
+    assert not rough["decides"] and rough["note"].startswith("a maximum jumps: no interval")
+
+
+def test_only_shares_of_seeds_are_counted_as_such():
+    results = Results({}, 0.95)
+    single = results.over_seeds(pd.Series([1.0, 1, 1, 0, 1, 1, 1, 1]), SHARE)
+    assert single["method"] == "exact (binomial)" and single["scale"] == "plain"
+    around = [f"net/seed{k} + net/seed{(k + 1) % 8}" for k in range(8)]  # as many pairs as models
+    pairs = results.mean(pd.DataFrame({"models": around, "value": [1.0] * 7 + [0]}), bounds=SHARE)
+    assert "jackknife" in pairs["method"]
