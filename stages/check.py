@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from basins import code, layout
-from basins.errors import one_line
+from basins.errors import UserError, one_line
 from basins.params import read
 from basins.store import whole_folder
 
@@ -17,12 +17,27 @@ from basins.store import whole_folder
 def main() -> None:
     """Read all params: names are part of commands, and of the paths that DVC empties."""
     argparse.ArgumentParser(description=__doc__).parse_args()
+    refuse_other_code()
     params = read(check=[])
     with whole_folder(Path(".cache/code")) as folder:
         for stage, script, settings in layout.stages(params):
             modules = code.closure([f"stages.{script}"], settings)
             lines = (f"{digest}  {module}\n" for module, digest in modules.items())
             (folder / stage).write_text("".join(lines))
+
+
+def refuse_other_code() -> None:
+    """Raise `UserError` where Python has its `basins` from a checkout with other code.
+
+    That is where it was installed from. A copy, as `dvc exp run --temp` makes one, may be ahead.
+    """
+    for file in sorted([*Path("basins").rglob("*.py"), *Path("stages").glob("*.py")]):
+        theirs = code.ROOT / file
+        if not (theirs.is_file() and theirs.read_bytes() == file.read_bytes()):
+            raise UserError(
+                f"{file} is not the {theirs} that Python would run: export PYTHONPATH=. to have "
+                "every checkout run its code"
+            )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from basins import layout, results
+from basins.claims.headline import metrics
 from basins.claims.ledger import entries, together
 from basins.claims.registration import FOLDER, Registration
 from basins.claims.results import Results
@@ -41,16 +42,8 @@ def main() -> None:
         paper = module("claims", name, "paper").paper
         ledger += entries(paper, found, settings, registered)
     ledger = together(ledger, params.statistics.confidence)
-    accuracy = tables["summary/probes"].query("metric == 'accuracy'")
-    metrics = {
-        "accuracy": {
-            recipe: dict(zip(rows["slice"], rows["mean"], strict=True))
-            for recipe, rows in accuracy.groupby("recipe")
-        },
-        "claims": {claim["id"]: claim["estimate"] for claim in ledger},
-        "registered_sha256": registered.digest(),
-    }
-    for name, content in (("claims", ledger), ("metrics", metrics)):
+    numbers = {**metrics(ledger, tables), "registered_sha256": registered.digest()}
+    for name, content in (("claims", ledger), ("metrics", numbers)):
         with whole_file(layout.reports(params) / f"{name}.json") as file:
             file.write_text(json.dumps(content, indent=1) + "\n")
 

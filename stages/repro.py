@@ -6,8 +6,9 @@ import argparse
 import os
 import sys
 
-from basins import lock
+from basins import layout, lock
 from basins.errors import one_line
+from basins.params import read
 from switch import switch
 
 
@@ -19,7 +20,8 @@ def main() -> None:
     lock.take(f"`make repro PROFILE={name}`")
     switch(name)
     sys.stdout.flush()
-    command = [sys.executable, "stages/timed.py", f"reports/{name}/seconds.csv"]
+    names = ["check", *(stage for stage, _, _ in layout.stages(read(check=[])))]
+    command = [sys.executable, "stages/timed.py", f"reports/{name}/seconds.csv", *names]
     os.execv(sys.executable, command)
 
 

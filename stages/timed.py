@@ -1,4 +1,4 @@
-"""Run the pipeline as `dvc repro` does, and keep how long each stage took: -> seconds.csv.
+"""Run the pipeline as `dvc repro` does, say how far it is and what it found: -> seconds.csv.
 
 The times are beside what DVC knows: they differ from run to run, and its outputs may not.
 """
@@ -6,11 +6,13 @@ The times are beside what DVC knows: they differ from run to run, and its output
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 import time
 from pathlib import Path
 
+from basins.claims import headline
 from basins.errors import one_line
 from basins.stopwatch import Stopwatch
 
@@ -19,13 +21,21 @@ def main() -> None:
     """Be DVC, with a stopwatch; end with its code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, help="where the seconds of each stage are kept")
-    stopwatch = Stopwatch(parser.parse_args().file)
+    parser.add_argument("stages", nargs="*", help="all stages, to say how far the run is")
+    arguments = parser.parse_args()
+    stopwatch = Stopwatch(arguments.file, arguments.stages)
     from dvc.cli import main as dvc  # sets up its log, which is for this process alone
 
     logging.getLogger("dvc").addHandler(stopwatch)
     code = dvc(["repro"])
     if code == 0:
         stopwatch.finish(time.time())
+        if arguments.stages:
+            said = [
+                json.loads((arguments.file.parent / f"{name}.json").read_text())
+                for name in ("claims", "metrics")
+            ]
+            print(*headline.summary(*said), sep="\n")
     sys.exit(code)
 
 

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -50,7 +52,7 @@ def modules_that_run() -> Iterator[set[str]]:
     seen: set[str] = set()
 
     def look(frame, event, _):
-        if event == "call":
+        if event == "call" and frame.f_code.co_name != "<module>":
             seen.add(frame.f_globals.get("__name__", ""))
 
     sys.setprofile(look)
@@ -175,23 +177,37 @@ def test_every_change_of_a_module_counts_and_no_comment_does(copy: Path):
 
 
 def stages(copy: Path) -> dict[str, dict[str, str]]:
-    """Return the closure of every stage of the laptop's profile."""
+    """Return the closure of every stage, by the two profiles that have all kinds between them."""
     code.read.cache_clear()
-    (copy / "params.yaml").write_text(profiles.render(PROJECT / "profiles", "laptop"))
-    return {
-        stage: code.closure([f"stages.{script}"], settings)
-        for stage, script, settings in layout.stages(read(copy / "params.yaml", check=[]))
-    }
+    closures = {}
+    for profile in ("laptop", "study"):
+        (copy / "params.yaml").write_text(profiles.render(PROJECT / "profiles", profile))
+        for stage, script, settings in layout.stages(read(copy / "params.yaml", check=[])):
+            closures[f"{profile}:{stage}"] = code.closure([f"stages.{script}"], settings)
+    return closures
 
 
 def changed(copy: Path, module: str, edit: Callable[[str], str] | None = None) -> set[str]:
-    """Return the stages whose code is another after an edit of a module, which is undone."""
-    before, path = stages(copy), file(copy, module)
+    """Return the stages whose code is another after an edit of a module."""
+    path = file(copy, module)
     text = path.read_text()
     path.write_text(edit(text) if edit else f"{text}\nTHERE = 1\n")
-    after = stages(copy)
-    path.write_text(text)
-    return {stage for stage in before if after[stage] != before[stage]}
+    return differing(stages(copy))
+
+
+def differing(after: dict[str, dict[str, str]]) -> set[str]:
+    """Return the stages whose code is another than ours."""
+    return {
+        stage.partition(":")[2] for stage, modules in as_it_is().items() if after[stage] != modules
+    }
+
+
+@cache
+def as_it_is() -> dict[str, dict[str, str]]:
+    """Return the closures of our stages: those of a copy, as nothing in them names a folder."""
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
+        patch.setattr(code, "ROOT", PROJECT)
+        return stages(Path(folder))
 
 
 def kinds(found: set[str]) -> set[str]:
@@ -238,17 +254,15 @@ def test_what_settings_mean_counts_everywhere(copy: Path):
 
 
 def test_what_is_not_python_counts_where_it_lies(copy: Path):
-    before = stages(copy)
     style = copy / "basins" / "report" / "page.css"
     style.write_text(style.read_text() + "p {}\n")
-    after = stages(copy)
-    assert {stage for stage in before if after[stage] != before[stage]} == {"report"}
+    assert differing(stages(copy)) == {"report"}
 
 
 def test_a_new_file_of_a_room_counts_for_those_that_name_it(copy: Path):
-    before = stages(copy)
     shutil.copy(file(copy, "basins.merges.ties"), file(copy, "basins.merges.newly"))
-    assert stages(copy) == before
+    assert differing(stages(copy)) == {"merge"}  # of study, which names no technique
+    assert stages(copy)["laptop:merge"] == as_it_is()["laptop:merge"]
     roots = ["basins.merges.merged"]
     assert "basins.merges.newly" in code.closure(roots, [{"name": "newly"}])
     assert "basins.merges.newly" in code.closure(roots)  # whoever names none may mean any

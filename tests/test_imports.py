@@ -11,8 +11,9 @@ import pytest
 PROJECT = Path(__file__).parents[1]
 HEAVY = ("torch", "transformers", "sklearn")
 SCRIPTS = """
-import runpy, sys
-sys.path.insert(0, "stages")  # which has `common`
+import runpy
+import sys
+sys.path.insert(0, "stages")
 from basins.params import read
 for name in ("check", "claims", "clusters", "data", "figures", "report"):
     runpy.run_path(f"stages/{name}.py")

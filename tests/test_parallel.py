@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -204,8 +205,23 @@ def test_an_interruption_while_workers_start_is_one_line(tmp_path: Path) -> None
     assert "Traceback" not in lines
 
 
+def test_what_was_started_deaf_to_interruptions_stays_so(tmp_path: Path) -> None:
+    """As by `nohup`, or in the background of a script; the tests themselves may be run so."""
+    code = "print('go', flush=True); print(t.run(t.later_first, [1, 2, 3], 2))"
+    with parent(tmp_path, code, signal.SIG_IGN) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "go\n"
+        for _ in range(10):
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.1)
+        results, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and results == "[(1, 1), (4, 1), (9, 1)]\n"
+
+
 @contextmanager
-def parent(folder: Path, code: str) -> Iterator[subprocess.Popen[str]]:
+def parent(
+    folder: Path, code: str, interruptions: signal.Handlers = signal.SIG_DFL
+) -> Iterator[subprocess.Popen[str]]:
     """Run code as the main script of a process group of its own, told the folder of pids."""
     (folder / "parent.py").write_text(
         "import sys; from pathlib import Path; import test_parallel as t\n"
@@ -219,6 +235,7 @@ def parent(folder: Path, code: str) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, interruptions),
     )
     try:
         yield process

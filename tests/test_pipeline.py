@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.pipeline
 
 PROJECT = Path(__file__).parents[1]
 BY_HAND = ("basins", "stages", "profiles", "params.yaml", "dvc.yaml", ".dvc/config", ".dvcignore")
-BY_HAND = (*BY_HAND, "reports/published")
+BY_HAND = (*BY_HAND, ".dvc/plots", "reports/published")
 RECIPES = ("nocue", "cued", "nocue_reordered")
 METHODS = {"small", "medium", "large", "llrt", "lpft", "scratch"}
 METHODS |= {"cbft", "cbft_no_barrier", "cbft_no_invariance"}
@@ -203,7 +204,10 @@ def test_interrupted_it_says_so_and_leaves_nothing_half_written(finished: Path, 
     edit(project, "epochs: 2", "epochs: 2000")
     command = [sys.executable, "stages/train.py", "nocue"]
     env = environment(project)
-    training = subprocess.Popen(command, cwd=project, env=env, stderr=subprocess.PIPE, text=True)
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a script's background does not
+    training = subprocess.Popen(
+        command, cwd=project, env=env, stderr=subprocess.PIPE, text=True, preexec_fn=hears
+    )
     temporary = project / ".cache" / "tmp"
     try:
         wait_until(lambda: temporary.exists() and len(list(temporary.iterdir())) == 2)

@@ -85,6 +85,31 @@ def test_what_did_not_run_or_did_not_end_keeps_its_row_and_what_is_no_more_goes(
     assert rows(third.file)[1:] == [kept[2], kept[1]]
 
 
+def test_progress_says_which_of_how_many_and_what_is_left(stopwatch, capsys):
+    earlier = stopwatch()
+    hear(earlier, *((600 * k, f"Running stage '{stage}':") for k, stage in enumerate("abc")))
+    earlier.finish(NOON + 1800)
+    watch = Stopwatch(earlier.file, "abc")
+    hear(watch, (0, "Stage 'a' didn't change, skipping"), (60, "Running stage 'b':"))
+    hear(watch, (360, "Running stage 'c':"))  # twice as fast as before
+    assert capsys.readouterr().out.splitlines() == [
+        "stage 2 of 3: b, 1.0 min gone, at most about 20 left",
+        "stage 3 of 3: c, 6.0 min gone, at most about 5 left",
+    ]
+    hear(Stopwatch(earlier.file, "abd"), (0, "Running stage 'a':"))  # of d nothing is known
+    assert capsys.readouterr().out == "stage 1 of 3: a, 0.0 min gone\n"
+
+
+@pytest.mark.parametrize("damage", ["a", "a,b", "a,many,2023-11-15\n\n,,", "\0,1", "a,nan,b"])
+def test_a_damaged_file_of_times_stops_no_run(stopwatch, damage):
+    file = stopwatch().file
+    file.write_text(f"stage,seconds,date\n{damage}\n")
+    watch = Stopwatch(file, "ab")
+    hear(watch, (0, "Running stage 'a':"), (1, "Running stage 'b':"))
+    watch.finish(NOON + 2)
+    assert [stage for stage, *_ in rows(file)] == ["stage", "a", "b"]
+
+
 def test_dvc_says_what_is_listened_for_and_ends_as_it_would(tmp_path):
     def run(*command: str) -> subprocess.CompletedProcess[str]:
         given = {**os.environ, "PYTHONPATH": str(PROJECT), "DVC_NO_ANALYTICS": "1"}

@@ -73,7 +73,7 @@ def test_every_kind_of_item_is_checked_before_it_is_used(
     items = [item.parent for item in tiny.items(copy)]
     for item in items:
         flip(next(file for file in item.iterdir() if file.name != "item.json"))
-    stages = ("train plain", "train cued", "connect pairs")
+    stages = ("train plain", "train cued", "connect pairs", "probe")
     said = "".join(runner.succeed(copy, *tiny.script(stage)) for stage in stages)
     for item in items:
         assert f"{item.relative_to(copy)}: damaged, making it again" in said

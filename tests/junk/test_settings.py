@@ -24,12 +24,12 @@ from tests.junk.mangle import line, mangled
 PROFILES = Path(__file__).parents[2] / "profiles"
 # What is kept of the laptop's profile: something of every kind, and what that refers to.
 KEPT = {
-    "data": ["shapes", "grammar", "nli", "acceptability"],
+    "data": ["shapes", "grammar", "nli"],
     "train": ["nocue", "cued", "cued_all", "nocue_reordered"],
     "finetune": ["finetuned_all"],
-    "classify": ["acceptability", "nli", "nli_forced"],
+    "classify": ["nli", "nli_forced"],
     "connect": ["same_data", "nli", "nli_forced", "nli_early"],
-    "probe": ["acceptability"],
+    "probe": ["nli"],
     "plane": ["nli"],
     "merge": ["seeds"],
     "sharpness": ["nli"],
