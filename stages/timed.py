@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from basins.claims import headline
@@ -30,6 +31,7 @@ def main() -> None:
     code = dvc(["repro"])
     if code == 0:
         stopwatch.finish(time.time())
+        forget(stopwatch.named)
         if arguments.stages:
             said = [
                 json.loads((arguments.file.parent / f"{name}.json").read_text())
@@ -37,6 +39,17 @@ def main() -> None:
             ]
             print(*headline.summary(*said), sep="\n")
     sys.exit(code)
+
+
+def forget(stages: Iterable[str]) -> None:
+    """Take stages that there are no more out of dvc.lock; the store still has their items."""
+    from dvc.utils.serialize import load_yaml, modify_yaml
+
+    dead = load_yaml("dvc.lock")["stages"].keys() - set(stages)
+    if dead:
+        with modify_yaml("dvc.lock") as lock:
+            for stage in dead:
+                del lock["stages"][stage]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from basins import layout
+from basins import layout, profiles
 from basins.params import read
 
 PROJECT = Path(__file__).parents[1]
@@ -32,6 +32,15 @@ def test_the_layout_knows_the_same_stages():
         keys = getattr(params, name) if "foreach" in stage else None
         expected |= {name} if keys is None else {f"{name}@{key}" for key in keys}
     assert {stage for stage, _, _ in layout.stages(params)} == expected - {"check"}
+
+
+def test_the_lock_holds_the_stages_of_the_laptop_and_no_others(tmp_path):
+    lock = PROJECT / "dvc.lock"
+    file = tmp_path / "params.yaml"
+    file.write_text(profiles.render(PROJECT / "profiles", "laptop"))
+    stages = {stage for stage, _, _ in layout.stages(read(file, check=[]))}
+    assert set(YAML(typ="safe").load(lock.read_text())["stages"]) == stages | {"check"}
+    assert len(stages) < 40 and lock.stat().st_size < 120_000
 
 
 def test_every_stage_script_says_what_it_does():

@@ -30,10 +30,6 @@ def of(rows: pd.DataFrame, test: str, quantity: str, **equal: object) -> np.ndar
     return rows["value"].to_numpy(float)
 
 
-def test_a_rerun_is_the_same_model(aspects):
-    assert (of(aspects["determinism"], "B4", "barrier", x=0) == 0).all()
-
-
 def test_runs_that_part_late_end_no_further_apart_than_those_that_part_early(aspects):
     late, early = (of(aspects["determinism"], "B1", "instability", x=step) for step in (160, 40))
     assert late.mean() <= early.mean() < 0.02
