@@ -133,8 +133,8 @@ def ours(
     data: Data, joined: Sequence[Pair], mode: str, calibration: int, workers: int = CORES
 ) -> list[points.Losses]:
     """Evaluate pairs as the stage `connect` does, from files to losses, with an empty store."""
-    points = tuple(linear.coefficients(t) for t in grid(POINTS))
-    curves = [Curve(pair, points) for pair in joined]
+    along = tuple(linear.coefficients(t) for t in grid(POINTS))
+    curves = [Curve(pair, along) for pair in joined]
     sets = points.Sets(
         data=data.path,
         fingerprint=data.fingerprint,
