@@ -31,7 +31,7 @@ from basins.landscape.terrain import (
     row,
 )
 
-TESTS = ("A5r", "A5", "A4", "A2", "A3", "A1")  # the longest first
+TESTS = ("A5 ends", "A5 between", "A5r", "A4", "A2", "A3", "A1")  # the longest first
 Rows = Iterator[dict[str, Any]]
 Count = Annotated[int, Field(ge=1)]
 
@@ -39,7 +39,7 @@ Count = Annotated[int, Field(ge=1)]
 def measure(
     terrain: Terrain,
     *,
-    test: Literal["A1", "A2", "A3", "A4", "A5", "A5r"] | None = None,
+    test: Literal["A1", "A2", "A3", "A4", "A5 ends", "A5 between", "A5r"] | None = None,
     sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)],
     draws: Count = 20,
     points: Annotated[int, Field(ge=3)] = 5,
@@ -60,13 +60,17 @@ def measure(
     at which the mean loss has risen by `margin` nats. A1 reads the curves of `path` and
     `alignment`.
     """
+    every = [*_places(terrain, places)]
+    ends = [place for place in every if place.name == "end"]
+    between = [place for place in every if place.name != "end"]
     done: dict[str, Callable[[], Rows]] = {
         "A1": lambda: _paths(terrain, path, alignment),
         "A2": lambda: _jensen(terrain, sizes, draws),
         "A3": lambda: _soups(terrain),
         "A4": lambda: _stars(terrain, points),
-        "A5": lambda: _curvature(terrain, places, lanczos, starts, examples),
-        "A5r": lambda: _radii(terrain, places, directions, margin),
+        "A5 ends": lambda: _curvature(terrain, ends, lanczos, starts, examples),
+        "A5 between": lambda: _curvature(terrain, between, lanczos, starts, examples),
+        "A5r": lambda: _radii(terrain, every, directions, margin),
     }
     return [found for name, rows in done.items() if test in (None, name) for found in rows()]
 
@@ -246,20 +250,30 @@ def _stars(terrain: Terrain, points: int) -> Rows:
             yield row("A4", "star barrier", float(value), [model], group=kind(labels, own))
 
 
-def _places(terrain: Terrain, count: int) -> Iterator[tuple[str, tuple[str, ...], Tensor]]:
-    """Yield ends, midpoints of pairs and the centroid: what it is, of which models, where."""
+class Place(NamedTuple):
+    """A point to look at the landscape around: what it is called, of which models, its weights."""
+
+    name: str
+    models: tuple[str, ...]
+    vector: Tensor
+
+
+def _places(terrain: Terrain, count: int) -> Iterator[Place]:
+    """Yield ends, midpoints of pairs and the centroid."""
     vectors, models = _vectors(terrain), terrain.models[: max(2, count)]
     for model in models[:count]:
-        yield "end", (model,), vectors[model]
+        yield Place("end", (model,), vectors[model])
     around = list(zip(models, models[1:] + models[:1], strict=True))
     for a, b in around[: count if len(models) > 2 else 1]:
-        yield "midpoint", (a, b), mean([vectors[a], vectors[b]])
-    yield "centroid", terrain.models, mean(terrain.vectors)
+        yield Place("midpoint", (a, b), mean([vectors[a], vectors[b]]))
+    yield Place("centroid", terrain.models, mean(terrain.vectors))
 
 
-def _curvature(terrain: Terrain, places: int, lanczos: int, starts: int, examples: int) -> Rows:
+def _curvature(
+    terrain: Terrain, places: Sequence[Place], lanczos: int, starts: int, examples: int
+) -> Rows:
     data = few(terrain.train, examples, "curvature")
-    for place, models, vector in _places(terrain, places):
+    for place, models, vector in places:
         drawn = [random_start(terrain, vector) for _ in range(starts)]
         found = spectrum(lambda d, at=vector: terrain.curvature(at, d, data), drawn, lanczos)
         yield row("A5", f"top eigenvalue, {place}", found.highest, models)
@@ -273,8 +287,8 @@ def random_start(terrain: Terrain, like: Tensor) -> Tensor:
     return drawn.to(like.device) * terrain.engine.flat.trained.to(like.device)
 
 
-def _radii(terrain: Terrain, places: int, directions: int, margin: float) -> Rows:
-    for place, models, vector in _places(terrain, places):
+def _radii(terrain: Terrain, places: Sequence[Place], directions: int, margin: float) -> Rows:
+    for place, models, vector in places:
         around = [filter_normalised(terrain, vector) for _ in range(directions)]
         low = terrain.loss([vector])
 
