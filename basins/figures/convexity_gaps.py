@@ -30,10 +30,21 @@ def draw(
 ) -> Figure:
     """Draw a models x models heatmap of `measure` of the loss; white lines part the clusters.
 
-    Within a cluster, models come by their score. Beside it stands each model's `metric` on the
-    `slice` of its probe, where one is named. Reads `barriers`, `clusters` and `probes`.
+    Within a cluster, models come by their score. Reads `barriers`, `clusters` and `probes`.
 
-    Raises `UserError` where a table has no such rows.
+    Args:
+        tables: rows of `results/` by the name of their table.
+        experiment: one of `connect` whose models are clustered.
+        eval_set: what the paths were evaluated on.
+        measure: what is drawn, and what the clusters come from.
+        slice: of a probe that is drawn beside the heatmap, a value for each model; None draws none.
+        metric: of that probe.
+        path: the kind of path.
+        alignment: how the second model of a pair was brought to the first.
+        batchnorm: the mode of BatchNorm statistics along the path.
+
+    Raises:
+        UserError: a table is missing or has no such rows.
     """
     chosen = {"experiment": experiment, "path": path, "alignment": alignment, "metric": "loss"}
     chosen |= {"batchnorm": batchnorm, "eval_set": eval_set}
@@ -95,7 +106,18 @@ def caption(
     alignment: str = "none",
     batchnorm: str = "interpolate",
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Say what `draw` shows under the same options.
+
+    Args:
+        experiment: one of `connect` whose models are clustered.
+        eval_set: what the paths were evaluated on.
+        measure: what is drawn, and what the clusters come from.
+        slice: of the probe beside the heatmap, or None.
+        metric: of that probe.
+        path: the kind of path.
+        alignment: how the second model of a pair was brought to the first.
+        batchnorm: not said.
+    """
     beside = "" if slice is None else f" Beside it: {metric} on {style.display(slice)}."
     return (
         f"{style.display(measure).capitalize()} between the models of experiment "
