@@ -61,14 +61,14 @@ def measure(
         nulls: draws of each of two nulls that D1 and D2 compare the barriers with, 1 or more.
         pairs: pairs of models that D5 takes within clusters, at most, and as many between, 1 or
             more.
-        points: points of every path of D5 with its two ends, 3 or more.
+        points: points of every path of D5, its two ends included, 3 or more.
         simplices: simplices that D7 takes within clusters, at most, and as many between, 1 or more.
         corners: models of each simplex, 2 or more.
         draws: points of each simplex, drawn uniformly from it, 1 or more.
         path: the path of D1, D2, D4 and D6; D3 takes all others.
         alignment: the alignment of D1, D2, D3 and D6; D4 takes all other pairs of alignment and
             BatchNorm mode.
-        confidence: that of the intervals in `barriers`, between 0 and 1.
+        confidence: the confidence of the intervals in `barriers`, between 0 and 1.
 
     Returns:
         Rows as `terrain.row` makes them. The models of D5's rows are first the one whose other

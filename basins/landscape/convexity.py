@@ -59,7 +59,7 @@ def measure(
         test: the one test to run; None runs all.
         sizes: how many models a random set of A2 has, 2 or more each.
         draws: sets of each size within clusters, and as many between, that A2 draws, 1 or more.
-        points: points of A4 from the centroid to a model, with both, 3 or more.
+        points: points of A4 from the centroid to a model, both included, 3 or more.
         places: single models, and midpoints of pairs, at most, that A5 and A5r look at beside the
             centroid, 1 or more.
         lanczos: Hessian-vector products from each start of A5, 60 or more.

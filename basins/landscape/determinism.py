@@ -44,7 +44,7 @@ def measure(
         barrier: the measure of the loss in domain that B1, B2 and B4 read from `barriers`.
         margin: nats, above 0. B4 counts a barrier above it as one.
         resamples: how often B1 draws parents and B2 shuffles labels, 1 or more.
-        confidence: of the intervals of B1, between 0.5 and 1.
+        confidence: the confidence of B1's intervals, between 0.5 and 1.
 
     Returns:
         Rows as `terrain.row` makes them.

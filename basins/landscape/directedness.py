@@ -42,7 +42,7 @@ def measure(
         terrain: the models and what to measure them with.
         test: the one test to run; None runs all.
         diagnostic: the evaluation set on which C4 moves models; None leaves C4 without rows.
-        points: points of a line of C1 or C4, with both ends, 3 or more.
+        points: points of a line of C1 or C4, both ends included, 3 or more.
         draws: pairs of task vectors, at most, that C5 adds, 1 or more.
         nulls: random directions of C4 for each half of the models, and as many shuffles of the
             labels at most; random walks of C2, shared out among the models. 1 or more.
