@@ -176,7 +176,7 @@ def rows(
         z: the accuracy in domain [n], which `partial` holds fixed.
         generator: draws the permutations.
         resamples: how many are drawn for each p.
-        confidence: of the intervals.
+        confidence: the confidence of the intervals.
         against: another score [n] for `behind`, or None.
 
     Yields:

@@ -122,7 +122,7 @@ def between(
         clustered: the rows of all pairs that clusters come from, of one recipe.
         measure: the column of `clustered` that clusters come from.
         k: how many clusters.
-        confidence: of the interval.
+        confidence: the confidence of the interval.
         draws: how often values are dealt anew to the models for p.
 
     Raises:

@@ -253,7 +253,7 @@ def between(
         gaps: what clusters come from.
         k: their number.
         generator: of starts and draws.
-        confidence: of the interval.
+        confidence: the confidence of the interval.
         draws: how often values are dealt anew.
 
     Returns:

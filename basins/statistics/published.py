@@ -80,7 +80,7 @@ def analyse(
         generator: draws the permutations.
         small: the runs of the smaller cluster.
         resamples: permutations for each p.
-        confidence: of the intervals, which are over runs.
+        confidence: the confidence of the intervals, which are over runs.
 
     Returns:
         `metric` is the published name and `group`, `name`, `label` what `group` says of it; `n` and

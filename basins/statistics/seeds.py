@@ -87,8 +87,8 @@ def contrast(
     cancels.
 
     Args:
-        values: of a model, or of a pair of models, each [n].
-        first: which of them are of the first group, bool [n].
+        values: one value of a model, or of a pair of models, each [n].
+        first: which values are of the first group, bool [n].
         seeds: one array [n] for one model a value, two for pairs.
         confidence: two-sided.
         within: the range of the difference.
@@ -195,7 +195,7 @@ def summarise_pairs(
         keys: the columns whose values groups share.
         values: the columns that are averaged, each in a row of its own.
         name: the column of the result that says which of `values` a row is about.
-        confidence: of the intervals over seeds.
+        confidence: the confidence of the intervals over seeds.
     """
     groups = [*keys[:1], "recipe_a", "recipe_b", "init", *keys[1:]]
     return average_pairs(rows.assign(**ends(rows)), groups, values, name, confidence)
@@ -211,7 +211,7 @@ def average_pairs(
         groups: the columns whose values a group shares.
         values: the columns that are averaged, each in a row of its own.
         name: the column of the result that says which of `values` a row is about.
-        confidence: of the intervals over seeds.
+        confidence: the confidence of the intervals over seeds.
 
     Returns:
         The columns `groups`, `name`, `mean, ci_low, ci_high, seeds` and `pairs`, how many there

@@ -30,7 +30,7 @@ def summarise(
         barriers: rows of pairs.
         probes: rows of models on diagnostics.
         trained_on: what the models of each recipe were trained on, for `invariance.pairs`.
-        confidence: of the intervals over seeds.
+        confidence: the confidence of the intervals over seeds.
     """
     known = invariance.pairs(barriers, probes, trained_on)
     curves, points = on_common_points(paths, JOIN), [*JOIN, "t"]

@@ -66,7 +66,7 @@ def p_value(
         ci_high: its upper end.
         threshold: what the claim compares with; of `within`, both -threshold and threshold.
         direction: where the claim says that the estimate lies.
-        confidence: of the interval, two-sided.
+        confidence: the confidence of the interval, two-sided.
         seeds: how many the interval is over.
     """
     if direction == "within":
