@@ -213,7 +213,7 @@ def decide(
         measured: what was measured, with its interval.
         threshold: what it is compared with; of a `test`, the level.
         side: where the claim says that it lies.
-        confidence: of the interval, two-sided.
+        confidence: the confidence of the interval, two-sided.
         lacking: the precondition that fails, in words, if one does.
     """
     interval, direction = measured.interval, "below" if side == "test" else side
