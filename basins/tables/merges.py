@@ -36,7 +36,7 @@ def table(
         alignments: those that are shown, 1 or more; None shows all.
         batchnorm: the modes that are shown, 1 or more; None shows all.
         eval_sets: those that are shown, 1 or more, the one in domain first; None shows all.
-        confidence: of the intervals, between 0.5 and 1.
+        confidence: the confidence of the intervals, between 0.5 and 1.
 
     Raises:
         UserError: a table is missing or has no such rows.
