@@ -94,15 +94,15 @@ def run(
     """Train a network for every recipe and seed, and join the pairs of every kind.
 
     Args:
-        seeds: of the networks, 2 or more, 0 or above.
-        units: of every network's hidden layer, 2 to 128.
-        pieces: K, straight pieces of the complex attribute's boundary, 3 to 5.
-        examples: of each data set, 16 to 1024.
-        data_seed: of the examples, 0 or above.
+        seeds: two or more, none negative; each recipe has a network of each.
+        units: the width of every network's hidden layer, 2 to 128.
+        pieces: K, how many straight pieces the complex attribute's boundary has, 3 to 5.
+        examples: how many each data set has, 16 to 1024.
+        data_seed: the seed that the examples are drawn by, 0 or above.
         attempts: starts of every network, 1 to 256, of which the first to reach the target is
             taken.
         lr: Adam's learning rate, above 0, at most 1.
-        steps: of Adam, at most, 1 or more.
+        steps: how many updates a start has at most, 1 or more.
         target: the loss to reach, in units of that of guessing; between 0 and 0.1.
 
     Returns:
@@ -190,8 +190,8 @@ def train(
         starts: their weights before training [seeds, attempts, N, 4].
         world: the examples.
         recipe: which of its data sets they are trained on.
-        lr: the learning rate.
-        steps: at most.
+        lr: Adam's learning rate.
+        steps: how many updates there are at most.
         target: the loss to reach, in units of that of guessing.
 
     Returns:
