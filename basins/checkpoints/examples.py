@@ -131,7 +131,7 @@ def read(
 
     Args:
         data: the folder of a `datasets.DatasetDict`.
-        names: the splits; None takes all that have labels and are not for training.
+        names: the splits to take; None takes all that have labels and are not for training.
         models: the networks that are to read them.
         device: where they are put.
         truncate: whether text of more tokens than the networks take is cut.

@@ -82,12 +82,12 @@ def along(
     Args:
         models: the networks.
         task: what the paths are evaluated on.
-        pairs: two ids each.
+        pairs: the ids of the two models of each pair.
         path: a file of `basins/paths/`.
         alignment: a file of `basins/align/`, or `none`.
         batchnorm: whether BatchNorm's statistics are mixed as the weights are, or re-estimated on
             training rows.
-        points: of every path, with its two ends.
+        points: how many points every path has, its two ends included.
 
     Raises:
         UserError: the path has a point to be trained, the models' tokenizers differ, or the
@@ -229,7 +229,7 @@ def cluster_tables(
         probes: rows of the models on every set.
         chosen: the `path`, `alignment`, `batchnorm` and `eval_set` that the gaps are on.
         k: how many clusters; None takes what `clusters.several` shows.
-        confidence: of intervals.
+        confidence: the confidence of intervals, two-sided.
 
     Returns:
         The tables `clusters`, `cluster_choice` and `association`, by name.
@@ -272,7 +272,7 @@ def merge(
         models: the networks, all of which are brought to the first.
         task: what the result is evaluated on, and whose training rows a technique may take.
         technique: a file of `basins/merges/`.
-        options: the technique's own.
+        options: the options of the technique, by name.
         base: what the models were tuned from, for techniques that take it, or None.
         alignment: a file of `basins/align/`, or `none`.
         batchnorm: whether BatchNorm's statistics stay as the technique leaves them, or are
