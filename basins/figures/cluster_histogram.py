@@ -33,8 +33,8 @@ def draw(
     Args:
         tables: rows of `results/` by the name of their table.
         experiment: one of `connect` whose models are clustered.
-        slices: of probes, 1 to 6, a panel each.
-        metric: of the probes.
+        slices: the slices of probes, 1 to 6, each in a panel.
+        metric: what the probes measured.
         measure: what the clusters come from.
         bins: how many bars a panel has, 2 to 100.
 
@@ -81,10 +81,10 @@ def caption(
 
     Args:
         experiment: one of `connect` whose models are clustered.
-        slices: of probes.
-        metric: of the probes.
+        slices: the slices of probes.
+        metric: what the probes measured.
         measure: what the clusters come from.
-        bins: not said.
+        bins: not mentioned.
     """
     return (
         f"How many models of experiment {style.display(experiment)} have which {metric} on "

@@ -47,7 +47,7 @@ def draw(
 
     Args:
         tables: rows of `results/` by the name of their table.
-        experiments: of `connect`, 1 or more. A kind of pair that several have is taken from the
+        experiments: one or more of `connect`. A kind of pair that several have is taken from the
             first.
         alignments: how the second model of a pair was brought to the first, 1 or more.
         batchnorm: the mode of BatchNorm statistics along the path.
@@ -101,8 +101,8 @@ def caption(
     """Say what `draw` shows under the same options.
 
     Args:
-        experiments: of `connect`.
-        alignments: not said; the panels name them.
+        experiments: one or more of `connect`.
+        alignments: not mentioned, since the panels name them.
         batchnorm: the mode of BatchNorm statistics along the path.
         eval_set: what the barrier was measured on.
         path: the kind of path.

@@ -37,8 +37,9 @@ def draw(
         experiment: one of `connect` whose models are clustered.
         eval_set: what the paths were evaluated on.
         measure: what is drawn, and what the clusters come from.
-        slice: of a probe that is drawn beside the heatmap, a value for each model; None draws none.
-        metric: of that probe.
+        slice: the slice of a probe whose value for each model is drawn beside the heatmap; None
+            draws none.
+        metric: what that probe measured.
         path: the kind of path.
         alignment: how the second model of a pair was brought to the first.
         batchnorm: the mode of BatchNorm statistics along the path.
@@ -112,11 +113,11 @@ def caption(
         experiment: one of `connect` whose models are clustered.
         eval_set: what the paths were evaluated on.
         measure: what is drawn, and what the clusters come from.
-        slice: of the probe beside the heatmap, or None.
-        metric: of that probe.
+        slice: the slice of the probe beside the heatmap, or None.
+        metric: what that probe measured.
         path: the kind of path.
         alignment: how the second model of a pair was brought to the first.
-        batchnorm: not said.
+        batchnorm: not mentioned.
     """
     beside = "" if slice is None else f" Beside it: {metric} on {style.display(slice)}."
     return (

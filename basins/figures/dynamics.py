@@ -31,8 +31,8 @@ def draw(
         tables: rows of `results/` by the name of their table.
         early: the experiment on the models early in training.
         final: the experiment on those at the end, of the same seeds.
-        slice: of the probe that gives the height.
-        metric: of that probe.
+        slice: the slice of the probe that gives the height.
+        metric: what that probe measured.
         measure: what clusters and scores come from.
 
     Raises:
@@ -99,8 +99,8 @@ def caption(
     Args:
         early: the experiment on the models early in training.
         final: the experiment on those at the end.
-        slice: of the probe that gives the height.
-        metric: of that probe.
+        slice: the slice of the probe that gives the height.
+        metric: what that probe measured.
         measure: what clusters and scores come from.
     """
     return (

@@ -74,7 +74,7 @@ def draw(
         alignments: those that are drawn, 1 or more; None draws all.
         batchnorm: the modes that are drawn, 1 or more; None draws all.
         eval_sets: those that are drawn, 1 to 5, the one in domain first; None draws all.
-        confidence: of the intervals, between 0.5 and 1.
+        confidence: the confidence of the intervals, between 0.5 and 1.
 
     Raises:
         UserError: a table is missing or has no such rows.
@@ -138,10 +138,10 @@ def caption(
 
     Args:
         merge: one of `merge`.
-        alignments: not said; the legend names them.
+        alignments: not mentioned, since the legend names them.
         batchnorm: the modes that are drawn; None says nothing of them.
-        eval_sets: not said; the panels name them.
-        confidence: of the intervals.
+        eval_sets: not mentioned, since the panels name them.
+        confidence: the confidence of the intervals.
     """
     modes = (
         f" BatchNorm statistics: {', '.join(map(style.display, batchnorm))}." if batchnorm else ""

@@ -98,11 +98,11 @@ def caption(
 
     Args:
         experiment: one of `connect` whose models are clustered.
-        eval_sets: not said; the panels name them.
-        paths: not said; the legend names them.
+        eval_sets: not mentioned, since the panels name them.
+        paths: not mentioned, since the legend names them.
         metric: `loss` or `accuracy`.
         alignment: how the second model of a pair was brought to the first.
-        batchnorm: not said.
+        batchnorm: not mentioned.
     """
     return (
         f"{metric.capitalize()} along the paths of experiment {style.display(experiment)} "

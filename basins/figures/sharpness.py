@@ -30,10 +30,10 @@ def draw(
 
     Args:
         tables: rows of `results/` by the name of their table.
-        sharpness: one of `sharpness`.
-        diagnostic: of the probe.
-        slice: of the probe.
-        metric: of the probe.
+        sharpness: one of `sharpness` in the params.
+        diagnostic: the diagnostic of the probe.
+        slice: the part of the diagnostic that is drawn.
+        metric: what the probe measured.
 
     Raises:
         UserError: a table is missing or has no such rows, or the two have no model in common.

@@ -34,8 +34,8 @@ def draw(
     Args:
         tables: rows of `results/` by the name of their table.
         experiment: one of `connect` whose models are clustered.
-        slices: of probes, 1 to 6, a panel each.
-        metric: of the probes.
+        slices: the slices of probes, 1 to 6, each in a panel.
+        metric: what the probes measured.
         measure: what clusters and scores come from.
 
     Raises:

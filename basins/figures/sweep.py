@@ -35,11 +35,11 @@ def draw(
     Args:
         tables: rows of `results/` by the name of their table.
         recipes: the recipe of each value of the setting, by the value, 2 or more.
-        slices: of probes, 1 to 6.
+        slices: the slices of probes, 1 to 6.
         setting: what the values are of, in words.
-        metric: of the probes.
-        experiments: of `connect`. Where there are any, the mean convexity gap of the loss between a
-            recipe's models is drawn below, from the first of them that joins those.
+        metric: what the probes measured.
+        experiments: some of `connect`. Where there are any, the mean convexity gap of the loss
+            between a recipe's models is drawn below, from the first experiment that joins those.
         eval_set: what that gap was measured on.
 
     Raises:
@@ -105,10 +105,10 @@ def caption(
 
     Args:
         recipes: the recipe of each value of the setting, by the value.
-        slices: of probes.
+        slices: the slices of probes.
         setting: what the values are of, in words.
-        metric: of the probes.
-        experiments: of `connect`, whose gaps are drawn below; perhaps none.
+        metric: what the probes measured.
+        experiments: some of `connect`, whose gaps are drawn below; perhaps none.
         eval_set: what the gaps were measured on.
     """
     below = (
