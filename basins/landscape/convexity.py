@@ -54,11 +54,25 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Return the rows of one test, or of all (SoK section 1.2 of the operationalisation, A).
 
-    A2 draws `draws` sets of each of `sizes` within and between clusters. A4 takes `points` between
-    the centroid and a model. A5 looks at as many as `places` ends and midpoints with `lanczos`
-    Hessian-vector products from each of `starts`; A5r at the radius r along each of `directions`
-    at which the mean loss has risen by `margin` nats. A1 reads the curves of `path` and
-    `alignment`.
+    Args:
+        terrain: the models and what to measure them with.
+        test: the one test to run; None runs all.
+        sizes: how many models a random set of A2 has, 2 or more each.
+        draws: sets of each size within clusters, and as many between, that A2 draws, 1 or more.
+        points: points of A4 from the centroid to a model, both included, 3 or more.
+        places: single models, and midpoints of pairs, at most, that A5 and A5r look at beside the
+            centroid, 1 or more.
+        lanczos: Hessian-vector products from each start of A5, 60 or more.
+        starts: random vectors that Lanczos begins from at each place of A5, 1 or more.
+        examples: training rows, at most, that A5 takes the curvature on, 1 or more.
+        directions: random directions around each place of A5r, 1 or more.
+        margin: nats, above 0. The radius of A5r is where the loss, averaged over the directions,
+            has risen by so much.
+        path: the path whose curves A1 reads.
+        alignment: the alignment whose curves A1 reads.
+
+    Returns:
+        Rows as `terrain.row` makes them. Those of A5r have `A5` as their test.
     """
     every = [*_places(terrain, places)]
     ends = [place for place in every if place.name == "end"]
