@@ -57,7 +57,11 @@ def closure(roots: Iterable[str], settings: Any = ()) -> dict[str, str]:
     `name`, at any depth, and those that the module has as constants; all files of the room where
     `settings` names none of them. Raises `UserError` where a module cannot be parsed.
     """
-    named = {*_names(settings)}
+    return dict(_closure(tuple(roots), frozenset(_names(settings))))
+
+
+@cache
+def _closure(roots: tuple[str, ...], named: frozenset[str]) -> Mapping[str, str]:
     digests: dict[str, str] = {}
     waiting = [*roots]
     while waiting:

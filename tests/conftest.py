@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import sys
 import time
 
 import pytest
@@ -13,6 +14,11 @@ settings.register_profile(
     "basins", deadline=None, derandomize=True, database=None, max_examples=CASES
 )
 settings.load_profile("basins")
+
+
+def pytest_runtest_teardown() -> None:
+    """Forget a `net.py` that a test has written, before another test writes its own."""
+    sys.modules.pop("net", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -153,9 +153,15 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(PROJECT / room, tmp_path / "copy" / room, ignore=ignored)
     monkeypatch.setattr(code, "ROOT", tmp_path / "copy")
-    code.read.cache_clear()
+    forget()
     yield tmp_path / "copy"
+    forget()
+
+
+def forget() -> None:
+    """Let the code be read again."""
     code.read.cache_clear()
+    code._closure.cache_clear()
 
 
 def file(copy: Path, module: str) -> Path:
@@ -165,12 +171,12 @@ def file(copy: Path, module: str) -> Path:
 def test_every_change_of_a_module_counts_and_no_comment_does(copy: Path):
     looked_at = [m for m in MODULES if m not in code.PLUMBING and not m.endswith("__init__")]
     before = {name: code.read(name) for name in looked_at}
-    code.read.cache_clear()
+    forget()
     for name in before:
         text = file(copy, name).read_text()
         file(copy, name).write_text(f"# why\n\n{text}\n\n\n# end\n")
     assert {name: code.read(name) for name in before} == before
-    code.read.cache_clear()
+    forget()
     for name in before:
         file(copy, name).write_text(file(copy, name).read_text() + "\nTHERE = 1\n")
     assert not [name for name in before if code.read(name).digest == before[name].digest]
@@ -178,7 +184,7 @@ def test_every_change_of_a_module_counts_and_no_comment_does(copy: Path):
 
 def stages(copy: Path) -> dict[str, dict[str, str]]:
     """Return the closure of every stage, by the two profiles that have all kinds between them."""
-    code.read.cache_clear()
+    forget()
     closures = {}
     for profile in ("laptop", "study"):
         (copy / "params.yaml").write_text(profiles.render(PROJECT / "profiles", profile))

@@ -125,11 +125,19 @@ def read(
     device: torch.device,
     truncate: bool = False,
 ) -> Task:
-    """Put evaluation sets of a dataset on the device: these, or all labelled ones.
+    """Put evaluation sets of a dataset on the device.
 
-    Rows without a label are left out, and counted in a warning. Text of more tokens than the
-    networks take is cut with `truncate`. Raises `UserError` where the folder, a split or a column
-    is missing, or the networks do not take the data.
+    Rows without a label are left out, and counted in a warning.
+
+    Args:
+        data: the folder of a `datasets.DatasetDict`.
+        names: the splits to take; None takes all that have labels and are not for training.
+        models: the networks that are to read them.
+        device: where they are put.
+        truncate: whether text of more tokens than the networks take is cut.
+
+    Raises:
+        UserError: the folder, a split or a column is missing, or the networks do not take the data.
     """
     disable_progress_bar()
     try:

@@ -79,8 +79,19 @@ def along(
 ) -> Joins:
     """Evaluate the paths between pairs of models; of each pair the second is brought to the first.
 
-    Raises `UserError` where the path has a point to be trained, or the networks have no permutation
-    symmetry that is known to keep their function.
+    Args:
+        models: the networks.
+        task: what the paths are evaluated on.
+        pairs: the ids of the two models of each pair.
+        path: a file of `basins/paths/`.
+        alignment: a file of `basins/align/`, or `none`.
+        batchnorm: whether BatchNorm's statistics are mixed as the weights are, or re-estimated on
+            training rows.
+        points: how many points every path has, its two ends included.
+
+    Raises:
+        UserError: the path has a point to be trained, the models' tokenizers differ, or the
+            networks have no permutation symmetry that is known to keep their function.
     """
     task.joined()
     coefficients = find("paths", path, "coefficients", "--path")
@@ -127,7 +138,20 @@ def check_symmetry(models: Models, task: Task) -> None:
 
 
 def aligned(models: Models, task: Task, a: str, b: str, alignment: str) -> State:
-    """Return the state of model `b`, its units permuted to those of `a`."""
+    """Return the state of model `b`, its units permuted to those of `a`.
+
+    Args:
+        models: the networks.
+        task: whose training rows an alignment may take.
+        a: the id of the model that stays as it is.
+        b: the id of the model whose units are permuted.
+        alignment: a file of `basins/align/`, or `none`, which leaves the state as it is.
+
+    Raises:
+        UserError: the alignment takes training rows and none has a label, or it reads activations
+            and the data are text, a group of the permutation spec is not named after a module, or
+            the network cannot be copied.
+    """
     first, other = models.states[a], models.states[b]
     if alignment == "none":
         return other
@@ -196,9 +220,19 @@ def cluster_tables(
 ) -> dict[str, pd.DataFrame]:
     """Return clusters of the models by their gaps, their number, and what they tell.
 
-    `paths` and `barriers` are the rows of all pairs, of which `chosen` says on which `path`,
-    `alignment`, `batchnorm` and `eval_set` the gaps are. `k` is how many clusters; None takes what
-    `clusters.several` shows. Accuracies on other sets are held against them.
+    Accuracies on other sets than that of the gaps are held against the clusters.
+
+    Args:
+        joins: the losses of every example along the paths.
+        paths: rows of points of all pairs.
+        barriers: rows of all pairs.
+        probes: rows of the models on every set.
+        chosen: the `path`, `alignment`, `batchnorm` and `eval_set` that the gaps are on.
+        k: how many clusters; None takes what `clusters.several` shows.
+        confidence: the confidence of intervals, two-sided.
+
+    Returns:
+        The tables `clusters`, `cluster_choice` and `association`, by name.
     """
     stream, ts, resampled = seeds.generator("bootstrap", "checkpoints"), np.array(joins.ts), {}
     draw = cache(lambda count: resampling_weights(count, RESAMPLES, stream))  # one for all pairs
@@ -232,8 +266,22 @@ def merge(
 ) -> tuple[State, pd.DataFrame]:
     """Return what a technique makes of the models, and its rows before those of the models.
 
-    All are brought to the first. Statistics of BatchNorm are part of the state that is returned.
-    Raises `UserError` where the technique or an option is unknown, or it makes an ensemble.
+    Statistics of BatchNorm are part of the state that is returned.
+
+    Args:
+        models: the networks, all of which are brought to the first.
+        task: what the result is evaluated on, and whose training rows a technique may take.
+        technique: a file of `basins/merges/`.
+        options: the options of the technique, by name.
+        base: what the models were tuned from, for techniques that take it, or None.
+        alignment: a file of `basins/align/`, or `none`.
+        batchnorm: whether BatchNorm's statistics stay as the technique leaves them, or are
+            re-estimated on training rows.
+
+    Raises:
+        UserError: the technique or an option is unknown, it makes an ensemble, the models'
+            tokenizers differ, or the networks have no permutation symmetry that is known to keep
+            their function.
     """
     task.joined()
     function = find("merges", technique, "merge", "--technique")

@@ -209,7 +209,12 @@ def decide(
 ) -> dict[str, Any]:
     """Return the numbers of a measurement and its verdict, and why it decides nothing if so.
 
-    `lacking` is the precondition that fails, if one does.
+    Args:
+        measured: what was measured, with its interval.
+        threshold: what it is compared with; of a `test`, the level.
+        side: where the claim says that it lies.
+        confidence: the confidence of the interval, two-sided.
+        lacking: the precondition that fails, in words, if one does.
     """
     interval, direction = measured.interval, "below" if side == "test" else side
     mean, low, high = (float(interval[name]) for name in ("mean", "ci_low", "ci_high"))

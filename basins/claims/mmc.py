@@ -51,7 +51,18 @@ def barrier(
     batchnorm: str = "reset",
     definition: str,
 ) -> Measured:
-    """Return the barrier of the error over the ends of a path, or over its chord."""
+    """Return the barrier of the error over the ends of a path, or over its chord.
+
+    Args:
+        results: the rows.
+        experiment: one of `connect`, which joins one recipe to one other.
+        path: the kind of path.
+        alignment: how the second model is brought to the first.
+        eval_set: the set of images.
+        init: whether the models of a pair started from the same weights.
+        batchnorm: the mode of BatchNorm statistics along the path.
+        definition: a column of `barriers`.
+    """
     ids = {"path": path, "alignment": alignment, "batchnorm": batchnorm}
     return _barrier(results, experiment, eval_set, init, ids, definition=definition)
 
@@ -76,7 +87,16 @@ def tuned_barrier(
     batchnorm: str = "reset",
     metric: Metric,
 ) -> Measured:
-    """Return the barrier on C from the cue models to those that were tuned from them."""
+    """Return the barrier on C from the cue models to those that were tuned from them.
+
+    Args:
+        results: the rows.
+        experiment: one of `connect`, which joins the two.
+        group: one of `finetune`.
+        method: one of its methods.
+        batchnorm: the mode of BatchNorm statistics along the path.
+        metric: what the barrier is of.
+    """
     ids, end = {"batchnorm": batchnorm}, f"{group}/{method}"
     return _barrier(results, experiment, "c", "shared", ids, end=end, metric=metric)
 
@@ -122,7 +142,15 @@ def reliance(
 def misled(
     results: Results, *, group: str, method: str, published: Cell | None = None, cue: EvalSet
 ) -> Measured:
-    """Return how much more accurate a method's models are without a cue than with one."""
+    """Return how much more accurate a method's models are without a cue than with one.
+
+    Args:
+        results: the rows.
+        group: one of `finetune`.
+        method: one of its methods.
+        published: the cell of Table 1 with the paper's numbers.
+        cue: the set of images with the cue.
+    """
     recipe = f"{group}/{method}"
     return _less(results, (recipe, "nc"), (recipe, cue), published)
 
@@ -146,7 +174,16 @@ def against(
     published: Cell | None = None,
     eval_set: EvalSet,
 ) -> Measured:
-    """Return how much more accurate a method's models are than another's."""
+    """Return how much more accurate a method's models are than another's.
+
+    Args:
+        results: the rows.
+        group: one of `finetune`.
+        method: one of its methods.
+        other: another of them.
+        published: the cell of Table 1 with the paper's numbers.
+        eval_set: the set of images.
+    """
     first, second = ((f"{group}/{name}", eval_set) for name in (method, other))
     return _less(results, first, second, published)
 
@@ -200,7 +237,15 @@ def by_data(results: Results, *, experiment: str, alignment: str) -> Measured:
 def alike(
     results: Results, *, experiment: str, kind: str, alignment: str, similar: Margin
 ) -> Measured:
-    """Return the barrier between models whose invariances differ by up to `similar`."""
+    """Return the barrier between models whose invariances differ by up to `similar`.
+
+    Args:
+        results: the rows.
+        experiment: one of `connect`.
+        kind: of pairs, such as `same data, separate init`.
+        alignment: how the second model is brought to the first.
+        similar: the largest difference of their profiles, a share above 0.
+    """
     # The conjecture: a barrier that no permutation takes away means unlike invariances. One method
     # of alignment cannot refute it, so pairs that fail here are candidates for a counterexample.
     rows = _aligned(results, experiment, kind, alignment).query("distance <= @similar")

@@ -79,7 +79,21 @@ class Results:
         table: str = "barriers",
         **equal: object,
     ) -> pd.DataFrame:
-        """Return the barriers of an experiment's pairs, one row a pair."""
+        """Return the barriers of an experiment's pairs, one row a pair.
+
+        Args:
+            experiment: one of `connect`.
+            eval_set: what the paths were evaluated on.
+            path: the kind of path between two models.
+            alignment: how the second was brought to the first.
+            batchnorm: the mode of BatchNorm statistics along the path.
+            metric: `loss` or `error`.
+            table: where the rows are.
+            **equal: further columns, with the value that each has to have.
+
+        Raises:
+            UserError: there is no such table, or it has no such rows.
+        """
         choice = {"path": path, "alignment": alignment, "batchnorm": batchnorm}
         choice |= {"eval_set": eval_set, "metric": metric}
         return self.rows(table, experiment=experiment, **equal, **choice)
@@ -210,7 +224,18 @@ def one(
     bounds: Bounds = ANY,
     scale: Literal["plain", "logit"] = "plain",
 ) -> Interval:
-    """Return the interval that a row of estimates has, over its `n` models."""
+    """Return the interval that a row of estimates has, over its `n` models.
+
+    It decides nothing where these are fewer than `FEWEST`.
+
+    Args:
+        row: the estimates, and `n`.
+        name: the column of the estimate.
+        low: the column of the interval's lower end.
+        high: that of its upper end.
+        bounds: what the statistic cannot leave.
+        scale: the scale on which the interval was made.
+    """
     values = row[[name, low, high, "n"]].astype(float)
     found: Interval = dict(zip(("mean", "ci_low", "ci_high", "seeds"), values, strict=True))
     few = found["seeds"] < FEWEST

@@ -34,12 +34,22 @@ def draw(
     ] = "barrier_linear",
     path: str = "linear",
 ) -> Figure:
-    """Draw a models x models heatmap of `definition` for each evaluation set, on one colour scale.
+    """Draw a models x models heatmap of barriers for each evaluation set, on one colour scale.
 
-    Models are ordered by recipe and seed. A pair that was measured in one direction only fills
-    both of its cells; cells without a measurement are grey. Reads `barriers`.
+    Models are ordered by recipe and seed. A pair that was measured in one direction only fills both
+    of its cells; cells without a measurement are grey. Reads `barriers`.
 
-    Raises `UserError` where the table has no such rows.
+    Args:
+        tables: rows of `results/` by the name of their table.
+        experiment: one of `connect`.
+        alignment: how the second model of a pair was brought to the first.
+        batchnorm: the mode of BatchNorm statistics along the path.
+        metric: what the barrier is of.
+        definition: which barrier.
+        path: the kind of path.
+
+    Raises:
+        UserError: a table is missing or has no such rows.
     """
     chosen = {"experiment": experiment, "path": path, "alignment": alignment}
     chosen |= {"batchnorm": batchnorm, "metric": metric}
@@ -102,7 +112,16 @@ def caption(
     definition: str = "barrier_linear",
     path: str = "linear",
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Say what `draw` shows under the same options.
+
+    Args:
+        experiment: one of `connect`.
+        alignment: how the second model of a pair was brought to the first.
+        batchnorm: the mode of BatchNorm statistics along the path.
+        metric: `loss` or `error`, which the barrier is of.
+        definition: which barrier.
+        path: the kind of path.
+    """
     return (
         f"{style.DEFINITIONS[definition].capitalize()} in {style.METRICS[metric]} along the "
         f"{style.display(path)} paths of experiment {style.display(experiment)} (alignment: "

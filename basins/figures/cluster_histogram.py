@@ -28,7 +28,18 @@ def draw(
 ) -> Figure:
     """Draw how many models have which `metric` on each of `slices`, clusters on each other.
 
-    Reads `clusters` and `probes`. Raises `UserError` where a table has no such rows.
+    Reads `clusters` and `probes`.
+
+    Args:
+        tables: rows of `results/` by the name of their table.
+        experiment: one of `connect` whose models are clustered.
+        slices: the slices of probes, 1 to 6, each in a panel.
+        metric: what the probes measured.
+        measure: what the clusters come from.
+        bins: how many bars a panel has, 2 to 100.
+
+    Raises:
+        UserError: a table is missing or has no such rows.
     """
     found = rows.select(tables, "clusters", experiment=experiment, measure=measure)
     clusters = sorted(found["cluster"].unique())
@@ -66,7 +77,15 @@ def caption(
     measure: str = "convexity_gap",
     bins: int = 20,
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Say what `draw` shows under the same options.
+
+    Args:
+        experiment: one of `connect` whose models are clustered.
+        slices: the slices of probes.
+        metric: what the probes measured.
+        measure: what the clusters come from.
+        bins: not mentioned.
+    """
     return (
         f"How many models of experiment {style.display(experiment)} have which {metric} on "
         f"{', '.join(map(style.display, slices))}, by the clusters that their "

@@ -41,12 +41,21 @@ def draw(
     """Draw the barrier of the error over the distance of invariances, a panel per alignment.
 
     Reads `invariance` (a mark per pair of models: how far apart their invariance profiles are, in
-    points of accuracy, and the barrier above the chord) and `summary/invariance` (the mean of
-    each kind of pair, with its 95 % intervals over seeds). A kind that several of `experiments`
-    have is taken from the first. A pair high up on the left has a barrier but no difference in
-    mechanism that the interventions show.
+    points of accuracy, and the barrier above the chord) and `summary/invariance` (the mean of each
+    kind of pair, with its 95 % intervals over seeds). A pair high up on the left has a barrier but
+    no difference in mechanism that the interventions show.
 
-    Raises `UserError` where the tables have no such rows.
+    Args:
+        tables: rows of `results/` by the name of their table.
+        experiments: one or more of `connect`. A kind of pair that several have is taken from the
+            first.
+        alignments: how the second model of a pair was brought to the first, 1 or more.
+        batchnorm: the mode of BatchNorm statistics along the path.
+        eval_set: what the barrier was measured on.
+        path: the kind of path.
+
+    Raises:
+        UserError: a table is missing or has no such rows.
     """
     chosen = {"path": path, "batchnorm": batchnorm, "eval_set": eval_set, "metric": "error"}
     colours, markers = style.colours(KINDS), style.markers(KINDS)
@@ -89,7 +98,15 @@ def caption(
     eval_set: str,
     path: str = "linear",
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Say what `draw` shows under the same options.
+
+    Args:
+        experiments: one or more of `connect`.
+        alignments: not mentioned, since the panels name them.
+        batchnorm: the mode of BatchNorm statistics along the path.
+        eval_set: what the barrier was measured on.
+        path: the kind of path.
+    """
     return (
         f"Barrier of the error on the set {eval_set.upper()} along {style.display(path)} paths, "
         "over how far apart the two models' invariance profiles are. Marks: single pairs of "

@@ -30,10 +30,22 @@ def draw(
 ) -> Figure:
     """Draw a models x models heatmap of `measure` of the loss; white lines part the clusters.
 
-    Within a cluster, models come by their score. Beside it stands each model's `metric` on the
-    `slice` of its probe, where one is named. Reads `barriers`, `clusters` and `probes`.
+    Within a cluster, models come by their score. Reads `barriers`, `clusters` and `probes`.
 
-    Raises `UserError` where a table has no such rows.
+    Args:
+        tables: rows of `results/` by the name of their table.
+        experiment: one of `connect` whose models are clustered.
+        eval_set: what the paths were evaluated on.
+        measure: what is drawn, and what the clusters come from.
+        slice: the slice of a probe whose value for each model is drawn beside the heatmap; None
+            draws none.
+        metric: what that probe measured.
+        path: the kind of path.
+        alignment: how the second model of a pair was brought to the first.
+        batchnorm: the mode of BatchNorm statistics along the path.
+
+    Raises:
+        UserError: a table is missing or has no such rows.
     """
     chosen = {"experiment": experiment, "path": path, "alignment": alignment, "metric": "loss"}
     chosen |= {"batchnorm": batchnorm, "eval_set": eval_set}
@@ -95,7 +107,18 @@ def caption(
     alignment: str = "none",
     batchnorm: str = "interpolate",
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Say what `draw` shows under the same options.
+
+    Args:
+        experiment: one of `connect` whose models are clustered.
+        eval_set: what the paths were evaluated on.
+        measure: what is drawn, and what the clusters come from.
+        slice: the slice of the probe beside the heatmap, or None.
+        metric: what that probe measured.
+        path: the kind of path.
+        alignment: how the second model of a pair was brought to the first.
+        batchnorm: not mentioned.
+    """
     beside = "" if slice is None else f" Beside it: {metric} on {style.display(slice)}."
     return (
         f"{style.display(measure).capitalize()} between the models of experiment "

@@ -21,13 +21,22 @@ def draw(
     metric: str = "accuracy",
     measure: str = "convexity_gap",
 ) -> Figure:
-    """Draw an arrow from every model's score in the experiment `early` to that in `final`.
+    """Draw an arrow from every model's score early in training to that at the end.
 
-    Its height is `metric` on `slice` at the end of training. Scores are in units of the largest of
-    each experiment, so that both have one scale; colours are clusters at the end, and a model that
-    was in another one early has a dashed arrow. Reads `clusters` and `probes`.
+    Its height is the metric at the end of training. Scores are in units of the largest of each
+    experiment, so that both have one scale; colours are clusters at the end, and a model that was
+    in another one early has a dashed arrow. Reads `clusters` and `probes`.
 
-    Raises `UserError` where a table has no such rows.
+    Args:
+        tables: rows of `results/` by the name of their table.
+        early: the experiment on the models early in training.
+        final: the experiment on those at the end, of the same seeds.
+        slice: the slice of the probe that gives the height.
+        metric: what that probe measured.
+        measure: what clusters and scores come from.
+
+    Raises:
+        UserError: a table is missing or has no such rows.
     """
     before, after = (
         rows.select(tables, "clusters", experiment=name, measure=measure).assign(
@@ -85,7 +94,15 @@ def caption(
     metric: str = "accuracy",
     measure: str = "convexity_gap",
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Say what `draw` shows under the same options.
+
+    Args:
+        early: the experiment on the models early in training.
+        final: the experiment on those at the end.
+        slice: the slice of the probe that gives the height.
+        metric: what that probe measured.
+        measure: what clusters and scores come from.
+    """
     return (
         f"{metric.capitalize()} on {style.display(slice)} at the end of training over the score "
         f"that the {style.display(measure)} gives each model: early (dot, {style.display(early)}) "

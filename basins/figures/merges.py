@@ -64,10 +64,20 @@ def draw(
 ) -> Figure:
     """Draw a dot with its interval over sets for every technique, downwards in the file's order.
 
-    The first panel is the loss on the first of `eval_sets`, in domain; the others are the accuracy
+    The first panel is the loss on the first evaluation set, in domain; the others are the accuracy
     on each. Colours are alignments, markers BatchNorm modes; lines stand at the best model alone
-    and at the ensemble of all, not aligned, in the first mode. Reads `merge/<merge>`; by default
-    everything in it is drawn. Raises `UserError` where it has no such rows.
+    and at the ensemble of all, not aligned, in the first mode. Reads `merge/<merge>`.
+
+    Args:
+        tables: rows of `results/` by the name of their table.
+        merge: one of `merge`.
+        alignments: those that are drawn, 1 or more; None draws all.
+        batchnorm: the modes that are drawn, 1 or more; None draws all.
+        eval_sets: those that are drawn, 1 to 5, the one in domain first; None draws all.
+        confidence: the confidence of the intervals, between 0.5 and 1.
+
+    Raises:
+        UserError: a table is missing or has no such rows.
     """
     chosen = {"alignment": alignments, "batchnorm": batchnorm, "eval_set": eval_sets}
     found = rows.select(tables, f"merge/{merge}", **chosen)
@@ -124,7 +134,15 @@ def caption(
     eval_sets: list[str] | None = None,
     confidence: float = 0.95,
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Say what `draw` shows under the same options.
+
+    Args:
+        merge: one of `merge`.
+        alignments: not mentioned, since the legend names them.
+        batchnorm: the modes that are drawn; None says nothing of them.
+        eval_sets: not mentioned, since the panels name them.
+        confidence: the confidence of the intervals.
+    """
     modes = (
         f" BatchNorm statistics: {', '.join(map(style.display, batchnorm))}." if batchnorm else ""
     )

@@ -29,8 +29,19 @@ def draw(
 ) -> Figure:
     """Draw the mean of `metric` over t by type of pair and set, with its interval over seeds.
 
-    Reads `pair_types`. `eval_sets` are the rows and `paths` the lines, in their order; by default
-    all. A type that no pair is of has no column. Raises `UserError` where there are no such rows.
+    A type that no pair is of has no column. Reads `pair_types`.
+
+    Args:
+        tables: rows of `results/` by the name of their table.
+        experiment: one of `connect` whose models are clustered.
+        eval_sets: a row of panels each, in this order, 1 or more; None draws all.
+        paths: kinds of path, a line each, in this order, 1 or more; None draws all.
+        metric: what is drawn.
+        alignment: how the second model of a pair was brought to the first.
+        batchnorm: the mode of BatchNorm statistics along the path.
+
+    Raises:
+        UserError: a table is missing or has no such rows.
     """
     chosen = {"experiment": experiment, "alignment": alignment, "batchnorm": batchnorm}
     found = rows.select(
@@ -83,7 +94,16 @@ def caption(
     alignment: str = "none",
     batchnorm: str = "interpolate",
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Say what `draw` shows under the same options.
+
+    Args:
+        experiment: one of `connect` whose models are clustered.
+        eval_sets: not mentioned, since the panels name them.
+        paths: not mentioned, since the legend names them.
+        metric: `loss` or `accuracy`.
+        alignment: how the second model of a pair was brought to the first.
+        batchnorm: not mentioned.
+    """
     return (
         f"{metric.capitalize()} along the paths of experiment {style.display(experiment)} "
         f"(alignment: {style.display(alignment)}), by the clusters that the convexity gaps in "

@@ -31,11 +31,20 @@ def draw(
 ) -> Figure:
     """Draw accuracy (%) and loss (nats) over t, one column per evaluation set.
 
-    Reads `paths` (thin lines, one per pair of models) and `summary/paths` (mean and 95 % interval
-    over seeds of each group: the two recipes, and whether a pair shares its initial weights).
-    `chance` is the accuracy of guessing, as a fraction; where given it is marked.
+    The linear panels of MMC Fig. 4. Reads `paths` (thin lines, one per pair of models, of very many
+    some) and `summary/paths` (mean and 95 % interval over seeds of each group: the two recipes, and
+    whether a pair shares its initial weights).
 
-    Raises `UserError` where the tables have no such rows. The linear panels of MMC Fig. 4.
+    Args:
+        tables: rows of `results/` by the name of their table.
+        experiment: one of `connect`.
+        alignment: how the second model of a pair was brought to the first.
+        batchnorm: the mode of BatchNorm statistics along the path.
+        path: the kind of path.
+        chance: the accuracy of guessing, a share, which is marked; None marks none.
+
+    Raises:
+        UserError: a table is missing or has no such rows.
     """
     chosen = {"experiment": experiment, "path": path, "alignment": alignment}
     chosen |= {"batchnorm": batchnorm}
@@ -105,7 +114,15 @@ def caption(
     path: str = "linear",
     chance: float | None = None,
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Say what `draw` shows under the same options.
+
+    Args:
+        experiment: one of `connect`.
+        alignment: how the second model of a pair was brought to the first.
+        batchnorm: the mode of BatchNorm statistics along the path.
+        path: the kind of path.
+        chance: the accuracy of guessing, a share, or None.
+    """
     guessing = "" if chance is None else f" Dotted: guessing ({chance:.0%})."
     return (
         f"Accuracy and loss on the counterfactual sets along the {style.display(path)} paths of "

@@ -24,10 +24,19 @@ def draw(
     slice: str,
     metric: str = "accuracy",
 ) -> Figure:
-    """Draw `metric` on a `slice` of a diagnostic over the sharpness of each model, by recipe.
+    """Draw `metric` on a slice of a diagnostic over the sharpness of each model, by recipe.
 
-    Reads `sharpness/<name>` and `probes`. Raises `UserError` where they have no such rows, or no
-    model in common.
+    Reads `sharpness/<name>` and `probes`.
+
+    Args:
+        tables: rows of `results/` by the name of their table.
+        sharpness: one of `sharpness` in the params.
+        diagnostic: the diagnostic of the probe.
+        slice: the part of the diagnostic that is drawn.
+        metric: what the probe measured.
+
+    Raises:
+        UserError: a table is missing or has no such rows, or the two have no model in common.
     """
     measured = rows.select(tables, f"sharpness/{sharpness}")
     probed = rows.select(tables, "probes", diagnostic=diagnostic, slice=slice, metric=metric)

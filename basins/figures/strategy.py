@@ -31,7 +31,15 @@ def draw(
     Above stand Pearson's r and the partial one given the accuracy in domain, with their intervals
     over models. Reads `clusters`, `probes` and `association`.
 
-    Raises `UserError` where a table has no such rows.
+    Args:
+        tables: rows of `results/` by the name of their table.
+        experiment: one of `connect` whose models are clustered.
+        slices: the slices of probes, 1 to 6, each in a panel.
+        metric: what the probes measured.
+        measure: what clusters and scores come from.
+
+    Raises:
+        UserError: a table is missing or has no such rows.
     """
     found = rows.select(tables, "clusters", experiment=experiment, measure=measure)
     columns = min(3, len(slices))

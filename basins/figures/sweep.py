@@ -27,14 +27,23 @@ def draw(
     experiments: Sequence[str] = (),
     eval_set: str = "test",
 ) -> Figure:
-    """Draw `metric` on each of `slices` over the values of `setting`: the keys of `recipes`.
+    """Draw `metric` on each of `slices` over the values of a setting.
 
-    A recipe's models are dots, with their mean and its 95 % interval over seeds beside them. With
-    `experiments`, the mean convexity gap of the loss on `eval_set` between a recipe's models is
-    drawn below, from the first of them that joins those. Reads `probes` and `summary/probes`, then
-    `summary/barriers`.
+    A recipe's models are dots, with their mean and its 95 % interval over seeds beside them. Reads
+    `probes` and `summary/probes`, and with experiments `summary/barriers`.
 
-    Raises `UserError` where a table has no such rows.
+    Args:
+        tables: rows of `results/` by the name of their table.
+        recipes: the recipe of each value of the setting, by the value, 2 or more.
+        slices: the slices of probes, 1 to 6.
+        setting: what the values are of, in words.
+        metric: what the probes measured.
+        experiments: some of `connect`. Where there are any, the mean convexity gap of the loss
+            between a recipe's models is drawn below, from the first experiment that joins those.
+        eval_set: what that gap was measured on.
+
+    Raises:
+        UserError: a table is missing or has no such rows.
     """
     chosen = {"recipe": recipes.values(), "slice": slices, "metric": metric}
     seeds, means = (rows.select(tables, name, **chosen) for name in ("probes", "summary/probes"))
@@ -92,7 +101,16 @@ def caption(
     experiments: Sequence[str] = (),
     eval_set: str = "test",
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Say what `draw` shows under the same options.
+
+    Args:
+        recipes: the recipe of each value of the setting, by the value.
+        slices: the slices of probes.
+        setting: what the values are of, in words.
+        metric: what the probes measured.
+        experiments: some of `connect`, whose gaps are drawn below; perhaps none.
+        eval_set: what the gaps were measured on.
+    """
     below = (
         f" Below: the mean convexity gap of the loss on {style.display(eval_set)} between two of "
         "them, with its interval over seeds."

@@ -51,12 +51,29 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Return the rows of one test, or of all (SoK section 1.2 of the operationalisation, D).
 
-    A barrier (`barrier_linear`) is low below `eps` nats. D1, D2, D3, D4 and D6 read the rows of
-    `barriers`, whose intervals have the given `confidence`; D1 and D2 those of `path` and
-    `alignment`, and compare them with `nulls` draws of two nulls. D5 takes `pairs` pairs of each
-    kind, and `points` of every path; D7 `simplices` of each kind with so many `corners`, at `draws`
-    points each. D5's rows have the layer as their group, and as their models first the one whose
-    other layers are held.
+    D1, D2, D3, D4 and D6 read the rows of `barriers`; without that table they have none.
+
+    Args:
+        terrain: the models and what to measure them with.
+        test: the one test to run; None runs all.
+        eps: nats, above 0. D1 counts a barrier (`barrier_linear`) as low below it, D7 a rise of the
+            loss above the mix of the corners' losses.
+        nulls: draws of each of two nulls that D1 and D2 compare the barriers with, 1 or more.
+        pairs: pairs of models that D5 takes within clusters, at most, and as many between, 1 or
+            more.
+        points: points of every path of D5, its two ends included, 3 or more.
+        simplices: simplices that D7 takes within clusters, at most, and as many between, 1 or more.
+        corners: models of each simplex, 2 or more.
+        draws: points of each simplex, drawn uniformly from it, 1 or more.
+        path: the path of D1, D2, D4 and D6; D3 takes all others.
+        alignment: the alignment of D1, D2, D3 and D6; D4 takes all other pairs of alignment and
+            BatchNorm mode.
+        confidence: the confidence of the intervals in `barriers`, between 0 and 1.
+
+    Returns:
+        Rows as `terrain.row` makes them. The models of D5's rows are first the one whose other
+        layers are held, then the other. Their group is the layer; for `barrier of all layers` and
+        `interaction` it is the kind of pair.
     """
     chosen = {"path": path, "alignment": alignment, "batchnorm": terrain.batchnorm}
     chosen["eval_set"] = next(iter(terrain.sets))

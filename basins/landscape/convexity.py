@@ -31,7 +31,7 @@ from basins.landscape.terrain import (
     row,
 )
 
-TESTS = ("A5r", "A5", "A4", "A2", "A3", "A1")  # the longest first
+TESTS = ("A5 ends", "A5 between", "A5r", "A4", "A2", "A3", "A1")  # the longest first
 Rows = Iterator[dict[str, Any]]
 Count = Annotated[int, Field(ge=1)]
 
@@ -39,7 +39,7 @@ Count = Annotated[int, Field(ge=1)]
 def measure(
     terrain: Terrain,
     *,
-    test: Literal["A1", "A2", "A3", "A4", "A5", "A5r"] | None = None,
+    test: Literal["A1", "A2", "A3", "A4", "A5 ends", "A5 between", "A5r"] | None = None,
     sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)],
     draws: Count = 20,
     points: Annotated[int, Field(ge=3)] = 5,
@@ -54,19 +54,37 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Return the rows of one test, or of all (SoK section 1.2 of the operationalisation, A).
 
-    A2 draws `draws` sets of each of `sizes` within and between clusters. A4 takes `points` between
-    the centroid and a model. A5 looks at as many as `places` ends and midpoints with `lanczos`
-    Hessian-vector products from each of `starts`; A5r at the radius r along each of `directions`
-    at which the mean loss has risen by `margin` nats. A1 reads the curves of `path` and
-    `alignment`.
+    Args:
+        terrain: the models and what to measure them with.
+        test: the one test to run; None runs all.
+        sizes: how many models a random set of A2 has, 2 or more each.
+        draws: sets of each size within clusters, and as many between, that A2 draws, 1 or more.
+        points: points of A4 from the centroid to a model, both included, 3 or more.
+        places: single models, and midpoints of pairs, at most, that A5 and A5r look at beside the
+            centroid, 1 or more.
+        lanczos: Hessian-vector products from each start of A5, 60 or more.
+        starts: random vectors that Lanczos begins from at each place of A5, 1 or more.
+        examples: training rows, at most, that A5 takes the curvature on, 1 or more.
+        directions: random directions around each place of A5r, 1 or more.
+        margin: nats, above 0. The radius of A5r is where the loss, averaged over the directions,
+            has risen by so much.
+        path: the path whose curves A1 reads.
+        alignment: the alignment whose curves A1 reads.
+
+    Returns:
+        Rows as `terrain.row` makes them. Those of A5r have `A5` as their test.
     """
+    every = [*_places(terrain, places)]
+    ends = [place for place in every if place.name == "end"]
+    between = [place for place in every if place.name != "end"]
     done: dict[str, Callable[[], Rows]] = {
         "A1": lambda: _paths(terrain, path, alignment),
         "A2": lambda: _jensen(terrain, sizes, draws),
         "A3": lambda: _soups(terrain),
         "A4": lambda: _stars(terrain, points),
-        "A5": lambda: _curvature(terrain, places, lanczos, starts, examples),
-        "A5r": lambda: _radii(terrain, places, directions, margin),
+        "A5 ends": lambda: _curvature(terrain, ends, lanczos, starts, examples),
+        "A5 between": lambda: _curvature(terrain, between, lanczos, starts, examples),
+        "A5r": lambda: _radii(terrain, every, directions, margin),
     }
     return [found for name, rows in done.items() if test in (None, name) for found in rows()]
 
@@ -246,20 +264,30 @@ def _stars(terrain: Terrain, points: int) -> Rows:
             yield row("A4", "star barrier", float(value), [model], group=kind(labels, own))
 
 
-def _places(terrain: Terrain, count: int) -> Iterator[tuple[str, tuple[str, ...], Tensor]]:
-    """Yield ends, midpoints of pairs and the centroid: what it is, of which models, where."""
+class Place(NamedTuple):
+    """A point to look at the landscape around: what it is called, of which models, its weights."""
+
+    name: str
+    models: tuple[str, ...]
+    vector: Tensor
+
+
+def _places(terrain: Terrain, count: int) -> Iterator[Place]:
+    """Yield ends, midpoints of pairs and the centroid."""
     vectors, models = _vectors(terrain), terrain.models[: max(2, count)]
     for model in models[:count]:
-        yield "end", (model,), vectors[model]
+        yield Place("end", (model,), vectors[model])
     around = list(zip(models, models[1:] + models[:1], strict=True))
     for a, b in around[: count if len(models) > 2 else 1]:
-        yield "midpoint", (a, b), mean([vectors[a], vectors[b]])
-    yield "centroid", terrain.models, mean(terrain.vectors)
+        yield Place("midpoint", (a, b), mean([vectors[a], vectors[b]]))
+    yield Place("centroid", terrain.models, mean(terrain.vectors))
 
 
-def _curvature(terrain: Terrain, places: int, lanczos: int, starts: int, examples: int) -> Rows:
+def _curvature(
+    terrain: Terrain, places: Sequence[Place], lanczos: int, starts: int, examples: int
+) -> Rows:
     data = few(terrain.train, examples, "curvature")
-    for place, models, vector in _places(terrain, places):
+    for place, models, vector in places:
         drawn = [random_start(terrain, vector) for _ in range(starts)]
         found = spectrum(lambda d, at=vector: terrain.curvature(at, d, data), drawn, lanczos)
         yield row("A5", f"top eigenvalue, {place}", found.highest, models)
@@ -273,8 +301,8 @@ def random_start(terrain: Terrain, like: Tensor) -> Tensor:
     return drawn.to(like.device) * terrain.engine.flat.trained.to(like.device)
 
 
-def _radii(terrain: Terrain, places: int, directions: int, margin: float) -> Rows:
-    for place, models, vector in _places(terrain, places):
+def _radii(terrain: Terrain, places: Sequence[Place], directions: int, margin: float) -> Rows:
+    for place, models, vector in places:
         around = [filter_normalised(terrain, vector) for _ in range(directions)]
         low = terrain.loss([vector])
 

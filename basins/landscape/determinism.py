@@ -38,8 +38,16 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Return the rows of one test, or of all (SoK section 1.2 of the operationalisation, B).
 
-    `barrier` of the loss in domain is that of B1, B2 and B4; above `margin` nats B4 counts it as
-    one. B1 draws parents `resamples` times for intervals of `confidence`, B2 labels.
+    Args:
+        terrain: the models and what to measure them with.
+        test: the one test to run; None runs all.
+        barrier: the measure of the loss in domain that B1, B2 and B4 read from `barriers`.
+        margin: nats, above 0. B4 counts a barrier above it as one.
+        resamples: how often B1 draws parents and B2 shuffles labels, 1 or more.
+        confidence: the confidence of B1's intervals, between 0.5 and 1.
+
+    Returns:
+        Rows as `terrain.row` makes them.
     """
     name = next(iter(terrain.sets))
     rows = straight(terrain.tables.get("barriers"), name, terrain.batchnorm)
@@ -105,10 +113,20 @@ def instability(
 ) -> Rows:
     """Yield I(k): the barrier between two runs of one parent that part after step k (B1).
 
-    A parent is a head: models of `fork<k>` with the head and other orders are its children. The
-    curve that does not rise is fitted to the means over parents, and its interval is from drawing
-    parents, not pairs: a parent's children share all that came before the fork. `models` are the
-    parent's pair, `group` the parent.
+    A parent is a head: models of `fork<k>` with that head, and other orders, are its children. A
+    curve that does not rise is fitted to the means over parents.
+
+    Args:
+        rows: pairs of models, with `model_a`, `model_b` and the barrier as `value` (nats).
+        streams: `head` and `order` of every model, which is the index.
+        generator: draws parents.
+        resamples: how often parents are drawn.
+        confidence: of the intervals. They are from drawing parents, not pairs: a parent's children
+            share all that came before the fork. NaN where there is one parent.
+
+    Yields:
+        A row for every pair, whose `models` are the pair and whose `group` is the parent; then, at
+        every step k, the curve and both ends of its interval. `x` is k.
     """
     steps = {
         model: int(found[1])
@@ -173,11 +191,21 @@ def factors(
 ) -> Rows:
     """Yield barriers by what two models of a factorial share, and what tells their cluster (B2).
 
-    `streams` has `head` and `order` by model. `nmi` of the cluster with either factor is also that
-    of all models but each one; `p` is the share of as many shuffles of the labels that reach it.
-    Only models of a factorial count, and pairs within one: of a recipe, in which each factor has
-    several levels and a level several models. Where head and order are one number, neither can be
-    told from the other. Forks and perturbed models are no part of a factorial.
+    Only models of a factorial count, and pairs within one. A factorial is a recipe in which each
+    factor, head and order, has several levels and a level several models: where head and order are
+    one number, neither can be told from the other. Forks and perturbed models are no part of it.
+
+    Args:
+        rows: pairs of models, with `model_a`, `model_b` and the barrier as `value` (nats).
+        streams: `head` and `order` of every model, which is the index.
+        labels: the cluster of each model. Without two clusters there are barriers only.
+        generator: shuffles the labels.
+        resamples: how often they are shuffled.
+
+    Yields:
+        `barrier`, with what a pair shares as its group; and for each factor its `nmi` with the
+        cluster, of all models and of all but each one, `nmi p`, the share of the shuffles that
+        reach it, and as a null row the `nmi` that 2.5 % of the shuffles exceed.
     """
     recipes = factorials(streams)
     own, plain = streams.loc[list(recipes)], list(recipes)

@@ -38,11 +38,22 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Return the rows of one test, or of all (SoK section 1.2 of the operationalisation, C).
 
-    C1 takes `points` of a line. C4 moves models on the evaluation set `diagnostic`; it and C2 have
-    `nulls` random directions or walks. C5 has `draws` pairs of task vectors. C6 goes `reach` times
-    the distance between a model and the others' centroid, at most, to both sides.
+    Args:
+        terrain: the models and what to measure them with.
+        test: the one test to run; None runs all.
+        diagnostic: the evaluation set on which C4 moves models; None leaves C4 without rows.
+        points: points of a line of C1 or C4, both ends included, 3 or more.
+        draws: pairs of task vectors, at most, that C5 adds, 1 or more.
+        nulls: random directions of C4 for each half of the models, and as many shuffles of the
+            labels at most; random walks of C2, shared out among the models. 1 or more.
+        reach: how far C6 goes to both sides, at most, in distances between a model and the others'
+            centroid; above 0.
 
-    Raises `UserError` where `diagnostic` is not one of the evaluation sets.
+    Returns:
+        Rows as `terrain.row` makes them.
+
+    Raises:
+        UserError: `diagnostic` is not one of the evaluation sets.
     """
     if diagnostic is not None and diagnostic not in terrain.sets:
         known = ", ".join(terrain.sets)

@@ -74,7 +74,15 @@ def evaluate(
 ) -> Plane:
     """Evaluate the lattice of `nodes` through three different models on all `sets`.
 
-    `run` makes items and returns their results. Raises `UserError` as `corners` does.
+    Args:
+        models: the three.
+        steps: into how many parts the lattice divides a side of their triangle.
+        margin: how far coefficients go below 0 and above 1.
+        sets: what every point is evaluated on, and how.
+        run: makes items and returns their results.
+
+    Raises:
+        UserError: the three span no plane (`corners`).
     """
     points = nodes(steps, margin)
     lattice = Curve(tuple(models), points)

@@ -45,13 +45,19 @@ class Sharpness(NamedTuple):
 def highest(
     value: Value, start: Tensor, radius: Tensor, told: Step, *, step: float, passes: int
 ) -> tuple[float, float]:
-    """Return a function's value at `start` [size], and the highest that an ascent in a box finds.
+    """Return a function's value at `start`, and the highest that an ascent in a box finds.
 
-    The box reaches `radius` [size] to both sides of `start`. The ascent is the steepest in units of
-    the box: every coordinate takes a step in the direction of its gradient, at first `step` times
-    the width of the box there, then ever less, and is put back into the box. In a box so small that
-    the function is straight, the first step of at least 1/2 reaches the maximum. `value(y)` returns
-    the value at y and its gradient [size]; `told` is called after each of the `passes`.
+    The ascent is the steepest in units of the box: every coordinate takes a step in the direction
+    of its gradient and is put back into the box. In a box so small that the function is straight, a
+    first step of at least 1/2 reaches the maximum.
+
+    Args:
+        value: returns the function's value at a point [size] and its gradient [size].
+        start: the centre of the box [size].
+        radius: how far the box reaches to both sides of `start` [size].
+        told: called after each pass.
+        step: the length of the first step, in widths of the box; later ones are ever shorter.
+        passes: how many steps the ascent takes.
     """
     low, high = start - radius, start + radius
     found, gradient = first, _ = value(start)
@@ -75,13 +81,23 @@ def sharpness(
     step: Annotated[float, Field(gt=0, le=1)] = 1.0,
     examples: Annotated[int, Field(ge=1)] | None = None,
 ) -> Sharpness:
-    """Return the epsilon-sharpness of a network on the first `examples` of a set, or on all.
+    """Return the epsilon-sharpness of a network on the first examples of a set, or on all.
 
-    The paper has epsilon 1e-5 and one pass of SGD over batches of 128 at rate 8e-5, which stops
-    short of the maximum, and the shorter the smaller a network's gradients are. Here each of the
-    `passes` takes the gradient over all examples, and `step` is as in `highest`. One pass is enough
-    at 1e-5; at 1e-3 the loss is far from straight, and takes five or more. BatchNorm's statistics
-    are the network's own, and stay, as do its weights.
+    The paper takes one pass of SGD over batches of 128 at rate 8e-5, which stops short of the
+    maximum, and the shorter the smaller a network's gradients are. Here each pass takes the
+    gradient over all examples. BatchNorm's statistics are the network's own, and stay, as do its
+    weights.
+
+    Args:
+        net: the network; it is left in evaluation mode, without gradients.
+        data: the set.
+        told: called after each pass.
+        epsilon: half the width of the box, in units of |w| + 1; between 0 and 1. The paper has
+            1e-5.
+        passes: steps of the ascent, 1 or more. One is enough at an epsilon of 1e-5; at 1e-3 the
+            loss is far from straight, and takes five or more.
+        step: as in `highest`; above 0, at most 1.
+        examples: how many of the dataset's first rows are taken, 1 or more; None takes all.
     """
     net.eval()
     flat = FlatModule(net)

@@ -127,7 +127,18 @@ def row(
     x: float | None = None,
     null: bool = False,
 ) -> dict[str, Any]:
-    """Return a row of `results/aspects/<name>.csv`, but for the name of its aspect."""
+    """Return a row of `results/aspects/<name>.csv`, but for the name of its aspect.
+
+    Args:
+        test: the test's name, such as `D1`.
+        quantity: what was measured.
+        value: the measurement.
+        models: ids of the models that it is of, those that intervals leave out one at a time.
+        group: `within` one cluster or `between` several, the name of a null, or what the test
+            compares; `recipe` where that says nothing.
+        x: what the quantity is measured at, such as t or a step; None where there is no such thing.
+        null: whether it is a draw under a null.
+    """
     return {
         "test": test,
         "quantity": quantity,

@@ -131,10 +131,19 @@ def permutation_p(
     given: np.ndarray | None = None,
     centre: float = 0.0,
 ) -> float:
-    """Return the two-sided p of a statistic of `fixed` and y [n], y permuted over models.
+    """Return the two-sided p of a statistic of `fixed` and y, y permuted over models.
 
-    With `given`, what it does not explain of y is permuted (Freedman & Lane 1983). `centre` is the
-    statistic's value where nothing goes with anything.
+    NaN where the statistic is not finite.
+
+    Args:
+        statistic: takes `fixed`, `y` and, where there is one, `given`.
+        fixed: the score or the membership [n], which stays as it is.
+        y: the diagnostic [n].
+        generator: draws the permutations.
+        resamples: how many are drawn.
+        given: what is held fixed [n]: only what it does not explain of `y` is permuted (Freedman &
+            Lane 1983).
+        centre: the statistic's value where nothing goes with anything.
     """
     rest = y if given is None else residuals(y, given)
     shuffled = generator.permuted(np.tile(rest, (resamples, 1)), axis=-1) + (y - rest)
@@ -157,11 +166,23 @@ def rows(
     confidence: float,
     against: np.ndarray | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the statistics of a score x, a membership `small` and a diagnostic y, all [n].
+    """Yield the statistics of a score and a membership with a diagnostic, a row each.
 
-    `statistic, estimate, ci_low, ci_high, p, n`: `pearson`, `spearman` and `partial` (given the
-    accuracy in domain, z) of the score; `auc` and `difference` of the cluster, where the score has
-    any; and `behind`, by how much |r| of another score [n], `against`, exceeds that of this one.
+    Args:
+        x: the score [n].
+        small: whether a model is in the smaller cluster, bool [n]; None where the score has no
+            clusters.
+        y: the diagnostic [n].
+        z: the accuracy in domain [n], which `partial` holds fixed.
+        generator: draws the permutations.
+        resamples: how many are drawn for each p.
+        confidence: the confidence of the intervals.
+        against: another score [n] for `behind`, or None.
+
+    Yields:
+        `statistic, estimate, ci_low, ci_high, p, n`: `pearson`, `spearman` and `partial` of the
+        score; `auc` and `difference` of the cluster; and `behind`, by how much |r| of `against`
+        exceeds that of the score, which has no p.
     """
 
     def row(

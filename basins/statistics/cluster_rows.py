@@ -112,9 +112,22 @@ def between(
 ) -> dict[str, Any]:
     """Return by how much a column of rows of pairs is higher between clusters than within.
 
-    As `clusters.between`, which makes the clusters a part of the estimate. `clustered` are the rows
-    of all pairs that clusters come from; models are the same where their seeds are, as those of one
-    run early and late. Pairs without a row count as unknown.
+    As `clusters.between`, which makes the clusters a part of the estimate.
+
+    Args:
+        rows: pairs with `model_a`, `model_b` and `column`. Pairs without a row count as unknown. A
+            model is the one of `clustered` that has its seed, as those of one run early and late
+            do.
+        column: the values that are compared.
+        clustered: the rows of all pairs that clusters come from, of one recipe.
+        measure: the column of `clustered` that clusters come from.
+        k: how many clusters.
+        confidence: the confidence of the interval.
+        draws: how often values are dealt anew to the models for p.
+
+    Raises:
+        UserError: `clustered` has models of several recipes with one seed, or no complete matrix of
+            pairs (`clusters.matrix`).
     """
     models, gaps = clusters.matrix(clustered, measure)
     place = {model.rpartition("/")[2]: index for index, model in enumerate(models)}

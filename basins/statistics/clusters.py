@@ -253,7 +253,7 @@ def between(
         gaps: what clusters come from.
         k: their number.
         generator: of starts and draws.
-        confidence: of the interval.
+        confidence: the confidence of the interval.
         draws: how often values are dealt anew.
 
     Returns:
@@ -299,10 +299,18 @@ def power(
     runs: int = 200,
     draws: int = 199,
 ) -> float:
-    """Return how often `several` shows two clusters, of `minority` and the other of `count` models.
+    """Return how often `several` shows clusters where there are two.
 
-    Gaps between are `ratio` times those within, and all have the coefficient of `variation` (gamma
-    distributed) of those that were observed.
+    Args:
+        count: how many models there are.
+        minority: how many of them are in the one cluster; the others are in the other.
+        generator: draws the gaps.
+        ratio: how many times the mean gap within a cluster that between them is.
+        variation: the coefficient of variation of all gaps, which are gamma distributed; by default
+            that of those that were observed.
+        alpha: the level of `several`.
+        runs: matrices that are drawn.
+        draws: permuted matrices that each is held against.
     """
     shape = variation**-2
     small = np.arange(count) < minority

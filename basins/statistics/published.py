@@ -73,16 +73,27 @@ def analyse(
     resamples: int = 10_000,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Return a row a set: what all runs, the larger and the smaller cluster score, and if it goes.
+    """Return a row a set: what all runs and both clusters score, and if the clusters go with it.
 
-    `metric` is the published name, `group` whether it is MNLI, a heuristic, a subcase or the
-    overall accuracy. `mean`, `sd` (over n) are of all runs; `large`, `small` of the clusters, with
-    t intervals over runs. `r` is point-biserial with membership of the smaller cluster, `auc` how
-    often its models are the lower, `difference` its mean less the other's, and `partial` r given
-    the accuracy in domain; intervals are over runs, `p` permutes them (Freedman & Lane for
-    `p_partial`).
+    Args:
+        accuracies: a share for every run (index) and set (column), as `read` returns them.
+        generator: draws the permutations.
+        small: the runs of the smaller cluster.
+        resamples: permutations for each p.
+        confidence: the confidence of the intervals, which are over runs.
 
-    Raises `UserError` where a run of the smaller cluster is missing.
+    Returns:
+        `metric` is the published name and `group`, `name`, `label` what `group` says of it; `n` and
+        `n_small` count runs. `mean` and `sd` (over n) are of all runs; `large` and `small` are the
+        means of the clusters, with t intervals. `r` is point-biserial with membership of the
+        smaller cluster, `auc` how often its models are the lower, `difference` its mean less the
+        other's, and `partial` r given the accuracy in domain. An interval of `r` is `r_low,
+        r_high`, and so on. `p` is of `r`, from runs permuted, and `p_partial` of `partial`
+        (Freedman & Lane).
+
+    Raises:
+        UserError: a run of the smaller cluster is missing, no run is outside it, or a column is no
+            set of HANS or MNLI.
     """
     if absent := sorted(set(small) - set(accuracies.index)):
         raise UserError(f"published models: no run {absent[0]}, of the smaller cluster")

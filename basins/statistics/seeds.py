@@ -81,10 +81,17 @@ def contrast(
     confidence: float,
     within: tuple[float, float] = EVERYTHING,
 ) -> dict[str, Any]:
-    """Return the mean of values [n] where `first` [n] is true, less that where it is not.
+    """Return the mean of values where `first` is true, less that where it is not.
 
-    As `jackknife` otherwise; `within` is the range of the difference. A seed is left out of both
-    groups at once, so what it does to both cancels.
+    As `jackknife` otherwise. A seed is left out of both groups at once, so what it does to both
+    cancels.
+
+    Args:
+        values: one value of a model, or of a pair of models, each [n].
+        first: which values are of the first group, bool [n].
+        seeds: one array [n] for one model a value, two for pairs.
+        confidence: two-sided.
+        within: the range of the difference.
     """
     values = np.asarray(values, float)
 
@@ -181,9 +188,14 @@ def ends(rows: pd.DataFrame) -> dict[str, pd.Series]:
 def summarise_pairs(
     rows: pd.DataFrame, keys: list[str], values: list[str], name: str, confidence: float
 ) -> pd.DataFrame:
-    """Average each of `values` over pairs of models, by `keys`, recipes and shared initialisation.
+    """Average values over pairs of models, by `keys`, recipes and shared initialisation.
 
-    `rows` are as for `ends`. Which value a row of the result is about stands in its column `name`.
+    Args:
+        rows: pairs, with `model_a` and `model_b` (`recipe/seedK`).
+        keys: the columns whose values groups share.
+        values: the columns that are averaged, each in a row of its own.
+        name: the column of the result that says which of `values` a row is about.
+        confidence: the confidence of the intervals over seeds.
     """
     groups = [*keys[:1], "recipe_a", "recipe_b", "init", *keys[1:]]
     return average_pairs(rows.assign(**ends(rows)), groups, values, name, confidence)
@@ -192,10 +204,18 @@ def summarise_pairs(
 def average_pairs(
     rows: pd.DataFrame, groups: list[str], values: list[str], name: str, confidence: float
 ) -> pd.DataFrame:
-    """Average each of `values` over the pairs of each of `groups`.
+    """Average values over the pairs of each group.
 
-    `rows` has `seed_a` and `seed_b`. Which value a row of the result is about stands in its column
-    `name`.
+    Args:
+        rows: pairs, with `seed_a` and `seed_b`.
+        groups: the columns whose values a group shares.
+        values: the columns that are averaged, each in a row of its own.
+        name: the column of the result that says which of `values` a row is about.
+        confidence: the confidence of the intervals over seeds.
+
+    Returns:
+        The columns `groups`, `name`, `mean, ci_low, ci_high, seeds` and `pairs`, how many there
+        are.
     """
     summary = []
     for group, part in _grouped(rows, groups):

@@ -25,7 +25,12 @@ def summarise(
 ) -> dict[str, pd.DataFrame]:
     """Return, by name, the tables that are made of three others (docs/formats.md).
 
-    `trained_on` tells for each recipe what its models were trained on, for `invariance.pairs`.
+    Args:
+        paths: rows of points of the paths between pairs.
+        barriers: rows of pairs.
+        probes: rows of models on diagnostics.
+        trained_on: what the models of each recipe were trained on, for `invariance.pairs`.
+        confidence: the confidence of the intervals over seeds.
     """
     known = invariance.pairs(barriers, probes, trained_on)
     curves, points = on_common_points(paths, JOIN), [*JOIN, "t"]

@@ -57,8 +57,17 @@ def p_value(
     """Return the level at which the interval, made narrower or wider, would end at the threshold.
 
     `verdict` decides where this is below 1 - confidence and nowhere else. Each side is taken as
-    that of a t interval with (seeds - 1) degrees of freedom; NaN without an interval, or without
+    that of a t interval with (seeds - 1) degrees of freedom. NaN without an interval, or without
     any width to make wider.
+
+    Args:
+        estimate: what the interval is of.
+        ci_low: its lower end.
+        ci_high: its upper end.
+        threshold: what the claim compares with; of `within`, both -threshold and threshold.
+        direction: where the claim says that the estimate lies.
+        confidence: the confidence of the interval, two-sided.
+        seeds: how many the interval is over.
     """
     if direction == "within":
         ends = (estimate, ci_low, ci_high)

@@ -27,9 +27,19 @@ def table(
 ) -> Table:
     """Return a row a technique, alignment and BatchNorm mode of one merge.
 
-    Its loss on the first of `eval_sets`, in domain, also less that of the references on the same
-    models, and its accuracy on all of them. Reads `merge/<merge>`; by default every row of it is
-    shown. Raises `UserError` where it has no such rows.
+    Its loss on the first evaluation set, in domain, also less that of the references on the same
+    models, and its accuracy on all sets. Reads `merge/<merge>`.
+
+    Args:
+        tables: rows of `results/` by the name of their table.
+        merge: one of `merge`.
+        alignments: those that are shown, 1 or more; None shows all.
+        batchnorm: the modes that are shown, 1 or more; None shows all.
+        eval_sets: those that are shown, 1 or more, the one in domain first; None shows all.
+        confidence: the confidence of the intervals, between 0.5 and 1.
+
+    Raises:
+        UserError: a table is missing or has no such rows.
     """
     chosen = {"alignment": alignments, "batchnorm": batchnorm, "eval_set": eval_sets}
     found = rows.select(tables, f"merge/{merge}", **chosen)

@@ -91,16 +91,30 @@ def run(
     steps: Annotated[int, Field(ge=1)] = 4000,
     target: Annotated[float, Field(gt=0, lt=0.1)] = 0.005,
 ) -> dict[str, pd.DataFrame]:
-    """Train a network of `units` for every recipe and seed, and join the pairs of every kind.
+    """Train a network for every recipe and seed, and join the pairs of every kind.
 
-    Returns tidy tables. `pairs`: `barrier` along the linear path, `barrier_best` under the best
-    order that `search` found for the units of one of the two, `barrier_bound` that no order goes
-    below; `patterns`, the largest share of activation signs that agree under any order, and the
-    same before training. `curves`: loss and accuracy on the path, as it is and under the best
-    order. `models`: what each network gets right where both attributes say the label or one does.
+    Args:
+        seeds: two or more, none negative; each recipe has a network of each.
+        units: the width of every network's hidden layer, 2 to 128.
+        pieces: K, how many straight pieces the complex attribute's boundary has, 3 to 5.
+        examples: how many each data set has, 16 to 1024.
+        data_seed: the seed that the examples are drawn by, 0 or above.
+        attempts: starts of every network, 1 to 256, of which the first to reach the target is
+            taken.
+        lr: Adam's learning rate, above 0, at most 1.
+        steps: how many updates a start has at most, 1 or more.
+        target: the loss to reach, in units of that of guessing; between 0 and 0.1.
 
-    Of `attempts` starts the first to reach the loss `target` is taken. Raises `UserError` where
-    none does within `steps`.
+    Returns:
+        Tidy tables. `pairs`: `barrier` along the linear path, `barrier_best` under the best order
+        that `search` found for the units of one of the two, `barrier_bound` that no order goes
+        below; `patterns`, the largest share of activation signs that agree under any order, and
+        `patterns_initial`, the same before training. `curves`: loss and accuracy on the path, as it
+        is and under the best order. `models`: what each network gets right where both attributes
+        say the label or one does.
+
+    Raises:
+        UserError: no start of a network reaches the target.
     """
     world = draw(streams.generator("toy_data", data_seed), examples, pieces)
     nets: dict[tuple[str, int], Network] = {}
@@ -170,10 +184,21 @@ def loss(outputs: Tensor, labels: Tensor) -> Tensor:
 def train(
     starts: Tensor, world: World, recipe: str, *, lr: float, steps: int, target: float
 ) -> list[Network]:
-    """Train networks [seeds, attempts, N, 4] together by Adam on all examples of `recipe`.
+    """Train networks together by Adam on all examples of a recipe.
 
-    Returns for each seed the first attempt whose loss is at most `target`, in float64. Raises
-    `UserError` where a seed has none after `steps`.
+    Args:
+        starts: their weights before training [seeds, attempts, N, 4].
+        world: the examples.
+        recipe: which of its data sets they are trained on.
+        lr: Adam's learning rate.
+        steps: how many updates there are at most.
+        target: the loss to reach, in units of that of guessing.
+
+    Returns:
+        For each seed the first attempt whose loss is at most `target`, in float64.
+
+    Raises:
+        UserError: a seed has no such attempt after `steps`.
     """
     x, labels = world.sets[recipe].to(starts.dtype), world.labels.to(starts.dtype)
     seeds, attempts, units, width = starts.shape
