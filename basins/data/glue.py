@@ -61,8 +61,9 @@ def read(
         header: the names of the columns in a table without a first line of them.
 
     Raises:
-        UserError: naming the file, and the line where it is one, if there are no rows, a column is
-            missing or there twice, or a line, a cell or a label is none of these.
+        UserError: naming the file, and the line where it is one: if there are no rows, a column is
+            missing or there twice, a line is no JSON object, a cell is no text, a label is not
+            among `labels`, or more than a few lines of a table are broken.
     """
     try:
         wanted = [name for theirs in names.values() for name in theirs]

@@ -253,7 +253,7 @@ def examples(
         rng: decides everything random.
         rows: how many.
         refuting: the share of rows that are to refute the task's heuristic, from 0 to 1.
-        make: makes a row of the source of single draws, the label (0 or 1, for half of the rows
+        make: makes a row from the source of single draws, the label (0 or 1, for half of the rows
             each) and whether the row is to refute the heuristic.
         seen: rows that are not made again.
     """
