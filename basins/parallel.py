@@ -57,16 +57,25 @@ def run(
 ) -> list[Result]:
     """Return `function(item, step)` for every item, in the items' order, with a progress bar.
 
-    Items run in `workers` processes here or, with the address of a Dask `scheduler`, on the workers
-    of that cluster, which must share this folder. `function` must be importable by other processes,
-    and may call `step()` about `steps` times as it gets on (a cluster tells only whole items);
-    `str(item)` must name the item to people. An item that fails in a foreseeable way does not stop
-    the others; at the end `UserError` names every one that failed. An item whose worker dies is
+    An item that fails in a foreseeable way does not stop the others. An item whose worker dies is
     tried again (here once, after the others; a cluster decides how often) before it counts as
     failed.
 
-    `spare` are items of later runs that a process with nothing left to do may begin, while another
-    has most of an item before it. Whatever becomes of them is for the later run to find.
+    Args:
+        function: it must be importable by other processes, and may call `step()` as it gets on (a
+            cluster tells only whole items).
+        items: `str(item)` must name the item to people.
+        workers: how many processes run here, at least 1.
+        title: of the progress bar and of error messages.
+        steps: about how many times `function` calls `step()`.
+        scheduler: the address of a Dask scheduler: items run on the workers of that cluster
+            instead, which must share this folder.
+        spare: items of later runs that a process here with nothing left to do may begin, while
+            another has most of an item before it. Whatever becomes of them is for the later run to
+            find.
+
+    Raises:
+        UserError: at the end, naming every item that failed.
     """
     shared = multiprocessing.RawArray("i", len(items))
     counts: Counts = shared

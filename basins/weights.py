@@ -119,8 +119,17 @@ def check_finite(state: State, path: Path) -> None:
 def in_common(state: State, like: State, prefix: str, where: object, remedy: str) -> State:
     """Return what a base has of a network's tensors, on their device and of their type.
 
-    Names may lack `prefix`, as those of an encoder without a head do. Raises `UserError`, naming
-    `where` it was read and with a `remedy`, where that is nothing, or a tensor has another shape.
+    Args:
+        state: the base's tensors, by name.
+        like: the network's.
+        prefix: what names in `state` may lack of those in `like`, as those of an encoder without a
+            head do.
+        where: what error messages call the base.
+        remedy: what they say to do.
+
+    Raises:
+        UserError: naming `where` and with `remedy`, where they have nothing in common, or a tensor
+            has another shape.
     """
     state = renamed(state, {**{name.removeprefix(prefix): t for name, t in like.items()}, **like})
     named = {**{prefix + name: tensor for name, tensor in state.items()}, **state}

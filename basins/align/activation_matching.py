@@ -27,11 +27,23 @@ def align(
 ) -> dict[str, np.ndarray]:
     """Return the permutations of `moving` under which summed correlations of units are largest.
 
-    `correlations` are those of `activations.correlations`, reference by moving. One assignment for
-    each group, exact and without a draw. A unit that owns a run of outputs, as a head does, counts
-    their sum; where other groups reorder within the runs, the sum under the best such order, and
-    those groups are solved where the earlier one has put their entries. Raises `UserError` where
-    `correlations` lacks a module.
+    One assignment for each group, exact and without a draw. A unit that owns a run of outputs, as a
+    head does, counts their sum; where other groups reorder within the runs, the sum under the best
+    such order, and those groups are solved where the earlier one has put their entries.
+
+    Args:
+        reference: the weights and buffers of the network that stays, by name.
+        moving: those of the network that is permuted.
+        spec: the groups of units, and the axes of the tensors that they permute.
+        generator: not used.
+        correlations: by module, those of `activations.correlations`: float32 [d, d], reference by
+            moving.
+
+    Returns:
+        By group, a permutation int [n] as `permute` takes it.
+
+    Raises:
+        UserError: where `correlations` lacks a module.
     """
     aligned = dict(correlations)
     reordered = {activations.module(spec, g) for g, axes in spec.groups.items() if axes[0].window}

@@ -50,12 +50,6 @@ def correlations(
 ) -> list[Correlations]:
     """Return, for each pair (i, j), the correlations of the outputs of `nets[i]` and `nets[j]`.
 
-    Or, where they are not `scaled`, their covariances.
-
-    For every module that has groups: Pearson's r, float32 [d, d], entry of i by entry of j, over
-    all examples and positions of `batches` (positional inputs of the networks). An entry that never
-    changes has correlation 0. Padding would count as data: give text in batches of one length.
-
     Each network runs once over each batch, in evaluation mode, since permuting the layers before a
     unit does not change what it computes; the code of Mechanistic Mode Connectivity (section 4)
     runs both anew for every pair and layer and keeps its last batch only. Sums are of products of
@@ -63,8 +57,21 @@ def correlations(
     one batch in all networks, and 4 d^2 per pair and module (VGG-13: 5 MB a pair, ResNet-18: 4 MB,
     BERT-base: 486 MB); give fewer pairs at a time where that is too much.
 
-    Raises `UserError` where networks differ in width, their outputs are not finite, or there is no
-    batch.
+    Args:
+        nets: the networks, on one device; they are left in evaluation mode.
+        spec: the groups of units, which name the modules whose outputs are read.
+        batches: positional inputs of the networks, batch after batch. Padding would count as data:
+            give text in batches of one length.
+        pairs: indices (i, j) into `nets`.
+        scaled: whether to divide by the standard deviations; without it, covariances are returned.
+
+    Returns:
+        For each pair, by module that has groups: Pearson's r, float32 [d, d], output of i by output
+        of j, over all examples and positions. An output that never changes has correlation 0.
+
+    Raises:
+        UserError: where networks differ in width, their outputs are not finite, or there is no
+            batch.
     """
     names = list(dict.fromkeys(module(spec, group) for group in spec.groups))
     moments = {name: _Moments(name, pairs) for name in names}

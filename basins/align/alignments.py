@@ -133,7 +133,17 @@ def plan(
 
     A method that looks at two networks is an item a pair. One that is given correlations of
     activations takes them in blocks, with one pass over the block's networks; one that brings
-    all networks into a common frame is a single item.
+    all networks into a common frame is a single item. The method `none` needs no items.
+
+    Args:
+        pairs: the networks to align; without a common frame, the second of each to the first.
+        alignment: the name of a method with its options.
+        calibration: the training images that activations are taken on.
+        data_hash: of the data that activations are taken on; it is kept only where the method takes
+            some.
+        protocol: `corrected` takes activations on all calibration images, `published` on those of
+            one batch.
+        device: where the alignments are made.
     """
     if alignment["name"] == "none":
         return []

@@ -36,12 +36,26 @@ def align(
 ) -> dict[str, np.ndarray]:
     """Return the permutations that bring the weights of `moving` closest to `reference`.
 
-    `steps` of Adam at `rate` on free matrices, 0 at first, that `iterations` of Sinkhorn balance; a
-    temperature would do no more than divide the rate. What is maximised is the inner product of the
-    reference and the mixed weights: for permutations that is half of what their squared distance
-    loses, and mixtures gain nothing from being small. Of all places on the way, made permutations,
-    the best is returned, and none worse than the identity. Nothing is drawn, all is in float64.
-    Raises `UserError` where the networks differ in shape.
+    Adam moves free matrices, 0 at first, and Sinkhorn's iterations balance them; a temperature
+    would do no more than divide the rate. What is maximised is the inner product of the reference
+    and the mixed weights: for permutations that is half of what their squared distance loses, and
+    mixtures gain nothing from being small. Of all places on the way, made permutations, the best is
+    returned, and none worse than the identity. All is in float64.
+
+    Args:
+        reference: the weights and buffers of the network that stays, by name.
+        moving: those of the network that is permuted.
+        spec: the groups of units, and the axes of the tensors that they permute.
+        generator: not used, since nothing is drawn.
+        steps: how many places are looked at, each a step of Adam after the last; at least 1.
+        iterations: of Sinkhorn, rows and columns once each; at least 1.
+        rate: of Adam, above 0.
+
+    Returns:
+        By group, a permutation int [n] as `permute` takes it.
+
+    Raises:
+        UserError: where the networks differ in shape.
     """
     for name in actions(spec):
         if (shape := reference[name].shape) != (other := moving[name].shape):

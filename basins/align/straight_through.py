@@ -34,15 +34,29 @@ def align(
 ) -> dict[str, np.ndarray]:
     """Return the permutations of `moving` whose midpoint with `reference` has the lowest loss.
 
-    Free weights begin at `reference`. In each of `steps` the moving network is matched to them by
-    their weights, the loss of the midpoint with the reference is taken on `batch` rows, and Adam at
-    `rate` moves the free weights by its gradient, as if they were the matched ones. Of all
-    matchings on the way the one of lowest mean loss on all of `data` at the midpoint is returned;
-    the first is that of weight matching, so the result is no worse than it there. `data` are
-    labelled rows, `net` a network of the architecture, whose running statistics at a midpoint are
-    averages.
+    Free weights begin at `reference`. In each step the moving network is matched to them by their
+    weights, the loss of the midpoint with the reference is taken on a batch, and Adam moves the
+    free weights by its gradient, as if they were the matched ones. Of all matchings on the way the
+    one of lowest mean loss on all of `data` at the midpoint is returned. The first is that of one
+    descent of weight matching from the identity, so the result is no worse than it there.
 
-    Cost: a descent of weight matching, from the last one's, and two passes over `data` a step.
+    Cost of a step: a descent of weight matching, from the last one's result, a gradient on one
+    batch, and a pass over `data` where the matching is a new one.
+
+    Args:
+        reference: the weights and buffers of the network that stays, by name.
+        moving: those of the network that is permuted.
+        spec: the groups of units, and the axes of the tensors that they permute.
+        generator: draws the batches.
+        net: a network of the architecture, on the device, left in evaluation mode. Its running
+            statistics at a midpoint are averages.
+        data: labelled rows on the device.
+        steps: of Adam, at least 0.
+        rate: of Adam, above 0.
+        batch: rows of a step, at least 1.
+
+    Returns:
+        By group, a permutation int [n] as `permute` takes it.
     """
     rows = Rows(data)
     trained = [name for name, _ in net.named_parameters()]

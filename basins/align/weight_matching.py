@@ -33,7 +33,21 @@ def align(
     generator: np.random.Generator,
     restarts: Annotated[int, Field(ge=1)] = 5,
 ) -> dict[str, np.ndarray]:
-    """Return the permutations that bring the weights of `moving` closest to `reference`."""
+    """Return the permutations that bring the weights of `moving` closest to `reference`.
+
+    Args:
+        reference: the weights and buffers of the network that stays, by name.
+        moving: those of the network that is permuted.
+        spec: the groups of units, and the axes of the tensors that they permute.
+        generator: draws where all descents but the first start.
+        restarts: how many descents there are, at least 1; the best is returned.
+
+    Returns:
+        By group, a permutation int [n] as `permute` takes it.
+
+    Raises:
+        UserError: as `match` does.
+    """
     return match(reference, moving, spec, generator=generator, restarts=restarts).permutations
 
 
@@ -48,11 +62,22 @@ def match(
 ) -> Matching:
     """Maximise the inner product of the weights over permutations; the best of `restarts` descents.
 
-    The first descent starts at `start`, by default the identity, the others at random, so that more
-    restarts on the same stream are never worse. The squared distance is |reference|^2 + |moving|^2
-    - 2 objective over the weights that `spec` names. Running statistics follow their units but do
-    not vote: they are no weights, and their scale would outweigh the weights. All sums are in
-    float64. Raises `UserError` where spec and states disagree, or a weight is not finite.
+    The squared distance is |reference|^2 + |moving|^2 - 2 objective over the weights that `spec`
+    names. Running statistics follow their units but do not vote: they are no weights, and their
+    scale would outweigh the weights. All sums are in float64.
+
+    Args:
+        reference: the weights and buffers of the network that stays, by name.
+        moving: those of the network that is permuted.
+        spec: the groups of units, and the axes of the tensors that they permute.
+        generator: draws where all descents but the first start, so that more restarts on the same
+            stream are never worse.
+        restarts: how many descents there are, at least 1.
+        start: by group, where the first descent starts; by default the identity.
+
+    Raises:
+        UserError: where spec and states disagree, the networks differ in shape, or a weight is not
+            finite.
     """
     spec.check(reference)
     spec.check(moving)

@@ -79,8 +79,16 @@ def judged(
 ) -> Row:
     """Draw a sentence of one of the phenomena, acceptable or not, and its adjectives.
 
-    The nearest noun before the verb has the number that the verb should have, or the other where it
-    is `misleading`.
+    Args:
+        draw: where single draws come from.
+        label: 1 for an acceptable sentence, else 0.
+        phenomena: by name, pairs of patterns: acceptable, and not.
+        misleading: whether the nearest noun before the verb has the other number than the verb
+            should have; else it has the same.
+        modifiers: the probability that a noun has an adjective.
+
+    Returns:
+        The sentence, its label and the name of its phenomenon.
     """
     phenomenon = draw.choose(tuple(phenomena))
     good, bad = draw.choose(phenomena[phenomenon])
@@ -112,10 +120,20 @@ def load(
 ) -> TextData:
     """Draw `train`, `test`, the pool `counterexamples` and the diagnostic `ood`, no row twice.
 
-    Half of the sentences are acceptable; each noun has an adjective with probability `modifiers`.
-    In the pool, and in the share `test_counterexamples` of the test rows, another noun of the other
-    number stands between subject and verb. `ood` has `diagnostic` sentences of other phenomena.
-    The column `phenomenon` says which. `root` is not read.
+    Half of the sentences of each are acceptable. The column `phenomenon` says which it is.
+
+    Args:
+        source: `synthetic`.
+        root: not read.
+        seed: decides everything random.
+        train: how many training sentences, at least 10.
+        test: how many test sentences, at least 10.
+        diagnostic: how many sentences of other phenomena `ood` has, at least 10.
+        counterexamples: how many sentences the pool has, at least 10. In each, another noun of the
+            other number stands between subject and verb.
+        test_counterexamples: the share of test sentences that are like those of the pool, from 0 to
+            1.
+        modifiers: the probability that a noun has an adjective, between 0 and 1.
     """
     seen: set[Row] = set()
 

@@ -24,10 +24,19 @@ def load(
 ) -> ImageData:
     """Return the first `train` and `test` images, 32x32, of ten classes, in the official order.
 
-    With `files`, `root` must hold `cifar-10-batches-py/`; with `hub`, the official archive is
-    downloaded and these files of it are put there. What is read has the official md5, and is
-    unpickled without running any code (`files.unpickle`). Nothing is random, so `seed` is not used.
-    Raises `UserError` naming each file that is missing or damaged.
+    What is read has the official md5, and is unpickled without running any code
+    (`files.unpickle`).
+
+    Args:
+        source: with `files`, `root` must hold `cifar-10-batches-py/`; with `hub`, the official
+            archive is downloaded and these files of it are put there.
+        root: the folder of real data.
+        seed: not used, since nothing is random.
+        train: how many training images, 10 to 50,000.
+        test: how many test images, 10 to 10,000.
+
+    Raises:
+        UserError: naming each file that is missing or damaged.
     """
     return official(CIFAR10, "CIFAR-10", source, root, train, test)
 
@@ -35,7 +44,19 @@ def load(
 def official(
     kind: type[CIFAR10], title: str, source: str, root: Path, train: int, test: int
 ) -> ImageData:
-    """Return one of torchvision's CIFAR datasets from its verified files; see `load`."""
+    """Return one of torchvision's CIFAR datasets from its verified files; see `load`.
+
+    Args:
+        kind: torchvision's class, which names the files and their md5.
+        title: what error messages call the dataset.
+        source: `files`, or `hub` to download what is missing.
+        root: the folder of real data.
+        train: how many training images, the first.
+        test: how many test images, the first.
+
+    Raises:
+        UserError: naming each file that is missing or damaged.
+    """
     folder = root / kind.base_folder
     checksums = {name: md5 for name, md5 in [*kind.train_list, *kind.test_list]}
     checksums[kind.meta["filename"]] = kind.meta["md5"]

@@ -22,6 +22,17 @@ def load(
 ) -> ImageData:
     """Return the first `train` and `test` images, 32x32, of 100 fine classes, in official order.
 
-    With `files`, `root` must hold `cifar-100-python/`; the rest is as in `cifar10.load`.
+    The rest is as in `cifar10.load`.
+
+    Args:
+        source: with `files`, `root` must hold `cifar-100-python/`; with `hub`, the official archive
+            is downloaded and these files of it are put there.
+        root: the folder of real data.
+        seed: not used, since nothing is random.
+        train: how many training images, 100 to 50,000.
+        test: how many test images, 100 to 10,000.
+
+    Raises:
+        UserError: naming each file that is missing or damaged.
     """
     return official(CIFAR100, "CIFAR-100", source, root, train, test)

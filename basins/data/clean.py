@@ -25,12 +25,20 @@ def draw(
 ) -> tuple[Split, Split]:
     """Return `size` clean images and, out of n training images, n - `size` with the cue.
 
-    With `corrected` each class of the clean images is in its proportion, and the images with the
-    cue are all others, in their order; the cue is on the `carriers` among them. With `published`
-    both are drawn with replacement from all images, as the paper's code does, so that they overlap
-    and many images are in neither; `carriers` are then those of the whole.
+    Args:
+        data: the n training images, without the cue and with it.
+        size: how many clean images are drawn.
+        cue_proportion: the share of each class, from 0 to 1, that carries the cue where images with
+            the cue are returned (`cued.carriers`).
+        protocol: with `corrected` each class of the clean images is in its proportion, and the
+            images with the cue are all others, in their order; the cue is on the `carriers` among
+            them. With `published` both are drawn with replacement from all images, as the paper's
+            code does, so that they overlap and many images are in neither; `carriers` are then
+            those of the whole.
+        seed: decides what is drawn.
 
-    Raises `UserError` where `size` is below the number of classes or leaves too few others.
+    Raises:
+        UserError: where `size` is below the number of classes or leaves fewer others than that.
     """
     labels = data.plain.labels
     count, classes = len(labels), len(np.unique(labels))

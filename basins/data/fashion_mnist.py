@@ -32,9 +32,18 @@ def load(
 ) -> ImageData:
     """Return the first `train` and `test` images, 32x32, of ten classes, in the official order.
 
-    With `files`, `root` must hold `FashionMNIST/raw/*.gz`; with `hub`, they are downloaded there.
-    What is read has the official md5. Nothing is random, so `seed` is not used. Raises `UserError`
-    naming each file that is missing or damaged.
+    What is read has the official md5.
+
+    Args:
+        source: with `files`, `root` must hold `FashionMNIST/raw/*.gz`; with `hub`, they are
+            downloaded there.
+        root: the folder of real data.
+        seed: not used, since nothing is random.
+        train: how many training images, 10 to 60,000.
+        test: how many test images, 10 to 10,000.
+
+    Raises:
+        UserError: naming each file that is missing or damaged.
     """
     folder, checksums = root / "FashionMNIST" / "raw", dict(FashionMNIST.resources)
     for name, md5 in checksums.items() if source == "hub" else ():

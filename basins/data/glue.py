@@ -51,11 +51,19 @@ def read(
 ) -> Columns:
     """Return columns of a file: JSON lines if it is called .jsonl, else a table of tabs.
 
-    `names` gives for each column what it may be called in the file, and all but the `optional` must
-    be there; `header` are the names in a table without a first line of them. `labels` says by name
-    what each label is, None for a row that has none and is left out, as are rows with an empty
-    sentence and a table's few broken lines. Raises `UserError`, naming file and line, where there
-    is anything else.
+    Left out are rows without a label, rows with an empty sentence, and a table's few broken lines.
+
+    Args:
+        file: where it is.
+        names: for each column, what it may be called in the file.
+        labels: by the label's name in the file, its number, or None for a row that has none.
+        optional: which columns the file may lack.
+        header: the names of the columns in a table without a first line of them.
+
+    Raises:
+        UserError: naming the file, and the line where it is one: if there are no rows, a column is
+            missing or there twice, a line is no JSON object, a cell is no text, a label is not
+            among `labels`, or more than a few lines of a table are broken.
     """
     try:
         wanted = [name for theirs in names.values() for name in theirs]

@@ -59,8 +59,16 @@ def load(
 ) -> ImageData:
     """Draw `train` and `test` images of `size` x `size` pixels, each split from its own stream.
 
-    Digits vary in place, size, slant, thickness and brightness; `noise` is the standard deviation
-    of each pixel, with white at 1. `root` is not read.
+    Digits vary in place, size, slant, thickness and brightness.
+
+    Args:
+        source: `synthetic`.
+        root: not read.
+        seed: decides everything random.
+        train: how many training images, at least 10.
+        test: how many test images, at least 10.
+        size: height and width in pixels, at least 8.
+        noise: the standard deviation of each pixel, with white at 1; from 0 to 1.
     """
 
     def split(name: str, n: int) -> Split:

@@ -159,7 +159,15 @@ def fill(draw: Draw, pattern: str, used: set[str] | None = None) -> Fills:
 
 
 def modify(draw: Draw, noun: Noun, share: float, used: set[str], after: Sequence[str]) -> Noun:
-    """Give a noun an adjective, and one of the patterns `after`, each with probability `share`."""
+    """Give a noun an adjective, and one of the patterns `after`, each with probability `share`.
+
+    Args:
+        draw: where single draws come from.
+        noun: it may have modifiers, which are replaced.
+        share: of both probabilities, from 0 to 1.
+        used: words that are not drawn; those that are drawn are added to them.
+        after: patterns of what may follow the noun, each as likely; an empty one adds nothing.
+    """
     adjective = draw.other(WORDS["A"], used) if draw.chance(share) else ""
     follows = draw.choose(after).split() if draw.chance(share) else ()
     parts = (_drawn(draw, token, used) if token in WORDS else token for token in follows)
@@ -241,8 +249,13 @@ def examples(
 ) -> list[T]:
     """Make rows of a task with two labels, none of them among the seen, to which they are added.
 
-    `make` is told the label, 0 or 1 for half of the rows each, and whether the row is to refute
-    the task's heuristic, as the share `refuting` is.
+    Args:
+        rng: decides everything random.
+        rows: how many.
+        refuting: the share of rows that are to refute the task's heuristic, from 0 to 1.
+        make: makes a row from the source of single draws, the label (0 or 1, for half of the rows
+            each) and whether the row is to refute the heuristic.
+        seen: rows that are not made again.
     """
     labels, against = rng.permutation(rows) % 2, rng.permutation(rows) < round(refuting * rows)
     draw, kinds = Draw(rng), zip(labels.tolist(), against.tolist(), strict=True)

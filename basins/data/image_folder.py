@@ -25,9 +25,18 @@ def load(
 ) -> ImageData:
     """Read `root/folder`, every image as RGB and resized to `size` x `size` pixels (bilinear).
 
-    Classes are the names of the folders in `train`, in alphabetical order; nothing is random, so
-    `seed` is not used. Raises `UserError` where a folder is missing, the two splits have different
-    classes, or a file is not an image.
+    Classes are the names of the folders in `train`, in alphabetical order.
+
+    Args:
+        source: `files`.
+        root: the folder of real data.
+        seed: not used, since nothing is random.
+        folder: the name of a folder in `root`, of letters, digits, `_` and `-`.
+        size: height and width in pixels, 8 to 1024.
+
+    Raises:
+        UserError: where a folder is missing, the two splits have different classes, or a file is
+            not an image.
     """
     folders = {split: _open(root / folder / split) for split in ("train", "test")}
     train, test = folders["train"], folders["test"]

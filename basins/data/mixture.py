@@ -25,10 +25,23 @@ def mix(
 ) -> Columns:
     """Replace a share `counterexamples` of the rows by rows of the pool, then spoil some labels.
 
-    The share `noise` of all rows gets one of the other classes for a label. A larger share contains
-    the rows of a smaller one, with the same replacements, and the two shares are drawn apart from
-    each other. Returned are the sentences and the label, as many rows as `train` has, in its order.
-    Raises `UserError` where the pool is missing, has too few rows, or has other sentence columns.
+    A larger share contains the rows of a smaller one, with the same replacements, and the two
+    shares are drawn apart from each other.
+
+    Args:
+        train: the rows of the training split.
+        pool: the counterexamples, or None where the dataset has none.
+        counterexamples: the share of rows that are replaced, from 0 to 1.
+        noise: the share of all rows that get one of the other classes for a label, from 0 to 1.
+        classes: the names of the classes.
+        seed: decides what is drawn.
+
+    Returns:
+        The sentences and the label, as many rows as `train` has, in its order.
+
+    Raises:
+        UserError: where rows are to be replaced and the pool is missing, has too few rows, or has
+            other sentence columns.
     """
     names, count = (*fields(train), "label"), len(train["label"])
     mixed = {name: list(train[name]) for name in names}

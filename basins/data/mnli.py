@@ -42,12 +42,21 @@ def load(
 ) -> TextData:
     """Return `train` and `test` rows of MNLI, shuffled once, or all; and HANS.
 
-    With `files`, `root/text/mnli/` must hold the training and the matched development set, either
-    as the official JSON lines or as GLUE's tables; with `hub`, GLUE is downloaded at a pinned
-    revision. Either way `root/text/hans/` must hold HANS's evaluation set. Labels go by name:
-    entailment 0, neutral 1, contradiction 2; in HANS entailment 0, non-entailment 1. Left out are
-    rows that annotators did not agree on, rows with an empty sentence, and training rows that are
-    repeated. Raises `UserError` naming the file, and the line, of what is missing or wrong.
+    Labels go by name: entailment 0, neutral 1, contradiction 2; in HANS entailment 0,
+    non-entailment 1. Left out are rows that annotators did not agree on, rows with an empty
+    sentence, and training rows that are repeated.
+
+    Args:
+        source: with `files`, `root/text/mnli/` must hold the training and the matched development
+            set, either as the official JSON lines or as GLUE's tables; with `hub`, GLUE is
+            downloaded at a pinned revision.
+        root: the folder of real data. Either way `root/text/hans/` must hold HANS's evaluation set.
+        seed: of the shuffles.
+        train: how many training rows, at least 3; None takes all.
+        test: how many test rows, at least 3; None takes all.
+
+    Raises:
+        UserError: naming the file, and the line, of what is missing or wrong.
     """
     folder = "text/mnli"
     if source == "hub":

@@ -269,13 +269,25 @@ def load(
 ) -> TextData:
     """Draw `train`, `test`, the pool `counterexamples` and the diagnostics, no pair twice.
 
-    Half of the pairs are entailed. Each possible modifier is in a premise with probability
-    `modifiers`; `voice` is the share of transitive hypotheses in the other voice, `negations` that
-    of non-entailed ones with "never" instead of another word. Of the pool, and of the share
-    `test_counterexamples` of the test rows, `swaps` exchange subject and object, and the others
-    take the noun of a prepositional phrase for the subject. `hans` has `diagnostic` pairs of each
-    of its 30 subcases; `lexical_overlap` is its part of that heuristic that is not entailed. `root`
-    is not read.
+    Half of the pairs that are no counterexamples are entailed; counterexamples are not.
+
+    Args:
+        source: `synthetic`.
+        root: not read.
+        seed: decides everything random.
+        train: how many training pairs, at least 10.
+        test: how many test pairs, at least 10.
+        diagnostic: how many pairs `hans` has of each of its 30 subcases, 1 to 1000;
+            `lexical_overlap` is its part of that heuristic that is not entailed.
+        counterexamples: how many pairs the pool has, at least 1.
+        test_counterexamples: the share of test pairs that are like those of the pool, from 0 to 1.
+        modifiers: the probability of each possible modifier of a premise, between 0 and 1.
+        voice: the share of transitive hypotheses in the other voice, from 0 to 1.
+        negations: the probability that a pair that is not entailed and no counterexample has a
+            "never" in its hypothesis instead of another word, from 0 to 1. Where the premise has
+            one already, it is always another word.
+        swaps: the share of the counterexamples that exchange subject and object, from 0 to 1; the
+            others take the noun of a prepositional phrase for the subject.
     """
     seen: set[Row] = set()
 

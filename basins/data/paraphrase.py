@@ -136,10 +136,22 @@ def load(
 ) -> TextData:
     """Draw `train`, `test`, the pool `counterexamples` and the diagnostic `paws`, no row twice.
 
-    Half of the questions are duplicates. Each noun has an adjective, and a phrase, with probability
-    `modifiers` each. The pool, and the share `test_counterexamples` of the test rows, exchange two
-    words or phrases. `paws` has `diagnostic` pairs of the same words, of which as in PAWS-QQP 28 %
-    are duplicates. The column `kind` says how a pair was made. `root` is not read.
+    Half of the pairs that are no counterexamples are duplicates; counterexamples are not. The
+    column `kind` says how a pair was made.
+
+    Args:
+        source: `synthetic`.
+        root: not read.
+        seed: decides everything random.
+        train: how many training pairs, at least 10.
+        test: how many test pairs, at least 10.
+        diagnostic: how many pairs of the same words `paws` has, at least 10; as in PAWS-QQP 28 % of
+            them are duplicates.
+        counterexamples: how many pairs the pool has, at least 1. Each exchanges two words or
+            phrases.
+        test_counterexamples: the share of test pairs that are like those of the pool, from 0 to 1.
+        modifiers: the probability that a noun has an adjective, and that it has a phrase; between 0
+            and 1.
     """
     seen: set[Row] = set()
 

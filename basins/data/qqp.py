@@ -37,12 +37,20 @@ def load(
 ) -> TextData:
     """Return `train` and `test` rows of QQP, shuffled once, or all; and PAWS-QQP.
 
-    With `files`, `root/text/qqp/` must hold the training and the development set, as GLUE's tables
-    or as JSON lines; with `hub`, GLUE is downloaded at a pinned revision. Either way
-    `root/text/paws_qqp/` must hold `train.tsv` and `dev_and_test.tsv`, which are made from QQP by
-    the authors' script. Label 1 is a duplicate. Left out are rows with an empty question and
-    training rows that are repeated. Raises `UserError` naming the file, and the line, of what is
-    missing or wrong.
+    Label 1 is a duplicate. Left out are rows with an empty question and training rows that are
+    repeated.
+
+    Args:
+        source: with `files`, `root/text/qqp/` must hold the training and the development set, as
+            GLUE's tables or as JSON lines; with `hub`, GLUE is downloaded at a pinned revision.
+        root: the folder of real data. Either way `root/text/paws_qqp/` must hold `train.tsv` and
+            `dev_and_test.tsv`, which are made from QQP by the authors' script.
+        seed: of the shuffles.
+        train: how many training rows, at least 2; None takes all.
+        test: how many test rows, at least 2; None takes all.
+
+    Raises:
+        UserError: naming the file, and the line, of what is missing or wrong.
     """
     paws = [glue.locate(root, "text/paws_qqp", (f"{name}.tsv",)) for name in PAWS]
     if source == "hub":

@@ -61,8 +61,14 @@ def load(
 ) -> TextData:
     """Draw `train` distinct pairs sentence1, sentence2, without labels.
 
-    A share `constructions` has the constructions of the diagnostics, the others are clauses whose
-    possible modifiers are there with probability `modifiers` each. `root` is not read.
+    Args:
+        source: `synthetic`.
+        root: not read.
+        seed: decides everything random.
+        train: how many pairs, at least 10.
+        constructions: the probability that a pair has a construction of the tasks or of their
+            diagnostics, from 0 to 1; the others are clauses.
+        modifiers: the probability of each possible modifier of a clause, between 0 and 1.
     """
     draw, seen = Draw(seeds.generator("restated", seed)), set[tuple[str, str]]()
     options = patterns(), constructions, modifiers

@@ -26,7 +26,17 @@ def box(x: np.ndarray, y: np.ndarray, width: float, height: float) -> np.ndarray
 
 
 def triangle(x: np.ndarray, y: np.ndarray, side: float, top: float, bottom: float) -> np.ndarray:
-    """Return the signed distance to an upright triangle whose base is twice `side`."""
+    """Return the signed distance to an upright triangle, negative inside.
+
+    It is the largest of those to the lines through its three sides.
+
+    Args:
+        x: coordinates of the points, to the right.
+        y: coordinates of the points, upwards.
+        side: half of the base.
+        top: the height y of the tip, above x = 0.
+        bottom: the height y of the base.
+    """
     height = top - bottom
     flank = (height * np.abs(x) + side * (y - top)) / np.hypot(height, side)
     return np.maximum(flank, bottom - y)
@@ -71,8 +81,18 @@ def place(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return pixel coordinates x, y [n, 1, size, size] in random frames, and the frames' radii.
 
-    The picture is [-1, 1]^2. A frame's centre lies within `reach` of the middle, it is turned by
-    up to `turn` radians, and `stretch` bounds its shear and the logarithm of its aspect.
+    Args:
+        rng: decides the frames.
+        n: how many.
+        size: height and width of a picture in pixels. It is [-1, 1]^2.
+        radius: the least and the largest of a frame, in units of half the picture.
+        reach: how far the frame's centre lies from the middle at most, in each direction.
+        turn: by how many radians the frame is turned at most, either way.
+        stretch: bounds the frame's shear and the logarithm of its aspect, both ways.
+
+    Returns:
+        float32 x and y in units of a frame's radius, and the radii [n, 1, 1, 1] in units of half
+        the picture.
     """
     centre_x, centre_y = uniform(rng, -reach, reach, 2, n, 1, 1, 1)
     shear, aspect = uniform(rng, -stretch, stretch, 2, n, 1, 1, 1)
@@ -107,7 +127,18 @@ def draw(
     texture: float,
     clutter: int,
 ) -> np.ndarray:
-    """Return one image, uint8 [n, size, size, 3], of each label."""
+    """Return one image, uint8 [n, size, size, 3], of each label.
+
+    Args:
+        rng: decides everything random.
+        labels: int64 [n], numbers of `SHAPES`.
+        size: height and width in pixels.
+        noise: the standard deviation of each pixel, with white at 1.
+        smallest: the least radius of the object, in units of half the picture; the largest is 0.75.
+        contrast: the least difference of object and background in each channel, with white at 1.
+        texture: the largest amplitude of their stripes, with white at 1.
+        clutter: how many small boxes are behind the object at most.
+    """
     n = len(labels)
     ground = uniform(rng, 0, 1, n, 3, 1, 1)
     # A step round the circle of values keeps every channel of the two colours `contrast` apart.
@@ -143,13 +174,23 @@ def load(
 ) -> ImageData:
     """Draw `train` and `test` images of `size` x `size` pixels, each split from its own stream.
 
-    `noise` is the standard deviation of each pixel, `contrast` the least difference of object and
-    background in each channel, and `texture` the largest amplitude of their stripes, with white at
-    1. The object's radius lies between `smallest` and 0.75 of half the picture; behind it are up to
-    `clutter` small boxes. `root` is not read.
-
     Small objects are what an image model gets wrong. Stronger textures, turns or shears lower its
     accuracy too, but are slow to learn: beside a cue the shapes are then not learned at all.
+
+    Args:
+        source: `synthetic`.
+        root: not read.
+        seed: decides everything random.
+        train: how many training images, at least 10.
+        test: how many test images, at least 10.
+        size: height and width in pixels, at least 8.
+        noise: the standard deviation of each pixel, with white at 1; from 0 to 1.
+        smallest: the least radius of the object, in units of half the picture, above 0 and at most
+            0.75, the largest.
+        contrast: the least difference of object and background in each channel, with white at 1;
+            from 0 to 0.5.
+        texture: the largest amplitude of their stripes, with white at 1; from 0 to 1.
+        clutter: how many small boxes are behind the object at most, 0 to 8.
     """
 
     def split(name: str, n: int) -> Split:

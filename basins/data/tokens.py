@@ -128,9 +128,20 @@ def tokens(
 ) -> Tokens:
     """Put rows of token ids, their token types and labels on the device, sorted by length.
 
-    A batch holds at most `budget` tokens (by default what suits the device), with those that `pad`
-    its shorter rows, or else a single row. Raises `UserError`, saying `where`, if there are no rows
-    or if any is empty or longer than `limit` tokens: nothing is ever cut off.
+    Args:
+        ids: the token ids of each of n rows.
+        types: their token types.
+        labels: of the rows, n.
+        pad: the id that fills shorter rows.
+        limit: the most tokens that a row may have; nothing is ever cut off.
+        device: where the rows are put.
+        where: what error messages call the data.
+        budget: the most tokens that a batch holds, with those that pad its shorter rows, unless it
+            is a single row. By default what suits the device.
+
+    Raises:
+        UserError: saying `where`, if there are no rows or if any is empty or longer than `limit`
+            tokens.
     """
     lengths = np.array([len(row) for row in ids], dtype=np.int64)
     if not len(lengths):

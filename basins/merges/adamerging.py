@@ -26,11 +26,21 @@ def merge(
 ) -> list[State]:
     """Return the base plus task vectors times coefficients that make the network sure of itself.
 
-    They are at first `coefficient`, one for each network or for each of its tensors (the paper's
-    task-wise and layer-wise), and follow the entropy of the predictions on training rows, whose
-    labels are not looked at. Defaults but for `steps` are the paper's, whose 500 or 1000 steps suit
-    many tasks; here all have one head. It and what else the base lacks is averaged. Holds all
-    networks at once. Raises `UserError` where there is no base.
+    The coefficients follow the entropy of the predictions on training rows, whose labels are not
+    looked at. Defaults but for `steps` are the paper's, whose 500 or 1000 steps suit many tasks;
+    here all have one head. It and what else the base lacks is averaged. Holds all networks at once.
+
+    Args:
+        sources: the networks, their base and training rows.
+        by: a network has one coefficient for each of its tensors (`tensor`, the paper's layer-wise)
+            or one in all (`network`, its task-wise).
+        coefficient: what all coefficients are at first.
+        steps: of AdamW, at least 0.
+        rate: of AdamW, above 0.
+        batch: rows of a step, at least 1.
+
+    Raises:
+        UserError: where there is no base, or the entropy is not finite.
     """
     start, mean = sources.start(), mixed(sources.states)
     assert sources.base is not None

@@ -28,11 +28,20 @@ def merge(
 ) -> list[State]:
     """Return the base plus `coefficient` times the sum of the masked task vectors.
 
-    In each tensor the share `small` of a network's smallest entries and the share `large` of its
-    largest become 0 (the paper's beta, and 1 - gamma), rounded down to whole numbers. `ties` takes
-    TIES's election instead of the sum (mergekit's `breadcrumbs_ties`). `weights` are those of the
-    networks in either. What the base lacks is averaged. Raises `UserError` where there is no base,
-    or nothing is left.
+    What the base lacks is averaged.
+
+    Args:
+        sources: the networks and their base.
+        small: the share of a network's smallest entries, in each tensor, that become 0 (the paper's
+            beta), rounded down to whole numbers; from 0 to below 1.
+        large: the share of its largest that become 0 (the paper's 1 - gamma), likewise.
+        coefficient: of the sum.
+        then: `sum`, or `ties` for TIES's election instead (mergekit's `breadcrumbs_ties`).
+        weights: of the networks in either, above 0; 1 by default.
+
+    Raises:
+        UserError: where there is no base, nothing is left, or `weights` are not one for each
+            network.
     """
     if small + large >= 1:
         raise UserError(f"breadcrumbs: small {small} and large {large} leave nothing; lower them")

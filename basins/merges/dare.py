@@ -27,11 +27,20 @@ def merge(
 ) -> list[State]:
     """Return the base plus what task arithmetic or TIES makes of the thinned task vectors.
 
-    Every entry is dropped with probability `drop`, independently, and the others are divided by
-    1 - `drop`, which keeps their mean, unless `rescale` is false. `coefficient` and `weights`, of
-    the networks, are those of either; `density` is TIES's, which trims what is left again
-    (mergekit's `dare_ties` does not: 1). What the base lacks is averaged. Raises `UserError` where
-    there is no base.
+    What the base lacks is averaged.
+
+    Args:
+        sources: the networks and their base.
+        drop: the probability that an entry is dropped, each independently, from 0 to below 1.
+        then: `task_arithmetic` or `ties`.
+        coefficient: that of either.
+        density: that of TIES, which trims what is left again, above 0 and at most 1 (mergekit's
+            `dare_ties` does not trim: 1).
+        rescale: whether entries that stay are divided by 1 - `drop`, which keeps their mean.
+        weights: of the networks in either, above 0; 1 by default.
+
+    Raises:
+        UserError: where there is no base, or `weights` are not one for each network.
     """
     shares = by_model(weights, sources, "weights")
 

@@ -29,10 +29,21 @@ def merge(
 
     Every entry is dropped with a probability p that falls with the rank of its size from `drop` +
     `window` / 2 to `drop` - `window` / 2 (MagPrune), and is divided by 1 - p otherwise, which keeps
-    its mean. Ranks are those within a row of a matrix, what one unit is computed with, as in the
-    paper, or within a tensor; a bias is one row. mergekit's `epsilon` is half of `window`, and it
-    restores a norm instead. `weights` are as in `ties`. What the base lacks is averaged. Raises
-    `UserError` where there is no base, or a probability is not between 0 and 1.
+    its mean. What the base lacks is averaged.
+
+    Args:
+        sources: the networks and their base.
+        drop: the probability in the middle, between 0 and 1.
+        window: how far apart the probabilities of the smallest and the largest entry are, from 0 to
+            below 1. mergekit's `epsilon` is half of it, and it restores a norm instead.
+        ranks: those within a `row` of a matrix, what one unit is computed with, as in the paper, or
+            within a `tensor`; a bias is one row.
+        coefficient: of the merged task vector.
+        weights: of the networks, as in `ties`, above 0; 1 by default.
+
+    Raises:
+        UserError: where there is no base, a probability is not from 0 to below 1, or `weights` are
+            not one for each network.
     """
     if not 0 <= drop - window / 2 <= drop + window / 2 < 1:
         raise UserError(f"della: drop {drop} and window {window} make probabilities outside 0 to 1")

@@ -20,9 +20,20 @@ def merge(
     momentum: Momentum = 0.9,
     batch: Count = BATCH,
 ) -> list[State]:
-    """Return the mean, over sources, of the moving average along a run at `rate` from each.
+    """Return the mean, over sources, of the moving average along a run from each.
 
-    The average starts at the source and keeps `decay` of itself at each of the `steps`.
+    The average starts at the source.
+
+    Args:
+        sources: the networks and training rows.
+        steps: of each run, at least 1.
+        decay: how much of itself the average keeps at each step, from 0 to below 1.
+        rate: the learning rate, above 0.
+        momentum: of SGD, from 0 to below 1.
+        batch: rows of a step, at least 1.
+
+    Raises:
+        UserError: when the loss is not finite.
     """
     averages = []
     for source in sources.states:

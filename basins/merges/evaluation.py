@@ -53,10 +53,17 @@ def evaluations(
 ) -> Evaluations:
     """Return, by (batchnorm, set), what the members make of it together.
 
-    `batchnorm` is as in `Engine.along`, or `repair`: REPAIR on the training rows, towards the
-    networks that a `Mixture` is of, by their shares, or else all that were merged, alike. It is for
-    a network that is a mixture of others, so one that is itself a source, and the members of an
-    ensemble, stay as they are.
+    Args:
+        engine: puts a network together and evaluates it.
+        members: the state of one network, or those of an ensemble, whose probabilities are
+            averaged.
+        sources: the networks that were merged, and training rows.
+        batchnorm: as in `Engine.along`, or `repair`: REPAIR on the training rows, towards the
+            networks that a `Mixture` is of, by their shares, or else all that were merged, alike.
+            It is for a network that is a mixture of others, so one that is itself a source, and the
+            members of an ensemble, stay as they are.
+        sets: the evaluation sets, by name.
+        precision: of the evaluation: `fp32` or `bf16`.
     """
     found: Evaluations = {}
     alone = len(members) == 1 and not any(_same(members[0], source) for source in sources.states)

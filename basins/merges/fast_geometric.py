@@ -25,8 +25,20 @@ def merge(
 ) -> list[State]:
     """Return the networks in the middle of each cycle of every run, which sets out from a source.
 
-    Over the `steps` of a cycle the rate falls straight from `high` to `low` and rises again; a
-    member is collected where it is `low`. The last cycle ends there.
+    Over a cycle the rate falls straight from `high` to `low` and rises again; a member is collected
+    where it is `low`. The last cycle ends there.
+
+    Args:
+        sources: the networks and training rows.
+        cycles: of each run, at least 1; as many members come of it.
+        steps: of a cycle, an even number.
+        high: the learning rate at the ends of a cycle, above 0.
+        low: the learning rate in its middle, above 0.
+        momentum: of SGD, from 0 to below 1.
+        batch: rows of a step, at least 1.
+
+    Raises:
+        UserError: when the loss is not finite.
     """
     rates = [rate(step, steps, high, low) for step in range(1, cycles * steps - steps // 2 + 1)]
     return [

@@ -30,9 +30,17 @@ def merge(
 ) -> list[State]:
     """Return the mean of the networks' weights, each weighted by its diagonal Fisher information.
 
-    `labels` and `draws` are those of `diagonal`. `floor` is added to the information, so that a
-    weight that matters to no network is averaged (the authors' code; 1e-6 there as well). `weights`
-    multiply the networks' information, 1 by default (the paper's lambda).
+    Args:
+        sources: the networks and training rows.
+        labels: that the information is of: `expected`, `drawn` or `given`, as in `diagonal`.
+        draws: of `drawn` labels for each row, at least 1.
+        floor: what is added to the information, above 0, so that a weight that matters to no
+            network is averaged (the authors' code; 1e-6 there as well).
+        weights: what the networks' information is multiplied by, above 0; 1 by default (the paper's
+            lambda).
+
+    Raises:
+        UserError: where `weights` are not one for each network.
     """
     first = sources.vector(sources.states[0]).double()
     total, mass = torch.zeros_like(first), torch.zeros_like(first)

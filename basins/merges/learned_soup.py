@@ -25,11 +25,21 @@ def merge(
 ) -> list[State]:
     """Return the networks mixed by shares that are learned from labels, at first equal.
 
-    Shares are a softmax, one for all weights or one for each tensor (the paper's "by layer"); with
-    them a factor of the logits is learned, which the loss needs and the network does not keep.
-    AdamW at .1, as in the paper, on the cross-entropy of batches of `batch` rows. Running
+    Shares are a softmax. With them a factor of the logits is learned, which the loss needs and the
+    network does not keep. AdamW at .1, as in the paper, on the cross-entropy of batches. Running
     statistics are mixed as the weights are, or averaged where these are mixed by tensor. Holds all
     networks at once.
+
+    Args:
+        sources: the networks and training rows.
+        by: a network has one share for all its weights (`network`), or one for each tensor
+            (`tensor`, the paper's "by layer").
+        steps: of AdamW, at least 0.
+        rate: of AdamW, above 0.
+        batch: rows of a step, at least 1.
+
+    Raises:
+        UserError: when the loss is not finite.
     """
     names = sources.names
     device = sources.states[0][names[0]].device

@@ -30,10 +30,21 @@ def learned(
     batch: int,
     decay: float = 0.0,
 ) -> None:
-    """Change `coefficients` in place by `steps` of AdamW at `rate` on `loss(logits, labels)`.
+    """Change `coefficients` in place by AdamW on a loss of batches of training rows.
 
-    `build` makes the network's tensors of them, as part of the graph; it is in evaluation mode.
-    Raises `UserError` when the loss is not finite.
+    Args:
+        sources: the networks and training rows.
+        coefficients: what is learned; leaves of the graph.
+        build: makes the network's tensors of them, as part of the graph. The network is in
+            evaluation mode.
+        loss: from logits [b, classes] and labels [b] to a scalar.
+        steps: of AdamW, at least 0.
+        rate: of AdamW, above 0.
+        batch: rows of a step, at least 1.
+        decay: AdamW's weight decay.
+
+    Raises:
+        UserError: when the loss is not finite.
     """
     net = sources.net.eval()
     net.load_state_dict(sources.states[0])

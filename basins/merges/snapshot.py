@@ -22,8 +22,19 @@ def merge(
 ) -> list[State]:
     """Return the networks at the end of each cycle of every run, which sets out from a source.
 
-    The rate falls from `rate` to 0 over the `steps` of a cycle, as half a cosine (equation 2). The
-    paper's only run sets out from new weights; here each source has been trained already.
+    The paper's only run sets out from new weights; here each source has been trained already.
+
+    Args:
+        sources: the networks and training rows.
+        cycles: of each run, at least 1; as many members come of it.
+        steps: of a cycle, at least 1.
+        rate: the learning rate at the start of a cycle, above 0; over its steps it falls to 0, as
+            half a cosine (equation 2).
+        momentum: of SGD, from 0 to below 1.
+        batch: rows of a step, at least 1.
+
+    Raises:
+        UserError: when the loss is not finite.
     """
     rates = [rate / 2 * (1 + cos(pi * (step % steps) / steps)) for step in range(cycles * steps)]
     return [

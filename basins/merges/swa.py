@@ -19,6 +19,17 @@ def merge(
     """Return the mean, over sources, of the mean along a run at a constant `rate` from each.
 
     A run's mean is of the source and the networks after every `steps` steps, `points` times.
+
+    Args:
+        sources: the networks and training rows.
+        points: how many networks of a run are averaged besides the source, at least 1.
+        steps: from one of them to the next, at least 1.
+        rate: the learning rate, above 0.
+        momentum: of SGD, from 0 to below 1.
+        batch: rows of a step, at least 1.
+
+    Raises:
+        UserError: when the loss is not finite.
     """
     means = []
     for source in sources.states:

@@ -29,9 +29,21 @@ def merge(
 ) -> list[State]:
     """Return `members` drawn for each source, whose run at a constant `rate` sets out from it.
 
-    The Gaussian is fitted to the networks after every `steps` steps, `points` times, its low-rank
-    part to the last `rank` of them. All runs' members together are one ensemble (MultiSWAG, Wilson
-    and Izmailov 2020). Running statistics are those of the run's last network.
+    All runs' members together are one ensemble (MultiSWAG, Wilson and Izmailov 2020). Running
+    statistics are those of the run's last network.
+
+    Args:
+        sources: the networks and training rows.
+        members: how many are drawn for each source, at least 1.
+        points: how many networks of a run the Gaussian is fitted to, at least 2.
+        rank: how many of the last of them its low-rank part is fitted to, at least 2.
+        steps: from the source to the first of them, and from one to the next; at least 1.
+        rate: the learning rate, above 0.
+        momentum: of SGD, from 0 to below 1.
+        batch: rows of a step, at least 1.
+
+    Raises:
+        UserError: when the loss is not finite.
     """
     found = []
     for source in sources.states:

@@ -35,12 +35,21 @@ def run(
     momentum: float,
     batch: int = BATCH,
 ) -> Iterator[State]:
-    """Yield the network after each step of SGD from `start`, step i at rate `rates[i]`.
+    """Yield the network after each step of SGD from `start`.
 
-    A step takes `batch` of the training rows, an epoch all of them in an order drawn anew, but for
-    those that do not fill a batch. BatchNorm is in training mode and dropout is off, so that the
-    batches are all the noise there is. A state is the network itself until the next step: copy what
-    is to stay. Raises `UserError` when the loss is not finite.
+    BatchNorm is in training mode and dropout is off, so that the batches are all the noise there
+    is. A state is the network itself until the next step: copy what is to stay.
+
+    Args:
+        sources: the network and training rows.
+        start: the state to begin at.
+        rates: the learning rate of each step, at least one.
+        momentum: of SGD, from 0 to below 1.
+        batch: rows of a step. An epoch takes all training rows in an order drawn anew, but for
+            those that do not fill a batch.
+
+    Raises:
+        UserError: when the loss is not finite.
     """
     net = sources.net
     net.load_state_dict(start)

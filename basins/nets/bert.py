@@ -147,10 +147,21 @@ def build_text(
 ) -> Bert:
     """Build a BERT for token ids [n, T], T <= `positions`; its output's `.logits` is [n, classes].
 
-    Feed-forward layers have 4 x `width` units; 12 layers, width 768, 12 heads and 512 positions
-    make the bert-base of LCRGS. Weights are drawn from torch's generator, normal with variance 1 /
-    `width`: BERT's standard deviation of 0.02 leaves narrow layers without a signal. Raises
-    `UserError` where `heads` does not divide `width`.
+    Weights are drawn from torch's generator, normal with variance 1 / `width`: BERT's standard
+    deviation of 0.02 leaves narrow layers without a signal. 12 layers, width 768, 12 heads and 512
+    positions make the bert-base of LCRGS.
+
+    Args:
+        vocab_size: how many token ids there are.
+        num_classes: how many classes there are.
+        layers: at least 1.
+        width: of a token's state, at least 1; feed-forward layers have 4 x `width` units.
+        heads: of each layer's attention, at least 1; they must divide `width`.
+        positions: the most tokens that a row may have, at least 1.
+        dropout: of hidden states and of attention, from 0 to below 1.
+
+    Raises:
+        UserError: where `heads` does not divide `width`.
     """
     config = _config(vocab_size, layers, width, heads, positions, dropout)
     config.num_labels = num_classes
@@ -170,6 +181,17 @@ def encoder(
 
     Keys begin equal to queries, so that a token attends to its like, in the other sentence too. To
     find that by itself takes a narrow encoder many thousand steps of pretraining.
+
+    Args:
+        vocab_size: how many token ids there are.
+        layers: at least 1.
+        width: of a token's state, at least 1; feed-forward layers have 4 x `width` units.
+        heads: of each layer's attention, at least 1; they must divide `width`.
+        positions: the most tokens that a row may have, at least 1.
+        dropout: of hidden states and of attention, from 0 to below 1.
+
+    Raises:
+        UserError: where `heads` does not divide `width`.
     """
     net = BertModel(_config(vocab_size, layers, width, heads, positions, dropout))
     with torch.no_grad():

@@ -41,9 +41,18 @@ def encoded(
 ) -> Tokens:
     """Put sentences on the device as a network of this config reads them.
 
-    `label` numbers their `classes`, which the network's are matched to by name
-    (`data.classes.matched`). Raises `UserError`, saying `where`, where they cannot be, a sentence
-    is missing, or a row is too long.
+    Args:
+        columns: the sentences, and in `label` the number of each row's class among `classes`.
+        classes: the names of the data's classes, which the network's are matched to by name
+            (`data.classes.matched`).
+        tokenizer: the network's.
+        config: the network's: its classes, `max_position_embeddings`, and perhaps `long_rows`.
+        device: where the rows are put.
+        where: what error messages and warnings call the data.
+
+    Raises:
+        UserError: saying `where`, if the classes cannot be matched, a sentence is missing, there
+            are no rows, or a row is too long.
     """
     numbers, merge = matched(checkpoint.classes(config), classes, where)
     pad: Any = tokenizer.pad_token_id

@@ -30,13 +30,25 @@ def refine(
     tolerance: float,
     limit: int,
 ) -> Grids[Path]:
-    """Double each path's grid of `start` points until none of its barriers changes by `tolerance`.
+    """Double each path's grid until none of its barriers changes by `tolerance`.
 
-    `losses(grids)` returns mean losses [curves, T] of each path on its grid, which holds the points
-    of the grid before it; all paths that go on are asked for at once. `barrier(t, losses)` is one
-    of `landscape.barriers`, `tolerance` has the losses' unit, and no grid has more than `limit`
-    points. A path with a loss that is not finite has no barrier and goes no further. Raises
-    `UserError` where `limit` leaves no room for a second grid. SoK operationalisation, section 1.4.
+    A path with a loss that is not finite has no barrier and goes no further. SoK
+    operationalisation, section 1.4.
+
+    Args:
+        paths: what grids are refined for.
+        losses: `losses(grids)` returns mean losses [curves, T] of each path on its grid, which
+            holds the points of the grid before it; all paths that go on are asked for at once.
+        barrier: `barrier(t, losses)`, one of `landscape.barriers`.
+        start: points of the first grid.
+        tolerance: in the losses' unit.
+        limit: the most points that a grid may have.
+
+    Returns:
+        The last grid of each path.
+
+    Raises:
+        UserError: where `limit` leaves no room for a second grid.
     """
     if not 2 * start - 1 <= limit:
         raise UserError(f"points: from {start}, the next grid has {2 * start - 1}: limit {limit}")

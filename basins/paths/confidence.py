@@ -57,12 +57,20 @@ class Capital:
 def bounds(
     values: np.ndarray, *, count: int, low: float, high: float, alpha: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return lower and upper bounds [...] on the means of `count` values, `values` [..., n] seen.
+    """Return lower and upper bounds [...] on the means of `count` values, of which n are seen.
 
     For one stream, the bounds at all n hold at once with probability 1 - `alpha`. They do not widen
-    as n grows, but to let in a mean that they had missed; at n = `count` both are the mean. Values
-    lie between `low` and `high`. Raises `UserError` where one does not, and where n is 0 or exceeds
-    `count`.
+    as n grows, but to let in a mean that they had missed; at n = `count` both are the mean.
+
+    Args:
+        values: those that are seen, [..., n], drawn in random order and without replacement.
+        count: of all values.
+        low: no value is below it.
+        high: no value is above it.
+        alpha: the probability, at most, that the bounds miss the mean at some n.
+
+    Raises:
+        UserError: where a value is not between `low` and `high`, or n is 0 or exceeds `count`.
     """
     if not values.shape[-1]:
         raise UserError("confidence: no values; give at least one")

@@ -291,13 +291,21 @@ class Engine:
         sets: Mapping[str, Examples],
         precision: Precision = "fp32",
     ) -> Curves:
-        """Evaluate every point, a combination of `controls` (flat weights [size]), on all `sets`.
+        """Evaluate every point, a combination of `controls`, on all `sets`.
 
-        `batchnorm` names what BatchNorm's statistics are at a point, and the images they are taken
-        from: `interpolate` takes from none, but the same combination of the controls' statistics as
-        of their weights; `reset` and `reset_cued` (cumulative averages) and `moving` (MMC's moving
-        average) re-estimate them on their images, at the ends of a path as well. Returns, by
-        (batchnorm, set), one evaluation for each point.
+        Args:
+            controls: the networks that are combined, as flat weights [size].
+            points: for each point a coefficient of each control.
+            batchnorm: what BatchNorm's statistics are at a point, and the images they are taken
+                from: `interpolate` takes from none, but the same combination of the controls'
+                statistics as of their weights; `reset` and `reset_cued` (cumulative averages) and
+                `moving` (MMC's moving average) re-estimate them on their images, at the ends of a
+                path as well.
+            sets: the evaluation sets, by name.
+            precision: `fp32`, or `bf16` by autocast.
+
+        Returns:
+            By (batchnorm, set), one evaluation for each point.
         """
         found: dict[tuple[str, str], list[Evaluation]] = {
             (mode, name): [] for mode in batchnorm for name in sets

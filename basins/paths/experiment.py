@@ -48,11 +48,16 @@ def measured(
     calibration: Mapping[str, Any] | None,
     device: torch.device,
 ) -> points.Sets:
-    """Return what points are measured on: the sets `names` of the dataset in the folder `data`.
+    """Return what points are measured on: sets of a dataset, in fp32.
 
-    `batchnorm` are the modes of `Engine.along`; `calibration` has the `cue_proportion` and the
-    `size` of what they take statistics from. None is what the code of Mechanistic Mode Connectivity
-    does (section 4): a moving average over all training images, without their cue.
+    Args:
+        data: the dataset's folder.
+        names: of its evaluation sets.
+        batchnorm: the modes of `Engine.along`. None is the moving average of the code of
+            Mechanistic Mode Connectivity (section 4).
+        calibration: the `cue_proportion` and the `size` of the images that they take statistics
+            from. None is what that code does: all training images, without their cue.
+        device: where points are evaluated.
     """
     modes = tuple(batchnorm or ["moving"])
     source = Calibration(data, **(calibration or {"cue_proportion": 0.0, "size": None}))

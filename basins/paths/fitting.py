@@ -47,28 +47,45 @@ def minimise(
 ) -> Iterator[dict[str, Any]]:
     """Make `net` the inner control point between two `ends` and yield a log row after each epoch.
 
-    `ends` are flat weights [size] on the net's device; `coefficients(t)` are those of the first
-    end, the inner point and the second end. Every batch draws t uniformly, and SGD on the inner
-    point lowers the cross-entropy of the network at t, its BatchNorm and dropout in training mode.
-    The examples are the training images, `cue_proportion` of which carry the cue, or the training
-    rows of a text (LCRGS, appendix G) with the shares `counterexamples` and `noise`, as `seed`, the
-    dataset's, draws them: what the ends were trained on has to be said here. `lr` is divided by ten
-    after two thirds of the steps. Batches and t are drawn from `order`, dropout from torch's global
-    generator.
+    Every batch draws t uniformly, and SGD on the inner point lowers the cross-entropy of the
+    network at t, its BatchNorm and dropout in training mode. Dropout draws from torch's global
+    generator. The inner point's BatchNorm statistics are the mean of the ends': the fit needs none,
+    and only `interpolate` reads them.
 
     `corrected` starts at the mean of the ends and follows the gradient of the inner point, which is
     the network's times its coefficient. `published` is the code of Mechanistic Mode Connectivity
-    (section 4; there 15 epochs, batch 128, lr .1, momentum .9, weight decay 1e-4): it starts at
-    the weights that `net` has, newly initialised, and scales the rate in the gradient's place, and
-    so weight decay, but not what momentum remembers. The inner point's BatchNorm statistics are the
-    mean of the ends': the fit needs none, and only `interpolate` reads them.
+    (section 4; there 15 epochs, batch 128, lr .1, momentum .9, weight decay 1e-4): it starts at the
+    weights that `net` has, newly initialised, and scales the rate in the gradient's place, and so
+    weight decay, but not what momentum remembers.
 
-    `weight_decay` pulls on the `inner` point, as the code of Mechanistic Mode Connectivity has it,
-    or on the weights of the `curve` at t, as Garipov et al.'s does: a curve's own norm, by which a
-    bend may lie further out.
+    Args:
+        coefficients: `coefficients(t)` are those of the first end, the inner point and the second
+            end.
+        net: the network, newly initialised on the device and left in evaluation mode.
+        ends: two flat weights [size] on the net's device.
+        data: the training images, or what mixes the training rows of a text (LCRGS, appendix G).
+        order: draws the batches and t.
+        cue_proportion: the share of the images that carries the cue, from 0 to 1. What the ends
+            were trained on has to be said here, and in the next three.
+        counterexamples: the share of a text's rows that are counterexamples, from 0 to 1.
+        noise: the share of a text's rows with a wrong label, from 0 to 1.
+        seed: the dataset's, which draws these two shares.
+        epochs: at least 1.
+        batch_size: at least 2.
+        lr: above 0; it is divided by ten after two thirds of the steps.
+        momentum: from 0 to below 1.
+        weight_decay: at least 0.
+        decayed: what weight decay pulls on: the `inner` point, as the code of Mechanistic Mode
+            Connectivity has it, or the weights of the `curve` at t, as Garipov et al.'s does: a
+            curve's own norm, by which a bend may lie further out.
+        precision: of the forward pass: `fp32`, or `bf16` by autocast.
+        protocol: `published` or `corrected`.
 
-    Log rows: epoch, its last lr, and its mean loss (nats) and accuracy along the path. Raises
-    `UserError` when the loss diverges.
+    Yields:
+        epoch, its last lr, and its mean loss (nats) and accuracy along the path.
+
+    Raises:
+        UserError: when the loss diverges.
     """
     if isinstance(data, Cued):
         labels, inputs = _images(net, data.at(cue_proportion), ends[0].device)

@@ -36,10 +36,26 @@ def along(
 ) -> Curves:
     """Evaluate every part of `start` moved towards every end, the rest of `start` held.
 
-    `start` and `ends` are flat weights [size] of `net`; a part is a list of its modules' names, all
-    layers from one on for a cumulative path. BatchNorm statistics are re-estimated on `calibration`
-    at every point, or move with their layer where it is None. What lies between two layers is kept
-    in memory for all examples. A network whose code cannot be traced is evaluated as a whole.
+    What lies between two layers is kept in memory for all examples. A network whose code cannot be
+    traced is evaluated as a whole, and so is, with a warning, one whose traced code says something
+    else.
+
+    Args:
+        net: the network; its weights become views of one flat vector.
+        start: flat weights [size] of `net`.
+        ends: the same of other networks.
+        parts: by name, the names of the modules that move: one layer, or all from one on for a
+            cumulative path.
+        ts: how far they move, from 0 (`start`) to 1 (the end).
+        calibration: the images that BatchNorm statistics are re-estimated on at every point; with
+            None they move with their layer.
+        sets: the evaluation sets, by name.
+
+    Returns:
+        By (part, number of the end, evaluation set), one evaluation for each t.
+
+    Raises:
+        UserError: for a module that has no weights.
     """
     flat = FlatModule(net)
     found: Curves = {}

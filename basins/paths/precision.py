@@ -46,9 +46,15 @@ def trial(
 ) -> Trial:
     """Time one set, and where bf16 is faster, compare the middle of a path in both precisions.
 
-    `controls` are the flat weights [size] of two networks, `batchnorm` and `sets` as in `along`; a
-    barrier here is that of the loss or the error at t = 1/2, the largest difference over modes and
-    sets counts.
+    A barrier here is that of the loss or the error at t = 1/2; the largest difference over modes
+    and sets counts.
+
+    Args:
+        engine: puts networks together and evaluates them.
+        controls: the flat weights [size] of two networks.
+        batchnorm: the modes, as in `Engine.along`.
+        sets: the evaluation sets, by name; the first is timed.
+        seconds: the clock.
     """
     engine.along(controls, POINTS[:1], {"interpolate": None}, {})
     function, first = engine.settle("interpolate", None), next(iter(sets.values()))

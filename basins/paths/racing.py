@@ -61,18 +61,27 @@ def race(
     batch: Annotated[int, Field(ge=1)] = 128,
     overhead: Annotated[int, Field(ge=0)] = 0,
 ) -> Decision:
-    """Decide whether the path's barrier on the grid `ts` exceeds `threshold` (nats, or a share).
+    """Decide whether the path's barrier on the grid `ts` exceeds `threshold`.
 
-    `visit(t)` puts the network at t, at the cost of `overhead` examples for BatchNorm, and returns
-    what evaluates a slice of the examples there. They stand in random order, the same for all
-    pairs; `ends` are both ends' full evaluations, in that order. `batch` examples are evaluated
-    between two looks at the bounds.
+    A point that took all of its examples is decided by their mean, unclipped. A loss that is not
+    finite makes the verdict `undefined`, as it does the barrier.
 
-    Cross-entropy has no upper end, so one gap of `loss` counts at most `clip` nats: `connected` is
-    said of gaps so clipped, `not connected` of the losses as they are. A point that took all of its
-    examples is decided by their mean, unclipped. A loss that is not finite makes the verdict
-    `undefined`, as it does the barrier. Raises `UserError` where `ts` has no point between the
-    ends, or a loss at an end is not finite.
+    Args:
+        visit: `visit(t)` puts the network at t and returns what evaluates a slice of the examples
+            there. They stand in random order, the same for all pairs.
+        ends: both ends' full evaluations, with the examples in that order.
+        ts: the grid, from 0 to 1.
+        metric: `error` or `loss`.
+        threshold: in nats for `loss`, a share for `error`; at least 0.
+        alpha: the probability, at most, that the full grid decides otherwise; above 0, below 0.5.
+        clip: how many nats one gap of `loss` counts at most, above 0, since cross-entropy has no
+            upper end: `connected` is said of gaps so clipped, `not connected` of the losses as they
+            are.
+        batch: how many examples are evaluated between two looks at the bounds, at least 1.
+        overhead: how many examples it costs to put the network at a t, for BatchNorm; at least 0.
+
+    Raises:
+        UserError: where `ts` has no point between the ends, or a loss at an end is not finite.
     """
     if len(ts) < 3:
         raise UserError(f"race: a grid of {len(ts)} points; give at least one between the two ends")

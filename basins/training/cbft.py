@@ -42,14 +42,36 @@ def finetune(
     Each step descends `barrier_weight` times the `barrier` to the start on a batch of `cued`, then
     the cross-entropy on a batch of `clean` plus, after `warm_up` epochs, `invariance_weight` times
     the `invariance` between the two batches. A term of weight 0 is left out: the paper's ablations
-    (its appendix E). Cued batches are whole, and no image comes again before all have come. Log
-    rows as `scratch`, of the clean images, and the mean barrier and invariance (0 while left out).
-    Raises `UserError` when the loss diverges.
+    (its appendix E). Cued batches are whole, but where all images do not fill one: what is left at
+    the end of a shuffle waits for the next.
 
     `published` is the authors' code: positions by `clipped`, and an lr that stays for two epochs
     and is then cut off on its way to 0. `corrected` draws positions by `truncated`, as the paper
     says, and ends at 0. Both alternate two steps that share one momentum, and compare L2-normalised
     means: what the paper's formulas leave open stays as in the code.
+
+    Args:
+        net: the network, whose last layer is its `head`.
+        clean: images without the cue, on the device.
+        cued: images of which some or all carry the cue, on the device.
+        order: draws the batches and the positions on the line.
+        epochs: of the clean images, at least 1.
+        batch_size: of either kind of images, at least 2.
+        lr: above 0; it follows half a cosine.
+        momentum: from 0 to below 1.
+        weight_decay: at least 0.
+        barrier_weight: of the barrier, at least 0.
+        margin: the loss that the barrier asks for (nats), at least 0.
+        invariance_weight: of the invariance, at least 0.
+        warm_up: how many epochs pass without the invariance, at least 0.
+        protocol: `published` or `corrected`.
+
+    Yields:
+        Log rows as `scratch`, of the clean images, and the mean `barrier` (nats) and `invariance`
+        (0 while left out).
+
+    Raises:
+        UserError: when the loss diverges, or `net` has no linear layer `head`.
     """
     last_layer(net)
     optimiser = SGD(net.parameters(), lr, momentum, weight_decay=weight_decay, fused=True)
@@ -95,9 +117,17 @@ def barrier(
 ) -> Tensor:
     """Return how far the loss on the line from `net` (t = 0) to `start` (t = 1) is from `margin`.
 
-    That is |cross-entropy - margin| in nats, of images [b, C, H, W] with labels [b] in the
-    network's present mode; its gradient in the weights of `net` has the factor 1 - t of the chain
-    rule. `statistics` stand in for the buffers of `net`, which stay as they are.
+    That is |cross-entropy - margin| in nats, in the network's present mode; its gradient in the
+    weights of `net` has the factor 1 - t of the chain rule.
+
+    Args:
+        net: the network at t = 0.
+        start: the weights at t = 1, by name.
+        statistics: by name, what stands in for the buffers of `net`, which stay as they are.
+        t: the place on the line, from 0 to 1.
+        images: float32 [b, C, H, W].
+        labels: int64 [b].
+        margin: the loss that is asked for (nats).
     """
     weights = {name: weight.lerp(start[name], t) for name, weight in net.named_parameters()}
     logits = functional_call(net, (weights, statistics), (images,))
@@ -109,8 +139,15 @@ def invariance(
 ) -> Tensor:
     """Return the mean over classes of the squared distance between their two mean features.
 
-    Features are [b, d] with labels [b]; every class mean is scaled to length 1. A class that either
-    batch lacks has distance 0, and still counts among the `classes`.
+    Every class mean is scaled to length 1. A class that either batch lacks has distance 0, and
+    still counts among the `classes`.
+
+    Args:
+        read: features [b, d] of one batch.
+        labels: its labels, int64 [b].
+        cued_read: features [c, d] of the other batch.
+        cued_labels: its labels, int64 [c].
+        classes: how many there are.
     """
     mean, there = _class_means(read, labels, classes)
     cued_mean, cued_there = _class_means(cued_read, cued_labels, classes)

@@ -40,13 +40,33 @@ def tune(
     """Tune `net` in place by cross-entropy and yield a log row after each epoch.
 
     The defaults are the paper's of MNLI and QQP; of CoLA it takes 6 epochs without warm-up, decay
-    or clipping. Batches are a uniform shuffle of the rows, drawn from `order`, the last of an epoch
-    perhaps smaller; dropout draws from torch's global generator. `keep(n)` is called after each
-    step n of `checkpoints`, when `net` is what it is there. Up to step `fork` batches are those of
-    every order; there the weights move by `perturbation` times their norm, in a random direction
-    of this order's own (the SoK's operationalisation, B.1 and B.4). Log rows: epoch, its last lr,
-    and its mean training loss (nats) and accuracy. Raises `UserError` when the loss diverges, or
-    for a step that is not taken.
+    or clipping. Batches are a uniform shuffle of the rows, the last of an epoch perhaps smaller.
+    Dropout draws from torch's global generator.
+
+    Args:
+        net: the classifier.
+        data: the training rows, on the device.
+        order: draws the batches.
+        keep: `keep(n)` is called after each step n of `checkpoints`, when `net` is what it is
+            there.
+        epochs: at least 1.
+        batch_size: at least 2.
+        lr: the highest learning rate, above 0.
+        warmup: the share of the steps over which lr rises to it, from 0 to below 1; over the others
+            it falls to 0.
+        weight_decay: of matrices, at least 0; vectors do not decay.
+        clip: the largest norm of the gradient over all weights, above 0.
+        checkpoints: numbers of steps, counted from 1.
+        fork: how many steps have the batches of every order, at least 0.
+        perturbation: by how many times their norm the weights move before the step that follows
+            `fork`, in a random direction of this order's own (the SoK's operationalisation, B.1 and
+            B.4); at least 0.
+
+    Yields:
+        epoch, its last lr, and its mean training loss (nats) and accuracy.
+
+    Raises:
+        UserError: when the loss diverges, or for a step that is not taken.
     """
     steps = epochs * sgd.steps_of(data.labels, batch_size)
     if late := [step for step in checkpoints if step > steps]:

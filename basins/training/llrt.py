@@ -28,9 +28,22 @@ def finetune(
     """Replace the last layer of `net` by one trained on `clean`; yield log rows as `scratch` does.
 
     All else is frozen, in evaluation mode, so its features of the clean images are computed once
-    and the epochs run on those. The new layer is drawn from `order` as `nn.Linear` initialises
-    itself; lr follows a cosine to 0. `cued` is not used. The defaults are those of Mechanistic Mode
-    Connectivity (Table 1, LLR). Raises `UserError` when the loss diverges.
+    and the epochs run on those. The new layer is drawn as `nn.Linear` initialises itself. The
+    defaults are those of Mechanistic Mode Connectivity (Table 1, LLR).
+
+    Args:
+        net: the network, whose last layer is its `head`.
+        clean: images without the cue, on the device.
+        cued: not used.
+        order: draws the new layer and the batches.
+        epochs: at least 1.
+        batch_size: at least 2.
+        lr: above 0; it follows a cosine to 0.
+        momentum: from 0 to below 1.
+        weight_decay: at least 0.
+
+    Raises:
+        UserError: when the loss diverges, or `net` has no linear layer `head`.
     """
     head = last_layer(net)
     net.eval()

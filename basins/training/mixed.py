@@ -26,9 +26,18 @@ def mixed(
 ) -> Rows:
     """Return the rows of the dataset in the folder `data`, kept for whoever asks next.
 
-    They are as the network in the folder `model` reads them. `inputs` and `fingerprint` are the
-    hashes of the two folders; the shares `counterexamples` and `noise` are drawn by `seed`.
-    Raises `UserError` where the dataset has too few counterexamples.
+    Args:
+        data: the dataset's folder.
+        inputs: the hash of its splits, so that rows of other content are not taken for these.
+        model: the folder of the network that is to read them; they are as it reads them.
+        fingerprint: the hash of that network, to the same end.
+        counterexamples: the share of rows that are counterexamples, from 0 to 1.
+        noise: the share of rows with a wrong label, from 0 to 1.
+        seed: draws both shares.
+        device: where the rows are put.
+
+    Raises:
+        UserError: where the dataset has too few counterexamples, or a row is empty or too long.
     """
     rows = mixture.mixed(data, counterexamples, noise, seed)
     tokenizer, config = checkpoint.tokenizer(model), checkpoint.read_config(model)

@@ -27,9 +27,23 @@ def finetune(
 ) -> Iterator[dict[str, Any]]:
     """Fine-tune `net` in place on `clean` by SGD, lr by a cosine to 0; yield rows as `scratch`.
 
-    `cued` is not used. The paper's small, medium and large lr are .001, .01 and .1; the defaults
-    are those of its Table 1 (FTS, FTM), while its Fig. 5 has 100 epochs. Raises `UserError` when
-    the loss diverges.
+    The paper's small, medium and large lr are .001, .01 and .1; the defaults are those of its Table
+    1 (FTS, FTM), while its Fig. 5 has 100 epochs.
+
+    Args:
+        net: the network.
+        clean: images without the cue, on the device.
+        cued: not used.
+        order: draws the batches.
+        epochs: at least 1.
+        batch_size: at least 2.
+        lr: at the start, above 0.
+        momentum: from 0 to below 1.
+        weight_decay: at least 0.
+        precision: of the forward pass: `fp32`, or `bf16` by autocast.
+
+    Raises:
+        UserError: when the loss diverges.
     """
     return sgd.fit(
         net,

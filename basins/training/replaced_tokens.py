@@ -46,15 +46,34 @@ def pretrain(
 ) -> Iterator[dict[str, Any]]:
     """Train the encoder `net` in place, without dropout, and yield a log row every 100 steps.
 
-    Rows of `data` are pairs of sentences that say the same. Of the second's tokens the share
-    `masked` is hidden, and of the others the share `replaced` is drawn anew from those that follow
-    the same token elsewhere: `within` of them in the same row, so that to know its words is not
-    enough to tell, the others in any row. Some are the same again. Two heads, which are thrown
-    away, tell what was hidden and which tokens are not the original ones; the loss is the sum of
-    their mean cross-entropies, in nats. `draws` decides everything random. Log rows: step, its lr,
-    and since the last row the two losses' means, `detection` and `masked`, and the shares of the
-    replaced tokens (`found`) and of the others (`alarms`) that were taken for replaced. Raises
-    `UserError` when the loss diverges.
+    Of the second sentences' tokens some are hidden, and of the others some are drawn anew from
+    those that follow the same token elsewhere; some of these are the same again. Two heads, which
+    are thrown away, tell what was hidden and which tokens are not the original ones; the loss is
+    the sum of their mean cross-entropies, in nats.
+
+    Args:
+        net: the encoder, left in evaluation mode.
+        data: pairs of sentences that say the same, on the device.
+        draws: decides everything random.
+        steps: at least 1.
+        batch_size: at least 2.
+        lr: the highest learning rate, above 0.
+        warmup: the share of the steps over which lr rises to it, from 0 to below 1; over the others
+            it falls to 0.
+        weight_decay: of matrices, at least 0; vectors do not decay.
+        clip: the largest norm of the gradient over all weights, above 0.
+        replaced: the share of the tokens that are not hidden that is drawn anew, between 0 and 1.
+        within: the share of these that is drawn from the same row, so that to know its words is not
+            enough to tell, from 0 to below 1; the others are drawn from any row.
+        masked: the share of the tokens that is hidden, between 0 and 1.
+
+    Yields:
+        step, its lr, and since the last row the two losses' means (nats), `detection` and `masked`,
+        and the shares of the replaced tokens (`found`) and of the others (`alarms`) that were taken
+        for replaced. The last row comes after the last step.
+
+    Raises:
+        UserError: when the loss diverges.
     """
     device, width = data.ids.device, net.config.hidden_size
     with seeds.torch_stream("heads", draws.initial_seed()):
@@ -115,7 +134,17 @@ def corrupt(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return which tokens of the second sentences are hidden and which are not, and all ids anew.
 
-    All are [b, T]; `pretrain` describes the shares.
+    Args:
+        ids: int64 [b, T].
+        types: 1 for tokens of the second sentences, int64 [b, T].
+        follow: what follows each token in the rows.
+        draws: decides everything random.
+        replaced: the share of the tokens that are not hidden that is drawn anew.
+        within: the share of these that is drawn from the same row.
+        masked: the share of the tokens that is hidden.
+
+    Returns:
+        bool [b, T], bool [b, T] and int64 [b, T]. Special tokens are in neither of the first two.
     """
 
     def chosen(share: float) -> Tensor:

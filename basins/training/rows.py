@@ -53,7 +53,20 @@ def rows(
     device: torch.device,
     where: str,
 ) -> Rows:
-    """Put tokenised rows on the device; raises `UserError` if one is empty or over the `limit`."""
+    """Put tokenised rows on the device.
+
+    Args:
+        ids: the token ids of each of n rows.
+        types: their token types.
+        labels: of the rows, n.
+        pad: the id that fills shorter rows.
+        limit: the most tokens that a row may have.
+        device: where the rows are put.
+        where: what error messages call the data.
+
+    Raises:
+        UserError: if a row is empty or over the `limit`.
+    """
     lengths = torch.tensor([len(row) for row in ids])
     if refused := int(((lengths < 1) | (lengths > limit)).sum()):
         raise UserError(
@@ -74,7 +87,18 @@ def tokenised(
     device: torch.device,
     where: str,
 ) -> Rows:
-    """Return a text's rows as the network of a config draws them; 0 where unlabelled."""
+    """Return a text's rows as the network of a config draws them.
+
+    Args:
+        columns: the sentences and their `label`, taken as 0 where there is none.
+        tokenizer: the network's.
+        config: the network's: `max_position_embeddings`, and perhaps `long_rows`.
+        device: where the rows are put.
+        where: what error messages and warnings call the data.
+
+    Raises:
+        UserError: where a sentence is missing, or a row is empty or too long.
+    """
     ids, types = fitting(columns, tokenizer, config, where)
     labels, pad = columns.get("label", [0] * len(ids)), tokenizer.pad_token_id
     limit = config["max_position_embeddings"]

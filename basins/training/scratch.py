@@ -31,9 +31,27 @@ def train(
     """Train `net` in place by SGD on cross-entropy and yield a log row after each epoch.
 
     The paper: lr .1, momentum .9, weight decay 1e-4, batch 256, schedule `step` of 40 epochs, 100
-    epochs, no augmentation; `sgd.fit` describes the schedules. Batches are drawn from `order`, the
-    first `fork` steps' from one that all orders share. Log rows: epoch, its last lr, and its mean
-    training loss (nats) and accuracy. Raises `UserError` when the loss diverges.
+    epochs, no augmentation.
+
+    Args:
+        net: the network.
+        data: the training images, on the device.
+        order: draws the batches.
+        epochs: at least 1.
+        batch_size: at least 2.
+        lr: above 0: the peak of the schedule `one_cycle`, else the start.
+        momentum: from 0 to below 1.
+        weight_decay: at least 0.
+        schedule: `one_cycle`, `step` or `cosine`; `sgd.fit` describes them.
+        step_epochs: after how many epochs `step` divides lr by ten, at least 1.
+        precision: of the forward pass: `fp32`, or `bf16` by autocast.
+        fork: how many steps have the batches that all orders share, at least 0.
+
+    Yields:
+        epoch, its last lr, and its mean training loss (nats) and accuracy.
+
+    Raises:
+        UserError: when the loss diverges, or for a fork after the last step.
     """
     return sgd.fit(
         net,

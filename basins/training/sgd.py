@@ -46,11 +46,29 @@ def fit(
     precision: Precision = "fp32",
     fork: int = 0,
 ) -> Iterator[dict[str, Any]]:
-    """Fit `net` in place to `labels` [n] by cross-entropy; yield a log row after each epoch.
+    """Fit `net` in place to `labels` by cross-entropy; yield a log row after each epoch.
 
-    `inputs` maps rows [b] to what `net` takes; batches are drawn from `order`. `lr` is the peak of
-    a `one_cycle` schedule, or the start of a `step` schedule, which divides it by ten every
-    `step_epochs`, or of a `cosine` to 0 over all steps. `fork` and errors are those of `descend`.
+    Args:
+        net: the network, left in evaluation mode.
+        inputs: from rows [b], int64, to what `net` takes.
+        labels: int64 [n], on the device.
+        order: draws the batches.
+        epochs: at least 1.
+        batch_size: at least 2.
+        lr: above 0: the peak of a `one_cycle` schedule, or the start of the others.
+        momentum: from 0 to below 1.
+        weight_decay: at least 0.
+        schedule: `one_cycle`; `step`, which divides lr by ten every `step_epochs`; or `cosine`, to
+            0 over all steps.
+        step_epochs: at least 1.
+        precision: of the forward pass: `fp32`, or `bf16` by autocast.
+        fork: how many steps have the batches that all orders share, as in `descend`.
+
+    Yields:
+        epoch, its last lr, and its mean training loss (nats) and accuracy.
+
+    Raises:
+        UserError: as `descend` does.
     """
     optimiser = SGD(net.parameters(), lr, momentum, weight_decay=weight_decay, fused=True)
     steps = steps_of(labels, batch_size)
@@ -80,12 +98,24 @@ def descend(
     batch_size: int,
     fork: int = 0,
 ) -> Iterator[dict[str, Any]]:
-    """Take `step` on every batch of `labels` [n], drawn from `order`; yield a row after each epoch.
+    """Take `step` on every batch of `labels`; yield a row after each epoch.
 
-    A row has the epoch, its last lr, and the means over its examples of what `step` returns, of
-    which one is the `loss`. The first `fork` batches are those of every order, and what is left of
-    their epoch comes in its own: runs that share a prefix (Frankle et al. 2020). Raises `UserError`
-    after an epoch whose loss is not finite, and for a fork after the last step.
+    Args:
+        step: from the rows [b] of a batch and their labels [b], to sums over the batch of what is
+            logged, of which one is the `loss`.
+        labels: int64 [n], on the device.
+        order: draws the batches.
+        scheduler: of the lr, which takes a step after each batch.
+        epochs: at least 1.
+        batch_size: the last batch of an epoch may be smaller.
+        fork: how many batches are those of every order, at least 0. What is left of their epoch
+            comes in this order's own: runs that share a prefix (Frankle et al. 2020).
+
+    Yields:
+        epoch, its last lr, and the means over its examples of what `step` returns.
+
+    Raises:
+        UserError: after an epoch whose loss is not finite, and for a fork after the last step.
     """
     steps = steps_of(labels, batch_size)
     if fork > epochs * steps:

@@ -18,12 +18,21 @@ def bring(
     model: str,
     revision: str | None = None,
 ) -> None:
-    """Write the encoder `model` into `folder`, as `save_pretrained` does.
+    """Write the encoder `model` into `folder`, as `save_pretrained` does; a head is left behind.
 
-    With `files` it lies in the folder `model` below `root`, as `save_pretrained` writes it, with
-    its tokenizer; with `hub` it is downloaded from Hugging Face's, at the commit `revision`. A head
-    is left behind. The config keeps what to do about `long_rows` (`tokens.fitting`). Raises
-    `UserError` where it cannot be read, is no BERT, or does not match its tokenizer.
+    Args:
+        folder: where the encoder and its tokenizer are written.
+        root: the folder of real data.
+        long_rows: what to do about rows of more tokens than the encoder has positions for
+            (`tokens.fitting`); the config keeps it.
+        source: `files`, in a folder below `root`, as `save_pretrained` writes it, with its
+            tokenizer; or `hub`, which downloads it from Hugging Face's.
+        model: the name of that folder, or of the model there.
+        revision: the commit, with `hub` and with nothing else.
+
+    Raises:
+        UserError: where it cannot be read, is no BERT, or does not match its tokenizer, or a
+            `revision` is missing or has no use.
     """
     from safetensors import SafetensorError
     from transformers import AutoTokenizer, BertConfig, BertModel

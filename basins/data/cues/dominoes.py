@@ -97,9 +97,16 @@ def cue(
 ) -> Dominoes:
     """Return the cue of a split, from the same split of the dataset `above`.
 
-    `above` is the name of a file of `basins/data` with its options; where it does not give another
-    `source` or `seed`, they are those of the images below. Raises `UserError` for an option that
-    the dataset does not take, and as its `load` does.
+    Args:
+        split: `train` or `test`.
+        source: of the images below; also of those above, unless `above` has its own.
+        root: the folder of real data.
+        seed: of the images below; also of those above, unless `above` has its own.
+        above: the name of a file of `basins/data` with its options.
+
+    Raises:
+        UserError: for a missing name or an option that the dataset does not take, and as its `load`
+            does.
     """
     where = "the dominoes cue, above"
     if not isinstance(above.get("name"), str):
