@@ -228,7 +228,7 @@ def cluster_tables(
         barriers: rows of all pairs.
         probes: rows of the models on every set.
         chosen: the `path`, `alignment`, `batchnorm` and `eval_set` that the gaps are on.
-        k: how many clusters; None takes what `clusters.several` shows.
+        k: how many clusters; None takes what `structure.several` shows.
         confidence: the confidence of intervals, two-sided.
 
     Returns:

@@ -12,8 +12,9 @@ from scipy.special import ndtri
 
 from basins.errors import UserError
 from basins.statistics import cluster_rows
-from basins.statistics.clusters import Several, adjusted_rand, matrix
+from basins.statistics.clusters import adjusted_rand, matrix
 from basins.statistics.seeds import FEWEST, contrast, ends, jackknife, leave_out
+from basins.statistics.structure import Several
 
 if TYPE_CHECKING:
     from basins.settings import Params

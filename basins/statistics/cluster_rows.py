@@ -11,7 +11,7 @@ import pandas as pd
 from basins.errors import UserError
 from basins.landscape.barriers import BARRIERS
 from basins.seeds import generator as stream
-from basins.statistics import clusters
+from basins.statistics import clusters, structure
 from basins.statistics.paths import on_common_points
 from basins.statistics.seeds import average_pairs, ends, jackknife
 
@@ -44,7 +44,7 @@ def find(
         gaps: a symmetric matrix.
         resampled: the same on resampled examples [R, N, N], where there is such noise.
         generator: draws the nulls, subsets and starts.
-        k: how many clusters; the paper's code fixes two, None takes what `clusters.several` shows.
+        k: how many clusters; the paper's code fixes two, None takes what `structure.several` shows.
         confidence: of intervals, and of there being clusters.
 
     Returns:
@@ -54,7 +54,7 @@ def find(
         of the examples as here. `statistics` has `statistic, width, k, estimate, ci_low, ci_high,
         p, n` (docs/formats.md).
     """
-    found = clusters.several(gaps, generator, 1 - confidence, DRAWS)
+    found = structure.several(gaps, generator, 1 - confidence, DRAWS)
     labels = clusters.partition(gaps, k, generator) if k else shown(found)
     scores = clusters.score(gaps, generator)
     by_models = clusters.over_models(gaps, labels, generator, DRAWS)
@@ -91,13 +91,13 @@ def several(
     *,
     confidence: float = 0.95,
     draws: int = 9999,
-) -> clusters.Several:
+) -> structure.Several:
     """Return whether models fall into clusters, from rows of all their pairs along one path.
 
     Raises `UserError` where a pair is missing or is there twice.
     """
     _, gaps = clusters.matrix(rows, measure)
-    return clusters.several(gaps, stream("several", measure), 1 - confidence, draws)
+    return structure.several(gaps, stream("several", measure), 1 - confidence, draws)
 
 
 def between(
@@ -112,7 +112,7 @@ def between(
 ) -> dict[str, Any]:
     """Return by how much a column of rows of pairs is higher between clusters than within.
 
-    As `clusters.between`, which makes the clusters a part of the estimate.
+    As `structure.between`, which makes the clusters a part of the estimate.
 
     Args:
         rows: pairs with `model_a`, `model_b` and `column`. Pairs without a row count as unknown. A
@@ -138,10 +138,10 @@ def between(
         pair = [place.get(model.rpartition("/")[2]) for model in (a, b)]
         if None not in pair:
             values[*pair] = values[*pair[::-1]] = value
-    return clusters.between(values, gaps, k, stream("between", column), confidence, draws)
+    return structure.between(values, gaps, k, stream("between", column), confidence, draws)
 
 
-def shown(found: clusters.Several) -> np.ndarray:
+def shown(found: structure.Several) -> np.ndarray:
     """Return the clusters that were shown, or one of all models [N]."""
     return found.labels if found.decides else np.zeros(len(found.labels), int)
 

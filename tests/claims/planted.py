@@ -12,7 +12,7 @@ import pandas as pd
 from basins.claims.ledger import Paper, entries
 from basins.claims.registration import Registration
 from basins.claims.results import Results
-from basins.statistics.clusters import Several
+from basins.statistics.structure import Several
 
 SEEDS = 12
 SPREAD = 0.01 * np.array([1, -1, 0, 1, -1, 0, 0, 1, -1, 0.5, -0.5, 0])  # what each model adds

@@ -22,7 +22,7 @@ from basins.merges.sources import Sources
 from basins.nets import mlp
 from basins.paths.engine import Engine, evaluate
 from basins.paths.racing import race
-from basins.statistics import association, clusters
+from basins.statistics import association, clusters, structure
 from basins.statistics.paths import barrier_rows, path_rows
 from basins.statistics.seeds import jackknife, summarise_pairs
 from basins.statistics.verdict import p_value, verdict
@@ -117,7 +117,7 @@ def test_losses_that_are_all_equal_have_barriers_of_nought(count: int) -> None:
 def test_models_that_are_all_alike_are_one_cluster() -> None:
     generator = np.random.default_rng(0)
     for gaps in (np.zeros((6, 6)), 1 - np.eye(6)):
-        assert not clusters.several(gaps, generator, 0.05, 99).decides
+        assert not structure.several(gaps, generator, 0.05, 99).decides
         labels = clusters.partition(gaps, 2, generator)
         assert set(labels) <= {0, 1} and np.isfinite(clusters.score(gaps, generator)).all()
 

@@ -13,7 +13,7 @@ from sklearn.manifold import spectral_embedding
 from sklearn.metrics import adjusted_rand_score
 
 from basins.errors import UserError
-from basins.statistics import cluster_rows, clusters
+from basins.statistics import cluster_rows, clusters, structure
 
 
 def symmetric(values):
@@ -110,7 +110,7 @@ def test_clusters_and_scores_do_not_depend_on_the_unit_and_the_larger_is_negativ
 )
 @pytest.mark.parametrize("unit", [1e-3, 1.0, 50.0])
 def test_clusters_are_shown(labels, unit):
-    found = clusters.several(unit * blocks(labels), rng(), 0.05)
+    found = structure.several(unit * blocks(labels), rng(), 0.05)
     assert (found.k, found.decides, found.note) == (2, True, "")
     assert found.p <= 0.003 and found.alike > 0.05 and 2 < found.ratio < 6
     assert clusters.adjusted_rand(found.labels, np.array(labels)) == 1
@@ -118,8 +118,8 @@ def test_clusters_are_shown(labels, unit):
 
 def test_clusters_are_counted():
     for labels in ([0] * 6 + [1] * 6 + [2] * 6, np.arange(24) % 4):
-        assert clusters.several(blocks(labels), rng(), 0.05).k == max(labels) + 1
-    few = clusters.several(blocks(np.arange(12) % 3), rng(), 0.05)  # three, of twelve models
+        assert structure.several(blocks(labels), rng(), 0.05).k == max(labels) + 1
+    few = structure.several(blocks(np.arange(12) % 3), rng(), 0.05)  # three, of twelve models
     assert few.k == 1 and not few.decides
 
 
@@ -130,20 +130,20 @@ def test_planted_clusters_of_nine_and_three_are_shown_also_without_any_gap_withi
     with np.errstate(all="raise", under="ignore"):
         for within in (0.0, 0.08):
             gaps = blocks(labels, within, 0.28, spread, seed)
-            assert clusters.several(gaps, rng(), 0.05, 199).k == 2
+            assert structure.several(gaps, rng(), 0.05, 199).k == 2
 
 
 def test_of_fewer_than_twelve_models_nothing_is_said():
     for count in (4, 6, 11):
         labels = np.arange(count) % 2
         for gaps in (blocks(labels), blocks(labels, 0.0, 0.28, 0.0), np.zeros((count, count))):
-            found = clusters.several(gaps, rng(), 0.05, 99)
+            found = structure.several(gaps, rng(), 0.05, 99)
             assert (found.k, found.decides) == (1, False) and "fewer than 12" in found.note
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_models_that_are_all_alike_are_not_shown_to_be_clusters(value):
-    found = clusters.several(value * (1 - np.eye(12)), rng(), 0.05, 99)
+    found = structure.several(value * (1 - np.eye(12)), rng(), 0.05, 99)
     assert (found.k, found.decides) == (1, False) and found.p > 0.05
 
 
@@ -152,16 +152,16 @@ def test_a_model_far_from_all_others_is_no_cluster():
         gaps = blocks([0] * 14)
         gaps[far] *= 5
         gaps[:, far] *= 5
-        assert not clusters.several(gaps, rng(), 0.05, 199).decides
+        assert not structure.several(gaps, rng(), 0.05, 199).decides
 
 
 def test_what_models_add_is_taken_off():
     own = rng().normal(size=9)
-    rest = clusters.without_models(own[:, None] + own + 3)
+    rest = structure.without_models(own[:, None] + own + 3)
     np.testing.assert_allclose(rest, 0, atol=1e-12)
-    left = clusters.without_models(blocks(TWO))
+    left = structure.without_models(blocks(TWO))
     np.testing.assert_allclose(left.sum(0), 0, atol=1e-12)
-    np.testing.assert_allclose(clusters.without_models(left), left, atol=1e-12)
+    np.testing.assert_allclose(structure.without_models(left), left, atol=1e-12)
 
 
 def values_of(kind, random, own, between):
@@ -187,7 +187,7 @@ def test_values_do_not_go_with_clusters_more_often_than_stated(kind, clustered):
         gaps = symmetric(random.gamma(9, 1 / 9, (12, 12))) * np.exp(own[:, None] + own)
         gaps *= 1 + 2 * between * clustered
         values = values_of(kind, random, own, between)
-        found = clusters.between(values, gaps, 2, random, 0.9, 59)
+        found = structure.between(values, gaps, 2, random, 0.9, 59)
         shown.append(
             [found["decides"] and side for side in (found["ci_low"] > 0, found["ci_high"] < 0)]
         )
@@ -203,11 +203,11 @@ def test_values_that_go_with_clusters_are_seen_and_measured():
         gaps = blocks(labels, seed=int(random.integers(1 << 30)))
         values = values_of("between", random, own, between)
         values[0, 5:] = values[5:, 0] = np.nan  # some pairs are unknown
-        found.append(clusters.between(values, gaps, 2, random, 0.95, 99))
+        found.append(structure.between(values, gaps, 2, random, 0.95, 99))
     assert np.mean([row["decides"] and row["ci_low"] > 0 for row in found]) > 0.9
     assert np.mean([row["mean"] for row in found]) == pytest.approx(2, abs=0.15)
     assert np.mean([row["ci_low"] < 2 < row["ci_high"] for row in found]) > 0.85
-    few = clusters.between(values, blocks([0] * 10 + [1] * 2), 2, random, 0.95, 99)
+    few = structure.between(values, blocks([0] * 10 + [1] * 2), 2, random, 0.95, 99)
     assert not few["decides"] and "fewer than three" in few["note"] and np.isnan(few["ci_low"])
 
 

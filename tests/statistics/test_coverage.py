@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from basins.statistics import clusters
+from basins.statistics import structure
 from basins.statistics.seeds import FEWEST, interval, jackknife
 from basins.statistics.verdict import unseen
 
@@ -87,7 +87,7 @@ def measure(effect, count, runs, seed=0):
         pairs, total = count * (count - 1) / 2, values.sum((1, 2)) / 2
         whole = total / pairs
         without = (total[:, None] - values.sum(2)) / (pairs - count + 1)
-        rest = clusters.without_models(values)
+        rest = structure.without_models(values)
         extra = np.square(rest).sum((1, 2)) / 2 / max(pairs - count, 1) / pairs
         near = (-np.inf, np.inf) if "normals" in effect and "log" not in effect else (0, np.inf)
     low, high, _ = interval(whole, without, 0.95, within=within, near=near, extra=extra)

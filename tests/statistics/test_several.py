@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from basins.statistics import clusters
+from basins.statistics import clusters, structure
 
 DOC = Path(__file__).parents[2] / "docs" / "statistics.md"
 COUNTS = (12, 16, 24)
@@ -91,7 +91,7 @@ SOME = {
 def measure(kind, count, runs, seed=0, draws=99):
     """In how many runs are there clusters? Percent."""
     rng, make = np.random.default_rng([seed, count]), {**NONE, **SOME}[kind]
-    shown = sum(clusters.several(make(rng, count), rng, 0.05, draws).decides for _ in range(runs))
+    shown = sum(structure.several(make(rng, count), rng, 0.05, draws).decides for _ in range(runs))
     return 100 * shown / runs
 
 
@@ -122,9 +122,9 @@ def test_the_table_keeps_the_size_and_has_the_power_that_is_asked_for():
 
 
 def test_power_is_that_of_the_table():
-    power = clusters.power(12, 3, np.random.default_rng(2), runs=60, draws=99)
+    power = structure.power(12, 3, np.random.default_rng(2), runs=60, draws=99)
     assert binom.ppf(1e-4, 60, 0.9) <= 60 * power
-    assert clusters.power(12, 1, np.random.default_rng(2), runs=20, draws=99) < 0.3
+    assert structure.power(12, 1, np.random.default_rng(2), runs=20, draws=99) < 0.3
 
 
 if __name__ == "__main__":
