@@ -24,6 +24,12 @@ python.chmod(0o755)
 """
 
 
+def outside_make() -> dict[str, str]:
+    """Return the environment without what `make test` hands down to another make."""
+    handed = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "PYTHON", "PROFILE", "TORCH")
+    return {name: value for name, value in os.environ.items() if name not in handed}
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "checkout"
@@ -37,7 +43,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def make(checkout: Path, *words: str, pip: str = "true") -> subprocess.CompletedProcess[str]:
-    given = {**os.environ, "PYTHONPATH": str(checkout.parent / "fakes"), "PIP_DOES": pip}
+    given = {**outside_make(), "PYTHONPATH": str(checkout.parent / "fakes"), "PIP_DOES": pip}
     command = ("make", "--no-print-directory", f"PYTHON={sys.executable}", *words)
     return subprocess.run(command, cwd=checkout, env=given, capture_output=True, text=True)
 
