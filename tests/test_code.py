@@ -249,6 +249,15 @@ def test_planted_changes(copy: Path, module: str, those: set[str], others: set[s
     assert not others & found
 
 
+def test_a_section_without_entries_chooses_nothing(copy: Path):
+    (copy / "params.yaml").write_text(profiles.render(PROJECT / "profiles", "smoke"))
+    params = read(copy / "params.yaml", check=[])
+    settings = {stage: settings for stage, _, settings in layout.stages(params)}
+    assert not params.plane and settings["plane"] is None and settings["probe"]
+    assert not [m for m in code.closure(["stages.merge"], None) if m.endswith((".ties", ".resnet"))]
+    assert "basins.merges.ties" in code.closure(["stages.merge"], [])
+
+
 def test_what_settings_mean_counts_everywhere(copy: Path):
     """Variants and the numbers of a factorial are no plumbing."""
     old, new = "chosen = product(*varied.values())", "chosen = [*product(*varied.values())][::-1]"
