@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def measure(repetitions: int) -> Iterator[Row]:
         stages = len(layout.stages(params)) + 1  # and `check`
         empty = [name for name in layout.TOGETHER if not getattr(params, name)]
         forced = [
-            [seconds(lambda: repro(copy, "--single-item", "--force", name)) for name in empty]
+            [seconds(partial(repro, copy, "--single-item", "--force", name)) for name in empty]
             for _ in range(repetitions)
         ]
     yield quantity(
