@@ -15,7 +15,6 @@ from basins.errors import one_line
 from basins.landscape.plane import evaluate, nodes
 from basins.nets.control import Control
 from basins.paths.experiment import measured
-from basins.paths.points import settled
 from basins.settings import Params, Plane
 from basins.statistics.paths import path_rows
 from basins.store import whole_folder
@@ -38,9 +37,8 @@ def lattice(params: Params, settings: Plane) -> pd.DataFrame:
     device, run = common.work(params)
     models = tuple(Control.of(layout.MODELS / model) for model in settings.models)
     calibration = settings.calibration and settings.calibration.model_dump()
-    data, batchnorm = layout.data(settings.data), [settings.batchnorm]
-    sets = measured(data, settings.eval_sets, batchnorm, calibration, device)
-    sets = settled(params.precision, models, sets, run)
+    given = ([settings.batchnorm], calibration, params.precision, device)
+    sets = measured(layout.data(settings.data), settings.eval_sets, *given)
     plane = evaluate(models, settings.steps, settings.margin, sets, run)
     corners = dict(zip(nodes(1, 0), settings.models, strict=True))
     places = pd.DataFrame(
