@@ -32,6 +32,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
 Models = Annotated[
     str, Field(pattern=r"^[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*){0,3}$", max_length=256)
 ]
+BatchNorm = Literal["reset", "reset_cued", "moving", "interpolate", "repair"]
 # One model: `seed<k>` of such a folder.
 Model = Annotated[
     str, Field(pattern=r"^[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*){0,3}/seed[0-9]+$", max_length=256)
@@ -227,12 +228,7 @@ class Experiment(Strict):
     alignments: Several
     protocol: Protocol
     batchnorm: (
-        Annotated[
-            list[Literal["reset", "reset_cued", "moving", "interpolate"]],
-            Field(min_length=1),
-            AfterValidator(_without_repeats),
-        ]
-        | None
+        Annotated[list[BatchNorm], Field(min_length=1), AfterValidator(_without_repeats)] | None
     ) = None
     calibration: Calibration | None = None
     eval_sets: (
@@ -299,11 +295,7 @@ class Merge(Sampled):
     sets: Literal["seed"] | Annotated[int, Field(ge=1)]
     base: Models | None = None
     alignments: Several
-    batchnorm: Annotated[
-        list[Literal["reset", "reset_cued", "moving", "interpolate", "repair"]],
-        Field(min_length=1),
-        AfterValidator(_without_repeats),
-    ]
+    batchnorm: Annotated[list[BatchNorm], Field(min_length=1), AfterValidator(_without_repeats)]
     calibration: Calibration | None = None
     techniques: Several
     eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
