@@ -246,23 +246,6 @@ class Race(Experiment):
     decide: dict[str, Any]
 
 
-class Plane(Strict):
-    """Three models, and where on the plane through them losses are measured.
-
-    The lattice has `steps` to a side of their triangle, and goes on beyond it by `margin` sides.
-    """
-
-    data: Name
-    models: Annotated[
-        list[Model], Field(min_length=3, max_length=3), AfterValidator(_without_repeats)
-    ]
-    steps: Annotated[int, Field(ge=2, le=1000)]
-    margin: Annotated[float, Field(ge=0, le=10)]
-    batchnorm: Literal["reset", "reset_cued", "moving", "interpolate"]
-    calibration: Calibration | None = None
-    eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
-
-
 class Sampled(Strict):
     """How many training rows are drawn for something else than training, and of which kind.
 
@@ -278,6 +261,29 @@ class Sampled(Strict):
     def shares(self) -> dict[str, float]:
         """Return the three shares by name."""
         return self.model_dump(include={"cue_proportion", "counterexamples", "noise"})
+
+
+class Plane(Sampled):
+    """One to three models, and where on a plane through them losses are measured.
+
+    The lattice has `steps` to a side of three models' triangle, and goes on beyond it by `margin`
+    sides. Where there are fewer models, `directions` from the first span what is missing, as far as
+    `reach` both ways: random ones, in units of its filters' norms, or the leading ones of the
+    Hessian on the training rows, in units of distance.
+    """
+
+    data: Name
+    models: Annotated[
+        list[Model], Field(min_length=1, max_length=3), AfterValidator(_without_repeats)
+    ]
+    directions: Literal["models", "random", "hessian"] = "models"
+    reach: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    rows: Annotated[int, Field(ge=2)] = 256
+    steps: Annotated[int, Field(ge=2, le=1000)]
+    margin: Annotated[float, Field(ge=0, le=10)] = 0.0
+    batchnorm: BatchNorm
+    calibration: Calibration | None = None
+    eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
 
 
 class Merge(Sampled):
