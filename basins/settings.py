@@ -384,7 +384,7 @@ class Params(Strict):
     data_root: str
     device: Literal["auto", "cpu", "cuda"]
     workers: Literal["auto"] | Annotated[int, Field(ge=1)]
-    precision: Literal["auto", "fp32", "bf16"]
+    precision: Literal["fp32", "bf16"]
     executor: Literal["local", "dask"]
     scheduler: str | None = None
     data: dict[Name, Data]

@@ -16,7 +16,6 @@ from basins.landscape.directions import Displaced
 from basins.landscape.plane import evaluate, nodes
 from basins.nets.control import Control
 from basins.paths.experiment import measured
-from basins.paths.points import settled
 from basins.settings import Params, Plane
 from basins.statistics.paths import path_rows
 from basins.store import whole_folder
@@ -40,13 +39,12 @@ def lattice(params: Params, settings: Plane) -> pd.DataFrame:
     device, run = common.work(params)
     models = tuple(Control.of(layout.MODELS / model) for model in settings.models)
     calibration = settings.calibration and settings.calibration.model_dump()
-    data, batchnorm = layout.data(settings.data), [settings.batchnorm]
-    sets = measured(data, settings.eval_sets, batchnorm, calibration, device)
-    sets = settled(params.precision, (*models, *models)[:2], sets, run)
+    given = ([settings.batchnorm], calibration, params.precision, device)
+    sets = measured(layout.data(settings.data), settings.eval_sets, *given)
     missing = 3 - len(models)
     if settings.directions != "models":
         seed = params.data[settings.data].seed
-        sample = Sample(data, settings.rows, **settings.shares(), seed=seed)
+        sample = Sample(sets.data, settings.rows, **settings.shares(), seed=seed)
         which = (settings.directions, missing, settings.reach)
         item = Displaced(models[0], *which, sample, sets.fingerprint, device)
         [further] = run([item], title="directions")

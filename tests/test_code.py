@@ -104,7 +104,6 @@ def test_alignments_points_and_races(models, sets):
     [edge, *_] = points.plan([along(LINEAR, pairs[0], grid(3))], sets)
     known = check(edge)
     assert not {"basins.paths.bezier", "basins.align.star", "basins.merges.sources"} & known
-    check(points.Trial(pairs[0], (), sets))
     curve = along(LINEAR, pairs[0], grid(3))
     options = {"metric": "error", "threshold": 0.3, "batch": 20}
     sets = sets._replace(batchnorm=("reset",), names=("test",))

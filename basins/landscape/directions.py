@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from basins import seeds
-from basins.data import disk
 from basins.errors import UserError
 from basins.item import Item, Step
 from basins.landscape.convexity import random_start
@@ -94,7 +93,7 @@ class Displaced(Item):
             place = folder / str(number)
             place.mkdir()
             checkpoint.save(net, config, place)
-            if not disk.is_image(self.sample.data):
+            if checkpoint.reads_text(config):
                 checkpoint.tokenizer(self.model.model).save_pretrained(place)
 
     def result(self, folder: Path) -> list[Control]:

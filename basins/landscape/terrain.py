@@ -367,16 +367,10 @@ def start(model: Path, origin: Path | None) -> weights.State:
     if origin is None:
         with seeds.torch_stream("init", config["seed"]):
             return checkpoint.initialise(checkpoint.description(config)).state_dict()
-    state = weights.load(origin / "model.safetensors")
-    if "model_type" not in config:
-        return state
-    from basins.nets import bert  # imports transformers, which takes seconds
-
-    names = config["id2label"]
-    classes = [names[str(k)] for k in range(len(names))]
-    encoder = checkpoint.description(checkpoint.read_config(origin))
+    if not checkpoint.reads_text(config):
+        return weights.load(origin / "model.safetensors")
     with seeds.torch_stream("head", config["streams"]["head"]):
-        return bert.classifier(encoder, state, classes).state_dict()
+        return checkpoint.classifier(origin, checkpoint.classes(config)).state_dict()
 
 
 _terrains: dict[str, Terrain] = {}

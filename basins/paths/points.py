@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -22,12 +22,11 @@ from basins.data import disk
 from basins.data.calibration import Calibration
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
-from basins.item import Item, Run, Step
+from basins.item import Item, Step
 from basins.nets import checkpoint
 from basins.nets.control import Control
 from basins.nets.inputs import inputs
 from basins.nets.permutation import Net
-from basins.paths import precision
 from basins.paths.engine import Curves, Engine, Examples, Point, Precision
 from basins.paths.plan import Curve, Face, distinct, in_blocks, place
 from basins.weights import State, flatten, unflatten
@@ -102,34 +101,6 @@ class Points(Item):
     def result(self, folder: Path) -> Path:
         """Return the file of losses."""
         return folder / FILE
-
-
-class Trial(Points):
-    """Which precision to evaluate the networks of an edge in, as it was once measured."""
-
-    kind: ClassVar[str] = "precision"
-
-    def make(self, folder: Path, step: Step) -> None:
-        """Write `trial.json`: what was measured, and the precision that follows."""
-        trial = precision.trial(*prepared(self.face, self.sets))
-        content = trial._asdict() | {"precision": trial.precision}
-        (folder / "trial.json").write_text(json.dumps(content))
-
-    def result(self, folder: Path) -> Any:
-        """Return the precision."""
-        return json.loads((folder / "trial.json").read_text())["precision"]
-
-
-def settled(
-    asked: Precision | Literal["auto"], face: Sequence[Control], sets: Sets, run: Run
-) -> Sets:
-    """Return `sets` in the precision that is asked for; `auto` lets a trial on two networks decide.
-
-    `run` makes items and returns their results.
-    """
-    if asked == "auto":
-        [asked] = run([Trial(tuple(face[:2]), (), sets)], title="precision")
-    return sets._replace(precision=asked)
 
 
 def prepared(

@@ -60,13 +60,9 @@ class Classifying(TextModel):
 
     def make(self, folder: Path, step: Step) -> None:
         """Fill `folder` with the classifier, its tokenizer, `log.csv` and `step<n>.safetensors`."""
-        from basins.nets import bert  # imports transformers, which takes seconds
-
-        config = checkpoint.read_config(self.encoder)
-        state = weights.load(self.encoder / WEIGHTS)
         classes = text.class_names(self.data, "train")
         with seeds.torch_stream("head", self.streams.head):
-            net: Any = bert.classifier(checkpoint.description(config), state, classes)
+            net: Any = checkpoint.classifier(self.encoder, classes)
         net.to(self.device)
         data = mixed(
             self.data,
