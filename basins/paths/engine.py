@@ -7,7 +7,7 @@ one pass for its BatchNorm statistics, and is evaluated once on all sets.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
@@ -17,11 +17,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from basins import devices
 from basins.align.batchnorm import ESTIMATES, Folded, same_draws
+from basins.align.repair import Repair
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
+from basins.data.rows import Rows
 from basins.errors import UserError
-from basins.weights import FlatModule
+from basins.weights import FlatModule, unflatten
 
 Coefficients = Callable[[float], Sequence[float]]
 Point = tuple[float, ...]
@@ -290,6 +293,7 @@ class Engine:
         batchnorm: Mapping[str, Resident | None],
         sets: Mapping[str, Examples],
         precision: Precision = "fp32",
+        bends: Collection[int] = (),
     ) -> Curves:
         """Evaluate every point, a combination of `controls`, on all `sets`.
 
@@ -300,24 +304,71 @@ class Engine:
                 from: `interpolate` takes from none, but the same combination of the controls'
                 statistics as of their weights; `reset` and `reset_cued` (cumulative averages) and
                 `moving` (MMC's moving average) re-estimate them on their images, at the ends of a
-                path as well.
+                path as well. `repair` is REPAIR on its images, with BatchNorm or without: units
+                get the mean of the trained networks' statistics by their coefficients.
             sets: the evaluation sets, by name.
             precision: `fp32`, or `bf16` by autocast.
+            bends: the numbers of the controls that are no trained networks, but were fitted to
+                bend a path. REPAIR counts such a one half for either end: on a Bezier curve or a
+                chain the ends' statistics are mixed by 1 - t and t.
 
         Returns:
             By (batchnorm, set), one evaluation for each point.
+
+        Raises:
+            UserError: for `repair` without images, or of a network without a permutation spec.
         """
         found: dict[tuple[str, str], list[Evaluation]] = {
             (mode, name): [] for mode in batchnorm for name in sets
         }
+        settled = self.mixer(controls, batchnorm, precision, bends)
         for point in points:
-            combine(controls, point, out=self.flat.vector)
-            # In this order: moving starts from the interpolated statistics, resets from none.
-            for mode in sorted(batchnorm):
-                function = self.settle(mode, batchnorm[mode], precision)
+            for mode in batchnorm:
+                function = settled(point, mode)
                 for name, data in sets.items():
                     found[mode, name].append(evaluate(function, data, precision))
         return found
+
+    def mixer(
+        self,
+        controls: Sequence[Tensor],
+        batchnorm: Mapping[str, Resident | None],
+        precision: Precision = "fp32",
+        bends: Collection[int] = (),
+    ) -> Callable[[Point, str], nn.Module]:
+        """Return what puts a point together in a BatchNorm mode: the function to evaluate there.
+
+        Arguments and errors are those of `along`.
+        """
+        trained = [k for k in range(len(controls)) if k not in bends]
+        repair = None
+        if "repair" in batchnorm:
+            repair = self._repair([controls[k] for k in trained], batchnorm["repair"], precision)
+
+        def settled(point: Point, mode: str) -> nn.Module:
+            combine(controls, point, out=self.flat.vector)
+            if mode == "repair" and repair:
+                bent = sum(point[k] for k in bends) / len(trained)
+                shares = [point[k] + bent for k in trained]
+                # One network, mixed with nothing or itself, has its own statistics.
+                if not any(torch.equal(self.flat.vector, controls[k]) for k in trained):
+                    with _autocast(self.net, precision):
+                        repair(shares)
+            return self.settle(mode, batchnorm[mode], precision)
+
+        return settled
+
+    def _repair(
+        self, controls: Sequence[Tensor], images: Resident | None, precision: Precision
+    ) -> Repair:
+        net: Any = self.net
+        if images is None:
+            raise UserError("batchnorm: repair is measured on images, and there are none; leave it")
+        like = net.state_dict()
+        rows = Rows(images, plain=devices.memory_format(net) is torch.contiguous_format)
+        states = [unflatten(control, like) for control in controls]
+        with _autocast(net, precision):
+            return Repair(net, states, lambda: (given for given, _ in rows.pieces()))
 
     def settle(
         self, mode: str, calibration: Resident | None, precision: Precision = "fp32"

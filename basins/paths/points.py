@@ -18,6 +18,7 @@ from torch import Tensor
 
 from basins.align.batchnorm import ESTIMATES
 from basins.align.permute import permute
+from basins.data import disk
 from basins.data.calibration import Calibration
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
@@ -91,7 +92,8 @@ class Points(Item):
     def make(self, folder: Path, step: Step) -> None:
         """Write `losses.safetensors`."""
         engine, controls, batchnorm, examples = prepared(self.face, self.sets)
-        curves = engine.along(controls, self.points, batchnorm, examples, self.sets.precision)
+        precision, bends = self.sets.precision, bent(self.face)
+        curves = engine.along(controls, self.points, batchnorm, examples, precision, bends)
         trained = [control[engine.flat.trained].double() for control in controls]
         distances = [[float(torch.dist(x, y)) for y in trained] for x in trained]
         _write(curves, np.array(distances), folder / FILE)
@@ -111,13 +113,19 @@ def prepared(
     shape = checkpoint.description(checkpoint.read_config(controls[0].model))
     net, engine = _engine(json.dumps(shape), sets.device)
     vectors = [vector(control, net).to(sets.device) for control in controls]
-    sources = dict.fromkeys(ESTIMATES, sets.calibration)
+    repair = ["repair"] if disk.is_image(sets.data) else []
+    sources = dict.fromkeys([*ESTIMATES, *repair], sets.calibration)
     sources["reset_cued"] = sets.calibration._replace(cue_proportion=1.0)
     batchnorm = {
         mode: sources[mode].load(sets.device) if mode in sources else None
         for mode in sets.batchnorm
     }
     return engine, vectors, batchnorm, _examples(sets, controls[0].model)
+
+
+def bent(face: Face) -> list[int]:
+    """Return which networks of a face are bends of a path (`Engine.along`)."""
+    return [number for number, control in enumerate(face) if control.bend]
 
 
 class Losses(NamedTuple):
