@@ -62,9 +62,9 @@ class DoubleEntry:
     """What came of computing losses a second time, by the plainest way.
 
     That is the network as its author wrote it: nothing folded, traced or packed, no padding, in
-    fp32. `compared` counts examples, `apart` is the largest difference (nats). `plain` says that
-    the fast way was wrong and is not taken any more, `alone` that a loss is that of its example,
-    whatever else is in the batch.
+    fp32. `compared` counts examples, `apart` is the largest difference (nats, over the largest
+    logit where that is above 1). `plain` says that the fast way was wrong and is not taken any
+    more, `alone` that a loss is that of its example, whatever else is in the batch.
     """
 
     compared: int = 0
@@ -75,13 +75,17 @@ class DoubleEntry:
     turn: int = -1  # the number of the batch that it is taken from
 
 
-def outcome(entries: Sequence[DoubleEntry]) -> dict[str, Any]:
-    """Return what came of the second computations altogether, for a provenance."""
+def outcome(entries: Collection[DoubleEntry]) -> dict[str, Any]:
+    """Return what came of second computations altogether, for a provenance.
+
+    `plain` counts the entries in which the fast way was wrong, and `by_batch` those in which losses
+    are those of batches.
+    """
     return {
         "examples": sum(entry.compared for entry in entries),
-        "apart": max(entry.apart for entry in entries),
-        "plain": any(entry.plain for entry in entries),
-        "by_example": all(entry.alone for entry in entries),
+        "largest_difference": max((entry.apart for entry in entries), default=0.0),
+        "plain": sum(entry.plain for entry in entries),
+        "by_batch": sum(not entry.alone for entry in entries),
     }
 
 
@@ -285,6 +289,11 @@ class Engine:
     def double_entry(self) -> DoubleEntry:
         """What came of computing losses a second time, so far."""
         return double_entry(self.folded.function)
+
+    def anew(self) -> DoubleEntry:
+        """Begin the double entry anew, so that nothing measured before decides what is compared."""
+        _entries[self.folded.function] = DoubleEntry()
+        return self.double_entry
 
     def along(
         self,
