@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from basins.align.traced.units import Units, fix, joined, piece, product, root, split, unify
+from basins.align.traced.units import Units, equal, fix, joined, piece, product, split, unify
 
 Shape = tuple[int, ...]
 Along = np.ndarray  # of `Units`, by the places on all axes
@@ -245,7 +245,8 @@ def _split(layout: Layout, axis: int, outer: int) -> Layout:
     more = []
     for along in layout:
         pair = (outer, inner) if along.shape[axis] > 1 else (1, 1)
-        more.append(along.reshape([*along.shape[:axis], *pair, *along.shape[axis + 1 :]]))
+        along = along.reshape([*along.shape[:axis], *pair, *along.shape[axis + 1 :]])
+        more.append(_compressed(_compressed(along, axis), axis + 1))
     more[axis] = np.expand_dims(orders, axis + 1)
     more.insert(axis + 1, np.expand_dims(_compressed(parts, axis), axis + 1))
     return more
@@ -285,6 +286,6 @@ def _compressed(along: Along, axis: int) -> Along:
     """Return units without a dependence on an axis where there is none."""
     if along.shape[axis] > 1:
         first = along.take([0], axis)
-        if all(root(a) is root(b) for a, b in np.broadcast(first, along)):
+        if all(equal(a, b) for a, b in np.broadcast(first, along)):
             return first
     return along

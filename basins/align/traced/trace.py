@@ -222,13 +222,13 @@ class _Groups:
         """Return for each set the last module, of those after its first, that has it as output."""
         found: dict[Units, str] = {}
         done: set[Units] = set()
-        seen: list[str] = []  # modules that have run, and by units those that had before their first
-        before: dict[Units, tuple[str, ...]] = {}
+        seen: dict[str, int] = {}  # the outputs of modules, by their names
+        before: dict[Units, tuple[str, ...]] = {}  # those of modules that ran earlier
         places = {units: {a[2:] for a in axes} for units, axes in self.places.items()}
         for name, output in self.tracer.outputs:
             layout = self.tracer.known(output)
             along = layout[1 if len(layout) == 4 else -1] if len(layout) > 1 else None
-            if along is None or along.size > 1:
+            if along is None or along.size > 1 or not name:
                 continue
             here = {
                 units
@@ -236,11 +236,13 @@ class _Groups:
                 if axis[2:] in places.get(units, ())
             }
             done |= found.keys() - here
-            for units in here - done:  # a module that holds others' units too is not one of these
-                if not any(other.startswith(f"{name}.") for other in before.get(units, seen)):
-                    before.setdefault(units, tuple(seen))
+            for units in here - done:
+                earlier = before.setdefault(units, tuple(seen))
+                # A container's output is that of its last part, among whose units are others'.
+                handed = units in found and seen[found[units]] == id(output)
+                if not handed or not any(other.startswith(f"{name}.") for other in earlier):
                     found[units] = name
-            seen.append(name)
+            seen[name] = id(output)
         names: dict[Units, str] = {}
         taken: set[str] = set()
         for units, axes in self.places.items():

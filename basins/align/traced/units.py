@@ -181,6 +181,16 @@ def _unify_parts(one: Units, other: Units) -> None:
         unify(a, b)
 
 
+def equal(one: Units, other: Units) -> bool:
+    """Return whether two axes are of the same units already."""
+    one, other = root(one), root(other)
+    if one is other or (one.fixed is not None and other.fixed is not None):
+        return one.size == other.size
+    if len(one.parts) != len(other.parts) or one.order is None or other.order is None:
+        return False
+    return equal(one.order, other.order) and all(map(equal, one.parts, other.parts))
+
+
 def leaves(units: Units, at: int = 0, run: int = 1) -> Iterator[tuple[Units, int, int]]:
     """Yield the sets that permutations reorder, outer ones first: each, where it starts, its run.
 
