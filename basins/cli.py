@@ -29,7 +29,10 @@ MODEL = (
 )
 DATA = "a datasets.DatasetDict on disk: `image` or GLUE's sentence columns, and `label`"
 NAMES = "which class each output of the networks is, where their configs do not say so"
-BATCHNORM = "statistics along the path; default: reset, on training images, where there are any"
+BATCHNORM = (
+    "statistics along the path; default: reset, on training images, where there are any; repair: "
+    "REPAIR on these, with BatchNorm or without"
+)
 BARRIERS = [
     "model_a",
     "model_b",
@@ -72,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     joined.add_argument("--points", type=_at_least(3), default=11, help="on a path, with its ends")
     alignments = ("none", "weight_matching", "activation_matching", "straight_through")
     mixed.add_argument("--alignment", choices=alignments, default="none")
-    mixed.add_argument("--batchnorm", choices=("interpolate", "reset"), help=BATCHNORM)
+    mixed.add_argument("--batchnorm", choices=("interpolate", "reset", "repair"), help=BATCHNORM)
     kept.add_argument("--out", metavar="FOLDER", type=Path, help="of rows, beside those it has")
 
     def command(

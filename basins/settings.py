@@ -34,6 +34,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
 Models = Annotated[
     str, Field(pattern=r"^[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*){0,3}$", max_length=256)
 ]
+BatchNorm = Literal["reset", "reset_cued", "moving", "interpolate", "repair"]
 # One model: `seed<k>` of such a folder.
 Model = Annotated[
     str, Field(pattern=r"^[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*){0,3}/seed[0-9]+$", max_length=256)
@@ -273,12 +274,7 @@ class Experiment(Strict):
     alignments: Several
     protocol: Protocol
     batchnorm: (
-        Annotated[
-            list[Literal["reset", "reset_cued", "moving", "interpolate"]],
-            Field(min_length=1),
-            AfterValidator(_without_repeats),
-        ]
-        | None
+        Annotated[list[BatchNorm], Field(min_length=1), AfterValidator(_without_repeats)] | None
     ) = None
     calibration: Calibration | None = None
     eval_sets: (
@@ -294,23 +290,6 @@ class Race(Experiment):
         default=...
     )
     decide: dict[str, Any]
-
-
-class Plane(Strict):
-    """Three models, and where on the plane through them losses are measured.
-
-    The lattice has `steps` to a side of their triangle, and goes on beyond it by `margin` sides.
-    """
-
-    data: Name
-    models: Annotated[
-        list[Model], Field(min_length=3, max_length=3), AfterValidator(_without_repeats)
-    ]
-    steps: Annotated[int, Field(ge=2, le=1000)]
-    margin: Annotated[float, Field(ge=0, le=10)]
-    batchnorm: Literal["reset", "reset_cued", "moving", "interpolate"]
-    calibration: Calibration | None = None
-    eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
 
 
 class Sampled(Strict):
@@ -330,6 +309,29 @@ class Sampled(Strict):
         return self.model_dump(include={"cue_proportion", "counterexamples", "noise"})
 
 
+class Plane(Sampled):
+    """One to three models, and where on a plane through them losses are measured.
+
+    The lattice has `steps` to a side of three models' triangle, and goes on beyond it by `margin`
+    sides. Where there are fewer models, `directions` from the first span what is missing, as far as
+    `reach` both ways: random ones, in units of its filters' norms, or the leading ones of the
+    Hessian on the training rows, in units of distance.
+    """
+
+    data: Name
+    models: Annotated[
+        list[Model], Field(min_length=1, max_length=3), AfterValidator(_without_repeats)
+    ]
+    directions: Literal["models", "random", "hessian"] = "models"
+    reach: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    rows: Annotated[int, Field(ge=2)] = 256
+    steps: Annotated[int, Field(ge=2, le=1000)]
+    margin: Annotated[float, Field(ge=0, le=10)] = 0.0
+    batchnorm: BatchNorm
+    calibration: Calibration | None = None
+    eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
+
+
 class Merge(Sampled):
     """Sets of models, and the techniques that merge each of them.
 
@@ -345,11 +347,7 @@ class Merge(Sampled):
     sets: Literal["seed"] | Annotated[int, Field(ge=1)]
     base: Models | None = None
     alignments: Several
-    batchnorm: Annotated[
-        list[Literal["reset", "reset_cued", "moving", "interpolate", "repair"]],
-        Field(min_length=1),
-        AfterValidator(_without_repeats),
-    ]
+    batchnorm: Annotated[list[BatchNorm], Field(min_length=1), AfterValidator(_without_repeats)]
     calibration: Calibration | None = None
     techniques: Several
     eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
@@ -432,7 +430,7 @@ class Params(Strict):
     data_root: str
     device: Literal["auto", "cpu", "cuda"]
     workers: Literal["auto"] | Annotated[int, Field(ge=1)]
-    precision: Literal["auto", "fp32", "bf16"]
+    precision: Literal["fp32", "bf16"]
     executor: Literal["local", "dask"]
     scheduler: str | None = None
     data: dict[Name, Data]

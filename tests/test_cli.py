@@ -166,6 +166,12 @@ def test_a_permuted_copy_is_connected_after_weight_matching():
     # Units that no image wakes have no activations to be told by: there weights alone know better.
     assert rows.at["weight_matching", "distance"] == pytest.approx(0, abs=1e-5)
     assert rows["barrier_linear"].drop("none").to_numpy() == pytest.approx(0, abs=1e-5)
+    command = ["connect", "net/seed0", "net/seed1", "--data", "ours", "--points", "3"]
+    cli.main([*command, "--batchnorm", "repair", "--out", "repaired"])
+    paths = pd.read_csv("repaired/paths.csv")["loss"]
+    before = pd.read_csv("found/paths.csv").query("alignment == 'none'")["loss"]
+    assert paths.tolist()[::2] == pytest.approx(before.tolist()[::2])  # ends stay
+    assert paths[1] != pytest.approx(before.tolist()[1], rel=1e-4)
 
 
 def normed(seed: int) -> nn.Module:
@@ -290,6 +296,7 @@ A, B = "a.safetensors", "b.safetensors"
         (["connect", A, B, *LINEAR, "--points", "2"], "less than 3"),
         (["connect", A, B, *LINEAR, "--alignment", "weight_matching"], "no permutation_spec()"),
         (["connect", A, B, *LINEAR, "--batchnorm", "reset"], "have no BatchNorm"),
+        (["connect", A, B, *LINEAR, "--batchnorm", "repair"], "REPAIR needs it"),
         (["connect", A, B, *LINEAR, "--eval-set", "tset"], "no split 'tset'"),
         (["connect", A, B, *LINEAR, "--eval-set", "unlabelled"], "no column `label`"),
         (["connect", A, B, "--net", "net.py:fails", *DATA], "RuntimeError: no net"),

@@ -36,7 +36,7 @@ from basins.statistics.paths import barrier_rows, path_rows
 from basins.statistics.strategies import CURVES, analyse
 from basins.weights import State, flatten
 
-BatchNorm = Literal["interpolate", "reset"]
+BatchNorm = Literal["interpolate", "reset", "repair"]
 Pair = tuple[str, str]
 RESAMPLES = 1000  # of the examples, for the stability of clusters
 
@@ -86,7 +86,7 @@ def along(
         path: a file of `basins/paths/`.
         alignment: a file of `basins/align/`, or `none`.
         batchnorm: whether BatchNorm's statistics are mixed as the weights are, or re-estimated on
-            training rows.
+            training images, or REPAIR on these, as in `Engine.along`.
         points: how many points every path has, its two ends included.
 
     Raises:
@@ -276,7 +276,7 @@ def merge(
         base: what the models were tuned from, for techniques that take it, or None.
         alignment: a file of `basins/align/`, or `none`.
         batchnorm: whether BatchNorm's statistics stay as the technique leaves them, or are
-            re-estimated on training rows.
+            re-estimated on training images, or REPAIR on these.
 
     Raises:
         UserError: the technique or an option is unknown, it makes an ensemble, the models'
@@ -319,9 +319,13 @@ def _merged(
 
 def _calibration(task: Task, mode: BatchNorm) -> dict[str, Resident | None]:
     """Return what the engine takes BatchNorm's statistics from, by its mode."""
-    if mode != "reset":
+    if mode == "interpolate":
         return {mode: None}
-    images = task.images("--batchnorm reset")
+    images = task.images(f"--batchnorm {mode}")
+    if mode == "repair":
+        if hasattr(task.models.net, "permutation_spec"):
+            check_symmetry(task.models, task)
+        return {mode: images}
     try:
         reset(task.models.net, Resident(*(tensor[:BATCH] for tensor in images)))
     except Exception as error:  # it may not be our network

@@ -6,40 +6,34 @@ The folder of a text classifier is one of Hugging Face's, with the tokenizer's f
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from basins import weights
-from basins.data.classes import key
 from basins.errors import UserError
 from basins.nets.permutation import Net
-from basins.registry import check_options, find, split_options
+from basins.registry import check_options, find, is_file, names, split_options
 from basins.store import file_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-LAYERS = 1000  # of a text encoder, at most
 # What of a config says how the network came about, not what it is.
 ORIGIN = ("_name_or_path", "architectures", "dtype", "seed", "streams", "transformers_version")
-# What of a text classifier's config has no part in what it answers, once it is trained.
-TRAINING = ("attention_probs_dropout_prob", "hidden_dropout_prob", "classifier_dropout")
-TRAINING += ("initializer_range", "label2id", "problem_type", "use_cache")
-TRAINING += ("pad_token_id", "bos_token_id", "eos_token_id", "tie_word_embeddings")
-TRAINING += ("return_dict", "output_attentions", "output_hidden_states", "chunk_size_feed_forward")
 
 
 def initialise(config: dict[str, Any]) -> Net:
     """Return the network that a config describes, newly initialised from torch's generator.
 
     `config` has `net` (name and options), `image_shape` (height, width, channels), `num_classes`,
-    or else is that of a BERT classifier of Hugging Face.
+    or else is that of a classifier of Hugging Face, whose `model_type` is a file in `basins/nets/`.
     """
-    if "model_type" in config:
-        return find("nets", config["model_type"], "from_config")(description(config))
+    if reads_text(config):
+        return find("nets", family(config), "from_config")(description(config))
     name, options = split_options(config["net"])
     build = find("nets", name, "build")
     return build(tuple(config["image_shape"]), config["num_classes"], **options)
@@ -47,7 +41,30 @@ def initialise(config: dict[str, Any]) -> Net:
 
 def family(config: dict[str, Any]) -> str:
     """Return the name of the file in `basins/nets/` that builds the network of a config."""
-    return config["model_type"] if "model_type" in config else config["net"]["name"]
+    return config["model_type"] if reads_text(config) else config["net"]["name"]
+
+
+def reads_text(config: Mapping[str, Any]) -> bool:
+    """Return whether the network of a config reads text, not images."""
+    return "model_type" in config
+
+
+def classifier(folder: Path, classes: Sequence[str]) -> Net:
+    """Return a classifier of text with the weights in `folder`, an encoder's or a classifier's.
+
+    What they lack, a head, is newly initialised from torch's generator. Raises `UserError` where
+    they do not fit their config, or are of a classifier of other classes.
+    """
+    config, state = read_config(folder), weights.load(folder / "model.safetensors")
+    return find("nets", family(config), "classifier")(description(config), state, classes)
+
+
+def random_inputs(config: dict[str, Any], count: int) -> tuple[Tensor, ...]:
+    """Return positional inputs of `count` random examples, drawn from torch's generator."""
+    if reads_text(config):
+        return find("nets", family(config), "random_inputs")(config, count)
+    height, width, channels = config["image_shape"]
+    return (torch.randn(count, channels, height, width),)
 
 
 def description(config: dict[str, Any]) -> dict[str, Any]:
@@ -64,17 +81,10 @@ def classes(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def function(config: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a config decides a network's function, with defaults where it says nothing.
-
-    Names of classes are compared as `data.classes` does.
-    """
-    if "model_type" not in config:
-        return json.loads(json.dumps(description(config)))
-    from transformers import BertConfig
-
-    whole = {**BertConfig.from_dict(config).to_dict(), "id2label": [*map(key, classes(config))]}
-    read = BertConfig().to_dict().keys() - {*ORIGIN, *TRAINING}  # nothing else has a part in it
-    return {name: whole[name] for name in sorted(read)}
+    """Return what of a config decides a network's function, with defaults where it says nothing."""
+    if reads_text(config):
+        return find("nets", family(config), "function")(description(config))
+    return json.loads(json.dumps(description(config)))
 
 
 def save(net: Net, config: dict[str, Any], folder: Path) -> None:
@@ -86,20 +96,21 @@ def save(net: Net, config: dict[str, Any], folder: Path) -> None:
 def read_config(folder: Path) -> dict[str, Any]:
     """Read the config of the model in `folder`.
 
-    Raises `UserError` where it is not readable, or is of a text model other than a BERT.
+    Raises `UserError` where it is not readable, or of a family that is not in `basins/nets/`.
     """
     try:
         config = json.loads((folder / "config.json").read_text())
         if not isinstance(config, dict):
             raise TypeError("it is no mapping")
-        needed = set() if "model_type" in config else {"net", "image_shape", "num_classes"}
+        needed = set() if reads_text(config) else {"net", "image_shape", "num_classes"}
         if missing := needed - set(config):
             raise LookupError(f"it lacks {', '.join(sorted(missing))}")
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise UserError(f"{folder}: no readable config.json ({error}); run `dvc repro`") from None
-    if config.get("model_type", "bert") != "bert":
+    if reads_text(config) and not is_file("nets", str(config["model_type"])):
         kind, built = f"{config['model_type']!r:.40}", f"{config.get('architectures')!r:.80}"
-        raise UserError(f"{folder}: {built}, a {kind} model; of text models, use a BERT")
+        known = ", ".join(names("nets", "from_config"))
+        raise UserError(f"{folder}: {built}, a {kind} model; of text models there are: {known}")
     return config
 
 
@@ -188,11 +199,9 @@ def _check_sizes(config: dict[str, Any]) -> None:
 
     Building one of 2**70 layers would not end.
     """
-    if "net" in config:
+    if not reads_text(config):
         name, options = split_options(config["net"])
         check_options(find("nets", name, "build"), options, "net")
-    elif not 0 < config["num_hidden_layers"] <= LAYERS:
-        raise ValueError(f"num_hidden_layers: {config['num_hidden_layers']}")
 
 
 def _unfit(folder: Path, wrong: str) -> UserError:

@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from basins import seeds, weights
 from basins.data import text
-from basins.errors import UserError
 from basins.item import Step
 from basins.nets import checkpoint
-from basins.nets.permutation import Net
 from basins.registry import find, option, split_options
 from basins.store import copy_item
 from basins.training import log
 from basins.training.mixed import mixed
+from basins.training.starts import Streams, started
 from basins.training.text_models import TextModel, written
 
 WEIGHTS = "model.safetensors"
-POOLER = "pooler."  # in the names of its weights
-
-
-class Streams(NamedTuple):
-    """Numbers of the streams that fine-tuning draws from: the new head, the batches, dropout.
-
-    A head between two whole numbers lies on the straight line between theirs. `pooler` is the
-    number of the head with which a new pooler is drawn; None leaves the encoder's, or, where that
-    has none, the head's.
-    """
-
-    head: float
-    order: int
-    dropout: int
-    pooler: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,16 +53,8 @@ class Classifying(TextModel):
 
     def make(self, folder: Path, step: Step) -> None:
         """Fill `folder` with the classifier, its tokenizer, `log.csv` and `step<n>.safetensors`."""
-        from basins.nets import bert  # imports transformers, which takes seconds
-
-        config = checkpoint.read_config(self.encoder)
-        state = weights.load(self.encoder / WEIGHTS)
         classes = text.class_names(self.data, "train")
-
-        def build() -> Any:
-            return bert.classifier(checkpoint.description(config), state, classes)
-
-        net: Any = started(build, self.streams).to(self.device)
+        net: Any = started(self.encoder, classes, self.streams).to(self.device)
         data = mixed(
             self.data,
             self.inputs,
@@ -103,38 +78,6 @@ class Classifying(TextModel):
             log.write(tune(net, data, order, keep, **options), folder, step)
         checkpoint.tokenizer(self.encoder).save_pretrained(folder)
         checkpoint.save(net, {**written(net.config), "streams": self.streams._asdict()}, folder)
-
-
-def started(build: Callable[[], Net], streams: Streams) -> Net:
-    """Return the classifier that training starts from.
-
-    `build()` has the encoder's weights, and draws from torch's generator what that lacks. Raises
-    `UserError` for the pooler of a network that has none.
-    """
-    net: Any = between(build, streams.head)
-    if streams.pooler is not None:
-        new = between(lambda: checkpoint.initialise(written(net.config)), streams.pooler)
-        pooler = {name: w for name, w in new.state_dict().items() if POOLER in name}
-        if not pooler:
-            raise UserError("seeds: the network has no pooler; leave out that stream")
-        net.load_state_dict({**net.state_dict(), **pooler})
-    return net
-
-
-def between(build: Callable[[], Net], number: float) -> Net:
-    """Return what is built with the head `number`, or on the line between the heads beside it."""
-
-    def drawn(head: int) -> Net:
-        with seeds.torch_stream("head", head):
-            return build()
-
-    net, share = drawn(int(number)), number % 1
-    if share:
-        other = drawn(int(number) + 1).state_dict()
-        with torch.no_grad():
-            for name, weight in net.named_parameters():
-                weight.lerp_(other[name], share)
-    return net
 
 
 def lay_out(item: Path, place: Path) -> None:

@@ -144,7 +144,7 @@ def test_text_weights_of_another_size_are_refused(text: Path) -> None:
 
 def test_a_text_model_that_is_no_bert_is_refused(text: Path) -> None:
     change(text, model_type="gpt2")
-    with pytest.raises(UserError, match="a 'gpt2' model; of text models, use a BERT$"):
+    with pytest.raises(UserError, match="a 'gpt2' model; of text models there are: bert$"):
         checkpoint.load(text)
 
 

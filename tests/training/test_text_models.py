@@ -25,10 +25,11 @@ from basins.paths import bezier, fits
 from basins.registry import check_options
 from basins.store import folder_hash
 from basins.training import stored
-from basins.training.classifiers import Classifying, Streams, lay_out
+from basins.training.classifiers import Classifying, lay_out
 from basins.training.encoders import Pretraining, restatements
 from basins.training.mixed import inputs
 from basins.training.sample import Sample
+from basins.training.starts import Streams
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
