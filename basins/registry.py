@@ -43,7 +43,7 @@ def module(room: str, name: str, function: str | tuple[str, ...], where: str = "
 
     Raises `UserError` as `find` does.
     """
-    if _is_file(room, name):
+    if is_file(room, name):
         found = importlib.import_module(f"basins.{room}.{name}")
         if any(hasattr(found, f) for f in _several(function)):
             return found
@@ -163,8 +163,8 @@ def _several(function: str | tuple[str, ...]) -> tuple[str, ...]:
     return (function,) if isinstance(function, str) else function
 
 
-def _is_file(room: str, name: str) -> bool:
-    """Return whether `name` is in `_files(room)`, without reading the folder: 40 times faster."""
+def is_file(room: str, name: str) -> bool:
+    """Return whether `room` has a file `name`, without reading the folder: 40 times faster."""
     if not name.isidentifier() or name.startswith("_"):
         return False
     spec = find_spec(f"basins.{room}.{name}")

@@ -52,9 +52,8 @@ def prepare(params: Params, settings: Setting, names: Sequence[str]) -> Experime
         settings.pairs,
         paths={choice.called: choice.choice() for choice in settings.paths},
         alignments={choice.called: choice.choice() for choice in settings.alignments},
-        sets=measured(data, names, settings.batchnorm, calibration, device),
+        sets=measured(data, names, settings.batchnorm, calibration, params.precision, device),
         protocol=settings.protocol,
-        precision=params.precision,
         run=run,
     )
 

@@ -17,7 +17,6 @@ from basins.errors import one_line
 from basins.merges import experiment
 from basins.nets.control import Control
 from basins.paths.experiment import measured
-from basins.paths.points import settled
 from basins.settings import Merge, Params
 from basins.store import whole_folder
 from basins.training.sample import Sample
@@ -41,14 +40,14 @@ def merged(params: Params, settings: Merge) -> pd.DataFrame:
     groups = [tuple(map(control, group)) for group in folders]
     data = layout.data(settings.data)
     calibration = settings.calibration and settings.calibration.model_dump()
-    sets = measured(data, settings.eval_sets, settings.batchnorm, calibration, device)
+    given = (settings.batchnorm, calibration, params.precision, device)
     rows = experiment.rows(
         groups,
         [base and control(base) for base in bases],
         {technique.called: technique.choice() for technique in settings.techniques},
         {way.called: way.choice() for way in settings.alignments},
         Sample(data, settings.rows, **settings.shares(), seed=params.data[settings.data].seed),
-        settled(params.precision, groups[0], sets, run),
+        measured(data, settings.eval_sets, *given),
         run,
     )
     return pd.DataFrame(rows).reindex(columns=[*experiment.COLUMNS])

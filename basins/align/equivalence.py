@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ def check(model: Path) -> None:
     """Raise `UserError` where the spec of the network in the folder `model` changes its outputs."""
     net, config = checkpoint.load(model), checkpoint.read_config(model)
     with seeds.torch_stream("equivalence"):
-        changed = change(net, random_inputs(config, 4), seeds.generator("equivalence"))
+        changed = change(net, checkpoint.random_inputs(config, 4), seeds.generator("equivalence"))
     if not changed < ROUNDING:
         raise UserError(
             f"{model}: permuting its units by permutation_spec() in basins/nets/"
@@ -48,12 +47,3 @@ def change(net: Net, inputs: Sequence[Tensor], generator: np.random.Generator) -
         output = net.eval()(*inputs)
         said.append(getattr(output, "logits", output).double())
     return float((said[0] - said[1]).abs().max() / said[1].abs().max())
-
-
-def random_inputs(config: dict[str, Any], count: int) -> tuple[Tensor, ...]:
-    """Return positional inputs of `count` random examples, drawn from torch's generator."""
-    if "model_type" in config:
-        length = min(8, config["max_position_embeddings"])
-        return (torch.randint(config["vocab_size"], (count, length)),)
-    height, width, channels = config["image_shape"]
-    return (torch.randn(count, channels, height, width),)

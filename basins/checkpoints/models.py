@@ -23,6 +23,7 @@ from basins import weights
 from basins.errors import UserError
 from basins.nets import checkpoint
 from basins.paths.engine import Engine, double_entry, outcome
+from basins.registry import module
 from basins.store import file_hash, whole_folder
 from basins.weights import State
 
@@ -61,7 +62,7 @@ class Models:
     @property
     def text(self) -> bool:
         """Whether they read text."""
-        return self.config is not None and "model_type" in self.config
+        return self.config is not None and checkpoint.reads_text(self.config)
 
 
 def read(
@@ -127,12 +128,12 @@ def build(factory: str) -> nn.Module:
     sys.path.insert(0, str(Path(file).resolve().parent))  # as if it were run: for what lies beside
     spec = importlib.util.spec_from_file_location("__net__", file)  # it may be called as another
     assert spec is not None and spec.loader is not None, file
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
+    written = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = written
     make: Callable[[], Any]
     try:
-        spec.loader.exec_module(module)
-        make = getattr(module, function)
+        spec.loader.exec_module(written)
+        make = getattr(written, function)
         net = make()
     except Exception as error:  # it is not our code: whatever it raises, in one line
         raise UserError(f"--net {factory}: {type(error).__name__}: {short(error)}") from None
@@ -209,7 +210,9 @@ def _same(
         names = {str(k): name for k, name in enumerate(classes)}
         numbers = {name: k for k, name in enumerate(classes)}
         configs = [
-            {**config, "id2label": names, "label2id": numbers} if "model_type" in config else config
+            {**config, "id2label": names, "label2id": numbers}
+            if checkpoint.reads_text(config)
+            else config
             for config in configs
         ]
     try:
@@ -231,12 +234,15 @@ def _config(folder: Path) -> dict[str, Any]:
             "--net FILE.py:function"
         )
     config = checkpoint.read_config(folder)
-    kinds = config.get("architectures") or ["BertForSequenceClassification"]
+    if not checkpoint.reads_text(config):
+        return config
+    known = module("nets", checkpoint.family(config), "from_config").ARCHITECTURE
+    kinds = config.get("architectures") or [known]
     kinds = kinds if isinstance(kinds, list) else [kinds]
-    if "model_type" in config and kinds != ["BertForSequenceClassification"]:
+    if kinds != [known]:
         raise UserError(
-            f"{folder}: a {', '.join(map(str, kinds))}; of Hugging Face's models only "
-            "BertForSequenceClassification is supported, or give --net FILE.py:function"
+            f"{folder}: a {', '.join(map(str, kinds))}; of a {checkpoint.family(config)} only "
+            f"{known} is supported, or give --net FILE.py:function"
         )
     return config
 

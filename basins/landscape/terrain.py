@@ -36,6 +36,7 @@ from basins.paths.engine import Engine, Examples, combine, evaluate
 from basins.registry import find, split_options
 from basins.store import folder_hash
 from basins.training.sample import Sample
+from basins.training.starts import Streams, started
 
 COLUMNS = ("aspect", "test", "quantity", "group", "x", "models", "null", "value")
 
@@ -367,16 +368,10 @@ def start(model: Path, origin: Path | None) -> weights.State:
     if origin is None:
         with seeds.torch_stream("init", config["seed"]):
             return checkpoint.initialise(checkpoint.description(config)).state_dict()
-    state = weights.load(origin / "model.safetensors")
-    if "model_type" not in config:
-        return state
-    from basins.nets import bert  # imports transformers, which takes seconds
-
-    names = config["id2label"]
-    classes = [names[str(k)] for k in range(len(names))]
-    encoder = checkpoint.description(checkpoint.read_config(origin))
-    with seeds.torch_stream("head", config["streams"]["head"]):
-        return bert.classifier(encoder, state, classes).state_dict()
+    if not checkpoint.reads_text(config):
+        return weights.load(origin / "model.safetensors")
+    streams = Streams(**config["streams"])
+    return started(origin, checkpoint.classes(config), streams).state_dict()
 
 
 _terrains: dict[str, Terrain] = {}

@@ -16,8 +16,18 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.bert.modeling_bert import BertSelfAttention
 
+from basins.data.classes import key
 from basins.errors import UserError
 from basins.nets.permutation import Axis, PermutationSpec, norm, reads, writes
+
+ARCHITECTURE = "BertForSequenceClassification"
+LAYERS = 1000  # at most: building one of 2**70 layers would not end
+# What of a config has no part in what a trained classifier answers.
+TRAINING = ("attention_probs_dropout_prob", "hidden_dropout_prob", "classifier_dropout")
+TRAINING += ("initializer_range", "label2id", "problem_type", "use_cache", "dtype")
+TRAINING += ("_name_or_path", "architectures", "transformers_version")
+TRAINING += ("pad_token_id", "bos_token_id", "eos_token_id", "tie_word_embeddings")
+TRAINING += ("return_dict", "output_attentions", "output_hidden_states", "chunk_size_feed_forward")
 
 
 class Layout(NamedTuple):
@@ -231,8 +241,35 @@ def _config(
 
 
 def from_config(config: dict[str, Any]) -> Bert:
-    """Build the classifier of a Hugging Face config, newly initialised from torch's generator."""
+    """Build the classifier of a Hugging Face config, newly initialised from torch's generator.
+
+    Raises `ValueError` where it has more layers than there can be.
+    """
+    if not 0 < config["num_hidden_layers"] <= LAYERS:
+        raise ValueError(f"num_hidden_layers: {config['num_hidden_layers']}")
     return Bert(BertConfig.from_dict(config))
+
+
+def function(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a classifier's config decides what it answers, with BERT's defaults.
+
+    Names of classes are compared as `data.classes` does.
+    """
+    whole: Any = BertConfig.from_dict(config)
+    names = [key(whole.id2label[k]) for k in range(whole.num_labels)]
+    read = BertConfig().to_dict().keys() - {*TRAINING}  # nothing else has a part in it
+    return {name: {**whole.to_dict(), "id2label": names}[name] for name in sorted(read)}
+
+
+def longest(config: dict[str, Any]) -> int:
+    """Return how many tokens a row may have at most."""
+    return config["max_position_embeddings"]
+
+
+def random_inputs(config: dict[str, Any], count: int) -> tuple[Tensor, ...]:
+    """Return the ids int64 [count, T] of random rows, drawn from torch's generator."""
+    length = min(8, config["max_position_embeddings"])
+    return (torch.randint(config["vocab_size"], (count, length)),)
 
 
 def classifier(encoder: dict[str, Any], state: dict[str, Tensor], classes: Sequence[str]) -> Bert:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -46,9 +46,10 @@ def measured(
     names: Sequence[str],
     batchnorm: Sequence[str] | None,
     calibration: Mapping[str, Any] | None,
+    precision: Precision,
     device: torch.device,
 ) -> points.Sets:
-    """Return what points are measured on: sets of a dataset, in fp32.
+    """Return what points are measured on: sets of a dataset.
 
     Args:
         data: the dataset's folder.
@@ -57,11 +58,12 @@ def measured(
             Mechanistic Mode Connectivity (section 4).
         calibration: the `cue_proportion` and the `size` of the images that they take statistics
             from. None is what that code does: all training images, without their cue.
+        precision: of evaluation.
         device: where points are evaluated.
     """
     modes = tuple(batchnorm or ["moving"])
     source = Calibration(data, **(calibration or {"cue_proportion": 0.0, "size": None}))
-    return points.Sets(data, folder_hash(data), tuple(names), source, modes, "fp32", device)
+    return points.Sets(data, folder_hash(data), tuple(names), source, modes, precision, device)
 
 
 class Experiment:
@@ -93,10 +95,9 @@ class Experiment:
         alignments: Choices,
         sets: points.Sets,
         protocol: Procedure,
-        precision: Precision | Literal["auto"],
         run: Run,
     ) -> Experiment:
-        """Choose a precision, align the pairs and fit the paths that have something to fit.
+        """Align the pairs and fit the paths that have something to fit.
 
         Args:
             starts: folders of models.
@@ -106,12 +107,10 @@ class Experiment:
             alignments: in the same form.
             sets: what every point is measured on.
             protocol: of Mechanistic Mode Connectivity's code, or corrected, for all that has one.
-            precision: `auto` lets a trial decide, whatever `sets` says.
             run: makes items and returns their results.
         """
         model = cache(Control.of)
         joins = [(model(a), model(b)) for a, b in pairs(starts, ends, which)]
-        sets = points.settled(precision, joins[0], sets, run)
         aligned = {
             label: _aligned(joins, way, sets, protocol, run, label)
             for label, way in alignments.items()

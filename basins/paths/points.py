@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -18,15 +18,15 @@ from torch import Tensor
 
 from basins.align.batchnorm import ESTIMATES
 from basins.align.permute import permute
+from basins.data import disk
 from basins.data.calibration import Calibration
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
-from basins.item import Item, Run, Step
+from basins.item import Item, Step
 from basins.nets import checkpoint
 from basins.nets.control import Control
 from basins.nets.inputs import inputs
 from basins.nets.permutation import Net
-from basins.paths import precision
 from basins.paths.engine import Curves, DoubleEntry, Engine, Examples, Point, Precision, outcome
 from basins.paths.plan import Curve, Face, distinct, in_blocks, place
 from basins.weights import State, flatten, unflatten
@@ -93,8 +93,8 @@ class Points(Item):
     def make(self, folder: Path, step: Step) -> None:
         """Write `losses.safetensors`, and what came of the double entry beside it."""
         engine, controls, batchnorm, examples = prepared(self.face, self.sets)
-        entry = engine.anew()
-        curves = engine.along(controls, self.points, batchnorm, examples, self.sets.precision)
+        precision, bends, entry = self.sets.precision, bent(self.face), engine.anew()
+        curves = engine.along(controls, self.points, batchnorm, examples, precision, bends)
         trained = [control[engine.flat.trained].double() for control in controls]
         distances = [[float(torch.dist(x, y)) for y in trained] for x in trained]
         _write(curves, np.array(distances), folder / FILE)
@@ -103,34 +103,6 @@ class Points(Item):
     def result(self, folder: Path) -> Path:
         """Return the file of losses."""
         return folder / FILE
-
-
-class Trial(Points):
-    """Which precision to evaluate the networks of an edge in, as it was once measured."""
-
-    kind: ClassVar[str] = "precision"
-
-    def make(self, folder: Path, step: Step) -> None:
-        """Write `trial.json`: what was measured, and the precision that follows."""
-        trial = precision.trial(*prepared(self.face, self.sets))
-        content = trial._asdict() | {"precision": trial.precision}
-        (folder / "trial.json").write_text(json.dumps(content))
-
-    def result(self, folder: Path) -> Any:
-        """Return the precision."""
-        return json.loads((folder / "trial.json").read_text())["precision"]
-
-
-def settled(
-    asked: Precision | Literal["auto"], face: Sequence[Control], sets: Sets, run: Run
-) -> Sets:
-    """Return `sets` in the precision that is asked for; `auto` lets a trial on two networks decide.
-
-    `run` makes items and returns their results.
-    """
-    if asked == "auto":
-        [asked] = run([Trial(tuple(face[:2]), (), sets)], title="precision")
-    return sets._replace(precision=asked)
 
 
 def prepared(
@@ -143,13 +115,19 @@ def prepared(
     shape = checkpoint.description(checkpoint.read_config(controls[0].model))
     net, engine = _engine(json.dumps(shape), sets.device)
     vectors = [vector(control, net).to(sets.device) for control in controls]
-    sources = dict.fromkeys(ESTIMATES, sets.calibration)
+    repair = ["repair"] if disk.is_image(sets.data) else []
+    sources = dict.fromkeys([*ESTIMATES, *repair], sets.calibration)
     sources["reset_cued"] = sets.calibration._replace(cue_proportion=1.0)
     batchnorm = {
         mode: sources[mode].load(sets.device) if mode in sources else None
         for mode in sets.batchnorm
     }
     return engine, vectors, batchnorm, _examples(sets, controls[0].model)
+
+
+def bent(face: Face) -> list[int]:
+    """Return which networks of a face are bends of a path (`Engine.along`)."""
+    return [number for number, control in enumerate(face) if control.bend]
 
 
 class Losses(NamedTuple):

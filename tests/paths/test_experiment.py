@@ -47,7 +47,6 @@ def prepare(models, sets):
         "alignments": {"none": {"name": "none"}},
         "sets": sets,
         "protocol": "corrected",
-        "precision": "fp32",
         "run": runner(1),
     }
     ends = [Path(f"models/tuned/{label}/seed0") for label in ("small", "large")]
@@ -181,9 +180,11 @@ def test_both_modes_in_one_go_are_each_alone(prepare, sets):
 
 def test_what_is_measured(sets):
     data, device = sets.data, sets.device
-    given = measured(data, ["test"], ["reset"], {"cue_proportion": 0.0, "size": 256}, device)
+    given = measured(
+        data, ["test"], ["reset"], {"cue_proportion": 0.0, "size": 256}, "fp32", device
+    )
     assert given == sets
-    published = measured(data, ["test"], None, None, device)
+    published = measured(data, ["test"], None, None, "fp32", device)
     assert published.batchnorm == ("moving",)
     assert published.calibration == Calibration(data, 0.0, None)
     train = disk.read(data, "train")
