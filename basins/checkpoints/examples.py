@@ -1,9 +1,9 @@
-"""Someone's own data: a `datasets.DatasetDict` on disk, of images or of sentences."""
+"""Someone's own data, of images or of sentences: a `datasets.DatasetDict` on disk, or files."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ import pyarrow as pa
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Image, load_from_disk
 from datasets.utils.logging import disable_progress_bar
+from pyarrow import csv, json, parquet
 from torch import Tensor
 
 from basins import seeds
@@ -34,6 +35,15 @@ TRAINING = ("train", "train_c", "counterexamples")
 
 ROWS = 2048
 """Training rows, at most, that BatchNorm statistics, activations and merges are taken from."""
+
+FILES: dict[str, Callable[[Path], pa.Table]] = {
+    ".csv": lambda file: csv.read_csv(
+        file, parse_options=csv.ParseOptions(newlines_in_values=True)
+    ),
+    ".jsonl": json.read_json,
+    ".parquet": parquet.read_table,
+}
+"""What reads the rows of a split, by how the name of its file ends."""
 
 LABELS = ("label", "labels", "fine_label")
 IMAGES = ("image", "img")
@@ -74,7 +84,10 @@ class Task:
     @cached_property
     def training(self) -> Examples:
         """At most `ROWS` training rows, each class in its proportion."""
-        split, where = disk.opened(self.data, "train"), f"{self.data}, train"
+        where, there = f"{self.data}, train", splits(self.data)
+        if "train" not in there:
+            raise UserError(f"{self.data}: no split 'train'; there are: {', '.join(there)}")
+        split = there["train"]
         found = labels(split, where)
         if found is None:
             raise UserError(f"{where}: no row has a label; give training rows with classes")
@@ -139,21 +152,14 @@ def read(
     Raises:
         UserError: the folder, a split or a column is missing, or the networks do not take the data.
     """
-    disable_progress_bar()
-    try:
-        loaded = load_from_disk(str(data))
-        if not isinstance(loaded, DatasetDict):
-            raise TypeError("one split alone; save a DatasetDict")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f"{data}: not a DatasetDict on disk ({short(error)})") from None
-    splits = {str(name): split for name, split in loaded.items()}
-    if names and (missing := [name for name in names if name not in splits]):
-        raise UserError(f"{data}: no split {missing[0]!r}; there are: {', '.join(splits)}")
-    looked = {"train", *names} & splits.keys() if names else splits
-    known = {name: labels(splits[name], f"{data}, {name}") for name in looked}
-    chosen = names or [n for n in splits if n not in TRAINING and known[n] is not None]
+    there = splits(data)
+    if names and (missing := [name for name in names if name not in there]):
+        raise UserError(f"{data}: no split {missing[0]!r}; there are: {', '.join(there)}")
+    looked = {"train", *names} & there.keys() if names else there
+    known = {name: labels(there[name], f"{data}, {name}") for name in looked}
+    chosen = names or [n for n in there if n not in TRAINING and known[n] is not None]
     if not chosen:
-        raise UserError(f"{data}: no labelled split to evaluate on; it has: {', '.join(splits)}")
+        raise UserError(f"{data}: no labelled split to evaluate on; it has: {', '.join(there)}")
     config = {**(models.config or {}), **({"long_rows": "truncate"} if truncate else {})}
     order = None if models.text else _order(models, known, chosen)
     different = _tokenizers(models) if models.text else {}
@@ -162,7 +168,7 @@ def read(
     own: dict[str, dict[str, Examples]] = {}
     differs: dict[str, str] = {}
     for name in chosen:
-        where, split, found = f"{data}, {name}", splits[name], known[name]
+        where, split, found = f"{data}, {name}", there[name], known[name]
         if found is None:
             raise UserError(f"{where}: no column `label` that has a class for any row")
         rows = _labelled(found, where)
@@ -182,9 +188,40 @@ def read(
         two = len(found.names) == 2
         binary[name] = found.numbers[rows].astype(bool) if two else None
         _try(models, sets[name], where)
-    for model, there in own.items():
-        own[model] = {name: there.get(name, sets[name]) for name in sets}
+    for model, read_by in own.items():
+        own[model] = {name: read_by.get(name, sets[name]) for name in sets}
     return Task(data, sets, binary, models, device, order, config, own, differs)
+
+
+def splits(data: Path) -> dict[str, Dataset]:
+    """Return the splits of a `DatasetDict` on disk, or of a folder with a file for each.
+
+    Those are called `<split>.csv` (with a header), `.jsonl` or `.parquet`. Raises `UserError` where
+    there are none, two are of one split, or one is not readable.
+    """
+    disable_progress_bar()
+    files = sorted(file for file in data.glob("*") if file.suffix in FILES)
+    try:
+        if not files or (data / "dataset_dict.json").is_file():
+            loaded = load_from_disk(str(data))
+            if not isinstance(loaded, DatasetDict):
+                raise TypeError("one split alone; save a DatasetDict")
+            return {str(name): split for name, split in loaded.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        kinds = ", ".join(FILES)
+        raise UserError(
+            f"{data}: not a DatasetDict on disk ({short(error)}), nor a folder with a file of each "
+            f"split ({kinds})"
+        ) from None
+    found: dict[str, Dataset] = {}
+    for file in files:
+        if file.stem in found:
+            raise UserError(f"{data}: two files of the split {file.stem!r}; keep one")
+        try:
+            found[file.stem] = Dataset(FILES[file.suffix](file))
+        except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
+            raise UserError(f"{file}: not readable ({short(error)})") from None
+    return found
 
 
 def labels(split: Dataset, where: str) -> Labels | None:
@@ -275,7 +312,8 @@ def _images(data: Path, name: str, split: Dataset, where: str) -> np.ndarray:
     column = next((name for name in IMAGES if name in split.features), None)
     if column is None:
         raise UserError(f"{where}: no column `image`, but {', '.join(split.column_names)}")
-    if column == "image" and pa.types.is_fixed_size_list(split.data.column(column).type):
+    fixed = pa.types.is_fixed_size_list(split.data.column(column).type)
+    if column == "image" and fixed and (data / name).is_dir():
         return disk.read(data, name).images  # as this project writes them: mapped, not copied
     found = (
         split[column]
