@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import combinations
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -23,6 +24,8 @@ from basins.checkpoints.models import Models, short
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
 from basins.errors import UserError
+from basins.landscape.directions import directions
+from basins.landscape.plane import Plane, corners, nodes
 from basins.merges.evaluation import evaluations
 from basins.merges.merged import summary
 from basins.merges.sources import Sources
@@ -32,11 +35,11 @@ from basins.paths.pairs import grid
 from basins.paths.points import Losses
 from basins.registry import check_options, find, module
 from basins.statistics.examples import SCORES, estimate, resampling_weights
-from basins.statistics.paths import barrier_rows, path_rows
+from basins.statistics.paths import barrier_rows, path_rows, plane_rows
 from basins.statistics.strategies import CURVES, analyse
 from basins.weights import State, flatten
 
-BatchNorm = Literal["interpolate", "reset"]
+BatchNorm = Literal["interpolate", "reset", "repair"]
 Pair = tuple[str, str]
 RESAMPLES = 1000  # of the examples, for the stability of clusters
 
@@ -86,7 +89,7 @@ def along(
         path: a file of `basins/paths/`.
         alignment: a file of `basins/align/`, or `none`.
         batchnorm: whether BatchNorm's statistics are mixed as the weights are, or re-estimated on
-            training rows.
+            training images, or REPAIR on these, as in `Engine.along`.
         points: how many points every path has, its two ends included.
 
     Raises:
@@ -195,6 +198,52 @@ def path_tables(
     return pd.DataFrame(paths), pd.DataFrame(barriers)
 
 
+def plane_table(
+    models: Models,
+    task: Task,
+    which: Literal["models", "random", "hessian"],
+    batchnorm: BatchNorm,
+    *,
+    steps: int,
+    margin: float,
+    reach: float,
+) -> pd.DataFrame:
+    """Return loss (nats) and accuracy on the lattice of a plane through one to three models.
+
+    Args:
+        models: the networks.
+        task: what the plane is evaluated on, and whose training rows a Hessian is of.
+        which: `models` where there are three; else the directions from the first that span what is
+            missing (`landscape.directions`).
+        batchnorm: the mode of `Engine.along`.
+        steps: to a side, or from the first model as far as a direction goes.
+        margin: how many sides the plane goes on beyond three models.
+        reach: how far it goes along other directions, both ways.
+
+    Raises:
+        UserError: the models' tokenizers differ, they span no plane, or `repair` is asked for along
+            other directions.
+    """
+    task.joined()
+    engine = models.engine
+    controls = [flatten(state) for state in models.states.values()]
+    missing = 3 - len(controls)
+    if which != "models":
+        if batchnorm == "repair":
+            raise UserError("--batchnorm repair: it is for mixtures of trained models alone")
+        stream = [models.hashes[name] for name in models.states][0]
+        found = directions(which, engine, controls[0], task.training, missing, stream)
+        controls += [controls[0] + reach * direction for direction in found]
+    trained = engine.flat.trained
+    flat = [control[trained].double() for control in controls]
+    corner = corners(*(float(torch.dist(x, y)) for x, y in combinations(flat, 2)))
+    points = nodes(steps, margin, missing)
+    curves = engine.along(controls, points, _calibration(task, batchnorm), task.sets)
+    rows = plane_rows(Plane(points, np.array(points) @ corner, curves), list(models.states))
+    rows.insert(0, "plane", f"{' + '.join(models.states)}, {which}")
+    return rows
+
+
 def probe_table(models: Models, task: Task, confidence: float) -> pd.DataFrame:
     """Return accuracy and loss (nats) of every model as it is, on every set.
 
@@ -276,7 +325,7 @@ def merge(
         base: what the models were tuned from, for techniques that take it, or None.
         alignment: a file of `basins/align/`, or `none`.
         batchnorm: whether BatchNorm's statistics stay as the technique leaves them, or are
-            re-estimated on training rows.
+            re-estimated on training images, or REPAIR on these.
 
     Raises:
         UserError: the technique or an option is unknown, it makes an ensemble, the models'
@@ -319,9 +368,13 @@ def _merged(
 
 def _calibration(task: Task, mode: BatchNorm) -> dict[str, Resident | None]:
     """Return what the engine takes BatchNorm's statistics from, by its mode."""
-    if mode != "reset":
+    if mode == "interpolate":
         return {mode: None}
-    images = task.images("--batchnorm reset")
+    images = task.images(f"--batchnorm {mode}")
+    if mode == "repair":
+        if hasattr(task.models.net, "permutation_spec"):
+            check_symmetry(task.models, task)
+        return {mode: images}
     try:
         reset(task.models.net, Resident(*(tensor[:BATCH] for tensor in images)))
     except Exception as error:  # it may not be our network
