@@ -32,7 +32,7 @@ from basins.claims.results import (
 from basins.errors import UserError
 from basins.statistics.association import residuals
 from basins.statistics.cluster_rows import PAIR_TYPES, pair_types
-from basins.statistics.factorial import FACTORIAL, shared
+from basins.statistics.factorial import FACTORIAL, pairs, shared
 from basins.statistics.seeds import span
 from basins.statistics.strategies import in_domain
 
@@ -496,30 +496,14 @@ def _strategies(results: Results, experiment: str, slice_: str, metric: str) -> 
 
 
 def _factorial(results: Results, aspect: str, experiment: str, slice_: str | None) -> pd.DataFrame:
-    """Return the pairs of a factorial with their `value`, and whether they share each factor.
-
-    The value is the barrier in domain or the squared difference in the accuracy on a slice. Heads
-    and orders are the units, in `models`.
-    """
+    """Return the pairs of a factorial by their barrier in domain, or their accuracy on a slice."""
     rows = results.gaps(experiment)
     levels = {
         factor: results.aspect(aspect, "B2", f"level, {factor}").set_index("models")["value"]
         for factor in FACTORIAL
     }
-    sides = [
-        pd.DataFrame({factor: rows[side].map(level) for factor, level in levels.items()})
-        for side in ("model_a", "model_b")
-    ]
-    units = [
-        factor + " " + side[factor].astype(str) for side in sides for factor in ("head", "order")
-    ]
-    value = rows["barrier_linear"].clip(lower=0)
-    if slice_ is not None:
-        known = _probed(results, experiment, slice_, "accuracy")
-        value = (rows["model_a"].map(known) - rows["model_b"].map(known)) ** 2
-    return (sides[0] == sides[1]).assign(
-        value=value, models=[" + ".join(own) for own in zip(*units, strict=True)]
-    )
+    strategy = None if slice_ is None else _probed(results, experiment, slice_, "accuracy")
+    return pairs(rows, levels, strategy)
 
 
 def _probed(results: Results, experiment: str, slice_: str, metric: str) -> pd.Series:
