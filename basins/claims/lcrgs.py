@@ -33,7 +33,7 @@ from basins.errors import UserError
 from basins.statistics.association import residuals
 from basins.statistics.cluster_rows import PAIR_TYPES, pair_types
 from basins.statistics.factorial import FACTORIAL, pairs, shared
-from basins.statistics.seeds import span
+from basins.statistics.seeds import jackknife, span
 from basins.statistics.strategies import in_domain
 
 paper = Paper("lcrgs", "Linear Connectivity Reveals Generalization Strategies")
@@ -208,7 +208,9 @@ def alone(results: Results, *, experiment: str, size: Factor) -> Measured:
     ]
     least = pd.concat(both).groupby("model")["value"].min()
     words = f"share of models whose least barrier_linear to another exceeds {size:g} ({experiment})"
-    return Measured(words, results.over_seeds((least > size).astype(float), SHARE))
+    hits, models = (least > size).to_numpy(float), [least.index.to_numpy(str)]
+    interval = jackknife(hits, models, results.confidence, outcomes=True)
+    return Measured(words, interval | {"bounds": SHARE})
 
 
 @paper.above("head_apart", "beside Fig. 1", kind="ours", shown=ANY).says(
