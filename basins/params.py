@@ -141,8 +141,10 @@ def _check_names(params: Params) -> None:
         if any(other != first for other in others):
             raise UserError(f"{where}.models: different nets; a plane joins models of one net")
         if (len(plane.models) == 3) != (plane.directions == "models"):
-            wrong = "three models span a plane: directions: models; fewer need random or hessian"
-            raise UserError(f"{where}.directions: {plane.directions!r} for {len(plane.models)}; {wrong}")
+            wrong = f"{plane.directions!r} for {len(plane.models)}; three take models, fewer others"
+            raise UserError(f"{where}.directions: {wrong}: random or hessian")
+        if plane.directions != "models" and plane.batchnorm == "repair":
+            raise UserError(f"{where}.batchnorm: repair is for mixtures of trained models alone")
         if (plane.calibration is None) != (plane.batchnorm == "interpolate"):
             wrong = "missing" if plane.calibration is None else "needless with interpolate"
             raise UserError(f"{where}.calibration: {wrong}")

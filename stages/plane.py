@@ -13,15 +13,13 @@ import common
 from basins import layout, results
 from basins.errors import one_line
 from basins.landscape.directions import Displaced
-from basins.landscape.plane import evaluate, nodes
+from basins.landscape.plane import evaluate
 from basins.nets.control import Control
 from basins.paths.experiment import measured
 from basins.settings import Params, Plane
-from basins.statistics.paths import path_rows
+from basins.statistics.paths import plane_rows
 from basins.store import whole_folder
 from basins.training.sample import Sample
-
-COLUMNS = ("u", "v", "x", "y", "eval_set", "n", "loss", "loss_se", "accuracy", "model")
 
 
 def main() -> None:
@@ -45,18 +43,11 @@ def lattice(params: Params, settings: Plane) -> pd.DataFrame:
     if settings.directions != "models":
         seed = params.data[settings.data].seed
         sample = Sample(sets.data, settings.rows, **settings.shares(), seed=seed)
-        which = (settings.directions, missing, settings.reach)
-        item = Displaced(models[0], *which, sample, sets.fingerprint, device)
-        [further] = run([item], title="directions")
-        models = (*models, *further)
+        rest = (settings.reach, sample, sets.fingerprint, device)
+        work = [Displaced(models[0], settings.directions, k, *rest) for k in range(missing)]
+        models = (*models, *run(work, title="directions"))
     plane = evaluate(models, settings.steps, settings.margin, sets, run, missing)
-    corners = dict(zip(nodes(1, 0), settings.models, strict=False))
-    places = pd.DataFrame(
-        {"u": point[1], "v": point[2], "x": x, "y": y, "model": corners.get(point)}
-        for point, (x, y) in zip(plane.points, plane.positions, strict=True)
-    )
-    rows = pd.DataFrame(path_rows(range(len(places)), plane.curves))
-    return rows.join(places, on="t").reindex(columns=[*COLUMNS])
+    return plane_rows(plane, settings.models)
 
 
 if __name__ == "__main__":

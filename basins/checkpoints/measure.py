@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import combinations
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -23,6 +24,8 @@ from basins.checkpoints.models import Models, short
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
 from basins.errors import UserError
+from basins.landscape.directions import directions
+from basins.landscape.plane import Plane, corners, nodes
 from basins.merges.evaluation import evaluations
 from basins.merges.merged import summary
 from basins.merges.sources import Sources
@@ -32,7 +35,7 @@ from basins.paths.pairs import grid
 from basins.paths.points import Losses
 from basins.registry import check_options, find, module
 from basins.statistics.examples import SCORES, estimate, resampling_weights
-from basins.statistics.paths import barrier_rows, path_rows
+from basins.statistics.paths import barrier_rows, path_rows, plane_rows
 from basins.statistics.strategies import CURVES, analyse
 from basins.weights import State, flatten
 
@@ -193,6 +196,52 @@ def path_tables(
         rows = barrier_rows(joins.ts, curves, confidence)
         barriers += [ids | row | {"distance": distance} for row in rows]
     return pd.DataFrame(paths), pd.DataFrame(barriers)
+
+
+def plane_table(
+    models: Models,
+    task: Task,
+    which: Literal["models", "random", "hessian"],
+    batchnorm: BatchNorm,
+    *,
+    steps: int,
+    margin: float,
+    reach: float,
+) -> pd.DataFrame:
+    """Return loss (nats) and accuracy on the lattice of a plane through one to three models.
+
+    Args:
+        models: the networks.
+        task: what the plane is evaluated on, and whose training rows a Hessian is of.
+        which: `models` where there are three; else the directions from the first that span what is
+            missing (`landscape.directions`).
+        batchnorm: the mode of `Engine.along`.
+        steps: to a side, or from the first model as far as a direction goes.
+        margin: how many sides the plane goes on beyond three models.
+        reach: how far it goes along other directions, both ways.
+
+    Raises:
+        UserError: the models' tokenizers differ, they span no plane, or `repair` is asked for along
+            other directions.
+    """
+    task.joined()
+    engine = models.engine
+    controls = [flatten(state) for state in models.states.values()]
+    missing = 3 - len(controls)
+    if which != "models":
+        if batchnorm == "repair":
+            raise UserError("--batchnorm repair: it is for mixtures of trained models alone")
+        stream = [models.hashes[name] for name in models.states][0]
+        found = directions(which, engine, controls[0], task.training, missing, stream)
+        controls += [controls[0] + reach * direction for direction in found]
+    trained = engine.flat.trained
+    flat = [control[trained].double() for control in controls]
+    corner = corners(*(float(torch.dist(x, y)) for x, y in combinations(flat, 2)))
+    points = nodes(steps, margin, missing)
+    curves = engine.along(controls, points, _calibration(task, batchnorm), task.sets)
+    rows = plane_rows(Plane(points, np.array(points) @ corner, curves), list(models.states))
+    rows.insert(0, "plane", f"{' + '.join(models.states)}, {which}")
+    return rows
 
 
 def probe_table(models: Models, task: Task, confidence: float) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from basins.checkpoints import rows
-from basins.figures import barrier_matrix, convexity_gaps, path_curves, style
+from basins.figures import barrier_matrix, convexity_gaps, path_curves, plane, style
 from basins.report import explorer
 from basins.report.page import Drawing, render
 from basins.statistics.examples import mean_interval
@@ -45,12 +45,14 @@ def write(folder: Path) -> Path:
     Raises `UserError` where there are no rows.
     """
     found = rows.read(folder)
-    figures, curves = {}, None
+    drawn, curves = [*_planes(found)], None
     if "paths" in found and "barriers" in found:
-        for key, title, caption, figure in _figures(found, rows.provenance(folder)):
-            svg, _ = style.save(figure, folder / "figures" / key)
-            figures[key] = Drawing(title, caption, svg.read_text())
+        drawn = [*_figures(found, rows.provenance(folder)), *drawn]
         curves = explorer.pack(found, confidence=CONFIDENCE)
+    figures = {}
+    for key, title, caption, figure in drawn:
+        svg, _ = style.save(figure, folder / "figures" / key)
+        figures[key] = Drawing(title, caption, svg.read_text())
     text = render(
         title=TITLE,
         profile=folder.resolve().name,
@@ -108,6 +110,16 @@ def _figures(
         chosen = {"experiment": "cluster", **origin["clusters"]}
         caption = convexity_gaps.caption(**chosen)
         yield "clusters", "Gaps by cluster", caption, convexity_gaps.draw(found, **chosen)
+
+
+def _planes(found: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str, str, Figure]]:
+    """Yield key, title, caption and figure of every plane."""
+    planes = found["plane"].groupby("plane", sort=False) if "plane" in found else ()
+    for number, (name, part) in enumerate(planes, 1):
+        options: dict[str, Any] = {"planes": [name], "eval_sets": [*part["eval_set"].unique()]}
+        options["directions"] = str(name).rpartition(", ")[2]
+        figure = plane.draw({f"plane/{name}": part}, **options)
+        yield f"plane{number}", f"Plane, {name}", plane.caption(**options), figure
 
 
 def _tables(found: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Table]]:

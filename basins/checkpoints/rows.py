@@ -22,6 +22,7 @@ KEYS = {
     "cluster_choice": ["experiment"],
     "association": ["experiment"],
     "merge": ["merge"],
+    "plane": ["plane"],
 }
 """The tables there may be, and the columns by which new rows take the place of older ones."""
 

@@ -56,14 +56,14 @@ def directions(
 
 @dataclass(frozen=True)
 class Displaced(Item):
-    """Networks at the distance `reach` of a model, one in each of its `directions`.
+    """The network at the distance `reach` of a model in one of its `directions`, by its number.
 
     `sample` says which training rows the Hessian is of; `data` is the hash of their dataset.
     """
 
     model: Control
     which: Which
-    count: int
+    number: int
     reach: float
     sample: Sample
     data: str
@@ -71,31 +71,28 @@ class Displaced(Item):
     kind: ClassVar[str] = "directions"
 
     def __str__(self) -> str:
-        return f"{self.which} directions at {self.model}"
+        return f"{self.which} direction {self.number} at {self.model}"
 
     def decides(self) -> dict[str, Any]:
-        """Return all that decides the networks but for code and machine."""
+        """Return all that decides the network but for code and machine."""
         rows = [self.data, *self.sample[1:]] if self.which == "hessian" else None
-        which = [self.which, self.count, self.reach]
+        which = [self.which, self.number, self.reach]
         shared = {"model": self.model.identity(), "net": self.model.net()}
         return {**shared, "which": which, "rows": rows}
 
     def make(self, folder: Path, step: Step) -> None:
-        """Fill `folder` with a network, as models are saved, for each direction."""
+        """Fill `folder` with the network, as models are saved."""
         config = checkpoint.description(checkpoint.read_config(self.model.model))
         net = checkpoint.initialise(config).to(self.device)
         engine = Engine(net)
         at = vector(self.model, net).to(self.device)
-        data = self.sample.load(self.model.model, self.device)
-        found = directions(self.which, engine, at, data, self.count, self.model.fingerprint)
-        for number, along in enumerate(found):
-            engine.flat.vector.copy_(at + self.reach * along)
-            place = folder / str(number)
-            place.mkdir()
-            checkpoint.save(net, config, place)
-            if checkpoint.reads_text(config):
-                checkpoint.tokenizer(self.model.model).save_pretrained(place)
+        given = at, self.sample.load(self.model.model, self.device), self.number + 1
+        *_, last = directions(self.which, engine, *given, self.model.fingerprint)
+        engine.flat.vector.copy_(at + self.reach * last)
+        checkpoint.save(net, config, folder)
+        if checkpoint.reads_text(config):
+            checkpoint.tokenizer(self.model.model).save_pretrained(folder)
 
-    def result(self, folder: Path) -> list[Control]:
-        """Return the networks."""
-        return [Control.of(folder / str(number)) for number in range(self.count)]
+    def result(self, folder: Path) -> Control:
+        """Return the network."""
+        return Control.of(folder)

@@ -1,4 +1,4 @@
-"""The Lanczos iteration: extreme eigenvalues of a matrix that only its products with vectors tell."""
+"""The Lanczos iteration: extreme eigenvalues of a matrix, from its products with vectors."""
 
 from __future__ import annotations
 

@@ -110,10 +110,11 @@ class _Tracer(TorchDispatchMode):
         self.used: set[int] = set()
         self.where: list[str] = []
         self.outputs: list[tuple[str, Tensor]] = []
-        self.weights = {id(tensor) for tensor in state.values() if tensor.is_floating_point()}
+        tied: dict[tuple[int, lay.Shape], Layout] = {}  # under several names, or parameters
         for tensor in state.values():
             if tensor.is_floating_point():
-                self.layouts[id(tensor)] = tensor, lay.fresh(tensor.shape)
+                layout = tied.setdefault(_memory(tensor), lay.fresh(tensor.shape))
+                self.layouts[id(tensor)] = tensor, layout
         self.net = net
         self.hooks = ExitStack()
 
@@ -135,10 +136,13 @@ class _Tracer(TorchDispatchMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         """Run an operation and note what it makes of the units of its operands."""
+        name = func._schema.name.removeprefix("aten::")
+        before = args[0].clone() if name.startswith("as_strided") else None
         result = func(*args, **(kwargs or {}))
+        if before is not None and torch.equal(before, result):  # other strides alone
+            name = "clone"
         given = {argument.name: argument.default_value for argument in func._schema.arguments}
         given |= dict(zip(given, args, strict=False)) | (kwargs or {})
-        name = func._schema.name.removeprefix("aten::")
         operands, results = rules.tensors(given), rules.tensors(result)
         self.used |= {id(tensor) for tensor in operands}
         if not operands or not results or name in FACTORIES:
@@ -198,11 +202,15 @@ class _Groups:
 
     def spec(self) -> TracedSpec:
         """Return the groups by name, outer ones first."""
-        names = self._names()
-        groups = {
-            names[units]: tuple(sorted(axes, key=lambda axis: axis.window is not None))
-            for units, axes in self.places.items()
-        }
+        modules, groups = self._modules(), {}
+        for units, axes in self.places.items():
+            first = next(iter(axes))
+            base, run, window = modules.get(units, (first.tensor, first.block, first.window))
+            names = (f"{base}.{k}" for k in count()) if window else iter([base])
+            name = next((name for name in names if name not in groups), None)
+            if name is None:  # read at a module that is read for others
+                name = next(n for k in count() if (n := f"{first.tensor}.{k}") not in groups)
+            groups[name] = tuple(sorted(axes, key=lambda axis: axis[2:] != (run, window)))
         return TracedSpec(groups)
 
     def why(self, name: str) -> str:
@@ -218,41 +226,34 @@ class _Groups:
             for units, axis in _axes(name, dim, along.flat[0]):
                 self.places[units][axis] = None
 
-    def _names(self) -> dict[Units, str]:
-        """Return for each set the last module, of those after its first, that has it as output."""
-        found: dict[Units, str] = {}
+    def _modules(self) -> dict[Units, tuple[str, int, tuple[int, int] | None]]:
+        """Return the module that has a set's units as output, and where they lie in it.
+
+        Of the modules that run one after another and have them, such as a linear layer and an
+        activation, the last.
+        """
+        found: dict[Units, tuple[str, int, tuple[int, int] | None]] = {}
+        outputs: dict[str, int] = {}
+        earlier: dict[Units, tuple[str, ...]] = {}  # what had run before a set's first module
         done: set[Units] = set()
-        seen: dict[str, int] = {}  # the outputs of modules, by their names
-        before: dict[Units, tuple[str, ...]] = {}  # those of modules that ran earlier
-        places = {units: {a[2:] for a in axes} for units, axes in self.places.items()}
         for name, output in self.tracer.outputs:
             layout = self.tracer.known(output)
             along = layout[1 if len(layout) == 4 else -1] if len(layout) > 1 else None
             if along is None or along.size > 1 or not name:
                 continue
-            here = {
-                units
-                for units, axis in _axes(name, 0, along.flat[0])
-                if axis[2:] in places.get(units, ())
-            }
-            done |= found.keys() - here
-            for units in here - done:
-                earlier = before.setdefault(units, tuple(seen))
-                # A container's output is that of its last part, among whose units are others'.
-                handed = units in found and seen[found[units]] == id(output)
-                if not handed or not any(other.startswith(f"{name}.") for other in earlier):
-                    found[units] = name
-            seen[name] = id(output)
-        names: dict[Units, str] = {}
-        taken: set[str] = set()
-        for units, axes in self.places.items():
-            first = next(iter(axes))
-            base = found.get(units) or first.tensor.rpartition(".")[0] or first.tensor
-            windowed = all(axis.window for axis in axes)
-            options = (f"{base}.{k}" for k in count()) if windowed or base in taken else (base,)
-            names[units] = next(name for name in options if name not in taken)
-            taken.add(names[units])
-        return names
+            here: dict[Units, Axis] = {}
+            for units, axis in _axes(name, 0, along.flat[0]):
+                if any(axis[2:] == place[2:] for place in self.places.get(units, ())):
+                    here.setdefault(units, axis)
+            done |= found.keys() - here.keys()
+            for units in here.keys() - done:
+                ran = earlier.setdefault(units, tuple(outputs))
+                # A container's output is that of its last part, and others' units are in it too.
+                handed = units in found and outputs[found[units][0]] == id(output)
+                if not handed or not any(other.startswith(f"{name}.") for other in ran):
+                    found[units] = name, here[units].block, here[units].window
+            outputs[name] = id(output)
+        return found
 
 
 def _axes(name: str, dim: int, units: Units) -> Iterator[tuple[Units, Axis]]:
@@ -271,7 +272,8 @@ def _proven(
 
     @torch.no_grad()
     def outputs(state: State) -> list[Tensor]:
-        return [o.double() for o in _said(functional_call(net, state, tuple(example), dict(named)))]
+        given = tuple(example), dict(named)
+        return [o.double() for o in _said(functional_call(net, state, *given, tie_weights=False))]
 
     plain = outputs(state)
 
@@ -304,18 +306,22 @@ def _drawn(net: nn.Module, generator: np.random.Generator) -> State:
 
     Those that were trained, or not yet, may have zeros, ones or tiny scales that hide an error.
     """
-    drawn: dict[int, Tensor] = {}
+    drawn: dict[tuple[int, lay.Shape], Tensor] = {}
     state = {}
     for name, tensor in net.state_dict().items():
-        key = tensor.data_ptr() or id(tensor)
+        key = _memory(tensor)
         if key not in drawn and tensor.is_floating_point() and tensor.numel() > 1:
-            noise = torch.from_numpy(generator.standard_normal(tuple(tensor.shape))).float()
+            noise = torch.from_numpy(generator.standard_normal(key[1], np.float32))
             several = sum(n > 1 for n in tensor.shape) > 1
             scale = (2 / (tensor.numel() / tensor.shape[0])) ** 0.5
-            value = noise * scale if several else (0.3 * noise).exp()
-            drawn[key] = value.to(tensor.device)
+            drawn[key] = (noise * scale if several else (0.3 * noise).exp()).to(tensor.device)
         state[name] = drawn.get(key, tensor)
     return state
+
+
+def _memory(tensor: Tensor) -> tuple[int, lay.Shape]:
+    """Return what tensors have in common that are one: an empty one is like no other."""
+    return tensor.data_ptr() or id(tensor), tuple(tensor.shape)
 
 
 def _uniform(tensor: Tensor, axis: int) -> bool:
