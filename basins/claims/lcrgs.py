@@ -219,6 +219,9 @@ def alone(results: Results, *, experiment: str, size: Factor) -> Measured:
 @paper.below("head_probed", "beside Fig. 1", kind="ours", shown=ANY).says(
     "Heads that are first trained on the fixed encoder leave models less far apart than new ones."
 )
+@paper.below("head_matched", "beside Fig. 1", kind="ours", shown=ANY).says(
+    "Matching their units brings models that begin with heads of their own nearer to each other."
+)
 @measure(ANY)
 def further(
     results: Results,
@@ -226,10 +229,12 @@ def further(
     experiment: str,
     against: str,
     eval_set: str,
+    alignment: str = "none",
     column: str = "barrier_linear",
 ) -> Measured:
     """Return the mean of a measure over the pairs of one experiment, less that over another's."""
-    rows, others = (results.pairs(name, eval_set) for name in (experiment, against))
+    rows = results.pairs(experiment, eval_set, alignment=alignment)
+    others = results.pairs(against, eval_set)
     words = f"mean {column} {_on(rows)}, less that of {against}"
     return Measured(words, results.contrast(rows, others, column))
 

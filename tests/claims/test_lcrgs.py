@@ -71,7 +71,7 @@ MODELS = {"c5_swap", "c5_entailed"}
 TESTS = {"c3_several", "control_forced", "control_planted", "control_basin"}
 STRATEGIES = {"strategy_between", "strategy_gap"}
 SHARES = {"share_of", "share_more"}
-STUDY = {*STRATEGIES, *SHARES, "c3_alone", "head_apart", "head_probed"}
+STUDY = {*STRATEGIES, *SHARES, "c3_alone", "head_apart", "head_probed", "head_matched"}
 APART = {"c9_apart", "c9_grows", "c9_growth", "c9_trapped", "c9_correlation", "c12_across"}
 PARTED = {name for name, (_, which, *_) in PAIRS.items() if which != "all"}
 VARIED = {"c4_score", "c4_given", "c5_reversed", "c6_paws", "c10_rival"}
@@ -401,7 +401,7 @@ def test_a_model_that_is_far_from_all_others_is_alone(many, verdict, read_gaps):
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
-@pytest.mark.parametrize("name", ["head_apart", "head_probed"])
+@pytest.mark.parametrize("name", ["head_apart", "head_probed", "head_matched"])
 def test_pairs_of_two_experiments_are_compared(name, verdict):
     size, spread = effect(name, verdict)
     rows = [
