@@ -331,7 +331,7 @@ class Engine:
         self,
         controls: Sequence[Tensor],
         points: Sequence[Point],
-        batchnorm: Mapping[str, Resident | None],
+        batchnorm: Mapping[str, Resident | Sequence[Any] | None],
         sets: Mapping[str, Examples],
         precision: Precision = "fp32",
     ) -> Curves:
@@ -364,7 +364,10 @@ class Engine:
         return found
 
     def settle(
-        self, mode: str, calibration: Resident | None, precision: Precision = "fp32"
+        self,
+        mode: str,
+        calibration: Resident | Sequence[Any] | None,
+        precision: Precision = "fp32",
     ) -> nn.Module:
         """Give the present weights their BatchNorm statistics; return the function to evaluate."""
         if estimate := ESTIMATES.get(mode):
