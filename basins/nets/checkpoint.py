@@ -47,7 +47,7 @@ def initialise(config: dict[str, Any]) -> Net:
     return build(tuple(config["image_shape"]), config["num_classes"], **options)
 
 
-def family(config: dict[str, Any]) -> str:
+def family(config: Mapping[str, Any]) -> str:
     """Return the name of the file in `basins/nets/` that builds the network of a config."""
     if not of_library(config):
         return config["net"]["name"]
@@ -97,7 +97,7 @@ def classes(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(names.get(str(k), f"LABEL_{k}")) for k in range(count))
 
 
-def longest(config: dict[str, Any]) -> int:
+def longest(config: Mapping[str, Any]) -> int:
     """Return how many tokens a row may have at most, for a network that reads text."""
     return find("nets", family(config), "longest")(_whole(config))
 
