@@ -59,6 +59,11 @@ def of_library(config: Mapping[str, Any]) -> bool:
     return "model_type" in config
 
 
+def by_library(config: Mapping[str, Any]) -> bool:
+    """Return whether the library itself builds and reads the network of a config."""
+    return of_library(config) and family(config) == _general()
+
+
 def reads_text(config: Mapping[str, Any]) -> bool:
     """Return whether the network of a config reads text, not images."""
     built = config.get("architectures")
@@ -194,7 +199,7 @@ def described(folder: Path, found: Mapping[str, tuple[int, ...]] | None = None) 
     `folder`, or tensors of the shapes `found`. That is looked at before memory is taken for it.
     """
     config = read_config(folder)
-    if of_library(config) and family(config) == _general():
+    if by_library(config):
         return find("nets", _general(), "read")(folder, config)
     try:
         _check_sizes(config)
@@ -213,7 +218,7 @@ def described(folder: Path, found: Mapping[str, tuple[int, ...]] | None = None) 
 def load_state(folder: Path, net: Net) -> weights.State:
     """Read the weights in `folder`, which are to fit `net`; raises `UserError` as `load` does."""
     config = read_config(folder)
-    if of_library(config) and family(config) == _general():  # whose files are in many forms
+    if by_library(config):  # whose files are in many forms
         return find("nets", _general(), "read")(folder, config).state_dict()
     file, like = folder / "model.safetensors", net.state_dict()
     state = weights.conformed(weights.load(file), net, file)
