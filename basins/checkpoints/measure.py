@@ -112,7 +112,10 @@ def along(
     ts = grid(points)
     found = {}
     for a, b in pairs:
-        controls = [flatten(models.states[a]), flatten(aligned(models, task, spec, a, b, alignment))]
+        controls = [
+            flatten(models.states[a]),
+            flatten(aligned(models, task, spec, a, b, alignment)),
+        ]
         inner = measured(controls, [coefficients(t) for t in ts[1:-1]])
         curves = {key: [*end(a)[key], *inner[key], *end(b)[key]] for key in inner}
         first, last = (control[engine.flat.trained].double() for control in controls)
@@ -172,7 +175,7 @@ def aligned(
     if "data" in asked:
         more = {"net": net, "data": task.training}
     if "correlations" in asked:
-        images = task.images(f"--alignment {alignment}")
+        given = task.batches(f"--alignment {alignment}")
         read = dict.fromkeys(activations.module(spec, group) for group in spec.groups)
         if unknown := read.keys() - {name for name, _ in net.named_modules()}:
             raise UserError(
@@ -185,7 +188,7 @@ def aligned(
             raise UserError(f"--alignment {alignment}: {short(error)}; take another") from None
         for one, state in zip(nets, (first, other), strict=True):
             one.load_state_dict(state)
-        batches = (inputs for inputs, _ in images.batches())
+        batches = [x for x, _ in given.batches()] if isinstance(given, Resident) else given
         [more["correlations"]] = activations.correlations(nets, spec, batches, [(0, 1)])
     stream = seeds.generator("alignment", models.hashes[a], models.hashes[b])
     permutations = find("align", alignment, "align")(first, other, spec, generator=stream, **more)
@@ -327,17 +330,19 @@ def _merged(
     return {"merge": "checkpoints", **made, **ids, **summary(evaluation)}
 
 
-def _calibration(task: Task, mode: BatchNorm) -> dict[str, Resident | None]:
+def _calibration(task: Task, mode: BatchNorm) -> dict[str, Resident | list[Any] | None]:
     """Return what the engine takes BatchNorm's statistics from, by its mode."""
     if mode != "reset":
         return {mode: None}
-    images = task.images("--batchnorm reset")
+    given = task.batches("--batchnorm reset")
+    images = isinstance(given, Resident)
     try:
-        reset(task.models.net, Resident(*(tensor[:BATCH] for tensor in images)))
+        few = Resident(*(tensor[:BATCH] for tensor in given)) if images else given[:1]
+        reset(task.models.net, few)
     except Exception as error:  # it may not be our network
         line = f"--batchnorm reset: the network does not run in training mode: {short(error)}"
         raise UserError(f"{line}; take interpolate") from None
-    return {mode: images}
+    return {mode: given}
 
 
 def _probes(
