@@ -112,7 +112,10 @@ def along(
     ts = grid(points)
     found = {}
     for a, b in pairs:
-        controls = [flatten(models.states[a]), flatten(aligned(models, task, spec, a, b, alignment))]
+        controls = [
+            flatten(models.states[a]),
+            flatten(aligned(models, task, spec, a, b, alignment)),
+        ]
         inner = measured(controls, [coefficients(t) for t in ts[1:-1]])
         curves = {key: [*end(a)[key], *inner[key], *end(b)[key]] for key in inner}
         first, last = (control[engine.flat.trained].double() for control in controls)
