@@ -13,9 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     field_validator,
+    model_validator,
 )
 
 
@@ -39,7 +41,28 @@ Model = Annotated[
 ]
 Proportion = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_without_repeats)]
+
+
+def _counted(seeds: Any) -> Any:
+    """Return the list that `{from: 600, count: 48}` is short for."""
+    if isinstance(seeds, dict) and set(seeds) == {"from", "count"}:
+        first, count = seeds["from"], seeds["count"]
+        if not all(type(value) is int and 0 <= value < 2**32 for value in (first, count)):
+            raise ValueError("`from` and `count` are numbers of seeds: whole, from 0")
+        return list(range(first, first + min(count, 10_000)))
+    return seeds
+
+
+Seeds = Annotated[
+    list[Seed], Field(min_length=1), AfterValidator(_without_repeats), BeforeValidator(_counted)
+]
+# A head between two whole numbers lies on the straight line between theirs.
+Heads = Annotated[
+    list[Seed | Annotated[float, Field(ge=0, lt=2**32)]],
+    Field(min_length=1),
+    AfterValidator(_without_repeats),
+    BeforeValidator(_counted),
+]
 Protocol = Literal["published", "corrected"]
 
 
@@ -138,12 +161,37 @@ class Pretraining(Strict):
     seed: Seed = 0
 
 
-class Streams(Strict):
-    """The full factorial of what is random in fine-tuning: a model for every combination."""
+Stream = Literal["head", "order", "dropout", "pooler"]
 
-    head: Seeds
-    order: Seeds
-    dropout: Seeds = [0]
+
+class Streams(Strict):
+    """The full factorial of what is random in fine-tuning: a model for every combination.
+
+    A stream that is the name of another follows it: it has that one's number in every model.
+    Without seeds of its own, a pooler is the encoder's, or drawn with the head where that has none.
+    """
+
+    head: Heads | Stream
+    order: Seeds | Stream
+    dropout: Seeds | Stream = [0]
+    pooler: Heads | Stream | None = None
+
+    @model_validator(mode="after")
+    def _followed(self) -> Streams:
+        for name, stream in self:
+            if isinstance(stream, str) and not isinstance(getattr(self, stream), list):
+                raise ValueError(f"{name} follows {stream}, which has no seeds of its own")
+        return self
+
+    def combinations(self) -> dict[int, dict[str, float]]:
+        """Return the seeds of every stream by the number of the model."""
+        varied = {name: seeds for name, seeds in self if isinstance(seeds, list)}
+        followed = {name: stream for name, stream in self if isinstance(stream, str)}
+        found = {}
+        for number, seeds in enumerate(product(*varied.values())):
+            own = dict(zip(varied, seeds, strict=True))
+            found[number] = own | {name: own[stream] for name, stream in followed.items()}
+        return found
 
 
 class Variant(Strict):
@@ -183,13 +231,11 @@ class Classification(Strict):
         return found or {"": self}
 
     @property
-    def streams(self) -> dict[int, dict[str, int]]:
+    def streams(self) -> dict[int, dict[str, Any]]:
         """The seeds of head, order and dropout by the number of the model; one seed for all."""
         if isinstance(self.seeds, list):
             return {seed: dict.fromkeys(("head", "order", "dropout"), seed) for seed in self.seeds}
-        varied = self.seeds.model_dump()
-        chosen = product(*varied.values())
-        return {k: dict(zip(varied, seeds, strict=True)) for k, seeds in enumerate(chosen)}
+        return self.seeds.combinations()
 
     @property
     def steps(self) -> list[str]:

@@ -58,17 +58,26 @@ class Tokens:
         return iter(self.parts)
 
 
-def encode(columns: Columns, tokenizer: PreTrainedTokenizerBase) -> tuple[Rows, Rows]:
-    """Return the token ids and token types of each row's sentence or pair, of any length."""
+def encode(
+    columns: Columns, tokenizer: PreTrainedTokenizerBase, limit: int | None = None
+) -> tuple[Rows, Rows]:
+    """Return the token ids and token types of each row's sentence or pair, of any length.
+
+    With a `limit` the tokenizer cuts the longer sentence of a row to have no more tokens. Types are
+    0 where the tokenizer makes none.
+    """
     first, *second = (columns[name] for name in fields(columns))
+    cut = {} if limit is None else {"truncation": "longest_first", "max_length": limit}
     found = tokenizer(
         first,
         second[0] if second else None,
         return_token_type_ids=True,
         return_attention_mask=False,
         verbose=False,
+        **cut,
     )
-    return found["input_ids"], found["token_type_ids"]
+    ids, types = found["input_ids"], found["token_type_ids"]
+    return ids, types if _typed(tokenizer) else [[0] * len(row) for row in ids]
 
 
 def fitting(
@@ -85,7 +94,11 @@ def fitting(
     ids, types = encode(columns, tokenizer)
     if config.get("long_rows") == "truncate":
         limit = config["max_position_embeddings"]
-        ids, types, cut = truncate(ids, types, limit)
+        if _typed(tokenizer) and tokenizer.cls_token and tokenizer.sep_token:
+            ids, types, cut = truncate(ids, types, limit)
+        else:  # only the tokenizer knows which of a row's tokens are no words
+            cut = sum(len(row) > limit for row in ids)
+            ids, types = encode(columns, tokenizer, limit)
         if cut:
             warnings.warn(f"{where}: {cut} of {len(ids)} rows cut to {limit} tokens", stacklevel=2)
     return ids, types
@@ -101,6 +114,11 @@ def truncate(ids: Rows, types: Rows, limit: int) -> tuple[Rows, Rows, int]:
     cut_ids = [[row[i] for i in places] for row, places in zip(ids, kept, strict=True)]
     cut_types = [[row[i] for i in places] for row, places in zip(types, kept, strict=True)]
     return cut_ids, cut_types, sum(len(row) > limit for row in ids)
+
+
+def _typed(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether the network of this tokenizer is given types: BERT's is, RoBERTa's is not."""
+    return "token_type_ids" in tokenizer.model_input_names
 
 
 def _kept(types: Sequence[int], limit: int) -> list[int]:

@@ -261,6 +261,11 @@ def function(config: dict[str, Any]) -> dict[str, Any]:
     return {name: {**whole.to_dict(), "id2label": names}[name] for name in sorted(read)}
 
 
+def longest(config: dict[str, Any]) -> int:
+    """Return how many tokens a row may have at most."""
+    return config["max_position_embeddings"]
+
+
 def random_inputs(config: dict[str, Any], count: int) -> tuple[Tensor, ...]:
     """Return the ids int64 [count, T] of random rows, drawn from torch's generator."""
     length = min(8, config["max_position_embeddings"])

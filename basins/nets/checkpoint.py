@@ -1,12 +1,15 @@
 """A trained network on disk: `model.safetensors`, and `config.json` that says how to rebuild it.
 
 The folder of a text classifier is one of Hugging Face's, with the tokenizer's files beside these.
+A family of networks is a file of `basins/nets/`: our own nets by their names, and those of Hugging
+Face by their `model_type` where there is a file for it (`bert`), and else by the file for all.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +19,7 @@ from torch import Tensor
 from basins import weights
 from basins.errors import UserError
 from basins.nets.permutation import Net
-from basins.registry import check_options, find, is_file, names, split_options
+from basins.registry import check_options, find, names, split_options
 from basins.store import file_hash
 
 if TYPE_CHECKING:
@@ -24,16 +27,21 @@ if TYPE_CHECKING:
 
 # What of a config says how the network came about, not what it is.
 ORIGIN = ("_name_or_path", "architectures", "dtype", "seed", "streams", "transformers_version")
+# Files by which a tokenizer is known; without any, the library takes others for one.
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
+TOKENIZERS += ("sentencepiece.bpe.model", "spm.model")
+IMAGES = "ForImageClassification"  # how the library calls what reads images
+PREPROCESSING = "preprocessor_config.json"
 
 
 def initialise(config: dict[str, Any]) -> Net:
     """Return the network that a config describes, newly initialised from torch's generator.
 
     `config` has `net` (name and options), `image_shape` (height, width, channels), `num_classes`,
-    or else is that of a classifier of Hugging Face, whose `model_type` is a file in `basins/nets/`.
+    or else is that of a classifier of Hugging Face.
     """
-    if reads_text(config):
-        return find("nets", family(config), "from_config")(description(config))
+    if of_library(config):
+        return find("nets", family(config), "from_config")(_whole(config))
     name, options = split_options(config["net"])
     build = find("nets", name, "build")
     return build(tuple(config["image_shape"]), config["num_classes"], **options)
@@ -41,12 +49,21 @@ def initialise(config: dict[str, Any]) -> Net:
 
 def family(config: dict[str, Any]) -> str:
     """Return the name of the file in `basins/nets/` that builds the network of a config."""
-    return config["model_type"] if reads_text(config) else config["net"]["name"]
+    if not of_library(config):
+        return config["net"]["name"]
+    return config["model_type"] if config["model_type"] in _special() else _general()
+
+
+def of_library(config: Mapping[str, Any]) -> bool:
+    """Return whether a config is one of Hugging Face's."""
+    return "model_type" in config
 
 
 def reads_text(config: Mapping[str, Any]) -> bool:
     """Return whether the network of a config reads text, not images."""
-    return "model_type" in config
+    built = config.get("architectures")
+    images = isinstance(built, list) and any(IMAGES in str(name) for name in built)
+    return of_library(config) and not images
 
 
 def classifier(folder: Path, classes: Sequence[str]) -> Net:
@@ -56,12 +73,12 @@ def classifier(folder: Path, classes: Sequence[str]) -> Net:
     they do not fit their config, or are of a classifier of other classes.
     """
     config, state = read_config(folder), weights.load(folder / "model.safetensors")
-    return find("nets", family(config), "classifier")(description(config), state, classes)
+    return find("nets", family(config), "classifier")(_whole(config), state, classes)
 
 
 def random_inputs(config: dict[str, Any], count: int) -> tuple[Tensor, ...]:
     """Return positional inputs of `count` random examples, drawn from torch's generator."""
-    if reads_text(config):
+    if of_library(config):
         return find("nets", family(config), "random_inputs")(config, count)
     height, width, channels = config["image_shape"]
     return (torch.randn(count, channels, height, width),)
@@ -80,10 +97,15 @@ def classes(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(names.get(str(k), f"LABEL_{k}")) for k in range(count))
 
 
+def longest(config: dict[str, Any]) -> int:
+    """Return how many tokens a row may have at most, for a network that reads text."""
+    return find("nets", family(config), "longest")(_whole(config))
+
+
 def function(config: dict[str, Any]) -> dict[str, Any]:
     """Return what of a config decides a network's function, with defaults where it says nothing."""
-    if reads_text(config):
-        return find("nets", family(config), "function")(description(config))
+    if of_library(config):
+        return find("nets", family(config), "function")(_whole(config))
     return json.loads(json.dumps(description(config)))
 
 
@@ -96,21 +118,22 @@ def save(net: Net, config: dict[str, Any], folder: Path) -> None:
 def read_config(folder: Path) -> dict[str, Any]:
     """Read the config of the model in `folder`.
 
-    Raises `UserError` where it is not readable, or of a family that is not in `basins/nets/`.
+    What is done to images before a network of Hugging Face reads them stands beside it, and is
+    returned as its `preprocessing`. Raises `UserError` where either is not readable.
     """
     try:
         config = json.loads((folder / "config.json").read_text())
         if not isinstance(config, dict):
             raise TypeError("it is no mapping")
-        needed = set() if reads_text(config) else {"net", "image_shape", "num_classes"}
+        needed = set() if of_library(config) else {"net", "image_shape", "num_classes"}
         if missing := needed - set(config):
             raise LookupError(f"it lacks {', '.join(sorted(missing))}")
+        if of_library(config) and not isinstance(config["model_type"], str):
+            raise TypeError("model_type is no text")
+        if of_library(config) and (folder / PREPROCESSING).is_file():
+            config["preprocessing"] = json.loads((folder / PREPROCESSING).read_text())
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise UserError(f"{folder}: no readable config.json ({error}); run `dvc repro`") from None
-    if reads_text(config) and not is_file("nets", str(config["model_type"])):
-        kind, built = f"{config['model_type']!r:.40}", f"{config.get('architectures')!r:.80}"
-        known = ", ".join(names("nets", "from_config"))
-        raise UserError(f"{folder}: {built}, a {kind} model; of text models there are: {known}")
     return config
 
 
@@ -122,7 +145,7 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+        if not any((folder / name).is_file() for name in TOKENIZERS):
             raise LookupError("neither tokenizer.json nor vocab.txt")  # not taken for an error
         found = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -131,7 +154,7 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     except Exception as error:  # the library's own, in Rust, has no other type
         line = " ".join(str(error).split())[:120]
         raise UserError(f"{folder}: no readable tokenizer ({line}); run `dvc repro`") from None
-    embedded = read_config(folder).get("vocab_size")
+    embedded = read_config(folder).get("vocab_size", pieces)
     if not isinstance(embedded, int) or pieces > embedded:
         raise UserError(
             f"{folder}: a tokenizer that does not match the encoder: {pieces} pieces, "
@@ -171,6 +194,8 @@ def described(folder: Path, found: Mapping[str, tuple[int, ...]] | None = None) 
     `folder`, or tensors of the shapes `found`. That is looked at before memory is taken for it.
     """
     config = read_config(folder)
+    if of_library(config) and family(config) == _general():
+        return find("nets", _general(), "read")(folder, config)
     try:
         _check_sizes(config)
         with torch.device("meta"):
@@ -187,6 +212,9 @@ def described(folder: Path, found: Mapping[str, tuple[int, ...]] | None = None) 
 
 def load_state(folder: Path, net: Net) -> weights.State:
     """Read the weights in `folder`, which are to fit `net`; raises `UserError` as `load` does."""
+    config = read_config(folder)
+    if of_library(config) and family(config) == _general():  # whose files are in many forms
+        return find("nets", _general(), "read")(folder, config).state_dict()
     file, like = folder / "model.safetensors", net.state_dict()
     state = weights.conformed(weights.load(file), net, file)
     if wrong := weights.misfit(state, like, types=True):
@@ -199,9 +227,28 @@ def _check_sizes(config: dict[str, Any]) -> None:
 
     Building one of 2**70 layers would not end.
     """
-    if not reads_text(config):
+    if not of_library(config):
         name, options = split_options(config["net"])
         check_options(find("nets", name, "build"), options, "net")
+
+
+def _whole(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a `description` with the library's word for the head."""
+    built = {"architectures": config["architectures"]} if "architectures" in config else {}
+    return description(dict(config)) | built
+
+
+@cache
+def _special() -> frozenset[str]:
+    """Return the `model_type`s that have a file."""
+    return frozenset(names("nets", "ARCHITECTURE"))
+
+
+@cache
+def _general() -> str:
+    """Return the file for all other `model_type`s: it reads its weights with the library."""
+    [name] = names("nets", "ARCHITECTURES")
+    return name
 
 
 def _unfit(folder: Path, wrong: str) -> UserError:

@@ -46,7 +46,7 @@ def encoded(
         classes: the names of the data's classes, which the network's are matched to by name
             (`data.classes.matched`).
         tokenizer: the network's.
-        config: the network's: its classes, `max_position_embeddings`, and perhaps `long_rows`.
+        config: the network's: its classes, how long a row may be, and perhaps `long_rows`.
         device: where the rows are put.
         where: what error messages and warnings call the data.
 
@@ -56,11 +56,12 @@ def encoded(
     """
     numbers, merge = matched(checkpoint.classes(config), classes, where)
     pad: Any = tokenizer.pad_token_id
+    limit = checkpoint.longest(config)
     found = tokens(
-        *fitting(columns, tokenizer, config, where),
+        *fitting(columns, tokenizer, {**config, "max_position_embeddings": limit}, where),
         [numbers[label] for label in columns["label"]],
-        pad=pad,
-        limit=config["max_position_embeddings"],
+        pad=0 if pad is None else pad,  # some have none; their networks know the mask
+        limit=limit,
         device=device,
         where=where,
     )

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
+from torch.utils._pytree import tree_map
 
 from basins import devices
 from basins.align.batchnorm import ESTIMATES, Folded, same_draws
@@ -51,6 +52,17 @@ class Examples(Protocol):
         ...
 
 
+class Objective(Protocol):
+    """What examples are measured by where that is not the cross-entropy of classes.
+
+    Examples that have one say so by an attribute `objective`.
+    """
+
+    def __call__(self, output: Any, labels: Any) -> tuple[Tensor, Tensor]:
+        """Return losses [n] and metrics [n, M] of a network's output for a batch of n examples."""
+        ...
+
+
 SAMPLE = 2  # examples of a batch that are computed a second time, by the plainest way
 EVERY = 10_000  # examples, at least, that are evaluated for each such sample
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
@@ -62,9 +74,9 @@ class DoubleEntry:
     """What came of computing losses a second time, by the plainest way.
 
     That is the network as its author wrote it: nothing folded, traced or packed, no padding, in
-    fp32. `compared` counts examples, `apart` is the largest difference (nats). `plain` says that
-    the fast way was wrong and is not taken any more, `alone` that a loss is that of its example,
-    whatever else is in the batch.
+    fp32. `compared` counts examples, `apart` is the largest difference (nats, over the largest
+    logit where that is above 1). `plain` says that the fast way was wrong and is not taken any
+    more, `alone` that a loss is that of its example, whatever else is in the batch.
     """
 
     compared: int = 0
@@ -75,13 +87,17 @@ class DoubleEntry:
     turn: int = -1  # the number of the batch that it is taken from
 
 
-def outcome(entries: Sequence[DoubleEntry]) -> dict[str, Any]:
-    """Return what came of the second computations altogether, for a provenance."""
+def outcome(entries: Collection[DoubleEntry]) -> dict[str, Any]:
+    """Return what came of second computations altogether, for a provenance.
+
+    `plain` counts the entries in which the fast way was wrong, and `by_batch` those in which losses
+    are those of batches.
+    """
     return {
         "examples": sum(entry.compared for entry in entries),
-        "apart": max(entry.apart for entry in entries),
-        "plain": any(entry.plain for entry in entries),
-        "by_example": all(entry.alone for entry in entries),
+        "largest_difference": max((entry.apart for entry in entries), default=0.0),
+        "plain": sum(entry.plain for entry in entries),
+        "by_batch": sum(not entry.alone for entry in entries),
     }
 
 
@@ -99,8 +115,9 @@ def evaluate(net: nn.Module, data: Examples, precision: Precision = "fp32") -> E
 
     Of every `EVERY` examples the losses of `SAMPLE` are computed a second time, by `net.plainly`
     where there is one and else by `net`, in fp32. Where they are further apart than `TOLERANCE`,
-    that way is taken from then on, and a warning says so. Raises `UserError` where outputs are not
-    logits [n, K] of two classes or more, or labels are not classes.
+    that way is taken from then on, and a warning says so. Where `data` has an `Objective`, its
+    metrics, float32 [n, M], are in the place of correctness. Raises `UserError` where there is none
+    and outputs are not logits [n, K] of two classes or more, or labels are not classes.
     """
     entry = double_entry(net.eval())
     plain: Callable[..., Any] = getattr(net, "plainly", net)
@@ -136,30 +153,38 @@ class _Found(NamedTuple):
     losses: list[Tensor]
     correct: list[Tensor]
     number: int
-    inputs: tuple[Any, ...] = ()
-    labels: Tensor = torch.empty(0)
+    inputs: Any = ()
+    labels: Any = torch.empty(0)
     logits: Tensor = torch.empty(0)
 
 
 def _all(net: Callable[..., Any], data: Examples, turn: int) -> _Found:
     """Evaluate all batches; keep that of number `turn`, or the last one where there are fewer."""
+    objective: Objective | None = getattr(data, "objective", None)
     losses, correct, outside, kept = [], [], [], ()
     for number, (inputs, labels) in enumerate(data.batches()):
-        logits = _logits(net, inputs, labels)
-        answers, classes = logits.argmax(dim=1), logits.shape[1]
-        if data.merge is not None:  # the probability of a class is that of all that merge in it
-            other = data.merge != labels[:, None]
-            merged = logits.masked_fill(other, -torch.inf).logsumexp(dim=1)
-            losses.append(logits.logsumexp(dim=1) - merged)
-            answers = data.merge[answers]
+        logits = torch.empty(0)
+        if objective is not None:
+            for parts, part in zip(
+                (losses, correct), objective(_call(net, inputs), labels), strict=True
+            ):
+                parts.append(part)
         else:
-            outside.append((labels < 0) | (labels >= classes))
-            # Torch leaves out what is labelled -100, and stops the process at 1,000 of 10 classes.
-            losses.append(
-                functional.cross_entropy(logits, labels.clamp(0, classes - 1), reduction="none")
-            )
-        # Of what is not a number the first class is the largest, and no class is right.
-        correct.append((answers == labels) & losses[-1].isfinite())
+            logits = _logits(net, inputs, labels)
+            answers, classes = logits.argmax(dim=1), logits.shape[1]
+            if data.merge is not None:  # a class has the probability of all that merge in it
+                other = data.merge != labels[:, None]
+                merged = logits.masked_fill(other, -torch.inf).logsumexp(dim=1)
+                losses.append(logits.logsumexp(dim=1) - merged)
+                answers = data.merge[answers]
+            else:
+                outside.append((labels < 0) | (labels >= classes))
+                # Torch leaves out what is labelled -100, and stops at 1,000 of 10 classes.
+                losses.append(
+                    functional.cross_entropy(logits, labels.clamp(0, classes - 1), reduction="none")
+                )
+            # Of what is not a number the first class is the largest, and no class is right.
+            correct.append((answers == labels) & losses[-1].isfinite())
         if number <= turn or turn < 0:
             kept = (number, inputs, labels, logits)
     if not kept or not sum(map(len, losses)):
@@ -170,8 +195,13 @@ def _all(net: Callable[..., Any], data: Examples, turn: int) -> _Found:
     return _Found(losses, correct, *kept)
 
 
-def _logits(net: Callable[..., Any], inputs: Sequence[Any], labels: Tensor) -> Tensor:
-    output = net(*inputs)
+def _call(net: Callable[..., Any], inputs: Any) -> Any:
+    """Return the output for inputs by name or by position."""
+    return net(**inputs) if isinstance(inputs, Mapping) else net(*inputs)
+
+
+def _logits(net: Callable[..., Any], inputs: Any, labels: Tensor) -> Tensor:
+    output = _call(net, inputs)
     logits = getattr(output, "logits", output)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
         what = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -194,25 +224,27 @@ def _compare(
     precision: Precision,
 ) -> None:
     """Compute the first and the last loss of the batch that was kept a second time."""
-    if not entry.compared and _probabilities(found.logits):
+    classes = getattr(data, "objective", None) is None
+    if classes and not entry.compared and _probabilities(found.logits):
         raise UserError(
             f"{_name(net)}: it returns probabilities (rows from 0 to 1 that add up to 1); return "
             "logits, what they are the softmax of"
         )
-    count, losses = len(found.labels), found.losses[found.number]
+    losses = found.losses[found.number]
+    count = len(losses)
     rows = sorted({0, count - 1})[:SAMPLE]
 
     def part(x: Any) -> Any:
         return x[rows] if isinstance(x, Tensor) and x.ndim and len(x) == count else x
 
-    labels, given = found.labels[rows], tuple(map(part, found.inputs))
-    if _apart(found.logits[rows], labels, data, losses[rows]) > TOLERANCE[precision]:
+    labels, given = tree_map(part, found.labels), tree_map(part, found.inputs)
+    if classes and _apart(found.logits[rows], labels, data, losses[rows]) > TOLERANCE[precision]:
         raise UserError(
             f"{_name(net)}: losses by two formulas of the same logits differ; this is a defect of "
             "basins: please report it"
         )
     try:
-        apart = _apart(_logits(plain, given, labels), labels, data, losses[rows])
+        apart = _again(plain, given, labels, data, losses[rows])
     except Exception:  # it may be written for batches of one size
         apart = torch.inf
     entry.due, entry.turn = EVERY, 0 if entry.turn < 0 else entry.turn + 1
@@ -220,7 +252,7 @@ def _compare(
         entry.turn = 0
     entry.compared += len(rows)
     if apart > TOLERANCE[precision] and (plain is not net or precision != "fp32"):
-        whole = _apart(_logits(plain, found.inputs, found.labels), found.labels, data, losses)
+        whole = _again(plain, found.inputs, found.labels, data, losses)
         if whole > TOLERANCE[precision]:
             entry.apart = max(entry.apart, whole)
             _give_up(net, entry, f"differs by up to {whole:.2g} nats")
@@ -236,6 +268,18 @@ def _compare(
         )
 
 
+def _again(
+    plain: Callable[..., Any], inputs: Any, labels: Any, data: Examples, losses: Tensor
+) -> float:
+    """Return how far losses [n] are from those of a plain network, as `TOLERANCE` counts it."""
+    objective: Objective | None = getattr(data, "objective", None)
+    if objective is None:
+        return _apart(_logits(plain, inputs, labels), labels, data, losses)
+    expected = objective(_call(plain, inputs), labels)[0].double()
+    apart = (losses.double() - expected).abs() / expected.abs().clamp(min=1)
+    return _largest(apart, losses, expected)
+
+
 def _apart(logits: Tensor, labels: Tensor, data: Examples, losses: Tensor) -> float:
     """Return how far losses [n] are from those of the logits [n, K], as `TOLERANCE` counts it."""
     logits = logits.double()
@@ -245,6 +289,10 @@ def _apart(logits: Tensor, labels: Tensor, data: Examples, losses: Tensor) -> fl
         own.append(said.logsumexp(0) - right)
     expected = torch.stack(own)
     apart = (losses.double() - expected).abs() / logits.abs().amax(1).clamp(min=1)
+    return _largest(apart, losses, expected)
+
+
+def _largest(apart: Tensor, losses: Tensor, expected: Tensor) -> float:
     alike = ~losses.isfinite() & ~expected.isfinite()
     return float(apart.masked_fill(alike, 0).nan_to_num(torch.inf).max())
 
@@ -285,6 +333,11 @@ class Engine:
     def double_entry(self) -> DoubleEntry:
         """What came of computing losses a second time, so far."""
         return double_entry(self.folded.function)
+
+    def anew(self) -> DoubleEntry:
+        """Begin the double entry anew, so that nothing measured before decides what is compared."""
+        _entries[self.folded.function] = DoubleEntry()
+        return self.double_entry
 
     def along(
         self,

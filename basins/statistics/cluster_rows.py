@@ -185,7 +185,7 @@ def summarise_types(
 def _smallest(labels: np.ndarray, confidence: float) -> Iterator[dict[str, Any]]:
     """Yield the share of models that are in the smallest cluster."""
     member = (labels == labels.max()).astype(float)
-    found = jackknife(member, [np.arange(len(labels))], confidence, (0, 1))
+    found = jackknife(member, [np.arange(len(labels))], confidence, (0, 1), outcomes=True)
     yield _row("smallest", labels, found["mean"], found["ci_low"], found["ci_high"])
 
 

@@ -142,9 +142,18 @@ def test_text_weights_of_another_size_are_refused(text: Path) -> None:
         checkpoint.load(text)
 
 
-def test_a_text_model_that_is_no_bert_is_refused(text: Path) -> None:
-    change(text, model_type="gpt2")
-    with pytest.raises(UserError, match="a 'gpt2' model; of text models there are: bert$"):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "gpt2", "architectures": ["GPT2Model"]}, "names end in ForSequence"),
+        ({"model_type": "gpt2", "architectures": ["GPT2ForSequenceClassification"]}, "it lacks"),
+        ({"model_type": "gpt5", "architectures": ["GPT5ForCausalLM"]}, "not readable as .*GPT5"),
+        ({"model_type": 4}, "no readable config.json"),
+    ],
+)
+def test_a_text_model_of_another_kind_is_refused_in_one_line(text: Path, changes, message) -> None:
+    change(text, **changes)
+    with pytest.raises(UserError, match=f"^{text}: .*{message}"):
         checkpoint.load(text)
 
 

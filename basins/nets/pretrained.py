@@ -1,0 +1,312 @@
+"""Networks of any `model_type` of Hugging Face, as the library itself builds and reads them.
+
+BERT's sequence classifiers have a faster forward pass of their own (`bert.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoConfig, AutoImageProcessor
+
+from basins import weights
+from basins.data.classes import key
+from basins.errors import UserError
+
+ARCHITECTURES = {
+    "ForSequenceClassification": "AutoModelForSequenceClassification",
+    "ForImageClassification": "AutoModelForImageClassification",
+    "ForCausalLM": "AutoModelForCausalLM",
+    "LMHeadModel": "AutoModelForCausalLM",
+}
+"""The heads that can be measured, by how the names of their classes end."""
+
+LAYERS = 1000  # at most: building one of 2**70 layers would not end
+UNLIMITED = 2**20  # tokens of a row, where positions are relative
+# What of a config has no part in what a trained network answers; dropout has none, either.
+TRAINING = ("initializer_range", "initializer_factor", "label2id", "problem_type", "use_cache")
+TRAINING += ("dtype", "_name_or_path", "architectures", "transformers_version", "return_dict")
+TRAINING += ("output_attentions", "output_hidden_states", "chunk_size_feed_forward")
+
+
+class _Text:
+    """What is added to a text network of the library: it takes the inputs of `data.tokens`."""
+
+    config: Any
+
+    def forward(self, ids: Tensor, mask: Tensor | None = None, types: Tensor | None = None) -> Any:
+        """Return the network's output for token ids and types int64 [n, T].
+
+        The mask, float32 [n, 1, 1, T], is 0 at tokens and -inf at padding, which ends rows.
+        """
+        given: dict[str, Any] = self._typed(types)
+        real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask[:, 0, 0] == 0
+        if mask is not None:
+            given["attention_mask"] = real.long()
+        pad = self.config.pad_token_id
+        if pad is None:
+            # The library tells the end of a row by this id: any will do that no row has.
+            unused = torch.bincount(ids[real], minlength=self.config.vocab_size) == 0
+            if not bool(unused.any()):
+                return _Logits(self.plainly(ids, mask, types))
+            pad = int(unused.int().argmax())
+        with _padded_with(self.config, pad):
+            return super().forward(input_ids=ids.masked_fill(~real, pad), **given)  # type: ignore
+
+    def plainly(self, ids: Tensor, mask: Tensor | None, types: Tensor | None) -> Tensor:
+        """Return the logits of the library's forward pass, of each row by itself.
+
+        They are [n, classes], or [n, T, tokens] with zeros at padding.
+        """
+        lengths = [ids.shape[1]] * len(ids) if mask is None else (mask[:, 0, 0] == 0).sum(1)
+        rows = []
+        for k, length in enumerate(map(int, lengths)):
+            given = self._typed(None if types is None else types[k, None, :length])
+            logits = super().forward(input_ids=ids[k, None, :length], **given).logits  # type: ignore
+            missing = ids.shape[1] - length
+            rows.append(functional.pad(logits, (0, 0, 0, missing)) if logits.ndim == 3 else logits)
+        return torch.cat(rows)
+
+    def _typed(self, types: Tensor | None) -> dict[str, Tensor]:
+        several = (getattr(self.config, "type_vocab_size", None) or 0) > 1
+        return {"token_type_ids": types} if several and types is not None else {}
+
+
+class _Logits:
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
+
+
+class _Images:
+    """What is added to an image network of the library: it takes images from -1 to 1.
+
+    `scale` and `shift` [channels] bring those to what its preprocessing makes of pixels.
+    """
+
+    scale: tuple[float, ...] = (1.0,)
+    shift: tuple[float, ...] = (0.0,)
+
+    def forward(self, images: Tensor) -> Any:
+        """Return the network's output for images float32 [n, channels, height, width]."""
+        scale, shift = (images.new_tensor(v)[:, None, None] for v in (self.scale, self.shift))
+        return super().forward(pixel_values=images * scale + shift)  # type: ignore
+
+
+def from_config(config: dict[str, Any]) -> nn.Module:
+    """Build the network of a config, newly initialised from torch's generator.
+
+    Raises `UserError` where it is none of `ARCHITECTURES`, or the library has no such network.
+    """
+    auto, known = _auto(config), _config(config)
+    return _reading(auto.from_config(known, dtype=torch.float32, trust_remote_code=False), auto)
+
+
+def read(folder: Path, config: dict[str, Any]) -> nn.Module:
+    """Return the network in a folder, float32, in evaluation mode.
+
+    The library reads its weights: of any number of files, under older names, tied. A warning names
+    what they have besides.
+
+    Raises:
+        UserError: a weight is missing, of another shape or not finite, or a file is not readable.
+    """
+    try:
+        auto = _auto(config)
+        with _quietly():
+            net, said = auto.from_pretrained(
+                folder,
+                config=_config(config),
+                dtype=torch.float32,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                weights_only=True,
+            )
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
+    except Exception as error:  # the library's own, of someone else's files
+        line = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{folder}: not readable as {config['architectures'][0]} ({line})"
+        ) from None
+    state = net.state_dict()
+    if missing := sorted(said["missing_keys"]):
+        lacks = weights.listed({name: state[name] for name in missing if name in state})
+        raise UserError(f"{folder}: the weights do not fit the config: it lacks {lacks}")
+    if more := sorted(said["unexpected_keys"]):
+        shown = ", ".join(more[: weights.LISTED])
+        warnings.warn(f"{folder}: not used are {len(more)} tensors: {shown}", stacklevel=2)
+    weights.check_finite(state, folder)
+    net = _reading(net.eval(), auto)
+    if isinstance(net, _Images) and "preprocessing" in config:
+        net.scale, net.shift = _affine(processor(folder))
+    return net
+
+
+def processor(folder: Path) -> Any:
+    """Return what makes an image network's inputs of pixels."""
+    try:
+        with _quietly():
+            return AutoImageProcessor.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+    except Exception as error:
+        line = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder}: preprocessor_config.json is not readable ({line})") from None
+
+
+def classifier(encoder: dict[str, Any], state: weights.State, classes: Sequence[str]) -> nn.Module:
+    """Return a classifier of text with the config and weights of an encoder, or of a classifier.
+
+    What `state` lacks, a head, is newly initialised from torch's generator. Raises `UserError`
+    where a weight of the encoder is missing or of another shape, or a classifier's classes are not
+    these.
+    """
+    built = AutoConfig.for_model(encoder["model_type"])
+    known = transformers.AutoModelForSequenceClassification._model_mapping  # type: ignore
+    if type(built) not in known:
+        raise UserError(f"a {encoder['model_type']}: the library has no classifier with it")
+    names = {"id2label": dict(enumerate(classes))}
+    names |= {"label2id": {name: k for k, name in enumerate(classes)}}
+    net = from_config({**encoder, **names, "architectures": [known[type(built)].__name__]})
+    whole, prefix = net.state_dict(), f"{net.base_model_prefix}."
+    kept = any(name in state for name in whole if not name.startswith(prefix))
+    if kept and (there := tuple(encoder["id2label"].values())) != tuple(classes):
+        raise UserError(f"the encoder is a classifier of {there}, not of {tuple(classes)}")
+    for name, weight in whole.items():
+        found = state.get(name, state.get(name.removeprefix(prefix)))
+        if found is None and not name.startswith(prefix):
+            continue
+        if found is None or found.shape != weight.shape:
+            raise UserError(f"the encoder's weights do not fit its config: {name}; make it again")
+        weight.copy_(found)
+    return net
+
+
+def longest(config: dict[str, Any]) -> int:
+    """Return how many tokens a row may have at most."""
+    return _longest(json.dumps(config))
+
+
+@lru_cache(maxsize=16)
+def _longest(written: str) -> int:
+    config = json.loads(written)
+    limit = getattr(_config(config), "max_position_embeddings", None) or UNLIMITED
+    with torch.device("meta"):
+        modules = from_config(config).named_modules()
+    for name, module in modules:
+        places = isinstance(module, nn.Embedding) and name.endswith("position_embeddings")
+        if places and module.padding_idx is not None:  # RoBERTa's places begin behind padding's
+            limit = min(limit, module.num_embeddings - module.padding_idx - 1)
+    return limit
+
+
+def random_inputs(config: dict[str, Any], count: int) -> tuple[Tensor, ...]:
+    """Return inputs of random examples, drawn from torch's generator.
+
+    They are ids int64 [count, T], or images float32 [count, channels, height, width].
+    """
+    known: Any = _config(config)
+    if _auto(config) is transformers.AutoModelForImageClassification:
+        seen = getattr(known, "vision_config", known)
+        size = getattr(seen, "image_size", 32)
+        height, width = size if isinstance(size, (tuple, list)) else (size, size)
+        return (torch.randn(count, getattr(seen, "num_channels", 3), height, width),)
+    ids = torch.randint(known.vocab_size, (count, min(8, longest(config))))
+    if known.is_encoder_decoder:  # which reads a row at its end
+        ids[ids == known.eos_token_id] = known.pad_token_id
+        ids[:, -1] = known.eos_token_id
+    return (ids,)
+
+
+def function(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a config decides what a network answers, with the library's defaults.
+
+    Names of classes are compared as `data.classes` does.
+    """
+    known: Any = _config(config)
+    auto = _auto(config)
+    whole, defaults = known.to_dict(), type(known)().to_dict()
+    read = {name for name in defaults if "dropout" not in name and "pdrop" not in name}
+    found = {name: whole[name] for name in sorted(read - {*TRAINING}) if name in whole}
+    found["id2label"] = [key(known.id2label[k]) for k in range(known.num_labels)]
+    return {**found, "head": auto.__name__, "preprocessing": config.get("preprocessing")}
+
+
+def _auto(config: dict[str, Any]) -> Any:
+    """Return the library's class that builds the network of a config."""
+    built = config.get("architectures")
+    named = built[0] if isinstance(built, list) and len(built) == 1 else None
+    ends = [end for end in ARCHITECTURES if isinstance(named, str) and named.endswith(end)]
+    if not ends:
+        raise UserError(
+            f"{built!s:.80}: measured are networks whose names end in "
+            f"{', '.join(ARCHITECTURES)}; save one of these, or give --net FILE.py:function"
+        )
+    return getattr(transformers, ARCHITECTURES[ends[0]])
+
+
+def _config(config: dict[str, Any]) -> Any:
+    """Return the library's config; nothing that stands beside it is run."""
+    if "quantization_config" in config:
+        raise UserError("quantised weights cannot be mixed; dequantise and save them")
+    for name, value in config.items():
+        if "layers" in name and isinstance(value, int) and value > LAYERS:
+            raise UserError(f"{name}: {value}")
+    given = {k: v for k, v in config.items() if k not in ("auto_map", "preprocessing", "dtype")}
+    known = type(AutoConfig.for_model(config["model_type"])).from_dict(given)
+    known.use_cache = False
+    return known
+
+
+@cache
+def _class(base: type, added: type) -> type:
+    return type(base.__name__, (added, base), {"__module__": base.__module__})
+
+
+def _reading(net: nn.Module, auto: Any) -> Any:
+    images = auto is transformers.AutoModelForImageClassification
+    net.__class__ = _class(type(net), _Images if images else _Text)
+    return net
+
+
+def _affine(made: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return scale and shift [channels] that make of pixels from -1 to 1 what a processor does."""
+    factor = 127.5 * made.rescale_factor if made.do_rescale else 127.5
+    if not made.do_normalize:
+        return (factor,), (factor,)
+    pairs = list(zip(made.image_mean, made.image_std, strict=True))
+    return tuple(factor / std for _, std in pairs), tuple((factor - m) / s for m, s in pairs)
+
+
+@contextmanager
+def _padded_with(config: Any, pad: int) -> Iterator[None]:
+    before, config.pad_token_id = config.pad_token_id, pad
+    try:
+        yield
+    finally:
+        config.pad_token_id = before
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep the library's own reports back: what counts of them is said here."""
+    logging = transformers.utils.logging
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        logging.enable_progress_bar()
