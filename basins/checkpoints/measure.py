@@ -389,7 +389,7 @@ def _calibration(task: Task, mode: BatchNorm) -> dict[str, Resident | list[Any] 
         if not images:
             raise UserError("--batchnorm repair: it takes images; choose another")
         if hasattr(task.models.net, "permutation_spec"):
-            check_symmetry(task.models, task)
+            symmetry(task.models, task)
         return {mode: given}
     try:
         few = Resident(*(tensor[:BATCH] for tensor in given)) if images else given[:1]
