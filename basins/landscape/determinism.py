@@ -205,15 +205,15 @@ def factors(
         resamples: how often they are shuffled.
 
     Yields:
-        `level`, of each model and factor; `barrier`, with what a pair shares as its group; and for
+        `level`, of every model and factor; `barrier`, with what a pair shares as its group; and for
         each factor its `nmi` with the cluster, of all models and of all but each one, `nmi p`, the
         share of the shuffles that reach it, and as a null row the `nmi` that 2.5 % of the shuffles
         exceed.
     """
     recipes = factorials(streams)
     own, plain = streams.loc[list(recipes)], list(recipes)
-    for model, factor in product(plain, FACTORS):
-        yield row("B2", f"level, {factor}", float(own.loc[model, factor]), [model])
+    for model, factor in product(streams.index, FACTORS):
+        yield row("B2", f"level, {factor}", float(streams.loc[model, factor]), [model])
     for a, b, value in rows[["model_a", "model_b", "value"]].itertuples(index=False):
         if {a, b} <= set(plain) and recipes[a] == recipes[b]:
             same = own.loc[a] == own.loc[b]
@@ -249,6 +249,8 @@ def factorials(streams: pd.DataFrame) -> dict[str, str]:
     found: dict[str, str] = {}
     for recipe, models in recipes.groupby(recipes):
         own = streams.loc[models.index]
+        if (own["head"].astype(float) % 1).any():
+            continue  # places on a line between heads
         if all(own[f].nunique() > 1 and own[f].duplicated().any() for f in ("head", "order")):
             found |= dict.fromkeys(models.index, str(recipe))
     return found
