@@ -27,6 +27,8 @@ from basins.nets.permutation import Axis, PermutationSpec
 from basins.weights import State
 
 ROUNDING = 1e-3  # of the outputs, in float32; a wrong group changes them by far more
+POOL = 999_983  # a prime, so that no two rows of a weight are alike
+LISTED = 4  # reasons that a line of text gives
 FACTORIES = frozenset(("new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided"))
 
 
@@ -49,7 +51,8 @@ class Traced:
 
     Attributes:
         spec: the groups of units that may be reordered; each has kept the outputs when permuted.
-        fixed: of every floating-point tensor that no group moves, why.
+        fixed: why, of every floating-point tensor that no group moves, and of every group that was
+            left out because it changed the outputs.
         share: of the parameters, those of which a group moves some axis, from 0 to 1.
     """
 
@@ -57,10 +60,21 @@ class Traced:
     fixed: dict[str, str]
     share: float
 
+    def __str__(self) -> str:
+        """Say in one line what moves, and what does not."""
+        by_reason: dict[str, list[str]] = defaultdict(list)
+        for name, reason in self.fixed.items():
+            by_reason[reason].append(name)
+        stay = [
+            f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''} ({reason})"
+            for reason, names in sorted(by_reason.items(), key=lambda item: -len(item[1]))
+        ]
+        more = [f"{len(stay) - LISTED} other reasons"] if len(stay) > LISTED else []
+        moves = f"{self.share:.1%} of the parameters can move (groups: {len(self.spec.groups)})"
+        return f"traced: {moves}; fixed: {', '.join([*stay[:LISTED], *more]) or 'nothing'}"
 
-def trace(
-    net: nn.Module, example: Sequence[Any], named: Mapping[str, Any] | None = None
-) -> Traced:
+
+def trace(net: nn.Module, example: Sequence[Any], named: Mapping[str, Any] | None = None) -> Traced:
     """Return the permutation symmetry of `net`, found by running it once on `example`.
 
     The outputs' order stays, and the inputs'. Whatever operation is not known leaves all that it
@@ -78,21 +92,30 @@ def trace(
         UserError: where the network does not run on the example.
     """
     named = dict(named or {})
-    state = dict(net.state_dict(keep_vars=True))
+    state = _tensors(net.state_dict(keep_vars=True))
     with _evaluating(net):
         tracer = _Tracer(net, state)
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), tracer:
             for value in rules.tensors([list(example), named]):
                 tracer.give(value, "an input")
-            outputs = _said(net(*example, **named))
+            try:
+                outputs = _said(net(*example, **named))
+            except Exception as error:  # it is not our code: whatever it raises, in one line
+                line = " ".join(str(error).split())[:200]
+                raise UserError(
+                    f"{type(net).__name__} does not run on the example: {line}"
+                ) from error
         for output in outputs:
             for axis in range(output.ndim):
                 lay.hold(tracer.known(output), [axis], "an output")
         found = _Groups(state, tracer)
         spec, failed = _proven(net, found.spec(), example, named)
     moved = {axis.tensor for axes in spec.groups.values() for axis in axes}
-    fixed = {
-        name: failed.get(name) or found.why(name)
+    fixed = dict.fromkeys(failed, "permuting it changes the outputs")
+    for group, reason in fixed.items():
+        fix(found.names[group], reason)
+    fixed |= {
+        name: found.why(name)
         for name, tensor in state.items()
         if name not in moved and tensor.is_floating_point()
     }
@@ -191,6 +214,7 @@ class _Groups:
 
     def __init__(self, state: State, tracer: _Tracer):
         self.state, self.tracer = state, tracer
+        self.names: dict[str, Units] = {}
         self.places: dict[Units, dict[Axis, None]] = defaultdict(dict)
         for name, tensor in state.items():
             if tensor.is_floating_point() and id(tensor) in tracer.used:
@@ -210,6 +234,7 @@ class _Groups:
             name = next((name for name in names if name not in groups), None)
             if name is None:  # read at a module that is read for others
                 name = next(n for k in count() if (n := f"{first.tensor}.{k}") not in groups)
+            self.names[name] = units
             groups[name] = tuple(sorted(axes, key=lambda axis: axis[2:] != (run, window)))
         return TracedSpec(groups)
 
@@ -219,7 +244,7 @@ class _Groups:
         if id(tensor) not in self.tracer.used:
             return "not used on the example"
         whys = [why(along.flat[0]) for along in self.tracer.known(tensor)]
-        return "; ".join(dict.fromkeys(filter(None, whys))) or "a single number"
+        return "; ".join(dict.fromkeys(filter(None, whys)))
 
     def _place(self, name: str, tensor: Tensor) -> None:
         for dim, along in enumerate(self.tracer.known(tensor)):
@@ -265,8 +290,8 @@ def _axes(name: str, dim: int, units: Units) -> Iterator[tuple[Units, Axis]]:
 
 def _proven(
     net: nn.Module, spec: TracedSpec, example: Sequence[Any], named: Mapping[str, Any]
-) -> tuple[TracedSpec, dict[str, str]]:
-    """Return the groups that keep the outputs, and why others' tensors stay."""
+) -> tuple[TracedSpec, list[str]]:
+    """Return the groups that keep the outputs, and the names of the others."""
     generator = seeds.generator("traced")
     state = _drawn(net, generator)
 
@@ -292,13 +317,8 @@ def _proven(
         return [*kept(groups[:half]), *kept(groups[half:])] if half else []
 
     names = kept(list(spec.groups))
-    lost = {
-        axis.tensor: f"group {group!r} changes the outputs"
-        for group, axes in spec.groups.items()
-        if group not in names
-        for axis in axes
-    }
-    return TracedSpec({name: spec.groups[name] for name in names}), lost
+    failed = [group for group in spec.groups if group not in names]
+    return TracedSpec({name: spec.groups[name] for name in names}), failed
 
 
 def _drawn(net: nn.Module, generator: np.random.Generator) -> State:
@@ -306,17 +326,23 @@ def _drawn(net: nn.Module, generator: np.random.Generator) -> State:
 
     Those that were trained, or not yet, may have zeros, ones or tiny scales that hide an error.
     """
+    pool = generator.standard_normal(POOL, np.float32)  # as many as there are weights take minutes
     drawn: dict[tuple[int, lay.Shape], Tensor] = {}
     state = {}
-    for name, tensor in net.state_dict().items():
+    for name, tensor in _tensors(net.state_dict()).items():
         key = _memory(tensor)
         if key not in drawn and tensor.is_floating_point() and tensor.numel() > 1:
-            noise = torch.from_numpy(generator.standard_normal(key[1], np.float32))
+            noise = torch.from_numpy(np.resize(np.roll(pool, len(drawn)), key[1]))
             several = sum(n > 1 for n in tensor.shape) > 1
             scale = (2 / (tensor.numel() / tensor.shape[0])) ** 0.5
             drawn[key] = (noise * scale if several else (0.3 * noise).exp()).to(tensor.device)
         state[name] = drawn.get(key, tensor)
     return state
+
+
+def _tensors(state: Mapping[str, Any]) -> State:
+    """Return a state without what is no tensor, as modules of one's own may have."""
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def _memory(tensor: Tensor) -> tuple[int, lay.Shape]:

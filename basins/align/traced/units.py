@@ -127,13 +127,12 @@ def piece(units: Units, start: int, stop: int, why: str) -> Units:
     assert units.order is not None
     fix(units.order, why)
     found, at = [], 0
-    for place, part in enumerate(units.parts):
+    for part in units.parts:
         end = at + root(part).size
         low, high = max(start, at), min(stop, end)
         if low < high:
             found.append(piece(part, low - at, high - at, why))
         at = end
-        del place
     return joined(found, why)
 
 
