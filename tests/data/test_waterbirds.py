@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from ruamel.yaml import YAML
 
-from basins.data import natural, waterbirds
+from basins import profiles
+from basins.data import disk, natural, waterbirds
 from basins.errors import UserError
+
+PROJECT = Path(__file__).parents[2]
 
 FOLDER = "waterbird_complete95_forest2water2"
 # Images of each split, class and place; a pixel's red is the class, green the place, blue a number.
@@ -126,3 +133,28 @@ def test_a_group_without_images_is_named(root):
     write(root, [row for row in rows_of(root) if row[2:5] != ["1", "0", "0"]])
     with pytest.raises(UserError, match="dataset 'birds', train: no waterbird has the attribute 0"):
         natural.splits(load(root), "birds", 0)
+
+
+def test_the_stage_writes_the_sets_and_refuses_a_drawn_cue(root):
+    yaml = YAML(typ="safe")
+    params = yaml.load(profiles.render(PROJECT / "profiles", "laptop"))
+    birds = {"name": "waterbirds", "source": "files", "seed": 0, "size": 8}
+
+    def stage(**more: object) -> subprocess.CompletedProcess:
+        params["data"]["shapes"] = birds | more
+        with (root / "params.yaml").open("w") as file:
+            yaml.dump(params, file)
+        command = [sys.executable, PROJECT / "stages/data.py", "shapes"]
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT), "BASINS_DATA": str(root)}
+        return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+
+    done = stage()
+    assert done.returncode == 0, done.stderr
+    for name, split in natural.splits(load(root), "birds", 0).items():
+        written = disk.read(root / "data/shapes", name)
+        assert (written.images == split.images).all() and (written.labels == split.labels).all()
+    assert disk.class_names(root / "data/shapes") == waterbirds.CLASSES
+    done = stage(cue={"name": "box"})
+    assert done.returncode and done.stderr.strip() == (
+        "error: data.shapes.cue: leave it out; the cue is in the images of waterbirds"
+    )
