@@ -26,6 +26,7 @@ from basins.claims.results import (
     Results,
     cluster_test,
     clustered,
+    learned,
     one,
     varied,
 )
@@ -151,11 +152,7 @@ def mean_of_pairs(
 def between_less_within(
     results: Results, *, experiment: str, eval_set: str, ratio: Factor, column: str
 ) -> Measured:
-    """Return the mean of a measure between clusters, less `ratio` times that within.
-
-    Clusters are taken as given. Where they are shown, gaps between them are several times those
-    within, and the same would be found of other pairs.
-    """
+    """Return the mean of a measure between clusters, less `ratio` times that within."""
     rows = _pairs(results, experiment, eval_set)
     rows["value"] = rows[column] * np.where(rows["pair_type"] == BETWEEN, 1, ratio)
     words = f"mean {column} {_on(rows)} between clusters, less {ratio:g} times that within"
@@ -242,7 +239,7 @@ def further(
 @paper.above("strategy_between", "beside the scatter plots", kind="ours", shown=CLUSTERS).says(
     "Models of two clusters differ more in strategy than models of one, at equal accuracy."
 )
-@measure(SCORES, parted, varied)
+@measure(SCORES, parted, learned, varied)
 def strategy_between(
     results: Results, *, experiment: str, slice: str, metric: str = "accuracy"
 ) -> Measured:
@@ -256,7 +253,7 @@ def strategy_between(
 @paper.above("strategy_gap", "beside the scatter plots", kind="ours").says(
     "Models that are further apart in domain differ more in strategy, at equal accuracy."
 )
-@measure(SCORES, varied)
+@measure(SCORES, learned, varied)
 def strategy_gap(
     results: Results, *, experiment: str, slice: str, metric: str = "accuracy"
 ) -> Measured:
@@ -318,7 +315,7 @@ def triangles(results: Results, *, experiment: str) -> Measured:
 @paper.above("c10_rival", "distance against convexity gap", shown=RIVALS, statistic="behind").says(
     "The convexity gap tells how models generalise better than a plainer measure does."
 )
-@measure(SCORES, varied)
+@measure(SCORES, learned, varied)
 def association(
     results: Results,
     *,
@@ -344,7 +341,7 @@ def association(
 @paper.below("c6_paws", "PAWS by cluster").says(
     "The smaller cluster is worse at telling paraphrases from their words in another order."
 )
-@measure(BY_CLUSTER, parted, varied)
+@measure(BY_CLUSTER, parted, learned, varied)
 def difference(
     results: Results, *, experiment: str, slice: str, metric: str = "accuracy"
 ) -> Measured:
@@ -529,9 +526,9 @@ def _explained(slice_: str | None) -> str:
 def _pairs(
     results: Results, experiment: str, eval_set: str, clusters: str | None = None, **ids: str
 ) -> pd.DataFrame:
-    """Return the barriers of the loss, from the larger cluster on, with their `pair_type`."""
+    """Return the barriers of the loss with their `pair_type`, as all other pairs' gaps say."""
     rows = results.pairs(experiment, eval_set, **ids)
-    return pair_types(rows, results.clusters(clusters or experiment))
+    return results.typed(rows, clusters or experiment)
 
 
 def _early(results: Results, experiment: str, final: str, eval_set: str) -> pd.DataFrame:
