@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import torch
-from datasets import ClassLabel, Dataset, DatasetDict, Image, load_from_disk
-from datasets.utils.logging import disable_progress_bar
+from datasets import ClassLabel, Dataset, Image
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
@@ -110,7 +109,8 @@ class Merged:
 
 
 def read(
-    data: Path,
+    data: Path | str,
+    splits: Mapping[str, Dataset],
     names: list[str] | None,
     models: Models,
     device: torch.device,
@@ -121,7 +121,8 @@ def read(
     Rows without a label are left out, and counted in a warning.
 
     Args:
-        data: the folder of a `datasets.DatasetDict`.
+        data: what messages call the dataset, and where its images may be mapped from.
+        splits: of the dataset, by name.
         names: the splits to take; None takes all that have labels and are not for training.
         models: the networks that are to read them.
         device: where they are put.
@@ -130,14 +131,6 @@ def read(
     Raises:
         UserError: the folder, a split or a column is missing, or the networks do not take the data.
     """
-    disable_progress_bar()
-    try:
-        loaded = load_from_disk(str(data))
-        if not isinstance(loaded, DatasetDict):
-            raise TypeError("one split alone; save a DatasetDict")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f"{data}: not a DatasetDict on disk ({short(error)})") from None
-    splits = {str(name): split for name, split in loaded.items()}
     if names and (missing := [name for name in names if name not in splits]):
         raise UserError(f"{data}: no split {missing[0]!r}; there are: {', '.join(splits)}")
     looked = {"train", *names} & splits.keys() if names else splits
@@ -178,7 +171,10 @@ def read(
 
     def draw() -> Examples:
         """Return at most `ROWS` training rows, each class in its proportion."""
-        split, where = disk.opened(data, "train"), f"{data}, train"
+        where = f"{data}, train"
+        if "train" not in splits:
+            raise UserError(f"{data}: no split 'train'; there are: {', '.join(splits)}")
+        split = splits["train"]
         found = labels(split, where)
         if found is None:
             raise UserError(f"{where}: no row has a label; give training rows with classes")
@@ -277,7 +273,7 @@ def _resident(
     return there if merge is None else Merged(there, torch.tensor(merge, device=device))
 
 
-def _images(data: Path, name: str, split: Dataset, where: str, models: Models) -> np.ndarray:
+def _images(data: Path | str, name: str, split: Dataset, where: str, models: Models) -> np.ndarray:
     """Return images of one size as uint8 [n, height, width, channels].
 
     A network of Hugging Face that says what is done to images before it gets them resized and cut.
@@ -291,7 +287,7 @@ def _images(data: Path, name: str, split: Dataset, where: str, models: Models) -
         and column == "image"
         and pa.types.is_fixed_size_list(split.data.column(column).type)
     ):
-        return disk.read(data, name).images  # as this project writes them: mapped, not copied
+        return disk.read(Path(data), name).images  # as this project writes them: mapped, not copied
     found = (
         split[column]
         if isinstance(split.features[column], Image)
