@@ -58,7 +58,8 @@ class Task:
 
     `labels` are those of sets in two classes, bool [n], and None of others. `draw` makes the
     training rows, where something takes them. `own` has the sets as a model reads them whose
-    tokenizer is not the first model's, and `differs` says how.
+    tokenizer is not the first model's, and `differs` says how. `metrics` are the names of what is
+    measured beside the loss, on sets of another `Objective` than classification.
     """
 
     sets: dict[str, Examples]
@@ -67,6 +68,7 @@ class Task:
     draw: Callable[[], Examples]
     own: dict[str, dict[str, Examples]] = field(default_factory=dict)
     differs: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def training(self) -> Examples:
@@ -93,6 +95,19 @@ class Task:
                 f"{name}: {said}; a row of one embedding is another token's in the other, so their "
                 "weights cannot be mixed, only probed"
             )
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Training rows that there are none of: what takes them is refused, and nothing else."""
+
+    why: str
+    order: None = None
+    merge: None = None
+
+    def batches(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+        """Raise `UserError`."""
+        raise UserError(self.why)
 
 
 @dataclass(frozen=True)
@@ -173,7 +188,7 @@ def read(
         """Return at most `ROWS` training rows, each class in its proportion."""
         where = f"{data}, train"
         if "train" not in splits:
-            raise UserError(f"{data}: no split 'train'; there are: {', '.join(splits)}")
+            return Missing(f"{data}: no split 'train' for it; there are: {', '.join(splits)}")
         split = splits["train"]
         found = labels(split, where)
         if found is None:
