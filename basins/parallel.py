@@ -138,7 +138,7 @@ def _in_processes(
     steps: int,
     refresh: Step,
 ) -> Outcomes[Result]:
-    from basins.cluster import died
+    from basins.cluster import died as lost
 
     # Each worker is a pool of its own: a pool ends all its processes when one dies.
     context = _context({function.__module__, type(items[0]).__module__})
@@ -173,7 +173,7 @@ def _in_processes(
                     continue
                 counts[index] = 0
                 if index in died:
-                    yield index, died
+                    yield index, lost
                 else:
                     died.add(index)
                     waiting.append(index)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset, DatasetDict
+from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 

@@ -217,8 +217,8 @@ def path_tables(
 
 def _scored_rows(ts: Sequence[float], curves: Curves, task: Task) -> Iterator[dict[str, Any]]:
     """Yield mean loss, its standard error and metrics at every point, of sets with objectives."""
-    for (batchnorm, eval_set), evaluations in curves.items():
-        for t, evaluation in zip(ts, evaluations, strict=True):
+    for (batchnorm, eval_set), curve in curves.items():
+        for t, evaluation in zip(ts, curve, strict=True):
             ids = {"batchnorm": batchnorm, "t": t, "eval_set": eval_set}
             yield {**ids, **_scores(evaluation, task.metrics[eval_set])}
 
@@ -235,8 +235,8 @@ def _scores(evaluation: Evaluation, names: Sequence[str]) -> dict[str, Any]:
 def _losses(curves: Curves) -> Curves:
     """Return curves of losses alone, where nothing is right or wrong."""
     return {
-        key: [Evaluation(e.losses, np.zeros(len(e.losses), bool)) for e in evaluations]
-        for key, evaluations in curves.items()
+        key: [Evaluation(e.losses, np.zeros(len(e.losses), bool)) for e in curve]
+        for key, curve in curves.items()
     }
 
 

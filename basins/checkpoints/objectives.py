@@ -64,8 +64,8 @@ def _numbers(found: Any, name: str, count: int | None) -> Tensor:
         said = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
         wanted = "[n]" if count is None else f"[{count}]"
         raise UserError(
-            f"{name}: it returns {said}, not a number for each example, {wanted}; take no mean over "
-            "the batch (reduction='none'), but one over whatever else an example has"
+            f"{name}: it returns {said}, not a number for each example, {wanted}; take no mean "
+            "over the batch (reduction='none'), but one over whatever else an example has"
         )
     return found.float()
 
