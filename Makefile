@@ -10,7 +10,7 @@ override ROOM := $(value ROOM)
 override TORCH := $(value TORCH)
 export PROFILE ROOM TORCH
 
-.PHONY: help installed profile repro check test figures bench lint clean-cache
+.PHONY: help installed profile repro encoder check test figures bench lint clean-cache
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -18,6 +18,9 @@ help:  ## this list
 repro: profile installed  ## run the pipeline of PROFILE and say what came out and where its report is
 	@python stages/repro.py "$$PROFILE"
 	@echo "report: reports/$$PROFILE/index.html"
+
+encoder: installed  ## fetch the pretrained text encoder of real text (83 MB, Apache-2.0)
+	@python stages/encoder.py
 
 check: installed  ## lint, and types and tests of what changed since main, or of one ROOM: 90 seconds
 	@python -m tests.changed "$$ROOM"

@@ -22,6 +22,9 @@ if TYPE_CHECKING:  # torch takes seconds, and neither --help nor the report need
     from basins.checkpoints.models import Models
 
 CONFIDENCE = 0.95
+DIRECTIONS = "from the first model, where there are fewer than three: normalised by filter, or"
+DIRECTIONS += " of the Hessian's highest eigenvalues on training rows"
+REACH = "how far, both ways: in units of the filters' norms (random), or distance; default 1"
 
 MODEL = (
     "[NAME=]PATH: a folder of this project, or of a classifier of text or images of Hugging Face; "
@@ -33,7 +36,10 @@ DATA = (
 )
 NET = "makes the MODELs' network; or torchvision:NAME or timm:NAME"
 NAMES = "which class each output of the networks is, where their configs do not say so"
-BATCHNORM = "statistics along the path; default: reset, on training images, where there are any"
+BATCHNORM = (
+    "statistics along the path; default: reset, on training images, where there are any; repair: "
+    "REPAIR on these, with BatchNorm or without"
+)
 BARRIERS = [
     "model_a",
     "model_b",
@@ -76,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     joined.add_argument("--points", type=_at_least(3), default=11, help="on a path, with its ends")
     alignments = ("none", "weight_matching", "activation_matching", "straight_through")
     mixed.add_argument("--alignment", choices=alignments, default="none")
-    mixed.add_argument("--batchnorm", choices=("interpolate", "reset"), help=BATCHNORM)
+    mixed.add_argument("--batchnorm", choices=("interpolate", "reset", "repair"), help=BATCHNORM)
     kept.add_argument("--out", metavar="FOLDER", type=Path, help="of rows, beside those it has")
 
     def command(
@@ -105,6 +111,15 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--option", metavar="NAME=VALUE", nargs="+", default=[], help="of it")
     own.add_argument("--base", metavar="PATH", type=Path, help="what the models were tuned from")
     own.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="new, of the merge")
+    own = command(plane, measured, kept)
+    own.add_argument("models", metavar="MODEL", nargs="+", help=f"one to three; {MODEL}")
+    own.add_argument("--directions", choices=("random", "hessian"), help=DIRECTIONS)
+    own.add_argument("--reach", type=float, default=1.0, help=REACH)
+    own.add_argument("--steps", type=_at_least(2), default=5, help="points a side, or a direction")
+    own.add_argument(
+        "--margin", type=float, default=0.5, help="sides beyond the models; default .5"
+    )
+    own.add_argument("--batchnorm", choices=("interpolate", "reset", "repair"), help=BATCHNORM)
     own = command(report)
     own.add_argument("folder", metavar="FOLDER", type=Path, help="an --out of other commands")
     return whole
@@ -145,6 +160,25 @@ def probe(given: argparse.Namespace) -> None:
     rows = measure.probe_table(models, task, CONFIDENCE)
     _keep(given.out, {"probes": rows}, origin, models)
     _show(rows.drop(columns="diagnostic"))
+
+
+def plane(given: argparse.Namespace) -> None:
+    """Measure losses on a plane through three models, or through fewer along other directions."""
+    from basins.checkpoints import measure
+
+    if (len(given.models) == 3) != (given.directions is None) or len(given.models) > 3:
+        raise UserError(
+            f"plane: {len(given.models)} models, --directions {given.directions}; three models "
+            "span a plane, fewer take --directions random or hessian"
+        )
+    if not (given.reach > 0 and given.margin >= 0):
+        raise UserError(f"plane: --reach {given.reach} --margin {given.margin}; give more than 0")
+    models, task, origin = _read(given)
+    mode = measure.batchnorm_mode(models.net, given.batchnorm)
+    lattice = {"steps": given.steps, "margin": given.margin, "reach": given.reach}
+    rows = measure.plane_table(models, task, given.directions or "models", mode, **lattice)
+    _keep(given.out, {"plane": rows}, origin, models)
+    _show(rows.drop(columns=["plane", "n"]))
 
 
 def merge(given: argparse.Namespace) -> None:

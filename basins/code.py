@@ -55,13 +55,14 @@ def closure(roots: Iterable[str], settings: Any = ()) -> dict[str, str]:
 
     Of a room that a module chooses from, those files count whose names `settings` has under a key
     `name`, at any depth, and those that the module has as constants; all files of the room where
-    `settings` names none of them. Raises `UserError` where a module cannot be parsed.
+    `settings` names none of them, but none where it is None: there is nothing to choose for. Raises
+    `UserError` where a module cannot be parsed.
     """
-    return dict(_closure(tuple(roots), frozenset(_names(settings))))
+    return dict(_closure(tuple(roots), frozenset(_names(settings)), settings is not None))
 
 
 @cache
-def _closure(roots: tuple[str, ...], named: frozenset[str]) -> Mapping[str, str]:
+def _closure(roots: tuple[str, ...], named: frozenset[str], whole: bool) -> Mapping[str, str]:
     digests: dict[str, str] = {}
     waiting = [*roots]
     while waiting:
@@ -73,7 +74,8 @@ def _closure(roots: tuple[str, ...], named: frozenset[str]) -> Mapping[str, str]
         waiting += source.imports
         for room in source.rooms:
             files = _files(room)
-            chosen = files & (named | source.strings) if files & named else files
+            some = files & named or not whole
+            chosen = files & (named | source.strings) if some else files
             waiting += [f"basins.{room}.{file}" for file in chosen]
     return dict(sorted(digests.items()))
 

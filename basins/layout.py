@@ -40,18 +40,18 @@ def data(name: str) -> Path:
     return Path("data") / name
 
 
-def stages(params: Params) -> Iterator[tuple[str, str, list[Any]]]:
+def stages(params: Params) -> Iterator[tuple[str, str, list[Any] | None]]:
     """Yield the name of every stage, that of its script, and the settings that it reads.
 
     Those are its entry of the params, and the entries that this one names: its dataset, the recipes
-    of its models, and what these come from in turn.
+    of its models, and what these come from in turn. None stands for sections without entries.
     """
     for section in EACH:
         for key in getattr(params, section):
             yield f"{section}@{key}", section, _related(params, [(section, key)])
     for script, sections in {**{name: (name,) for name in TOGETHER}, **AT_END}.items():
         entries = [(section, key) for section in sections for key in getattr(params, section)]
-        yield script, script, _related(params, entries)
+        yield script, script, _related(params, entries) if entries or not sections else None
 
 
 def _related(params: Params, entries: list[tuple[str, str]]) -> list[Any]:

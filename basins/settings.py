@@ -13,9 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     field_validator,
+    model_validator,
 )
 
 
@@ -32,13 +34,35 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
 Models = Annotated[
     str, Field(pattern=r"^[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*){0,3}$", max_length=256)
 ]
+BatchNorm = Literal["reset", "reset_cued", "moving", "interpolate", "repair"]
 # One model: `seed<k>` of such a folder.
 Model = Annotated[
     str, Field(pattern=r"^[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*){0,3}/seed[0-9]+$", max_length=256)
 ]
 Proportion = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_without_repeats)]
+
+
+def _counted(seeds: Any) -> Any:
+    """Return the list that `{from: 600, count: 48}` is short for."""
+    if isinstance(seeds, dict) and set(seeds) == {"from", "count"}:
+        first, count = seeds["from"], seeds["count"]
+        if not all(type(value) is int and 0 <= value < 2**32 for value in (first, count)):
+            raise ValueError("`from` and `count` are numbers of seeds: whole, from 0")
+        return list(range(first, first + min(count, 10_000)))
+    return seeds
+
+
+Seeds = Annotated[
+    list[Seed], Field(min_length=1), AfterValidator(_without_repeats), BeforeValidator(_counted)
+]
+# A head between two whole numbers lies on the straight line between theirs.
+Heads = Annotated[
+    list[Seed | Annotated[float, Field(ge=0, lt=2**32)]],
+    Field(min_length=1),
+    AfterValidator(_without_repeats),
+    BeforeValidator(_counted),
+]
 Protocol = Literal["published", "corrected"]
 
 
@@ -137,12 +161,37 @@ class Pretraining(Strict):
     seed: Seed = 0
 
 
-class Streams(Strict):
-    """The full factorial of what is random in fine-tuning: a model for every combination."""
+Stream = Literal["head", "order", "dropout", "pooler"]
 
-    head: Seeds
-    order: Seeds
-    dropout: Seeds = [0]
+
+class Streams(Strict):
+    """The full factorial of what is random in fine-tuning: a model for every combination.
+
+    A stream that is the name of another follows it: it has that one's number in every model.
+    Without seeds of its own, a pooler is the encoder's, or drawn with the head where that has none.
+    """
+
+    head: Heads | Stream
+    order: Seeds | Stream
+    dropout: Seeds | Stream = [0]
+    pooler: Heads | Stream | None = None
+
+    @model_validator(mode="after")
+    def _followed(self) -> Streams:
+        for name, stream in self:
+            if isinstance(stream, str) and not isinstance(getattr(self, stream), list):
+                raise ValueError(f"{name} follows {stream}, which has no seeds of its own")
+        return self
+
+    def combinations(self) -> dict[int, dict[str, float]]:
+        """Return the seeds of every stream by the number of the model."""
+        varied = {name: seeds for name, seeds in self if isinstance(seeds, list)}
+        followed = {name: stream for name, stream in self if isinstance(stream, str)}
+        found = {}
+        for number, seeds in enumerate(product(*varied.values())):
+            own = dict(zip(varied, seeds, strict=True))
+            found[number] = own | {name: own[stream] for name, stream in followed.items()}
+        return found
 
 
 class Variant(Strict):
@@ -182,13 +231,11 @@ class Classification(Strict):
         return found or {"": self}
 
     @property
-    def streams(self) -> dict[int, dict[str, int]]:
+    def streams(self) -> dict[int, dict[str, Any]]:
         """The seeds of head, order and dropout by the number of the model; one seed for all."""
         if isinstance(self.seeds, list):
             return {seed: dict.fromkeys(("head", "order", "dropout"), seed) for seed in self.seeds}
-        varied = self.seeds.model_dump()
-        chosen = product(*varied.values())
-        return {k: dict(zip(varied, seeds, strict=True)) for k, seeds in enumerate(chosen)}
+        return self.seeds.combinations()
 
     @property
     def steps(self) -> list[str]:
@@ -227,12 +274,7 @@ class Experiment(Strict):
     alignments: Several
     protocol: Protocol
     batchnorm: (
-        Annotated[
-            list[Literal["reset", "reset_cued", "moving", "interpolate"]],
-            Field(min_length=1),
-            AfterValidator(_without_repeats),
-        ]
-        | None
+        Annotated[list[BatchNorm], Field(min_length=1), AfterValidator(_without_repeats)] | None
     ) = None
     calibration: Calibration | None = None
     eval_sets: (
@@ -248,23 +290,6 @@ class Race(Experiment):
         default=...
     )
     decide: dict[str, Any]
-
-
-class Plane(Strict):
-    """Three models, and where on the plane through them losses are measured.
-
-    The lattice has `steps` to a side of their triangle, and goes on beyond it by `margin` sides.
-    """
-
-    data: Name
-    models: Annotated[
-        list[Model], Field(min_length=3, max_length=3), AfterValidator(_without_repeats)
-    ]
-    steps: Annotated[int, Field(ge=2, le=1000)]
-    margin: Annotated[float, Field(ge=0, le=10)]
-    batchnorm: Literal["reset", "reset_cued", "moving", "interpolate"]
-    calibration: Calibration | None = None
-    eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
 
 
 class Sampled(Strict):
@@ -284,6 +309,46 @@ class Sampled(Strict):
         return self.model_dump(include={"cue_proportion", "counterexamples", "noise"})
 
 
+class Plane(Sampled):
+    """One to three models, and where on a plane through them losses are measured.
+
+    The lattice has `steps` to a side of three models' triangle, and goes on beyond it by `margin`
+    sides. Where there are fewer models, `directions` from the first span what is missing, as far as
+    `reach` both ways: random ones, in units of its filters' norms, or the leading ones of the
+    Hessian on the training rows, in units of distance.
+    """
+
+    data: Name
+    models: Annotated[
+        list[Model], Field(min_length=1, max_length=3), AfterValidator(_without_repeats)
+    ]
+    directions: Literal["models", "random", "hessian"] = "models"
+    reach: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    rows: Annotated[int, Field(ge=2)] = 256
+    steps: Annotated[int, Field(ge=2, le=1000)]
+    margin: Annotated[float, Field(ge=0, le=10)] = 0.0
+    batchnorm: BatchNorm
+    calibration: Calibration | None = None
+    eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
+
+
+class Task(Strict):
+    """What the models of one recipe were trained for, where those of others have other tasks.
+
+    The shares are those of `Sampled`.
+    """
+
+    data: Name
+    cue_proportion: Proportion = 0.0
+    counterexamples: Proportion = 0.0
+    noise: Proportion = 0.0
+    eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
+
+    def shares(self) -> dict[str, float]:
+        """Return the three shares by name."""
+        return self.model_dump(exclude={"data", "eval_sets"})
+
+
 class Merge(Sampled):
     """Sets of models, and the techniques that merge each of them.
 
@@ -292,21 +357,24 @@ class Merge(Sampled):
     fine-tuned from: one encoder or model for all, or a recipe with a model of each set's seed.
     Models are brought to the first of their set by every alignment. Techniques may use the training
     rows, and `repair` measures on them, too.
+
+    Where recipes have `tasks` of their own, by recipe, these have data, evaluation sets and shares,
+    and `data` and `eval_sets` are left out. Sets are those of one seed; each model keeps its head,
+    is not aligned, and has no statistics to reset.
     """
 
-    data: Name
+    data: Name | None = None
+    tasks: dict[Models, Task] = {}
     models: Annotated[list[Models], Field(min_length=1), AfterValidator(_without_repeats)]
     sets: Literal["seed"] | Annotated[int, Field(ge=1)]
     base: Models | None = None
     alignments: Several
-    batchnorm: Annotated[
-        list[Literal["reset", "reset_cued", "moving", "interpolate", "repair"]],
-        Field(min_length=1),
-        AfterValidator(_without_repeats),
-    ]
+    batchnorm: Annotated[list[BatchNorm], Field(min_length=1), AfterValidator(_without_repeats)]
     calibration: Calibration | None = None
     techniques: Several
-    eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
+    eval_sets: (
+        Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)] | None
+    ) = None
 
 
 class Sharpness(Strict):

@@ -28,10 +28,14 @@ SUMS = "SHA256SUMS"
 
 
 class Store:
-    """Finished items under one folder, by kind and fingerprint."""
+    """Finished items under one folder, by kind and fingerprint.
 
-    def __init__(self, root: Path = Path(".cache")) -> None:
-        self.root = root
+    It is `.cache`, or what the environment variable BASINS_STORE says: copies of a project, as
+    `dvc exp run --temp` makes them, share one so.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or Path(os.environ.get("BASINS_STORE") or ".cache")
 
     def find(self, kind: str, key: dict[str, Any]) -> Path | None:
         """Return the folder of a finished item, or None.

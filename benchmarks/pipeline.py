@@ -1,4 +1,4 @@
-"""A second `dvc repro` that has nothing to do, in a copy of the committed project."""
+"""What `dvc repro` costs where there is nothing to do, in a copy of the committed project."""
 
 from __future__ import annotations
 
@@ -7,24 +7,37 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from basins import layout
 from basins.errors import UserError
+from basins.params import read
 from benchmarks.harness import Row, quantity, seconds
 
 PROJECT = Path(__file__).parents[1]
 
 
 def measure(repetitions: int) -> Iterator[Row]:
-    """Yield the seconds that the second run takes, after a first one of the profile `smoke`."""
+    """Yield the seconds of a second run, of a stage in it, and of running stages with no entries.
+
+    The first run is one of the profile `smoke`.
+    """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "project"
         command(PROJECT, "git", "clone", "--quiet", "--local", str(PROJECT), str(copy))
         command(copy, sys.executable, "stages/switch.py", "smoke", "--discard")
         first = seconds(lambda: repro(copy))
         again = np.array([seconds(lambda: repro(copy)) for _ in range(1 + repetitions)])[1:]
+        params = read(copy / "params.yaml", check=[])
+        stages = len(layout.stages(params)) + 1  # and `check`
+        empty = [name for name in layout.TOGETHER if not getattr(params, name)]
+        forced = [
+            [seconds(partial(repro, copy, "--single-item", "--force", name)) for name in empty]
+            for _ in range(repetitions)
+        ]
     yield quantity(
         "second dvc repro, nothing to do",
         "s",
@@ -36,11 +49,23 @@ def measure(repetitions: int) -> Iterator[Row]:
         first_seconds=first,
         our_seconds=again.tolist(),
     )
+    yield quantity(
+        "stage of it", "s", again / stages, must=2, aim=None, at_most=True, stages=stages
+    )
+    yield quantity(
+        "stage with no entries, run by itself, DVC's start included",
+        "s",
+        np.max(forced, axis=1),
+        must=None,
+        aim=None,
+        at_most=True,
+        stages=empty,
+    )
 
 
-def repro(project: Path) -> None:
-    """Run the pipeline of `project`."""
-    command(project, sys.executable, "-m", "dvc", "repro")
+def repro(project: Path, *options: str) -> None:
+    """Run the pipeline of `project`, or what of it the options say."""
+    command(project, sys.executable, "-m", "dvc", "repro", *options)
 
 
 def command(project: Path, *words: str) -> None:

@@ -11,8 +11,9 @@ import common
 from basins import layout
 from basins.errors import one_line
 from basins.store import folder_hash
-from basins.training.classifiers import Classifying, Streams, lay_out
+from basins.training.classifiers import Classifying, lay_out
 from basins.training.mixed import inputs
+from basins.training.starts import Streams
 
 
 def main() -> None:

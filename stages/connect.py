@@ -7,6 +7,7 @@ from basins import parallel
 if __name__ == "__main__":
     parallel.start("basins.paths.experiment", "basins.statistics.curves")
 
+import json
 from collections.abc import Sequence
 
 import common
@@ -17,7 +18,7 @@ from basins.probes.counterfactual import SETS
 from basins.settings import Experiment as Setting
 from basins.settings import Params
 from basins.statistics.curves import evaluated, samples, tables
-from basins.store import seal, whole_folder
+from basins.store import seal, whole_file, whole_folder
 
 
 def main() -> None:
@@ -33,6 +34,8 @@ def main() -> None:
     shown = results.read(layout.results(params, "data") / f"{settings.data}.csv")
     examples = {str(of): rows["example"].to_numpy() for of, rows in shown.groupby("eval_set")}
     files[f"{name}.samples.csv"] = samples(experiment, grids, examples)
+    with whole_file(layout.results(params, "connect") / f"{name}.json") as file:
+        file.write_text(json.dumps({"double_entry": experiment.double_entry()}) + "\n")
     for file, table in files.items():
         table.insert(0, "experiment", name)
         results.write(table, layout.results(params, "connect") / file)

@@ -1,4 +1,4 @@
-"""Evaluate planes through three models: models/ + data/ -> results/plane/."""
+"""Evaluate planes through models: models/ + data/ -> results/plane/."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pandas as pd
 import common
 from basins import layout, results
 from basins.errors import one_line
-from basins.landscape.plane import evaluate, nodes
+from basins.landscape.directions import Displaced
+from basins.landscape.plane import evaluate
 from basins.nets.control import Control
 from basins.paths.experiment import measured
 from basins.settings import Params, Plane
-from basins.statistics.paths import path_rows
+from basins.statistics.paths import plane_rows
 from basins.store import whole_folder
-
-COLUMNS = ("u", "v", "x", "y", "eval_set", "n", "loss", "loss_se", "accuracy", "model")
+from basins.training.sample import Sample
 
 
 def main() -> None:
@@ -39,14 +39,15 @@ def lattice(params: Params, settings: Plane) -> pd.DataFrame:
     calibration = settings.calibration and settings.calibration.model_dump()
     given = ([settings.batchnorm], calibration, params.precision, device)
     sets = measured(layout.data(settings.data), settings.eval_sets, *given)
-    plane = evaluate(models, settings.steps, settings.margin, sets, run)
-    corners = dict(zip(nodes(1, 0), settings.models, strict=True))
-    places = pd.DataFrame(
-        {"u": point[1], "v": point[2], "x": x, "y": y, "model": corners.get(point)}
-        for point, (x, y) in zip(plane.points, plane.positions, strict=True)
-    )
-    rows = pd.DataFrame(path_rows(range(len(places)), plane.curves))
-    return rows.join(places, on="t").reindex(columns=[*COLUMNS])
+    missing = 3 - len(models)
+    if settings.directions != "models":
+        seed = params.data[settings.data].seed
+        sample = Sample(sets.data, settings.rows, **settings.shares(), seed=seed)
+        rest = (settings.reach, sample, sets.fingerprint, device)
+        work = [Displaced(models[0], settings.directions, k, *rest) for k in range(missing)]
+        models = (*models, *run(work, title="directions"))
+    plane = evaluate(models, settings.steps, settings.margin, sets, run, missing)
+    return plane_rows(plane, settings.models)
 
 
 if __name__ == "__main__":

@@ -126,6 +126,29 @@ def test_rows_are_added_to_a_folder_once_and_never_to_those_of_other_models(caps
     assert Path("found/probes.csv").read_bytes() == before
 
 
+def test_planes_are_measured_where_they_say_and_drawn():
+    save_file(state(3), "c.safetensors")
+    cli.main(["plane", A, B, "c.safetensors", *LINEAR, "--steps", "2", "--out", "found"])
+    more = ["--directions", "hessian", "--reach", "0.5", "--steps", "2", "--out", "found"]
+    cli.main(["plane", A, *LINEAR, *more])
+    cli.main(["plane", A, B, *LINEAR, "--directions", "random", *more[2:]])
+    rows = pd.read_csv("found/plane.csv").query("eval_set == 'test'")
+    whole, one, two = (part for _, part in rows.groupby("plane", sort=False))
+    middle = whole.query("u == .5 and v == 0")
+    assert middle["loss"].item() == pytest.approx(float(losses(mixed(0.5)).mean()), rel=1e-5)
+    assert whole["model"].dropna().tolist() == ["a/seed0", "b/seed0", "c/seed0"]
+    assert (len(one), len(two)) == (25, 25)
+    assert [part["model"].dropna().tolist() for part in (one, two)] == [
+        ["a/seed0"],
+        ["a/seed0", "b/seed0"],
+    ]
+    there = one.query("u == 1 and v == 0")  # an eigenvector has length 1
+    assert float(np.hypot(there["x"], there["y"]).iloc[0]) == pytest.approx(0.5, rel=1e-4)
+    cli.main(["report", "found"])
+    page = Path("found/index.html").read_text()
+    assert "Plane, a/seed0, hessian" in page and "normalised by filter" in page
+
+
 def test_clusters_are_found_where_they_were_planted(capsys):
     names, planted = [], [0, 1, 0, 0, 1, 1, 0, 1, 0, 1, 0, 0]
     for seed, centre in enumerate(planted):
@@ -166,6 +189,12 @@ def test_a_permuted_copy_is_connected_after_weight_matching():
     # Units that no image wakes have no activations to be told by: there weights alone know better.
     assert rows.at["weight_matching", "distance"] == pytest.approx(0, abs=1e-5)
     assert rows["barrier_linear"].drop("none").to_numpy() == pytest.approx(0, abs=1e-5)
+    command = ["connect", "net/seed0", "net/seed1", "--data", "ours", "--points", "3"]
+    cli.main([*command, "--batchnorm", "repair", "--out", "repaired"])
+    paths = pd.read_csv("repaired/paths.csv")["loss"]
+    before = pd.read_csv("found/paths.csv").query("alignment == 'none'")["loss"]
+    assert paths.tolist()[::2] == pytest.approx(before.tolist()[::2])  # ends stay
+    assert paths[1] != pytest.approx(before.tolist()[1], rel=1e-4)
 
 
 def normed(seed: int) -> nn.Module:
@@ -290,6 +319,7 @@ A, B = "a.safetensors", "b.safetensors"
         (["connect", A, B, *LINEAR, "--points", "2"], "less than 3"),
         (["connect", A, B, *LINEAR, "--alignment", "weight_matching"], "no permutation_spec()"),
         (["connect", A, B, *LINEAR, "--batchnorm", "reset"], "have no BatchNorm"),
+        (["connect", A, B, *LINEAR, "--batchnorm", "repair"], "REPAIR needs it"),
         (["connect", A, B, *LINEAR, "--eval-set", "tset"], "no split 'tset'"),
         (["connect", A, B, *LINEAR, "--eval-set", "unlabelled"], "no column `label`"),
         (["connect", A, B, "--net", "net.py:fails", *DATA], "RuntimeError: no net"),
@@ -298,6 +328,9 @@ A, B = "a.safetensors", "b.safetensors"
         (["connect", A, B, "--net", "net.py:linear", "--data", "nowhere"], "not a DatasetDict"),
         (["connect", "gpt", "gpt", *DATA], "GPT2ForSequenceClassification"),
         (["cluster", A, B, *LINEAR], "4 or more"),
+        (["plane", A, B, *LINEAR], "fewer take --directions"),
+        (["plane", A, A, B, B, *LINEAR], "4 models"),
+        (["plane", A, *LINEAR, "--directions", "random", "--reach", "0"], "more than 0"),
         (["merge", A, B, *LINEAR, "--technique", "soup", "--out", "o"], "no 'soup'"),
         (["merge", A, B, *LINEAR, "--technique", "deep_ensemble", "--out", "o"], "an ensemble"),
         (["merge", A, B, *LINEAR, "--technique", "ties", "--out", "o"], "base"),

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from basins import layout, profiles
 from basins.errors import UserError
 from basins.params import read
+from basins.settings import Streams
 
 PROJECT = Path(__file__).parents[1]
 PROFILES = profiles.names(PROJECT / "profiles")
@@ -313,6 +314,18 @@ def test_variants_and_early_steps_of_a_recipe_are_models_of_their_own(tmp_path: 
     assert len(layout.models(params, "nli_forced")) == 3 + 3 + 3 + 6
 
 
+def test_streams_vary_by_themselves_or_with_another() -> None:
+    follows = Streams.model_validate(
+        {"head": [5], "order": {"from": 600, "count": 2}, "dropout": "order", "pooler": "head"}
+    )
+    assert follows.combinations() == {
+        0: {"head": 5, "order": 600, "dropout": 600, "pooler": 5},
+        1: {"head": 5, "order": 601, "dropout": 601, "pooler": 5},
+    }
+    between = Streams.model_validate({"head": [1, 1.5], "order": [7]}).combinations()
+    assert between[1] == {"head": 1.5, "order": 7, "dropout": 0}
+
+
 @pytest.mark.parametrize(
     ("at", "value", "says"),
     [
@@ -324,6 +337,13 @@ def test_variants_and_early_steps_of_a_recipe_are_models_of_their_own(tmp_path: 
         ),
         ("classify.nli.encoder", "nli/seed0", ["classify.nli.encoder: no 'nli/seed0'"]),
         ("classify.nli.seeds", {"head": [0], "orders": [1]}, ["classify.nli.seeds"]),
+        ("classify.nli.seeds", {"from": 3, "count": 0}, ["classify.nli.seeds", "at least 1"]),
+        ("classify.nli.seeds", {"from": -1, "count": 2}, ["classify.nli.seeds", "whole, from 0"]),
+        (
+            "classify.nli.seeds",
+            {"head": "order", "order": "head"},
+            ["classify.nli.seeds", "head follows order, which has no seeds of its own"],
+        ),
         ("classify.nli.noise", 2, ["classify.nli.noise: 2"]),
         ("pretrain.grammar.vocabulary.name", "bytes", ["no 'bytes'", "wordpiece, words"]),
         ("connect.nli.start", "nli/step10", ["connect.nli.start: no 'nli/step10'"]),

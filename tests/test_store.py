@@ -69,6 +69,14 @@ def test_an_item_is_found_again_by_its_key(store: Store) -> None:
     assert leftovers(store) == []
 
 
+def test_copies_of_a_project_may_share_a_store(tmp_path, monkeypatch) -> None:
+    make(Store(tmp_path / "shared"))
+    monkeypatch.chdir(tmp_path)
+    assert Store().find("train", KEY) is None
+    monkeypatch.setenv("BASINS_STORE", str(tmp_path / "shared"))
+    assert Store().find("train", KEY) is not None
+
+
 @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, SystemExit])
 def test_a_failure_leaves_nothing(store: Store, failure: type[BaseException]) -> None:
     with pytest.raises(failure), store.making("train", KEY) as folder:

@@ -112,9 +112,14 @@ def moving(net: nn.Module, calibration: Resident) -> None:
 ESTIMATES = {"reset": reset, "reset_cued": reset, "moving": moving}
 
 
-def cost(mode: str, calibration: Resident | None) -> int:
-    """Return how many images are run to give a network its statistics in a BatchNorm mode."""
+def cost(mode: str, calibration: Resident | None, layers: int = 0) -> int:
+    """Return how many images are run to give a network its statistics in a BatchNorm mode.
+
+    `repair` takes a pass, at most, for each of `layers`.
+    """
     count, estimate = len(calibration.images) if calibration else 0, ESTIMATES.get(mode)
+    if mode == "repair":
+        return count * layers
     if estimate is reset:
         return count // BATCH * BATCH or count
     return count - max(0, -(-count // BATCH) - MEMORY) * BATCH if estimate is moving else 0

@@ -24,51 +24,69 @@ Batch = Sequence[Tensor | None]
 RESOLUTION = 1e-6
 
 
-@torch.no_grad()
 def repair(
     net: Net,
     states: Sequence[State],
     batches: Iterable[Batch],
     shares: Sequence[float] | None = None,
 ) -> None:
-    """Rescale and shift the units of a merged `net` in place, so that they vary as in `states`.
+    """Repair a merged `net` in place towards the networks of `states`, as `Repair` does.
 
-    The pre-activations of every layer in `writers` get the mean and the standard deviation, over
-    all examples and positions of `batches` (a network's positional inputs), that are the average of
-    those in the networks of `states`, weighted by `shares`, which are what `net` is mixed by and
-    need not sum to 1; equal ones by default. Scale and shift go into the layer's weights and bias,
-    or those of the BatchNorm behind it, whose running statistics therefore do not matter. Moments
-    are in float64. A unit that never changes is only shifted.
-
-    Layer after layer, each measured behind the layers that are already repaired: one pass over
-    `batches` a layer, ended where the layer is. One pass for all, as the paper's code makes, has
-    to take each batch's statistics for those of all, and then changes a network that needs no
-    repair.
-
-    Raises `UserError` where there is no batch, or an activation is not finite.
+    `batches` are a network's positional inputs, and `shares` what `net` is mixed by, equal ones by
+    default. Raises `UserError` where there is no batch, or an activation is not finite.
     """
-    net.eval()
-    batches = list(batches)
-    layers = writers(net)
-    weights = torch.tensor([1.0] * len(states) if shares is None else shares).double()
-    weights = weights / weights.sum()
-    with torch.inference_mode():
-        found = [_statistics(net, layers, batches, state) for state in states]
-    for name in found[0]:  # in the order in which they run
-        mean, deviation = (
-            weights.to(values.device) @ values
-            for values in (
-                torch.stack([getattr(s[name], part) for s in found]) for part in Statistics._fields
-            )
-        )
+    given = list(batches)
+    Repair(net, states, lambda: given)([1.0] * len(states) if shares is None else shares)
+
+
+class Repair:
+    """REPAIR of mixtures of the same networks, whose statistics are measured once."""
+
+    def __init__(
+        self, net: Net, states: Sequence[State], batches: Callable[[], Iterable[Batch]]
+    ) -> None:
+        """Measure the pre-activations of every layer in `writers` in the networks of `states`.
+
+        `batches` yields a network's positional inputs, the same at every call; statistics are over
+        all their examples and positions. Raises `UserError` where there is none, or an activation
+        is not finite.
+        """
+        self.net, self.batches = net.eval(), batches
         with torch.inference_mode():
-            now = _statistics(net, [name], batches, None)[name]
-        live = now.deviation > RESOLUTION * now.mean.abs()
-        scale = torch.where(live, deviation / now.deviation, 1)
-        layer = net.get_submodule(name)
-        weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
-        weight.copy_(weight.double() * scale.view(-1, *[1] * (weight.ndim - 1)))
-        bias.copy_((bias.double() - now.mean) * scale + mean)
+            self.targets = [_statistics(net, writers(net), batches(), state) for state in states]
+
+    @torch.no_grad()
+    def __call__(self, shares: Sequence[float]) -> None:
+        """Rescale and shift the units of `net` in place, so that they vary as in the networks.
+
+        Means and standard deviations become the average of those in the networks, weighted by
+        `shares`, which need not sum to 1; one that is not above 0 is no part of a mean and is left
+        out. Scale and shift go into the layer's weights and bias, or those of the BatchNorm behind
+        it, whose running statistics therefore do not matter. Moments are in float64. A unit that
+        never changes is only shifted.
+
+        Layer after layer, each measured behind the layers that are already repaired: one pass over
+        the batches a layer, ended where the layer is. One pass for all, as the paper's code makes,
+        has to take each batch's statistics for those of all, and then changes a network that needs
+        no repair.
+        """
+        weights = torch.tensor(shares).double().clamp(min=0)
+        weights = weights / weights.sum()
+        for name in self.targets[0]:  # in the order in which they run
+            mean, deviation = (
+                weights.to(values.device) @ values
+                for values in map(
+                    torch.stack, zip(*(target[name] for target in self.targets), strict=True)
+                )
+            )
+            with torch.inference_mode():
+                now = _statistics(self.net, [name], self.batches(), None)[name]
+            live = now.deviation > RESOLUTION * now.mean.abs()
+            scale = torch.where(live, deviation / now.deviation, 1)
+            layer = self.net.get_submodule(name)
+            weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+            weight.copy_(weight.double() * scale.view(-1, *[1] * (weight.ndim - 1)))
+            bias.copy_((bias.double() - now.mean) * scale + mean)
 
 
 def writers(net: Net) -> list[str]:
@@ -76,8 +94,14 @@ def writers(net: Net) -> list[str]:
 
     Those with a bias, on whose outputs a group of the network's spec acts as single units: a linear
     layer, or the BatchNorm behind a convolution. A residual stream with LayerNorm has its own
-    statistics at every token, and an attention's heads are no units, so both are left out.
+    statistics at every token, and an attention's heads are no units, so both are left out. Raises
+    `UserError` where the network has no spec.
     """
+    if not hasattr(net, "permutation_spec"):
+        raise UserError(
+            f"{type(net).__name__} has no permutation_spec(), which says what its units are: "
+            "REPAIR needs it; docs/extend.md shows how to write one"
+        )
     state = net.state_dict()
     found: dict[str, None] = {}
     for axes in net.permutation_spec().groups.values():
@@ -104,7 +128,7 @@ class _Seen(Exception):
 
 
 def _statistics(
-    net: Net, layers: Sequence[str], batches: Sequence[Batch], state: State | None
+    net: Net, layers: Sequence[str], batches: Iterable[Batch], state: State | None
 ) -> dict[str, Statistics]:
     """Return the statistics of each layer's outputs in the order in which they run.
 

@@ -1,4 +1,4 @@
-"""Someone's own data: a `datasets.DatasetDict` on disk, of images or of sentences."""
+"""Someone's own data, of images or of sentences: a `datasets.DatasetDict` on disk, or files."""
 
 from __future__ import annotations
 
@@ -181,8 +181,8 @@ def read(
         two = len(found.names) == 2
         binary[name] = found.numbers[rows].astype(bool) if two else None
         _try(models, sets[name], where)
-    for model, there in own.items():
-        own[model] = {name: there.get(name, sets[name]) for name in sets}
+    for model, read_by in own.items():
+        own[model] = {name: read_by.get(name, sets[name]) for name in sets}
 
     def draw() -> Examples:
         """Return at most `ROWS` training rows, each class in its proportion."""

@@ -53,9 +53,11 @@ def splits(data: Path | str) -> Splits:
     if not saved and any(_images(path)):
         return _pictures(path)
     if not saved and tables:
-        found = {file.stem: _table(file) for file in tables}
-        if len(found) < len(tables):
-            raise UserError(f"{path}: two tables of one name; each split is one file")
+        found: Splits = {}
+        for file in tables:
+            if file.stem in found:
+                raise UserError(f"{path}: two files of the split {file.stem!r}; keep one")
+            found[file.stem] = _table(file)
         return found
     with _reading(data, "not a DatasetDict on disk"):
         loaded = load_from_disk(str(path))
@@ -118,7 +120,7 @@ def _pictures(path: Path) -> Splits:
 
 
 def _table(file: Path) -> Dataset:
-    with _reading(file, "not a readable table"):
+    with _reading(file, "not readable"):
         table = TABLES[file.suffix](file)
         return table if isinstance(table, Dataset) else Dataset(table)
 

@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import combinations
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -26,6 +27,8 @@ from basins.checkpoints.models import Models, short
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
 from basins.errors import UserError
+from basins.landscape.directions import directions
+from basins.landscape.plane import Plane, corners, nodes
 from basins.merges.evaluation import evaluations
 from basins.merges.merged import summary
 from basins.merges.sources import Sources
@@ -35,11 +38,11 @@ from basins.paths.pairs import grid
 from basins.paths.points import Losses
 from basins.registry import check_options, find, module
 from basins.statistics.examples import SCORES, estimate, resampling_weights
-from basins.statistics.paths import barrier_rows, path_rows
+from basins.statistics.paths import barrier_rows, path_rows, plane_rows
 from basins.statistics.strategies import CURVES, analyse
 from basins.weights import State, flatten
 
-BatchNorm = Literal["interpolate", "reset"]
+BatchNorm = Literal["interpolate", "reset", "repair"]
 Pair = tuple[str, str]
 RESAMPLES = 1000  # of the examples, for the stability of clusters
 
@@ -89,7 +92,7 @@ def along(
         path: a file of `basins/paths/`.
         alignment: a file of `basins/align/`, or `none`.
         batchnorm: whether BatchNorm's statistics are mixed as the weights are, or re-estimated on
-            training rows.
+            training images, or REPAIR on these, as in `Engine.along`.
         points: how many points every path has, its two ends included.
 
     Raises:
@@ -181,8 +184,8 @@ def aligned(
         read = dict.fromkeys(activations.module(spec, group) for group in spec.groups)
         if unknown := read.keys() - {name for name, _ in net.named_modules()}:
             raise UserError(
-                f"--alignment {alignment}: it reads a group of units at the module of its name, and "
-                f"there is no {min(unknown)!r}; call the group after one in permutation_spec()"
+                f"--alignment {alignment}: it reads a group of units at the module of its name, "
+                f"and there is no {min(unknown)!r}; call the group after one in permutation_spec()"
             )
         try:
             nets = [copy.deepcopy(net), net]
@@ -242,6 +245,52 @@ def _losses(curves: Curves) -> Curves:
 
 def _of_loss(row: Mapping[str, Any]) -> bool:
     return row["metric"] == "loss"
+
+
+def plane_table(
+    models: Models,
+    task: Task,
+    which: Literal["models", "random", "hessian"],
+    batchnorm: BatchNorm,
+    *,
+    steps: int,
+    margin: float,
+    reach: float,
+) -> pd.DataFrame:
+    """Return loss (nats) and accuracy on the lattice of a plane through one to three models.
+
+    Args:
+        models: the networks.
+        task: what the plane is evaluated on, and whose training rows a Hessian is of.
+        which: `models` where there are three; else the directions from the first that span what is
+            missing (`landscape.directions`).
+        batchnorm: the mode of `Engine.along`.
+        steps: to a side, or from the first model as far as a direction goes.
+        margin: how many sides the plane goes on beyond three models.
+        reach: how far it goes along other directions, both ways.
+
+    Raises:
+        UserError: the models' tokenizers differ, they span no plane, or `repair` is asked for along
+            other directions.
+    """
+    task.joined()
+    engine = models.engine
+    controls = [flatten(state) for state in models.states.values()]
+    missing = 3 - len(controls)
+    if which != "models":
+        if batchnorm == "repair":
+            raise UserError("--batchnorm repair: it is for mixtures of trained models alone")
+        stream = [models.hashes[name] for name in models.states][0]
+        found = directions(which, engine, controls[0], task.training, missing, stream)
+        controls += [controls[0] + reach * direction for direction in found]
+    trained = engine.flat.trained
+    flat = [control[trained].double() for control in controls]
+    corner = corners(*(float(torch.dist(x, y)) for x, y in combinations(flat, 2)))
+    points = nodes(steps, margin, missing)
+    curves = engine.along(controls, points, _calibration(task, batchnorm), task.sets)
+    rows = plane_rows(Plane(points, np.array(points) @ corner, curves), list(models.states))
+    rows.insert(0, "plane", f"{' + '.join(models.states)}, {which}")
+    return rows
 
 
 def probe_table(models: Models, task: Task, confidence: float) -> pd.DataFrame:
@@ -330,7 +379,7 @@ def merge(
         base: what the models were tuned from, for techniques that take it, or None.
         alignment: a file of `basins/align/`, or `none`.
         batchnorm: whether BatchNorm's statistics stay as the technique leaves them, or are
-            re-estimated on training rows.
+            re-estimated on training images, or REPAIR on these.
 
     Raises:
         UserError: the technique or an option is unknown, it makes an ensemble, the models'
@@ -374,10 +423,16 @@ def _merged(
 
 def _calibration(task: Task, mode: BatchNorm) -> dict[str, Resident | list[Any] | None]:
     """Return what the engine takes BatchNorm's statistics from, by its mode."""
-    if mode != "reset":
+    if mode == "interpolate":
         return {mode: None}
-    given = task.batches("--batchnorm reset")
+    given = task.batches(f"--batchnorm {mode}")
     images = isinstance(given, Resident)
+    if mode == "repair":
+        if not images:
+            raise UserError("--batchnorm repair: it takes images; choose another")
+        if hasattr(task.models.net, "permutation_spec"):
+            symmetry(task.models, task)
+        return {mode: given}
     try:
         few = Resident(*(tensor[:BATCH] for tensor in given)) if images else given[:1]
         reset(task.models.net, few)

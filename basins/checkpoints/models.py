@@ -330,7 +330,11 @@ def _files(path: Path) -> list[Path]:
         if index.is_file():
             return _shards(index)
     if (path / "adapter_config.json").is_file():
-        raise UserError(f"{path}: an adapter by itself; merge it into its base and save that")
+        raise UserError(
+            f"{path}: an adapter by itself; save its base with it, by peft's "
+            "AutoPeftModelForSequenceClassification.from_pretrained(...).merge_and_unload()"
+            ".save_pretrained(...), and give that"
+        )
     raise UserError(f"{path}: no such file: {WEIGHTS}; save the weights as safetensors there")
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from basins.checkpoints import rows
-from basins.figures import barrier_matrix, convexity_gaps, path_curves, style
+from basins.figures import barrier_matrix, convexity_gaps, path_curves, plane, style
 from basins.report import explorer
 from basins.report.page import Drawing, render
 from basins.statistics.examples import mean_interval
@@ -49,11 +49,11 @@ def write(folder: Path) -> Path:
     """
     found = rows.read(folder)
     figures, curves = {}, None
+    if "paths" in found and "barriers" in found and _classes(found):
+        curves = explorer.pack(found, confidence=CONFIDENCE)
     for key, title, caption, figure in drawn(found, rows.provenance(folder)):
         svg, _ = style.save(figure, folder / "figures" / key)
         figures[key] = Drawing(title, caption, svg.read_text())
-    if "paths" in found and "barriers" in found and _classes(found):
-        curves = explorer.pack(found, confidence=CONFIDENCE)
     text = render(
         title=TITLE,
         profile=folder.resolve().name,
@@ -97,6 +97,7 @@ def drawn(
 
     `origin` is their provenance, which says what clusters come from.
     """
+    yield from _planes(found)
     if "paths" not in found or "barriers" not in found:
         return
     classes = _classes(found)
@@ -145,6 +146,16 @@ def _curves(paths: pd.DataFrame, chosen: Mapping[str, Any]) -> Figure:
     if len(part[["model_a", "model_b"]].drop_duplicates()) <= FEW:
         panels[0].legend()
     return figure
+
+
+def _planes(found: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str, str, Figure]]:
+    """Yield key, title, caption and figure of every plane."""
+    planes = found["plane"].groupby("plane", sort=False) if "plane" in found else ()
+    for number, (name, part) in enumerate(planes, 1):
+        options: dict[str, Any] = {"planes": [name], "eval_sets": [*part["eval_set"].unique()]}
+        options["directions"] = str(name).rpartition(", ")[2]
+        figure = plane.draw({f"plane/{name}": part}, **options)
+        yield f"plane{number}", f"Plane, {name}", plane.caption(**options), figure
 
 
 def _tables(found: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Table]]:

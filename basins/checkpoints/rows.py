@@ -22,6 +22,7 @@ KEYS = {
     "cluster_choice": ["experiment"],
     "association": ["experiment"],
     "merge": ["merge"],
+    "plane": ["plane"],
 }
 """The tables there may be, and the columns by which new rows take the place of older ones."""
 
@@ -51,6 +52,9 @@ def add(folder: Path, tables: Mapping[str, pd.DataFrame], came_from: Mapping[str
         results.write(table, file)
     before = provenance(folder)
     found = {**before, **came_from, "models": before.get("models", {}) | came_from["models"]}
+    # Of each table what came of the losses that it is made of, as commands come one after another.
+    told = dict.fromkeys(tables, came_from.get("double_entry", {}))
+    found["double_entry"] = before.get("double_entry", {}) | told
     with whole_file(folder / PROVENANCE) as file:
         file.write_text(json.dumps(found, indent=1) + "\n")
 

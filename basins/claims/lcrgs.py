@@ -11,6 +11,7 @@ The paper's smaller clusters are the worse ones, so its correlations are negativ
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -29,13 +30,17 @@ from basins.claims.results import (
     varied,
 )
 from basins.errors import UserError
+from basins.statistics.association import residuals
 from basins.statistics.cluster_rows import PAIR_TYPES, pair_types
-from basins.statistics.seeds import span
+from basins.statistics.factorial import FACTORIAL, pairs, shared
+from basins.statistics.seeds import jackknife, span
+from basins.statistics.strategies import in_domain
 
 paper = Paper("lcrgs", "Linear Connectivity Reveals Generalization Strategies")
 GAPS = Shown(("convexity_gaps", "pair_types"), (), ("barriers", "clusters"))
 ANY = Shown(("convexity_gaps", "pair_types"), (), ("barriers",))
 CLUSTERS = Shown(("convexity_gaps",), ("clusters",), ("barriers",))
+FACTORS = Shown(("factorial",), (), ("barriers", "probes"))
 TRIANGLES = CLUSTERS._replace(rows=("cluster_choice",))
 SCORES = Shown(("strategy",), (), ("association",))
 RIVALS = Shown(("strategy", "sharpness"), (), ("association",))
@@ -49,6 +54,7 @@ PUBLISHED = Shown(("published_models",), ("published_models",), ("published_mode
 
 BETWEEN = PAIR_TYPES[1]
 Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Stream = Literal["head", "order", "dropout"]
 Which = Literal["between", "within", "all"]
 
 
@@ -177,10 +183,118 @@ def across(
 @paper.test("control_forced", "beside the clusters", kind="control").says(
     "Models whose training rows forced two strategies on them fall into clusters."
 )
+@paper.test("control_planted", "beside the clusters", kind="control").says(
+    "Models that begin with one of two heads fall into clusters, which they must."
+)
+@paper.test("control_basin", "beside the clusters", kind="control").says(
+    "Runs that part when training is nearly over fall into clusters, which they must not."
+)
 @measure(CLUSTERS)
 def several(results: Results, *, experiment: str) -> Measured:
     """Return the p of a test against gaps that part nothing."""
     return Measured(f"p of the test for clusters, {experiment}", cluster_test(results, experiment))
+
+
+@paper.above("c3_alone", "beside the clusters", kind="ours", shown=ANY).says(
+    "Some models of one head are connected to no other."
+)
+@measure(ANY)
+def alone(results: Results, *, experiment: str, size: Factor) -> Measured:
+    """Return the share of models whose least barrier to any other exceeds `size`."""
+    rows = results.gaps(experiment)
+    both = [
+        rows[[side, "barrier_linear"]].set_axis(["model", "value"], axis=1)
+        for side in ("model_a", "model_b")
+    ]
+    least = pd.concat(both).groupby("model")["value"].min()
+    words = f"share of models whose least barrier_linear to another exceeds {size:g} ({experiment})"
+    hits, models = (least > size).to_numpy(float), [least.index.to_numpy(str)]
+    interval = jackknife(hits, models, results.confidence, outcomes=True)
+    return Measured(words, interval | {"bounds": SHARE})
+
+
+@paper.above("head_apart", "beside Fig. 1", kind="ours", shown=ANY).says(
+    "Models that begin with heads of their own are further apart than models of one head."
+)
+@paper.below("head_probed", "beside Fig. 1", kind="ours", shown=ANY).says(
+    "Heads that are first trained on the fixed encoder leave models less far apart than new ones."
+)
+@paper.below("head_matched", "beside Fig. 1", kind="ours", shown=ANY).says(
+    "Matching their units brings models that begin with heads of their own nearer to each other."
+)
+@measure(ANY)
+def further(
+    results: Results,
+    *,
+    experiment: str,
+    against: str,
+    eval_set: str,
+    alignment: str = "none",
+    column: str = "barrier_linear",
+) -> Measured:
+    """Return the mean of a measure over the pairs of one experiment, less that over another's."""
+    rows = results.pairs(experiment, eval_set, alignment=alignment)
+    others = results.pairs(against, eval_set)
+    words = f"mean {column} {_on(rows)}, less that of {against}"
+    return Measured(words, results.contrast(rows, others, column))
+
+
+@paper.above("strategy_between", "beside the scatter plots", kind="ours", shown=CLUSTERS).says(
+    "Models of two clusters differ more in strategy than models of one, at equal accuracy."
+)
+@measure(SCORES, parted, varied)
+def strategy_between(
+    results: Results, *, experiment: str, slice: str, metric: str = "accuracy"
+) -> Measured:
+    """Return by how much more models of two clusters differ in a diagnostic, clusters estimated."""
+    rows = _strategies(results, experiment, slice, metric)
+    words = f"difference in the {metric} on {slice}, less what the accuracy in domain explains"
+    interval = results.between(rows, "strategy", experiment)
+    return Measured(f"{words}: between clusters less within ({experiment})", interval)
+
+
+@paper.above("strategy_gap", "beside the scatter plots", kind="ours").says(
+    "Models that are further apart in domain differ more in strategy, at equal accuracy."
+)
+@measure(SCORES, varied)
+def strategy_gap(
+    results: Results, *, experiment: str, slice: str, metric: str = "accuracy"
+) -> Measured:
+    """Return r over pairs of the convexity gap and the difference in a diagnostic."""
+    rows = _strategies(results, experiment, slice, metric)
+    gaps, apart = rows["convexity_gap"].to_numpy(), rows["strategy"].to_numpy()
+    words = f"r over pairs of the convexity_gap and the difference in the {metric} on {slice}"
+    return Measured(f"{words} ({experiment})", _fisher(results, rows, gaps, apart))
+
+
+@paper.above("share_of", "beside Fig. 1", kind="ours").says(
+    "What is random in fine-tuning decides this much of how far apart two models are."
+)
+@measure(FACTORS)
+def share_of(
+    results: Results, *, aspect: str, experiment: str, factor: Stream, slice: str | None = None
+) -> Measured:
+    """Return which share of the barrier, or of the variance of a diagnostic, a factor explains."""
+    rows = _factorial(results, aspect, experiment, slice)
+    words = f"share of {_explained(slice)} by the {factor} ({experiment})"
+    return Measured(words, results.leave_out(partial(shared, rows, factor), rows))
+
+
+@paper.above("share_more", "beside Fig. 1", kind="ours").says(
+    "The head decides more of how far apart two models are than the order of the rows does."
+)
+@measure(FACTORS)
+def share_more(
+    results: Results, *, aspect: str, experiment: str, slice: str | None = None
+) -> Measured:
+    """Return the share that the head explains, less that of the order."""
+    rows = _factorial(results, aspect, experiment, slice)
+
+    def more(kept: np.ndarray) -> float:
+        return shared(rows, "head", kept) - shared(rows, "order", kept)
+
+    words = f"share of {_explained(slice)} by the head, less that by the order ({experiment})"
+    return Measured(words, results.leave_out(more, rows))
 
 
 @paper.below("c11_triangles", "transitivity").says(
@@ -360,15 +474,56 @@ def correlation(results: Results, *, experiment: str, final: str, eval_set: str)
     """Return r over pairs of the early and the final convexity gap, a seed left out in turn."""
     rows = _early(results, experiment, final, eval_set)
     first, last = rows["convexity_gap"].to_numpy(), rows["final"].to_numpy()
+    words = f"r over pairs of the convexity_gap {_on(rows)} with that of {final}"
+    return Measured(words, _fisher(results, rows, first, last))
+
+
+def _fisher(results: Results, rows: pd.DataFrame, x: np.ndarray, y: np.ndarray) -> Interval:
+    """Return r of values of pairs, a model left out in turn."""
 
     def fisher(kept: np.ndarray) -> float:
-        return float(np.arctanh(np.corrcoef(first[kept], last[kept])[0, 1]))
+        return float(np.arctanh(np.corrcoef(x[kept], y[kept])[0, 1]))
 
     interval = results.leave_out(fisher, rows)
     interval |= {name: np.tanh(interval[name]) for name in ("mean", "ci_low", "ci_high")}
-    interval |= {"bounds": DIFFERENCE, "scale": "logit"}  # which Fisher's z is
-    words = f"r over pairs of the convexity_gap {_on(rows)} with that of {final}"
-    return Measured(words, interval)
+    return interval | {"bounds": DIFFERENCE, "scale": "logit"}  # which Fisher's z is
+
+
+def _strategies(results: Results, experiment: str, slice_: str, metric: str) -> pd.DataFrame:
+    """Return the pairs in domain, with by how much the two differ in a diagnostic (`strategy`).
+
+    Of the diagnostic, what the accuracy in domain explains linearly is taken out.
+    """
+    rows = results.gaps(experiment)
+    values = _probed(results, experiment, slice_, metric)
+    curves = results.rows("paths", experiment=experiment, eval_set=results.in_domain[experiment])
+    values[:] = residuals(values.to_numpy(), in_domain(curves, list(values.index)))
+    first, second = (rows[side].map(values) for side in ("model_a", "model_b"))
+    return rows.assign(strategy=(first - second).abs())
+
+
+def _factorial(results: Results, aspect: str, experiment: str, slice_: str | None) -> pd.DataFrame:
+    """Return the pairs of a factorial by their barrier in domain, or their accuracy on a slice."""
+    rows = results.gaps(experiment)
+    levels = {
+        factor: results.aspect(aspect, "B2", f"level, {factor}").set_index("models")["value"]
+        for factor in FACTORIAL
+    }
+    strategy = None if slice_ is None else _probed(results, experiment, slice_, "accuracy")
+    return pairs(rows, levels, strategy)
+
+
+def _probed(results: Results, experiment: str, slice_: str, metric: str) -> pd.Series:
+    """Return a diagnostic by model."""
+    rows = results.probed(experiment, slice_, metric)
+    names = rows["recipe"] + "/seed" + rows["seed"].astype(str)
+    return pd.Series(rows["value"].to_numpy(float), index=names)
+
+
+def _explained(slice_: str | None) -> str:
+    if slice_ is None:
+        return "the barrier_linear that is explained"
+    return f"the variance of the accuracy on {slice_} that is explained"
 
 
 def _pairs(

@@ -248,11 +248,30 @@ def decide(
         "p": known(p),
         "verdict": word,
         "reason": reason,
-        "unseen": unseen(n, confidence) if word in ("supported", "contradicted") else None,
+        "unseen": None
+        if word not in ("supported", "contradicted")
+        else 0.0
+        if side != "test" and _whatever(interval, threshold, direction) == word
+        else unseen(n, confidence),
         "smallest_effect": effect,
         "reported": reported,
         "matches": matches,
     }
+
+
+def _whatever(interval: Mapping[str, Any], threshold: float, direction: Direction) -> str:
+    """Return the verdict about a mean if all seeds of a kind that was not seen were the worst.
+
+    Their share of the values is `touched`, and `bounds` are the worst that these can be.
+    """
+    touched, bounds = interval.get("touched", 1.0), interval.get("bounds", (-np.inf, np.inf))
+    if not touched:
+        bounds = (0.0, 0.0)
+    low, high = (
+        float((1 - touched) * interval[end] + touched * worst)
+        for end, worst in zip(("ci_low", "ci_high"), bounds, strict=True)
+    )
+    return verdict(low, high, threshold, direction)
 
 
 def smallest_effect(measured: Measured, threshold: float, direction: Direction) -> float | None:

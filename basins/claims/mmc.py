@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import Field
 
@@ -26,6 +27,8 @@ CURVES = Shown(("path_grid", "barrier_matrix"), ("barriers",), ("barriers",))
 PROBES = Shown(("counterfactual_probe",), ("fine_tuning", "accuracy"), ("probes",))
 TOYS = Shown(("toy",), (), ("toy/{toy}",))
 ALIKE = Shown(("control",), ("barriers",), ("invariance",))
+WIDTHS = Shown(("control_sweep",), ("barriers",), ("invariance",))
+SAME, DIFFERENT = "same data, separate init", "different data, separate init"
 Margin = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Metric = Literal["error", "loss"]
 
@@ -216,15 +219,23 @@ def permuted(results: Results, *, toy: str, kind: str, column: str) -> Measured:
     "After alignment, models of different data have a higher barrier than models of the same."
 )
 @measure(ALIKE)
-def by_data(results: Results, *, experiment: str, alignment: str) -> Measured:
-    """Return the barrier between models of different data, less that between models of the same."""
+def by_data(
+    results: Results, *, experiment: str, alignment: str, batchnorm: str = "reset"
+) -> Measured:
+    """Return the barrier between models of different data, less that between models of the same.
+
+    Args:
+        results: the rows.
+        experiment: one of `connect`.
+        alignment: how the second model is brought to the first.
+        batchnorm: the mode of BatchNorm statistics along the path.
+    """
     different, same = (
-        _aligned(results, experiment, f"{data} data, separate init", alignment)
-        for data in ("different", "same")
+        _aligned(results, experiment, kind, alignment, batchnorm) for kind in (DIFFERENT, SAME)
     )
     words = (
         "mean barrier_linear of the error on NC, pairs of different data less pairs of the same "
-        f"({experiment}, separate init, {alignment}, reset)"
+        f"({experiment}, separate init, {alignment}, {batchnorm})"
     )
     return Measured(words, results.contrast(different, same, "barrier_linear"))
 
@@ -235,7 +246,13 @@ def by_data(results: Results, *, experiment: str, alignment: str) -> Measured:
 )
 @measure(ALIKE)
 def alike(
-    results: Results, *, experiment: str, kind: str, alignment: str, similar: Margin
+    results: Results,
+    *,
+    experiment: str,
+    kind: str,
+    alignment: str,
+    similar: Margin,
+    batchnorm: str = "reset",
 ) -> Measured:
     """Return the barrier between models whose invariances differ by up to `similar`.
 
@@ -245,15 +262,83 @@ def alike(
         kind: of pairs, such as `same data, separate init`.
         alignment: how the second model is brought to the first.
         similar: the largest difference of their profiles, a share above 0.
+        batchnorm: the mode of BatchNorm statistics along the path.
     """
     # The conjecture: a barrier that no permutation takes away means unlike invariances. One method
     # of alignment cannot refute it, so pairs that fail here are candidates for a counterexample.
-    rows = _aligned(results, experiment, kind, alignment).query("distance <= @similar")
+    found = _aligned(results, experiment, kind, alignment, batchnorm)
+    rows = found.query("distance <= @similar")
     words = (
         f"mean barrier_linear of the error on NC, pairs of {kind} whose invariances differ by up "
-        f"to {similar} ({experiment}, {alignment}, reset)"
+        f"to {similar} ({experiment}, {alignment}, {batchnorm})"
     )
     return Measured(words, results.mean(rows, "barrier_linear", LOSS), needs="such pairs")
+
+
+@paper.above("c12_narrow", "beside Conjecture 1", kind="control").says(
+    "The barrier that alignment leaves between models of the same data is lower in wide networks.",
+    confound="a narrower network is less accurate, too, and has more error to gain",
+)
+@measure(WIDTHS)
+def by_width(
+    results: Results, *, experiment: str, wider: str, alignment: str, batchnorm: str = "reset"
+) -> Measured:
+    """Return the barrier between models of the same data, less that between wider ones.
+
+    Args:
+        results: the rows.
+        experiment: one of `connect`.
+        wider: another, which joins wider networks.
+        alignment: how the second model is brought to the first.
+        batchnorm: the mode of BatchNorm statistics along the path.
+    """
+    narrow, wide = (
+        _aligned(results, name, SAME, alignment, batchnorm) for name in (experiment, wider)
+    )
+    words = (
+        f"mean barrier_linear of the error on NC, pairs of {SAME}, of {experiment} less {wider} "
+        f"({alignment}, {batchnorm})"
+    )
+    return Measured(words, results.contrast(narrow, wide, "barrier_linear"))
+
+
+@paper.above("c12_mechanism", "beside Conjecture 1", kind="control").says(
+    "What different data add to the barrier after alignment is no less in wide networks."
+)
+@measure(WIDTHS)
+def by_data_and_width(
+    results: Results, *, experiment: str, wider: str, alignment: str, batchnorm: str = "reset"
+) -> Measured:
+    """Return by how much more different data raise the barrier between wider models.
+
+    Args:
+        results: the rows.
+        experiment: one of `connect`.
+        wider: another, which joins wider networks.
+        alignment: how the second model is brought to the first.
+        batchnorm: the mode of BatchNorm statistics along the path.
+    """
+    parts = [
+        _aligned(results, name, kind, alignment, batchnorm).assign(sign=sign, part=f"{name} {kind}")
+        for name, kind, sign in (
+            (wider, DIFFERENT, 1),
+            (wider, SAME, -1),
+            (experiment, DIFFERENT, -1),
+            (experiment, SAME, 1),
+        )
+    ]
+    rows = pd.concat(parts, ignore_index=True)
+
+    def excess(keep: np.ndarray) -> float:
+        kept = rows.loc[keep]
+        means = (kept["sign"] * kept["barrier_linear"]).groupby(kept["part"]).mean()
+        return float(means.sum(min_count=len(parts)))
+
+    words = (
+        "mean barrier_linear of the error on NC, pairs of different data less pairs of the same, "
+        f"of {wider} less {experiment} (separate init, {alignment}, {batchnorm})"
+    )
+    return Measured(words, results.leave_out(excess, rows, DIFFERENCE))
 
 
 def _barrier(
@@ -300,7 +385,9 @@ def _less(
     return Measured("mean " + ", less ".join(words), interval, reported=known)
 
 
-def _aligned(results: Results, experiment: str, kind: str, alignment: str) -> pd.DataFrame:
+def _aligned(
+    results: Results, experiment: str, kind: str, alignment: str, batchnorm: str = "reset"
+) -> pd.DataFrame:
     """Return the linear barriers of the error, beside the distances of the invariance profiles."""
-    ids = {"alignment": alignment, "batchnorm": "reset", "metric": "error"}
+    ids = {"alignment": alignment, "batchnorm": batchnorm, "metric": "error"}
     return results.pairs(experiment, "nc", table="invariance", kind=kind, **ids)

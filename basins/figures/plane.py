@@ -1,4 +1,4 @@
-"""Loss over planes through three models, in true proportions (LCRGS, section 4.2)."""
+"""Loss over planes through models, in true proportions (LCRGS, section 4.2)."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ PALETTE = {"loss": "viridis_r", "accuracy": "viridis"}
 """Dark is bad, whatever is drawn."""
 
 Names = Annotated[list[str], Field(min_length=1)]
+Directions = Literal["models", "random", "hessian"]
+
+SPANNED = {
+    "models": "",
+    "random": " through fewer than three models, spanned by random directions from the first that "
+    "are normalised by filter (Li et al. 2018)",
+    "hessian": " through fewer than three models, spanned by the directions from the first in "
+    "which the loss curves most, the leading eigenvectors of its Hessian (Yao et al. 2020)",
+}
+"""What a caption says of the directions in which a plane leaves its models."""
 
 
 @style.styled()
@@ -33,13 +43,15 @@ def draw(
     planes: Names,
     eval_sets: Names,
     metric: Literal["loss", "accuracy"] = "loss",
+    directions: Directions = "models",
 ) -> Figure:
     """Draw `metric` over each of `planes` (columns) on each of `eval_sets` (rows).
 
     Reads `plane/<name>`. Both axes are Euclidean distance between weights, and one unit is as long
     on both. The planes of a row share one scale. It ends at the worst value within the triangles
-    of three models: what is worse beyond them has its last colour. Dots are where it was measured;
-    contours between them are linear.
+    of three models, or half-way along other directions: what is worse beyond them has its last
+    colour. Dots are where it was measured; contours between them are linear. `directions` is how
+    the planes are spanned, which the caption says.
 
     Raises `UserError` where the tables have no such rows.
     """
@@ -48,7 +60,7 @@ def draw(
     panels = figure.subplots(len(eval_sets), len(planes), squeeze=False)
     for eval_set, line in zip(eval_sets, panels, strict=True):
         found = [rows.select(tables, f"plane/{plane}", eval_set=eval_set) for plane in planes]
-        levels = _levels(pd.concat(found), metric)
+        levels = _levels(found, metric)
         for plane, ax in zip(found, line, strict=True):
             drawn = _contours(ax, plane, metric, levels)
             _paths(ax, plane.dropna(subset="model"))
@@ -64,28 +76,51 @@ def draw(
     return figure
 
 
-def caption(*, planes: Sequence[str], eval_sets: Sequence[str], metric: str = "loss") -> str:
+def caption(
+    *,
+    planes: Sequence[str],
+    eval_sets: Sequence[str],
+    metric: str = "loss",
+    directions: Directions = "models",
+) -> str:
     """Say what `draw` shows under the same options."""
     worst = "highest loss" if metric == "loss" else "lowest accuracy"
+    shown = ", ".join(map(style.set_title, eval_sets))
+    if directions != "models":
+        return (
+            f"{metric.capitalize()} over planes{SPANNED[directions]}, on: {shown}. Both axes are "
+            "Euclidean distance between weights; crosses: models; dots: where it was measured, "
+            f"linear contours between. The planes of a row share one scale, which ends at the "
+            f"{worst} half-way to their edges: what lies beyond has its last colour."
+        )
     return (
-        f"{metric.capitalize()} over planes through three models, on: "
-        f"{', '.join(map(style.set_title, eval_sets))}. Both axes are Euclidean distance between "
-        "weights, so that lengths and angles are true; crosses: the models; dashed: the straight "
-        "paths between them; squares: the mean of two models' weights, diamond: that of all three "
-        "(uniform soups); dots: where it was measured, linear contours between. The planes of a "
-        f"row share one scale, which ends at the {worst} within their triangles: what lies beyond "
-        "has its last colour. After LCRGS, section 4.2."
+        f"{metric.capitalize()} over planes through three models, on: {shown}. "
+        "Both axes are Euclidean distance between weights, so that lengths and angles are "
+        "true; crosses: the models; dashed: the straight paths between them; squares: the "
+        "mean of two models' weights, diamond: that of all three (uniform soups); dots: where "
+        "it was measured, linear contours between. The planes of a row share one scale, which "
+        f"ends at the {worst} within their triangles: what lies beyond has its last colour. "
+        "After LCRGS, section 4.2."
     )
 
 
-def _levels(nodes: pd.DataFrame, metric: str) -> np.ndarray:
-    """Return the bounds of the colours, from the best value to the worst between three models."""
-    u, v, values = (nodes[column].to_numpy() for column in ("u", "v", metric))
-    finite = np.isfinite(values)
-    between = finite & (np.minimum(u, v) >= 0) & (u + v < 1 + 1e-6)
-    low, high = (finite, between) if metric == "loss" else (between, finite)
+def _levels(planes: Sequence[pd.DataFrame], metric: str) -> np.ndarray:
+    """Return the bounds of the colours, from the best value to the worst between the models."""
+    finite = [plane.loc[np.isfinite(plane[metric])] for plane in planes]
+    values = pd.concat(finite)[metric]
+    between = pd.concat([plane.loc[_between(plane)] for plane in finite])[metric]
+    low, high = (values, between) if metric == "loss" else (between, values)
     scale = MaxNLocator(COLOURS, steps=(1, 2, 2.5, 5, 10))
-    return np.asarray(scale.tick_values(values[low].min(), values[high].max()))
+    return np.asarray(scale.tick_values(low.min(), high.max()))
+
+
+def _between(plane: pd.DataFrame) -> pd.Series:
+    """Return which points lie within the models' triangle, or half-way along other directions."""
+    u, v, count = plane["u"], plane["v"], plane["model"].nunique()
+    if count == 3:
+        return (np.minimum(u, v) >= 0) & (u + v < 1 + 1e-6)
+    along = u.abs() <= 0.5 if count == 1 else u.between(0, 1)
+    return along & (v.abs() <= 0.5)
 
 
 def _contours(ax: Axes, plane: pd.DataFrame, metric: str, levels: np.ndarray) -> TriContourSet:
@@ -109,13 +144,16 @@ def _contours(ax: Axes, plane: pd.DataFrame, metric: str, levels: np.ndarray) ->
 def _paths(ax: Axes, models: pd.DataFrame) -> None:
     """Draw the straight paths between the models, their middles, and the mean of all."""
     corners = models[["x", "y"]].to_numpy()
+    if len(corners) == 1:
+        return
     around = corners[[*range(len(corners)), 0]]
     ax.plot(
         *around.T, linestyle=(0, (4, 3)), color="black", linewidth=0.7, alpha=0.8, label="paths"
     )
     look = {"linestyle": "", "color": "white", "markeredgecolor": "black", "markersize": 4}
     ax.plot(*((around[1:] + around[:-1]) / 2).T, marker="s", label="soups of two", **look)
-    ax.plot(*corners.mean(0), marker="D", label="soup", **look)
+    if len(corners) == 3:
+        ax.plot(*corners.mean(0), marker="D", label="soup", **look)
 
 
 def _mark(ax: Axes, models: pd.DataFrame) -> None:

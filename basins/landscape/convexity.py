@@ -20,6 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from basins.landscape.barriers import barrier_linear
+from basins.landscape.lanczos import lanczos
 from basins.landscape.terrain import (
     Terrain,
     clusters,
@@ -129,34 +130,11 @@ def spectrum(
     steps gain nothing against dense spectra of a perceptron with 139 parameters, where 5 steps of
     one start are off by as much as the share itself.
     """
-    runs = [_ritz(product, start, steps) for start in starts]
-    largest = max(float(np.abs(values).max()) for values, _ in runs)
-    shares = [masses[values < -tolerance * largest].sum() for values, masses in runs]
-    every = np.concatenate([values for values, _ in runs])
+    runs = [lanczos(product, start, steps) for start in starts]
+    largest = max(float(np.abs(run.values).max()) for run in runs)
+    shares = [run.masses[run.values < -tolerance * largest].sum() for run in runs]
+    every = np.concatenate([run.values for run in runs])
     return Spectrum(float(every.max()), float(every.min()), float(np.mean(shares)))
-
-
-def _ritz(
-    product: Callable[[Tensor], Tensor], first: Tensor, steps: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the Ritz values [steps] that Lanczos reaches from `first`, and the mass of each."""
-    basis = torch.empty(steps, len(first), dtype=first.dtype, device=first.device)
-    basis[0] = first / first.norm()
-    diagonal: list[float] = []
-    beside: list[float] = []
-    for k in range(steps):
-        new = product(basis[k])
-        diagonal.append(float(new @ basis[k]))
-        kept = basis[: k + 1]
-        for _ in range(2):
-            new = new - kept.T @ (kept @ new)
-        size = float(new.norm())
-        if k + 1 == steps or size <= 1e-6 * max(map(abs, [*diagonal, *beside])):
-            break
-        beside.append(size)
-        basis[k + 1] = new / size
-    values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
-    return values, vectors[0] ** 2
 
 
 def radius(rise: Callable[[float], float], margin: float, most: float = 4.0) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from scipy.special import expit
 from basins.landscape.terrain import Terrain, clusters, groups, mean, row
 
 TESTS = ("B1", "B2", "B3", "B4")
+FACTORS = ("head", "order", "dropout")
 Rows = Iterator[dict[str, Any]]
 Count = Annotated[int, Field(ge=1)]
 Margin = Annotated[float, Field(gt=0)]
@@ -52,8 +54,8 @@ def measure(
     name = next(iter(terrain.sets))
     rows = straight(terrain.tables.get("barriers"), name, terrain.batchnorm)
     rows = rows.assign(value=rows[barrier])
-    streams = terrain.tables.get("streams", pd.DataFrame(columns=["model", "head", "order"]))
-    known = streams.set_index("model").loc[:, ["head", "order"]]
+    streams = terrain.tables.get("streams", pd.DataFrame(columns=["model", *FACTORS]))
+    known = streams.set_index("model").loc[:, [*FACTORS]]
     draw = terrain.generator
     done: dict[str, Callable[[], Rows]] = {
         "B1": lambda: instability(rows, known, draw, resamples, confidence),
@@ -133,14 +135,14 @@ def instability(
         for model in pd.unique(rows[["model_a", "model_b"]].to_numpy().ravel())
         if (found := re.search(r"/fork(\d+)/seed\d+$", model)) and model in streams.index
     }
-    heads = dict(zip(streams.index, streams["head"].astype(int), strict=True))
-    parents: dict[int, dict[int, list[float]]] = {}
+    heads = dict(zip(streams.index, streams["head"].astype(float), strict=True))
+    parents: dict[float, dict[int, list[float]]] = {}
     for a, b, value in rows[["model_a", "model_b", "value"]].itertuples(index=False):
         if {a, b} <= set(steps) and steps[a] == steps[b]:
             head = heads[a]
             if head == heads[b]:
                 parents.setdefault(head, {}).setdefault(steps[a], []).append(value)
-                yield row("B1", "instability", value, (a, b), group=f"parent {head}", x=steps[a])
+                yield row("B1", "instability", value, (a, b), group=f"parent {head:g}", x=steps[a])
     if not parents:
         return
     grid = sorted({step for own in parents.values() for step in own})
@@ -197,22 +199,25 @@ def factors(
 
     Args:
         rows: pairs of models, with `model_a`, `model_b` and the barrier as `value` (nats).
-        streams: `head` and `order` of every model, which is the index.
+        streams: `head`, `order` and `dropout` of every model, which is the index.
         labels: the cluster of each model. Without two clusters there are barriers only.
         generator: shuffles the labels.
         resamples: how often they are shuffled.
 
     Yields:
-        `barrier`, with what a pair shares as its group; and for each factor its `nmi` with the
-        cluster, of all models and of all but each one, `nmi p`, the share of the shuffles that
-        reach it, and as a null row the `nmi` that 2.5 % of the shuffles exceed.
+        `level`, of every model and factor; `barrier`, with what a pair shares as its group; and for
+        each factor its `nmi` with the cluster, of all models and of all but each one, `nmi p`, the
+        share of the shuffles that reach it, and as a null row the `nmi` that 2.5 % of the shuffles
+        exceed.
     """
     recipes = factorials(streams)
     own, plain = streams.loc[list(recipes)], list(recipes)
+    for model, factor in product(streams.index, FACTORS):
+        yield row("B2", f"level, {factor}", float(streams.loc[model, factor]), [model])
     for a, b, value in rows[["model_a", "model_b", "value"]].itertuples(index=False):
         if {a, b} <= set(plain) and recipes[a] == recipes[b]:
             same = own.loc[a] == own.loc[b]
-            if not same.all():
+            if not (same["head"] and same["order"]):
                 shared = "same order" if same["order"] else "both differ"
                 group = "same head" if same["head"] else shared
                 yield row("B2", "barrier", value, (a, b), group=group)
@@ -244,6 +249,8 @@ def factorials(streams: pd.DataFrame) -> dict[str, str]:
     found: dict[str, str] = {}
     for recipe, models in recipes.groupby(recipes):
         own = streams.loc[models.index]
+        if (own["head"].astype(float) % 1).any():
+            continue  # places on a line between heads
         if all(own[f].nunique() > 1 and own[f].duplicated().any() for f in ("head", "order")):
             found |= dict.fromkeys(models.index, str(recipe))
     return found

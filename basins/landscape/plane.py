@@ -1,8 +1,10 @@
-"""Planes through three trained networks, in their true proportions (LCRGS, sections 1 and 4.2).
+"""Planes through trained networks, in their true proportions (LCRGS, sections 1 and 4.2).
 
 A point of the plane is a triple of coefficients that sum to 1, one for each network: its
 barycentric coordinates. A lattice of them has the three networks on it, which the even grid of the
-paper's code never has, and treats all three alike.
+paper's code never has, and treats all three alike. Where there are fewer networks, others stand in
+for the missing ones, each at some distance from the first (`directions`), and the lattice goes as
+far against their directions as along them.
 """
 
 from __future__ import annotations
@@ -36,15 +38,18 @@ class Plane(NamedTuple):
     curves: Curves
 
 
-def nodes(steps: int, margin: float) -> tuple[Point, ...]:
+def nodes(steps: int, margin: float, directions: int = 0) -> tuple[Point, ...]:
     """Return the lattice of `steps` a side: coefficients (1 - u - v, u, v) of three networks.
 
     All three lie from `-margin` to `1 + margin`: a hexagon around the triangle of the networks,
-    which are exactly (1, 0, 0), (0, 1, 0) and (0, 0, 1), in this order among the points.
+    which are exactly (1, 0, 0), (0, 1, 0) and (0, 0, 1), in this order among the points. The last
+    one or two may be `directions` from the first, along which v, or u as well, lies from -1 to 1:
+    a parallelogram.
     """
     beyond = floor(margin * steps + 1e-9)
-    sides = range(-beyond, steps + beyond + 1)
-    inside = [(i, j) for j in sides for i in sides if steps - i - j in sides]
+    sides, both = range(-beyond, steps + beyond + 1), range(-steps, steps + 1)
+    us, vs = (both if directions >= least else sides for least in (2, 1))
+    inside = [(i, j) for j in vs for i in us if directions or steps - i - j in sides]
     return tuple(((steps - i - j) / steps, i / steps, j / steps) for i, j in inside)
 
 
@@ -57,11 +62,11 @@ def corners(ab: float, ac: float, bc: float) -> np.ndarray:
     """
     lengths = sorted((ab, ac, bc))
     if not lengths[0] > 0:
-        raise UserError("two of the three models have the same weights; choose three that differ")
+        raise UserError("two of the plane's models have the same weights; choose others")
     along = (ab**2 + ac**2 - bc**2) / (2 * ab)
     above = max(0.0, ac**2 - along**2) ** 0.5
     if above < 1e-4 * lengths[-1]:  # the distances are of float32 weights
-        raise UserError("the three models lie on one line; choose three that span a plane")
+        raise UserError("what is to span the plane lies on one line; choose other models")
     return np.array([[0, 0], [ab, 0], [along, above]])
 
 
@@ -71,6 +76,7 @@ def evaluate(
     margin: float,
     sets: Sets,
     run: Run,
+    directions: int = 0,
 ) -> Plane:
     """Evaluate the lattice of `nodes` through three different models on all `sets`.
 
@@ -80,11 +86,12 @@ def evaluate(
         margin: how far coefficients go below 0 and above 1.
         sets: what every point is evaluated on, and how.
         run: makes items and returns their results.
+        directions: how many of the three, the last ones, stand for a direction from the first.
 
     Raises:
         UserError: the three span no plane (`corners`).
     """
-    points = nodes(steps, margin)
+    points = nodes(steps, margin, directions)
     lattice = Curve(tuple(models), points)
     items = [
         Points(face.face, face.points[start : start + AT_ONCE], sets)

@@ -36,6 +36,7 @@ from basins.paths.engine import Engine, Examples, combine, evaluate
 from basins.registry import find, split_options
 from basins.store import folder_hash
 from basins.training.sample import Sample
+from basins.training.starts import Streams, started
 
 COLUMNS = ("aspect", "test", "quantity", "group", "x", "models", "null", "value")
 
@@ -369,8 +370,8 @@ def start(model: Path, origin: Path | None) -> weights.State:
             return checkpoint.initialise(checkpoint.description(config)).state_dict()
     if not checkpoint.reads_text(config):
         return weights.load(origin / "model.safetensors")
-    with seeds.torch_stream("head", config["streams"]["head"]):
-        return checkpoint.classifier(origin, checkpoint.classes(config)).state_dict()
+    streams = Streams(**config["streams"])
+    return started(origin, checkpoint.classes(config), streams).state_dict()
 
 
 _terrains: dict[str, Terrain] = {}

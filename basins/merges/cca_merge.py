@@ -28,6 +28,7 @@ def merge(sources: Sources, *, regularisation: Annotated[float, Field(gt=0)] = 1
     variance, is added to variances. Residual streams with LayerNorm, and heads and what lies in
     them, are matched one to one, as in `zipit`. Activations are those on the training rows.
     """
+    sources.one_task()
     net, count = sources.net, len(sources.states)
     spec = net.permutation_spec()
     pairs = [(0, k) for k in range(1, count)]

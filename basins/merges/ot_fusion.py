@@ -35,6 +35,7 @@ def merge(
     the authors' code's `exact`, each unit goes as a whole. Raises `UserError` where Sinkhorn's
     iterations do not converge.
     """
+    sources.one_task()
     first, *others = sources.states
     spec = sources.net.permutation_spec()
     moved = [first]

@@ -31,6 +31,7 @@ def merge(sources: Sources, *, repeat: Share = 0.1, within: Share = 1.0) -> list
     mixed within a network: they are matched one to one with the first source's
     (`activation_matching`) and averaged.
     """
+    sources.one_task()
     spec, numbers = sources.net.permutation_spec(), range(len(sources.states))
     pairs = [(k, k) for k in numbers] + list(combinations(numbers, 2))
     correlations = dict(zip(pairs, correlated(sources, pairs), strict=True))

@@ -16,12 +16,14 @@ class Control(NamedTuple):
 
     `fingerprint` is the hash of the model's weights. `permutations` is a file of
     `align/alignments.py`, and `key` the model's part of it; both are empty for a model as it is.
+    `bend` says that it was fitted to bend a path between others, and is no network by itself.
     """
 
     model: Path
     fingerprint: str
     permutations: str = ""
     key: str = ""
+    bend: bool = False
 
     @classmethod
     def of(cls, model: Path) -> Control:

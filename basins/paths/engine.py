@@ -7,7 +7,7 @@ one pass for its BatchNorm statistics, and is evaluated once on all sets.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
@@ -18,11 +18,14 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.utils._pytree import tree_map
 
+from basins import devices
 from basins.align.batchnorm import ESTIMATES, Folded, same_draws
+from basins.align.repair import Repair
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
+from basins.data.rows import Rows
 from basins.errors import UserError
-from basins.weights import FlatModule
+from basins.weights import FlatModule, unflatten
 
 Coefficients = Callable[[float], Sequence[float]]
 Point = tuple[float, ...]
@@ -80,9 +83,9 @@ class DoubleEntry:
     """What came of computing losses a second time, by the plainest way.
 
     That is the network as its author wrote it: nothing folded, traced or packed, no padding, in
-    fp32. `compared` counts examples, `apart` is the largest difference (nats). `plain` says that
-    the fast way was wrong and is not taken any more, `alone` that a loss is that of its example,
-    whatever else is in the batch.
+    fp32. `compared` counts examples, `apart` is the largest difference (nats, over the largest
+    logit where that is above 1). `plain` says that the fast way was wrong and is not taken any
+    more, `alone` that a loss is that of its example, whatever else is in the batch.
     """
 
     compared: int = 0
@@ -93,13 +96,17 @@ class DoubleEntry:
     turn: int = -1  # the number of the batch that it is taken from
 
 
-def outcome(entries: Sequence[DoubleEntry]) -> dict[str, Any]:
-    """Return what came of the second computations altogether, for a provenance."""
+def outcome(entries: Collection[DoubleEntry]) -> dict[str, Any]:
+    """Return what came of second computations altogether, for a provenance.
+
+    `plain` counts the entries in which the fast way was wrong, and `by_batch` those in which losses
+    are those of batches.
+    """
     return {
         "examples": sum(entry.compared for entry in entries),
-        "apart": max(entry.apart for entry in entries),
-        "plain": any(entry.plain for entry in entries),
-        "by_example": all(entry.alone for entry in entries),
+        "largest_difference": max((entry.apart for entry in entries), default=0.0),
+        "plain": sum(entry.plain for entry in entries),
+        "by_batch": sum(not entry.alone for entry in entries),
     }
 
 
@@ -342,6 +349,11 @@ class Engine:
         """What came of computing losses a second time, so far."""
         return double_entry(self.folded.function)
 
+    def anew(self) -> DoubleEntry:
+        """Begin the double entry anew, so that nothing measured before decides what is compared."""
+        _entries[self.folded.function] = DoubleEntry()
+        return self.double_entry
+
     def along(
         self,
         controls: Sequence[Tensor],
@@ -349,6 +361,7 @@ class Engine:
         batchnorm: Mapping[str, Resident | Sequence[Any] | None],
         sets: Mapping[str, Examples],
         precision: Precision = "fp32",
+        bends: Collection[int] = (),
     ) -> Curves:
         """Evaluate every point, a combination of `controls`, on all `sets`.
 
@@ -359,24 +372,71 @@ class Engine:
                 from: `interpolate` takes from none, but the same combination of the controls'
                 statistics as of their weights; `reset` and `reset_cued` (cumulative averages) and
                 `moving` (MMC's moving average) re-estimate them on their images, at the ends of a
-                path as well.
+                path as well. `repair` is REPAIR on its images, with BatchNorm or without: units
+                get the mean of the trained networks' statistics by their coefficients.
             sets: the evaluation sets, by name.
             precision: `fp32`, or `bf16` by autocast.
+            bends: the numbers of the controls that are no trained networks, but were fitted to
+                bend a path. REPAIR counts such a one half for either end: on a Bezier curve or a
+                chain the ends' statistics are mixed by 1 - t and t.
 
         Returns:
             By (batchnorm, set), one evaluation for each point.
+
+        Raises:
+            UserError: for `repair` without images, or of a network without a permutation spec.
         """
         found: dict[tuple[str, str], list[Evaluation]] = {
             (mode, name): [] for mode in batchnorm for name in sets
         }
+        settled = self.mixer(controls, batchnorm, precision, bends)
         for point in points:
-            combine(controls, point, out=self.flat.vector)
-            # In this order: moving starts from the interpolated statistics, resets from none.
-            for mode in sorted(batchnorm):
-                function = self.settle(mode, batchnorm[mode], precision)
+            for mode in batchnorm:
+                function = settled(point, mode)
                 for name, data in sets.items():
                     found[mode, name].append(evaluate(function, data, precision))
         return found
+
+    def mixer(
+        self,
+        controls: Sequence[Tensor],
+        batchnorm: Mapping[str, Resident | None],
+        precision: Precision = "fp32",
+        bends: Collection[int] = (),
+    ) -> Callable[[Point, str], nn.Module]:
+        """Return what puts a point together in a BatchNorm mode: the function to evaluate there.
+
+        Arguments and errors are those of `along`.
+        """
+        trained = [k for k in range(len(controls)) if k not in bends]
+        repair = None
+        if "repair" in batchnorm:
+            repair = self._repair([controls[k] for k in trained], batchnorm["repair"], precision)
+
+        def settled(point: Point, mode: str) -> nn.Module:
+            combine(controls, point, out=self.flat.vector)
+            if mode == "repair" and repair:
+                bent = sum(point[k] for k in bends) / len(trained)
+                shares = [point[k] + bent for k in trained]
+                # One network, mixed with nothing or itself, has its own statistics.
+                if not any(torch.equal(self.flat.vector, controls[k]) for k in trained):
+                    with _autocast(self.net, precision):
+                        repair(shares)
+            return self.settle(mode, batchnorm[mode], precision)
+
+        return settled
+
+    def _repair(
+        self, controls: Sequence[Tensor], images: Resident | None, precision: Precision
+    ) -> Repair:
+        net: Any = self.net
+        if images is None:
+            raise UserError("batchnorm: repair is measured on images, and there are none; leave it")
+        like = net.state_dict()
+        rows = Rows(images, plain=devices.memory_format(net) is torch.contiguous_format)
+        states = [unflatten(control, like) for control in controls]
+        with _autocast(net, precision):
+            return Repair(net, states, lambda: (given for given, _ in rows.pieces()))
 
     def settle(
         self,

@@ -155,6 +155,10 @@ class Experiment:
         """Return the losses along one curve, all of whose points have been evaluated."""
         return points.load(self.curve(joined, ts), self.done)
 
+    def double_entry(self) -> dict[str, Any]:
+        """Return what came of computing losses a second time, at all points so far."""
+        return points.double_entry(self.done)
+
     def write(self, grids: Mapping[Joined, Grid], folder: Path) -> None:
         """Write the losses along every curve on its grid, each into a file of its own."""
         for joined, ts in grids.items():

@@ -79,7 +79,7 @@ class Fit(Item):
 
     def result(self, folder: Path) -> Control:
         """Return the fitted control point."""
-        return Control.of(folder)
+        return Control.of(folder)._replace(bend=True)
 
     def training_data(self) -> Cued | Mixture:
         """Return the images with and without their cue, or what mixes a text's rows."""

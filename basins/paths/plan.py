@@ -28,12 +28,15 @@ def place(controls: Sequence[Control], point: Sequence[float]) -> tuple[Face, Po
     """Return the face of a point, and its coefficients there.
 
     One network alone is taken as it was trained: permuting its units does not change its function.
+    Where a path is bent, all its controls are of the face, those with a coefficient of 0 as well.
     """
     weights: dict[Control, float] = defaultdict(float)
     for control, coefficient in zip(controls, point, strict=True):
         weights[control] += coefficient
     # Rounded, so that 1 - .7 and .3 are one point.
-    mixed = sorted((c, round(weight, 12)) for c, weight in weights.items() if round(weight, 12))
+    rounded = {control: round(weight, 12) for control, weight in weights.items()}
+    bent = any(control.bend and weight for control, weight in rounded.items())
+    mixed = sorted((control, weight) for control, weight in rounded.items() if weight or bent)
     if len(mixed) == 1:
         mixed = [(mixed[0][0].plain(), mixed[0][1])]
     return tuple(c for c, _ in mixed), tuple(weight for _, weight in mixed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from basins.align.batchnorm import ESTIMATES
 from basins.align.permute import permute
+from basins.data import disk
 from basins.data.calibration import Calibration
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
@@ -26,11 +27,12 @@ from basins.nets import checkpoint
 from basins.nets.control import Control
 from basins.nets.inputs import inputs
 from basins.nets.permutation import Net
-from basins.paths.engine import Curves, Engine, Examples, Point, Precision
+from basins.paths.engine import Curves, DoubleEntry, Engine, Examples, Point, Precision, outcome
 from basins.paths.plan import Curve, Face, distinct, in_blocks, place
 from basins.weights import State, flatten, unflatten
 
 FILE = "losses.safetensors"
+DOUBLE_ENTRY = "double_entry.json"
 MEMORY = 2**30  # bytes of models that a process keeps
 BLOCK = 16  # models: the pairs of two blocks come together, so that most are in memory
 
@@ -89,12 +91,14 @@ class Points(Item):
         }
 
     def make(self, folder: Path, step: Step) -> None:
-        """Write `losses.safetensors`."""
+        """Write `losses.safetensors`, and what came of the double entry beside it."""
         engine, controls, batchnorm, examples = prepared(self.face, self.sets)
-        curves = engine.along(controls, self.points, batchnorm, examples, self.sets.precision)
+        precision, bends, entry = self.sets.precision, bent(self.face), engine.anew()
+        curves = engine.along(controls, self.points, batchnorm, examples, precision, bends)
         trained = [control[engine.flat.trained].double() for control in controls]
         distances = [[float(torch.dist(x, y)) for y in trained] for x in trained]
         _write(curves, np.array(distances), folder / FILE)
+        (folder / DOUBLE_ENTRY).write_text(json.dumps(asdict(entry)))
 
     def result(self, folder: Path) -> Path:
         """Return the file of losses."""
@@ -111,13 +115,19 @@ def prepared(
     shape = checkpoint.description(checkpoint.read_config(controls[0].model))
     net, engine = _engine(json.dumps(shape), sets.device)
     vectors = [vector(control, net).to(sets.device) for control in controls]
-    sources = dict.fromkeys(ESTIMATES, sets.calibration)
+    repair = ["repair"] if disk.is_image(sets.data) else []
+    sources = dict.fromkeys([*ESTIMATES, *repair], sets.calibration)
     sources["reset_cued"] = sets.calibration._replace(cue_proportion=1.0)
     batchnorm = {
         mode: sources[mode].load(sets.device) if mode in sources else None
         for mode in sets.batchnorm
     }
     return engine, vectors, batchnorm, _examples(sets, controls[0].model)
+
+
+def bent(face: Face) -> list[int]:
+    """Return which networks of a face are bends of a path (`Engine.along`)."""
+    return [number for number, control in enumerate(face) if control.bend]
 
 
 class Losses(NamedTuple):
@@ -171,6 +181,12 @@ def load(curve: Curve, done: Places) -> Losses:
         if set(ends) <= set(face):
             distance = float(file["distance"][face.index(ends[0]), face.index(ends[1])])
     return Losses(found, distance)
+
+
+def double_entry(done: Places) -> dict[str, Any]:
+    """Return what came of computing losses of these points a second time (`engine.outcome`)."""
+    files = {file.with_name(DOUBLE_ENTRY) for file, _ in done.values()}
+    return outcome([DoubleEntry(**json.loads(file.read_text())) for file in files])
 
 
 @lru_cache(maxsize=256)

@@ -12,13 +12,14 @@ import torch
 
 from basins import seeds
 from basins.align.batchnorm import cost
+from basins.align.repair import writers
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
 from basins.errors import UserError
 from basins.item import Item, Step
-from basins.paths.engine import combine, evaluate
+from basins.paths.engine import evaluate
 from basins.paths.plan import Curve
-from basins.paths.points import Places, Points, Sets, load, prepared
+from basins.paths.points import Places, Points, Sets, bent, load, prepared
 from basins.paths.racing import Decision, race
 
 
@@ -63,17 +64,19 @@ class Race(Item):
             raise UserError(f"{sets.data}: text; races are run on images alone")
         images, labels = (tensor[rows] for tensor in data)
         points = dict(zip(self.ts, self.curve.points, strict=True))
+        settled = engine.mixer(controls, batchnorm, sets.precision, bent(self.curve.controls))
 
         def visit(t: float) -> Callable[[slice], Evaluation]:
-            combine(controls, points[t], out=engine.flat.vector)
-            function = engine.settle(mode, batchnorm[mode], sets.precision)
+            function = settled(points[t], mode)
 
             def look(part: slice) -> Evaluation:
                 return evaluate(function, Resident(images[part], labels[part]), sets.precision)
 
             return look
 
-        options = {"overhead": cost(mode, batchnorm[mode]), **self.options}
+        net: Any = engine.net
+        overhead = cost(mode, batchnorm[mode], len(writers(net)) if mode == "repair" else 0)
+        options = {"overhead": overhead, **self.options}
         decision = race(visit, (first, last), self.ts, **options)
         (folder / "decision.json").write_text(json.dumps(decision._asdict()))
 

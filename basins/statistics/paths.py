@@ -13,6 +13,7 @@ from basins.landscape.barriers import BARRIERS, excess
 from basins.statistics.examples import gap_split, highest_interval, highest_split, scores
 
 if TYPE_CHECKING:  # rows are read where no torch is needed
+    from basins.landscape.plane import Plane
     from basins.paths.engine import Curves
 
 
@@ -52,6 +53,22 @@ def path_rows(
                 "n": count,
                 **(values if evaluation.defined else dict.fromkeys(values, np.nan)),
             }
+
+
+PLANE = ("u", "v", "x", "y", "eval_set", "n", "loss", "loss_se", "accuracy", "model")
+"""The columns of a plane's rows, in their order."""
+
+
+def plane_rows(plane: Plane, models: Sequence[str]) -> pd.DataFrame:
+    """Return a row for every point of a plane and set; `models` are named where they lie."""
+    corners = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    there = dict(zip(corners, models, strict=False))
+    places = pd.DataFrame(
+        {"u": point[1], "v": point[2], "x": x, "y": y, "model": there.get(point)}
+        for point, (x, y) in zip(plane.points, plane.positions, strict=True)
+    )
+    rows = pd.DataFrame(path_rows(range(len(places)), plane.curves))
+    return rows.join(places, on="t").reindex(columns=[*PLANE])
 
 
 def barrier_rows(

@@ -39,32 +39,41 @@ def jackknife(
     seeds: Sequence[np.ndarray],
     confidence: float,
     within: tuple[float, float] = EVERYTHING,
+    *,
+    outcomes: bool = False,
 ) -> dict[str, Any]:
     """Return the mean of values [n], its interval over seeds, and whether that decides anything.
 
     Every seed in turn is left out with all values it takes part in (`leave_out`). Values that are
-    all of one sign count as near 0, and shares of seeds, 0 or 1 each, have the exact interval.
+    all of one sign count as near 0.
 
     Args:
         values: of a model, or of a pair of models, each.
         seeds: one array [n] for one model a value, two for pairs.
         confidence: two-sided.
         within: the range of the quantity, such as (0, 1).
+        outcomes: every value is a yes (1) or a no (0), one of each seed: their share has the exact
+            interval. Values that happen to be 0 or 1, as accuracies may, are no outcomes.
 
     Returns:
         `mean, ci_low, ci_high, seeds`, and `method` (how the interval was made, in a few words),
         `decides` (false where its size is not kept: then no verdict rests on it), `note` (why it
-        does not decide, else empty) and `unseen` (the share of seeds that may be of another kind,
-        none of which was seen: what a decision leaves out). Ends are not a number where leaving
-        one seed out leaves nothing.
+        does not decide, else empty), and what a decision leaves out: `unseen`, the share of seeds
+        that may be of another kind, none of which was seen, and `touched`, that of values which
+        those seeds may take part in. Ends are not a number where leaving one seed out leaves
+        nothing.
+
+    Raises:
+        ValueError: outcomes are not 0 or 1, or not one of each seed.
     """
     values = np.asarray(values, float)
     nodes, kept = _kept(seeds)
-    each = len(values) == len(nodes) > 0 and not _crossed(seeds)  # one value a seed
-    if within == (0, 1) and each and np.isin(values, (0, 1)).all():
+    if outcomes and len(values):
+        if _crossed(seeds) or len(values) != len(nodes) or not np.isin(values, (0, 1)).all():
+            raise ValueError("outcomes are 0 or 1, one of each seed")
         return _exact(int(values.sum()), len(nodes), confidence)
     signs = (0 if (values >= 0).all() else -np.inf, 0 if (values <= 0).all() else np.inf)
-    return _told(
+    found = _told(
         _mean(values),
         np.array([_mean(values[keep]) for keep in kept]),
         confidence,
@@ -72,6 +81,7 @@ def jackknife(
         signs if within == EVERYTHING and len(values) else within,
         _alone(values, kept) if _crossed(seeds) else 0.0,
     )
+    return found | {"touched": _touched(found["unseen"], seeds)}
 
 
 def contrast(
@@ -101,7 +111,8 @@ def contrast(
     _, kept = _kept(seeds)
     extra = sum(_alone(values[part], kept[:, part]) for part in (first, ~first))
     whole, without = difference(np.ones(len(values), bool)), np.array([*map(difference, kept)])
-    return _told(whole, without, confidence, within, within, extra if _crossed(seeds) else 0.0)
+    found = _told(whole, without, confidence, within, within, extra if _crossed(seeds) else 0.0)
+    return found | {"touched": _touched(found["unseen"], seeds)}
 
 
 def leave_out(
@@ -287,6 +298,11 @@ def _crossed(seeds: Sequence[np.ndarray]) -> bool:
     return any((side != seeds[0]).any() for side in seeds[1:])
 
 
+def _touched(unseen: float, seeds: Sequence[np.ndarray]) -> float:
+    """Return the share of values, each of one seed of every array, that a share of seeds is in."""
+    return 1 - (1 - unseen) ** len(seeds)
+
+
 def _told(
     whole: float,
     without: np.ndarray,
@@ -324,7 +340,8 @@ def _exact(hits: int, count: int, confidence: float) -> dict[str, Any]:
     tail = (1 - confidence) / 2
     low = float(betaincinv(hits, count - hits + 1, tail)) if hits else 0.0
     high = float(betaincinv(hits + 1, count - hits, 1 - tail)) if hits < count else 1.0
-    return _found(hits / count, low, high, count, confidence, "exact (binomial)", "")
+    found = _found(hits / count, low, high, count, confidence, "exact (binomial)", "")
+    return found | {"touched": 0.0}  # it is about all seeds
 
 
 def _found(

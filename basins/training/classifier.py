@@ -5,7 +5,7 @@ As BERT's own script does it: AdamW, linear warm-up and decay, clipped gradients
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -13,10 +13,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from basins import seeds
 from basins.errors import UserError
 from basins.training import adamw, sgd
 from basins.training.rows import Rows
 
+Epochs = Annotated[int, Field(ge=0)]
+Parts = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
 Steps = list[Annotated[int, Field(ge=1)]]
 Size = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -36,6 +39,9 @@ def tune(
     checkpoints: Steps = [],  # noqa: B006 (it is read, never written)
     fork: sgd.Fork = 0,
     perturbation: Size = 0.0,
+    head_epochs: Epochs = 0,
+    head_lr: sgd.Rate = 1e-3,
+    head: Parts = ["classifier"],  # noqa: B006
 ) -> Iterator[dict[str, Any]]:
     """Tune `net` in place by cross-entropy and yield a log row after each epoch.
 
@@ -61,13 +67,22 @@ def tune(
         perturbation: by how many times their norm the weights move before the step that follows
             `fork`, in a random direction of this order's own (the SoK's operationalisation, B.1 and
             B.4); at least 0.
+        head_epochs: for how many epochs the head alone is trained before, on a network that is
+            fixed (linear probing, then fine-tuning: Kumar et al. 2022); at least 0. Their batches
+            are those of every order, and there is no dropout: heads that begin alike end alike.
+        head_lr: their highest learning rate, above 0; its schedule is that of `lr`.
+        head: with what the names of the head's weights begin.
 
     Yields:
-        epoch, its last lr, and its mean training loss (nats) and accuracy.
+        epoch, its last lr, and its mean training loss (nats) and accuracy. Epochs of the head alone
+        are all 0.
 
     Raises:
-        UserError: when the loss diverges, or for a step that is not taken.
+        UserError: when the loss diverges, for a step that is not taken, or a head without weights.
     """
+    if head_epochs:
+        rates = (batch_size, head_lr, warmup, weight_decay, clip)
+        yield from _head_alone(net, data, head, head_epochs, *rates)
     steps = epochs * sgd.steps_of(data.labels, batch_size)
     if late := [step for step in checkpoints if step > steps]:
         raise UserError(f"checkpoints: {late[0]} is not taken; there are {steps} steps")
@@ -92,6 +107,44 @@ def tune(
         step, data.labels, order, scheduler, epochs=epochs, batch_size=batch_size, fork=fork
     )
     net.eval()
+
+
+def _head_alone(
+    net: nn.Module,
+    data: Rows,
+    head: Sequence[str],
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    warmup: float,
+    weight_decay: float,
+    clip: float,
+) -> Iterator[dict[str, Any]]:
+    """Train the weights whose names begin with one of `head`; yield rows as `tune` does."""
+    weights = dict(net.named_parameters())
+    for part in head:
+        if not any(name.startswith(part) for name in weights):
+            raise UserError(f"head: no weight's name begins with {part!r}; one is {[*weights][-1]}")
+    fixed = [weight for name, weight in weights.items() if not name.startswith(tuple(head))]
+    for weight in fixed:
+        weight.requires_grad_(False)
+    optimiser = adamw.optimiser([net], lr, weight_decay)
+    scheduler = adamw.linear(optimiser, epochs * sgd.steps_of(data.labels, batch_size), warmup)
+
+    def step(rows: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        logits = net(*data.batch(rows)).logits
+        loss = functional.cross_entropy(logits, targets)
+        adamw.move(optimiser, loss, clip)
+        return sgd.sums(logits, targets, loss)
+
+    net.eval()
+    order = seeds.torch_generator("order of the head alone")
+    for row in sgd.descend(
+        step, data.labels, order, scheduler, epochs=epochs, batch_size=batch_size
+    ):
+        yield {**row, "epoch": 0}
+    for weight in fixed:
+        weight.requires_grad_(True)
 
 
 @torch.no_grad()

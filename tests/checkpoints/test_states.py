@@ -222,6 +222,8 @@ def test_a_network_says_what_it_says_when_it_is_called(kind, net, capsys):
     barriers = pd.read_csv("found/barriers.csv")
     assert set(barriers["barrier_linear"]) == {0.0}
     came = json.loads(Path("found/provenance.json").read_text())["double_entry"]
+    assert came.keys() == {"paths", "barriers"} and came["paths"] == came["barriers"]
+    came = came["paths"]
     assert came["plain"] == (kind == "Checks") and came["examples"] > 0
     assert ("computed fast" in capsys.readouterr().err) == (kind == "Checks")
 

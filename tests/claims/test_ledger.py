@@ -22,6 +22,7 @@ from basins.claims.ledger import (
 from basins.claims.registration import Registration
 from basins.claims.results import Results
 from basins.errors import UserError
+from basins.statistics.verdict import unseen
 
 PAPERS = (mmc.paper, lcrgs.paper, sok.paper)
 
@@ -49,8 +50,25 @@ def test_an_interval_decides(mean, half, side, expected):
     assert found["verdict"] == expected
     assert (found["p"] < 0.05) == (expected != "inconclusive")
     # Of twelve seeds, .26 may be of a kind that none of them is of.
-    unseen = None if expected == "inconclusive" else pytest.approx(1 - 0.025 ** (1 / 12))
-    assert found["unseen"] == unseen
+    left = None if expected == "inconclusive" else pytest.approx(1 - 0.025 ** (1 / 12))
+    assert found["unseen"] == left
+
+
+@pytest.mark.parametrize(("bounds", "side", "left"), [
+    ((0, 1), "above", 0.0),  # .74 * .8 > .3, whatever is unseen
+    ((0, 1), "below", None),
+    ((-np.inf, np.inf), "above", 0.265),
+    ((0, np.inf), "above", 0.0),
+])  # fmt: skip
+def test_a_mean_that_the_range_itself_holds_leaves_out_no_seed(bounds, side, left):
+    held = interval(0.9, 0.1, bounds=bounds, touched=unseen(12, 0.95))
+    found = decide(Measured("", held), 0.3 if side == "above" else 0.95, side, 0.95)
+    assert found["unseen"] == (left if left is None else pytest.approx(left, abs=1e-3))
+    pairs = decide(Measured("", {**held, "touched": 0.7}), 0.3, "above", 0.95)
+    assert pairs["verdict"] == "supported" and pairs["unseen"] == pytest.approx(unseen(12, 0.95))
+    share = interval(0.1, 0.05, bounds=(0, 1), touched=0.0)  # exact: about all seeds
+    assert decide(Measured("", share), 0.3, "below", 0.95)["unseen"] == 0
+    assert decide(Measured("", {**share, "touched": 0.265}), 0.3, "below", 0.95)["unseen"] > 0
 
 
 def test_what_is_not_there_is_neither_supported_nor_contradicted():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -53,6 +53,8 @@ PROFILES = {
     "c12_contrast": ALIGNED,
     "c12_conjecture": {**ALIGNED, "kind": SAME, "similar": 0.1},
 }
+# Of each claim about widths, the pairs whose barrier speaks for it.
+RAISED = {"c12_narrow": ("same", "narrow"), "c12_mechanism": ("different", "wide")}
 
 
 def decide(name, options, tables, confidence=0.95):
@@ -64,7 +66,7 @@ def effect(name, verdict):
 
 
 def test_every_claim_is_tested_here():
-    assert set(paper.claims) == {*ACCURACIES, *BARRIERS, *TOYS, *PROFILES}
+    assert set(paper.claims) == {*ACCURACIES, *BARRIERS, *TOYS, *PROFILES, *RAISED}
 
 
 def probes(accuracies):
@@ -203,6 +205,33 @@ def test_invariances_are_held_against_barriers(name, verdict):
     tables = {"invariance": pd.concat([*decoys, rows])}
     entry = decide(name, {**PROFILES[name], "threshold": THRESHOLD}, tables)
     assert (entry["verdict"], entry["kind"]) == (verdict, "control")
+    assert entry["estimate"] == pytest.approx(size + 2 * spread.mean())
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+@pytest.mark.parametrize("name", RAISED)
+def test_widths_are_compared_by_their_means(name, verdict):
+    size, spread = effect(name, verdict)
+    parts = []
+    for kind, width in product(("same", "different"), ("narrow", "wide")):
+        mean, moved = (5 + size, 2 * spread) if (kind, width) == RAISED[name] else (5.0, 0 * spread)
+        pairs = seed_pairs(mean, moved, ("nocue", "nocue" if kind == "same" else "cued"))
+        # More pairs of one kind weigh no more.
+        pairs = pd.concat([pairs, pairs]) if kind == "same" else pairs
+        parts.append(pairs.assign(kind=f"{kind} data, separate init", experiment=width))
+    rows = pd.concat(parts).rename(columns={"value": "barrier_linear"})
+    ids = {"path": "linear", "alignment": "star", "batchnorm": "repair"}
+    ids |= {"eval_set": "nc", "metric": "error"}
+    rows = rows.assign(**ids, distance=0.5)
+    others = {**ids, "kind": SAME.replace("separate", "shared")}
+    decoys = [
+        rows.assign(**{key: value if key == "kind" else "other"}, barrier_linear=70.0)
+        for key, value in others.items()
+    ]
+    options = {"experiment": "narrow", "wider": "wide", "alignment": "star"}
+    options |= {"batchnorm": "repair", "threshold": THRESHOLD}
+    entry = decide(name, options, {"invariance": pd.concat([*decoys, rows])})
+    assert (entry["verdict"], entry["kind"], entry["n"]) == (verdict, "control", SEEDS)
     assert entry["estimate"] == pytest.approx(size + 2 * spread.mean())
 
 

@@ -158,3 +158,25 @@ def test_paths_and_the_merges_on_them_are_marked(tables):
     halves = [(models[i] + models[(i + 1) % 3]) / 2 for i in range(3)]
     np.testing.assert_allclose(lines["soups of two"], halves)
     np.testing.assert_allclose(lines["paths"], [*models, models[0]])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_planes_of_fewer_models_end_half_way(count, tables):
+    points = nodes(4, 0.5, 3 - count)
+    positions = np.array(points) @ corners(2.0, 3.0, 2.5)
+    named = {p: f"nli/seed{i}" for i, p in enumerate(nodes(1, 0)[:count])}
+    table = pd.DataFrame(
+        {"plane": "few", "u": u, "v": v, "x": x, "y": y, "eval_set": "test", "n": 10,
+         "loss": 1 + u**2 + v**2, "loss_se": 0.1, "accuracy": 0.5, "model": named.get((a, u, v))}
+        for (a, u, v), (x, y) in zip(points, positions, strict=True)
+    )  # fmt: skip
+    options = {"planes": ["few"], "eval_sets": ["test"], "directions": "random"}
+    figure = plane.draw({"plane/few": table}, **options)
+    (ax,) = panels(figure, (1,))
+    (drawn,) = [c for c in ax.collections if hasattr(c, "levels")]
+    worst = 1.5 if count == 1 else 2.25
+    assert worst <= drawn.levels[-1] < worst + drawn.levels[1] - drawn.levels[0]
+    labels = [str(line.get_label()) for line in ax.lines]
+    middle = ["paths", "soups of two"] if count == 2 else []
+    assert labels == ["nodes", *middle, *named.values()]
+    assert "normalised by filter" in plane.caption(**options)

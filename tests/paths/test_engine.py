@@ -15,11 +15,12 @@ from basins import seeds
 from basins.align import weight_matching
 from basins.align.batchnorm import MEMORY, Folded, moving, reset
 from basins.align.permute import permute, random_permutations
+from basins.align.repair import writers
 from basins.data.resident import Resident, normalise
 from basins.errors import UserError
 from basins.landscape.barriers import BARRIERS, barrier_linear
 from basins.nets import resnet, vgg
-from basins.paths import linear
+from basins.paths import bezier, chain, linear
 from basins.paths.engine import Engine, combine, double_entry, evaluate
 from basins.paths.pairs import grid
 from basins.weights import flatten
@@ -287,3 +288,75 @@ def test_a_wrong_way_of_merging_classes_is_caught(data, examples, monkeypatch):
     with pytest.raises(UserError, match="defect of basins"):
         evaluate(net, two)
     assert len(right) == 200
+
+
+def units(net, inputs):
+    """Return mean and deviation of every unit's pre-activation, by the layer, as plain loops do."""
+    found = {}
+
+    def remember(name):
+        def hook(module, given, output):
+            values = output.movedim(1, -1).flatten(0, -2).double()
+            found[name] = values.mean(0), values.std(0, correction=0)
+
+        return hook
+
+    layers = writers(net)
+    handles = [net.get_submodule(name).register_forward_hook(remember(name)) for name in layers]
+    with torch.no_grad():
+        net.eval()(inputs)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["mlp", "resnet"])
+@pytest.mark.parametrize("path", [linear, bezier, chain])
+def test_repaired_units_vary_as_those_of_the_ends(kind, path, data, calibration):
+    """By 1 - t and t on every path, whatever the statistics of what bends it."""
+    nets = [trained(kind, seed, data) for seed in (0, 1, 2)]
+    states = [copy.deepcopy(net.state_dict()) for net in nets]
+    goals = [units(nets[k], normalise(calibration.images)) for k in (0, 1)]
+    t, engine = 0.25, Engine(nets[2])
+    controls = [flatten(states[k]) for k in ((0, 1) if path is linear else (0, 2, 1))]
+    bends = [] if path is linear else [1]
+    settled = engine.mixer(controls, {"repair": calibration}, bends=bends)
+    settled(path.coefficients(t), "repair")
+    found = units(engine.net, normalise(calibration.images))
+    for name, (mean, deviation) in found.items():
+        (a, s), (b, z) = (goal[name] for goal in goals)
+        torch.testing.assert_close(mean, (1 - t) * a + t * b, rtol=1e-3, atol=1e-3)
+        live = deviation > 1e-4
+        torch.testing.assert_close(
+            deviation[live], ((1 - t) * s + t * z)[live], rtol=1e-3, atol=1e-3
+        )
+
+
+def test_repair_leaves_the_ends_and_a_network_mixed_with_itself(data, calibration, examples):
+    net = trained("resnet", 0, data)
+    states = [copy.deepcopy(net.state_dict()) for _ in range(2)]
+    found = run(net, states, calibration, examples, modes=("interpolate", "repair"))
+    for plain, repaired in zip(found["interpolate", "set"], found["repair", "set"], strict=True):
+        np.testing.assert_array_equal(plain.losses, repaired.losses)
+
+
+def test_repair_after_another_mode_starts_from_the_mixture(data, calibration, examples):
+    nets = [trained("resnet", seed, data) for seed in (0, 1)]
+    states = [copy.deepcopy(net.state_dict()) for net in nets]
+    alone = run(nets[0], states, calibration, examples, modes=("repair",))
+    beside = run(nets[0], states, calibration, examples, modes=("reset", "repair", "moving"))
+    for one, other in zip(alone["repair", "set"], beside["repair", "set"], strict=True):
+        np.testing.assert_array_equal(one.losses, other.losses)
+    plain = run(nets[0], states, calibration, examples, modes=("moving",))
+    for one, other in zip(plain["moving", "set"], beside["moving", "set"], strict=True):
+        np.testing.assert_array_equal(one.losses, other.losses)
+
+
+def test_repair_says_what_it_needs(data, calibration):
+    net = trained("mlp", 0, data)
+    control = flatten(net.state_dict()).clone()
+    with pytest.raises(UserError, match="repair is measured on images"):
+        Engine(net).mixer([control], {"repair": None})
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(16 * 16 * 3, 10))
+    with pytest.raises(UserError, match="Sequential has no permutation_spec"):
+        Engine(plain).mixer([flatten(plain.state_dict())], {"repair": calibration})

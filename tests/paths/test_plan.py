@@ -85,3 +85,12 @@ def test_blocks_need_few_models_at_a_time():
     assert loads(in_blocks(faces, 8), 8) == len(MODELS)
     # Four blocks are ten pairs of blocks, of which each needs at most one new block of two.
     assert loads(in_blocks(faces, 2), 4) <= 20 < loads(faces, 4)
+
+
+def test_points_of_a_bent_path_keep_its_ends():
+    """REPAIR takes the statistics of both ends, also where one has a coefficient of 0."""
+    a, b, bend = MODELS[0], MODELS[1], MODELS[2]._replace(bend=True)
+    curve = along({"name": "chain"}, (a, bend, b), grid(5))
+    faces = distinct([curve])
+    assert faces.keys() == {(a,), (b,), (a, b, bend)}
+    assert faces[a, b, bend] == ((0.5, 0.0, 0.5), (0.0, 0.0, 1.0), (0.0, 0.5, 0.5))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -12,6 +14,7 @@ import torch
 
 from basins import seeds
 from basins.align import alignments
+from basins.align.batchnorm import Folded
 from basins.align.permute import permute
 from basins.data import disk
 from basins.data.calibration import Calibration
@@ -206,3 +209,35 @@ def test_models_are_read_once_unless_memory_is_short(models, sets, monkeypatch):
     monkeypatch.setattr(points, "MEMORY", 0)
     evaluate([along(LINEAR, pair, grid(5)) for pair in combinations(models, 2)], sets)
     assert len(points._states) == 2
+
+
+def test_what_came_of_the_double_entry_is_kept_and_is_that_of_the_item_alone(models, sets):
+    curves = [along(LINEAR, pair, grid(3)) for pair in combinations(models, 2)]
+    done = evaluate(curves, sets)
+    files = {file.with_name(points.DOUBLE_ENTRY) for file, _ in done.values()}
+    kept = [json.loads(file.read_text()) for file in files]
+    assert {entry["compared"] for entry in kept} == {2}  # of less than `EVERY` examples each
+    told = points.double_entry(done)
+    assert told["examples"] == 2 * len(files) == 12
+    assert 0 < told["largest_difference"] == max(entry["apart"] for entry in kept) < 1e-4
+    assert told["plain"] == told["by_batch"] == 0
+    assert points.double_entry({}) == dict.fromkeys(told, 0)
+
+
+def test_a_wrong_fold_is_in_the_record_whichever_item_came_before(models, sets, monkeypatch):
+    curves = [along(LINEAR, tuple(models[:2]), grid(3))]
+    right = losses(curves[0], evaluate(curves, sets))
+    rightly = Folded.refresh
+
+    def wrongly(folded: Folded) -> torch.nn.Module:
+        function = rightly(folded)
+        for conv, _, _ in folded.pairs:
+            conv.weight.data.mul_(1.2)
+        return function
+
+    monkeypatch.setattr(Folded, "refresh", wrongly)
+    shutil.rmtree(".cache/points")
+    with pytest.warns(UserWarning, match="computed fast"):
+        done = evaluate(curves, sets)
+    assert points.double_entry(done)["plain"] == 3
+    np.testing.assert_allclose(losses(curves[0], done), right, rtol=1e-3, atol=1e-4)

@@ -70,8 +70,8 @@ def pairs_of(effect, rng, runs, count):
     return values, 2 * share * (1 - share)
 
 
-def measure(effect, count, runs, seed=0):
-    """Coverage, and how often the mean is called below, or above, what it is: percent."""
+def drawn(effect, count, runs, seed=0):
+    """Ends of intervals, which of them have no width, and the true mean."""
     rng, extra, within = np.random.default_rng([seed, count]), 0.0, (-np.inf, np.inf)
     if effect in MODELS:
         draw, true, kind = MODELS[effect]
@@ -91,28 +91,85 @@ def measure(effect, count, runs, seed=0):
         extra = np.square(rest).sum((1, 2)) / 2 / max(pairs - count, 1) / pairs
         near = (-np.inf, np.inf) if "normals" in effect and "log" not in effect else (0, np.inf)
     low, high, _ = interval(whole, without, 0.95, within=within, near=near, extra=extra)
-    out = low == high  # no width decides nothing
+    return low, high, low == high, true
+
+
+def measure(effect, count, runs, seed=0):
+    """Coverage, and how often the mean is called below, or above, what it is: percent."""
+    low, high, out, true = drawn(effect, count, runs, seed)  # no width decides nothing
     below, above = ((high < true) & ~out).mean(), ((low > true) & ~out).mean()
     return 100 * (1 - below - above), 100 * below, 100 * above
 
 
-def written():
-    """What docs/statistics.md says of every effect: by number of seeds, what `measure` returns."""
+def but_for_some(effect, share, side):
+    """The mean over all seeds but a share of those that raise it (`below`), or lower it."""
+    if effect in CLUSTERS:
+        minority = CLUSTERS[effect][0]
+        left = max(minority - share, 0) if side == "below" else min(minority, (1 - share) / 2)
+        left /= 1 - share
+        return 2 * left * (1 - left)
+    values = np.sort(MODELS[effect][0](np.random.default_rng(9), 400_000))
+    kept = round(len(values) * (1 - share))
+    return (values[:kept] if side == "below" else values[-kept:]).mean()
+
+
+def measure_seen(effect, count, runs, seed=0):
+    """How often the mean of all but `unseen` seeds is called below, or above, what it is."""
+    low, high, out, _ = drawn(effect, count, runs, seed)
+    left = unseen(count, 0.95)
+    below = high < but_for_some(effect, left, "below")
+    above = low > but_for_some(effect, left, "above")
+    return 100 * (below & ~out).mean(), 100 * (above & ~out).mean()
+
+
+def measure_whatever(effect, count, runs, seed=0):
+    """The same of the mean of all seeds, where the range holds it whatever was not seen."""
+    low, high, out, true = drawn(effect, count, runs, seed)
+    left = unseen(count, 0.95)
+    below, above = (1 - left) * high + left < true, (1 - left) * low > true
+    return 100 * (below & ~out).mean(), 100 * (above & ~out).mean()
+
+
+PROMISES = {"all but unseen": measure_seen, "whatever is unseen": measure_whatever}
+PROMISED = {
+    "all but unseen": (
+        "accuracy, one in five at .5",
+        "two clusters, 20 %, noise",
+        "two clusters, 10 %, noise",
+    ),
+    "whatever is unseen": ("accuracy, Beta(18, 2)", "accuracy, one in five at .5"),
+}
+
+
+def written(kind=""):
+    """What docs/statistics.md says of every effect: by number of seeds, what is measured."""
     rows = re.findall(r"^\| (.+?) \| (\S+ / .+) \|$", DOC.read_text("utf-8"), re.MULTILINE)
+    table = {name: [c.split(" / ") for c in cells.split(" | ")] for name, cells in rows}
+    part = {name: cells for name, cells in table.items() if name.partition(": ")[2] == kind}
     return {
-        name: dict(
-            zip(
-                COUNTS,
-                ([float(x) for x in cell.split(" / ")] for cell in cells.split(" | ")),
-                strict=True,
-            )
-        )
-        for name, cells in rows
+        name.partition(": ")[0]: {
+            count: [float(share) for share in cell]
+            for count, cell in zip(COUNTS[-len(cells) :], cells, strict=True)
+        }
+        for name, cells in part.items()
     }
 
 
 def test_every_effect_is_in_the_table():
     assert set(written()) == set(EFFECTS)
+    assert {kind: tuple(written(kind)) for kind in PROMISES} == PROMISED
+
+
+@pytest.mark.parametrize(
+    ("kind", "effect"), [(kind, effect) for kind in PROMISED for effect in PROMISED[kind]]
+)
+def test_what_a_verdict_promises_is_kept_of_mixtures_too(kind, effect):
+    """Of the seeds that a verdict is about, and of all where it leaves out none."""
+    for count, said in written(kind)[effect].items():
+        assert max(said) <= 3.5
+        for share, expected in zip(PROMISES[kind](effect, count, 4000), said, strict=True):
+            spread = np.sqrt(max(expected * (100 - expected), 100) * (1 / 4000 + 1 / 20_000))
+            assert abs(share - expected) < 4.5 * spread, (count, share, expected)
 
 
 @pytest.mark.parametrize("effect", EFFECTS)
@@ -176,3 +233,8 @@ if __name__ == "__main__":
         print(
             f"| {name} | " + " | ".join("{:.1f} / {:.1f} / {:.1f}".format(*c) for c in cells), "|"
         )
+    for kind, function in PROMISES.items():
+        for name in PROMISED[kind]:
+            cells = (function(name, count, 20_000, seed=1) for count in COUNTS[2:])
+            text = " | ".join("{:.1f} / {:.1f}".format(*cell) for cell in cells)
+            print(f"| {name}: {kind} | {text} |")

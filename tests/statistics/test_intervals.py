@@ -148,15 +148,40 @@ def test_shares_stay_in_their_range_and_shares_of_seeds_are_exact():
         found = jackknife(np.array(values), [np.arange(len(values))], 0.95, (0, 1))
         assert 0 < found["ci_low"] < np.mean(values) < found["ci_high"] < 1
     hits = np.repeat([1.0, 0.0], (3, 9))
-    found = jackknife(hits, [np.arange(12)], 0.95, (0, 1))
+    found = jackknife(hits, [np.arange(12)], 0.95, (0, 1), outcomes=True)
     expected = stats.binomtest(3, 12).proportion_ci(0.95)
     assert (found["ci_low"], found["ci_high"]) == pytest.approx((expected.low, expected.high))
-    none = jackknife(0 * hits, [np.arange(12)], 0.95, (0, 1))
+    none = jackknife(0 * hits, [np.arange(12)], 0.95, (0, 1), outcomes=True)
     assert none["decides"] and none["ci_high"] == pytest.approx(unseen(12, 0.95))
+    assert none["touched"] == 0  # the interval is about all seeds
     mirrored = contrast(
         np.r_[hits, 1 - hits], np.arange(24) < 12, [np.arange(24) % 12], 0.95, (-1, 1)
     )
     assert -1 < mirrored["ci_low"] < mirrored["mean"] == -0.5 < mirrored["ci_high"] < 1
+
+
+@pytest.mark.parametrize("values", [[0.0, 0, 0], [1.0] * 12, [0.0, 1, 1, 0, 1, 1, 1, 1]])
+def test_accuracies_that_happen_to_be_0_or_1_are_no_outcomes(values):
+    """Three accuracies of 0 over 500 rows each are not three draws of a coin."""
+    seeds = [np.arange(len(values))]
+    found = jackknife(np.array(values), seeds, 0.95, (0, 1))
+    assert found["method"].startswith("jackknife t")
+    equal = len(set(values)) == 1
+    assert (found["ci_low"] == found["ci_high"]) == equal == (not found["decides"])
+    assert jackknife(np.array(values), seeds, 0.95, (0, 1), outcomes=True)["ci_low"] < 1
+    rows = pd.DataFrame({"seed": seeds[0], "metric": "accuracy", "value": values})
+    (told,) = summarise_models(rows, ["metric"], 0.95).to_dict("records")
+    assert (told["ci_low"], told["ci_high"]) == (found["ci_low"], found["ci_high"])
+
+
+def test_what_is_no_outcome_of_a_seed_is_refused_as_one():
+    for values, seeds in (
+        ([0.0, 0.5], [np.arange(2)]),
+        ([0.0, 1.0], [np.zeros(2, int)]),
+        ([0.0, 1.0], [np.arange(2), np.arange(2) + 1]),
+    ):
+        with pytest.raises(ValueError, match="outcomes are 0 or 1, one of each seed"):
+            jackknife(np.array(values), seeds, 0.95, (0, 1), outcomes=True)
 
 
 def test_seeds_that_are_all_equal_decide_nothing_and_say_what_they_promise():

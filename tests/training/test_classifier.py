@@ -193,3 +193,33 @@ def test_a_perturbation_moves_the_weights_by_its_share_of_their_norm_and_nothing
 def test_a_fork_after_the_last_step_is_refused():
     with pytest.raises(UserError, match="fork: step 15 is not taken; there are 14 steps"):
         tuned(fork=15)
+
+
+def test_the_head_alone_is_trained_first():
+    with seeds.torch_stream("head", 0):
+        net = bert.build_text(20, 2, layers=2, width=16, heads=2, positions=16)
+    before = {name: weight.clone() for name, weight in net.state_dict().items()}
+    still = {"epochs": 1, "batch_size": 8, "lr": 1e-30, "weight_decay": 0.0}
+    head = {"head_epochs": 30, "head_lr": 0.05, "head": ["classifier", "bert.pooler"]}
+    log = list(tune(net, examples(), torch.Generator(), print, **still, **head))
+    for name, weight in net.state_dict().items():
+        trained = name.startswith(("classifier", "bert.pooler"))
+        assert torch.allclose(weight, before[name], rtol=0) != trained, name
+    assert [row["epoch"] for row in log] == [0] * 30 + [1]
+    assert log[29]["accuracy"] > 0.8 > log[0]["accuracy"]
+    assert all(weight.requires_grad for weight in net.parameters())
+
+
+def test_the_head_alone_knows_no_order_and_no_dropout():
+    # As its rate is the rest's that is too small to move, all that is left is the head's training.
+    still = {"epochs": 1, "lr": 1e-30, "weight_decay": 0.0, "head_epochs": 2}
+    first = flatten(tuned(**still)[0].state_dict())
+    other = flatten(tuned(order=1, dropout=1, **still)[0].state_dict())
+    torch.testing.assert_close(first, other, rtol=0, atol=1e-12)
+    for changed in ({"head": 1}, {"head_epochs": 1}):
+        assert not torch.allclose(first, flatten(tuned(**still | changed)[0].state_dict()))
+
+
+def test_a_head_without_weights_is_refused():
+    with pytest.raises(UserError, match="no weight's name begins with 'score'"):
+        list(tune(tuned()[0], examples(), torch.Generator(), print, head_epochs=1, head=["score"]))

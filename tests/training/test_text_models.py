@@ -25,10 +25,11 @@ from basins.paths import bezier, fits
 from basins.registry import check_options
 from basins.store import folder_hash
 from basins.training import stored
-from basins.training.classifiers import Classifying, Streams, lay_out
+from basins.training.classifiers import Classifying, lay_out
 from basins.training.encoders import Pretraining, restatements
 from basins.training.mixed import inputs
 from basins.training.sample import Sample
+from basins.training.starts import Streams
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -149,6 +150,7 @@ def test_a_classifier_loads_elsewhere(classifying: Classifying):
         "head": 0,
         "order": 0,
         "dropout": 0,
+        "pooler": None,
     }
 
 
@@ -160,7 +162,7 @@ def test_the_same_job_gives_the_same_bytes(classifying: Classifying, here: Path)
     assert weights(get(classifying, nothing)) == first
 
 
-@pytest.mark.parametrize("stream", ["head", "order", "dropout"])
+@pytest.mark.parametrize("stream", ["head", "order", "dropout", "pooler"])
 def test_each_stream_matters(classifying: Classifying, stream: str):
     other = replace(classifying, streams=classifying.streams._replace(**{stream: 1}))
     assert weights(get(classifying, nothing)) != weights(get(other, nothing))
@@ -185,6 +187,32 @@ def test_whatever_decides_a_classifier_is_in_its_key(
     there = Path(shutil.copytree(classifying.encoder, here / "there"))
     moved = {"data": Path("a"), "encoder": there, "number": 7}
     assert replace(classifying, **moved).key() == classifying.key()
+
+
+def begun(classifying: Classifying, **streams: float) -> dict[str, torch.Tensor]:
+    """Return the weights that tuning starts from: those after steps of no length."""
+    still = BRIEF | {"lr": 1e-30, "weight_decay": 0.0}
+    item = replace(classifying, method=still, streams=Streams(0, 0, 0)._replace(**streams))
+    return load_file(get(item, nothing) / "model.safetensors")
+
+
+def test_a_head_between_two_numbers_is_on_the_line_between_theirs(classifying: Classifying):
+    first, between, second = (begun(classifying, head=head) for head in (3, 3.25, 4))
+    for name, weight in between.items():
+        torch.testing.assert_close(weight, 0.75 * first[name] + 0.25 * second[name])
+    assert not torch.equal(first["classifier.weight"], second["classifier.weight"])
+
+
+def test_a_new_pooler_leaves_all_else_as_it_is(classifying: Classifying):
+    plain, new, other = (
+        begun(classifying),
+        begun(classifying, pooler=0),
+        begun(classifying, pooler=1),
+    )
+    for some, others in ((plain, new), (new, other)):
+        same = {name for name, w in some.items() if torch.allclose(w, others[name], rtol=0)}
+        assert some.keys() - same == {"bert.pooler.dense.weight"}  # biases begin at 0, new or not
+    assert new["bert.pooler.dense.weight"].std() == pytest.approx(16**-0.5, rel=0.2)
 
 
 def test_tuning_starts_from_the_encoder(classifying: Classifying):

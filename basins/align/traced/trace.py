@@ -74,9 +74,7 @@ class Traced:
         return f"traced: {moves}; fixed: {', '.join([*stay[:LISTED], *more]) or 'nothing'}"
 
 
-def trace(
-    net: nn.Module, example: Sequence[Any], named: Mapping[str, Any] | None = None
-) -> Traced:
+def trace(net: nn.Module, example: Sequence[Any], named: Mapping[str, Any] | None = None) -> Traced:
     """Return the permutation symmetry of `net`, found by running it once on `example`.
 
     The outputs' order stays, and the inputs'. Whatever operation is not known leaves all that it
@@ -104,7 +102,9 @@ def trace(
                 outputs = _said(net(*example, **named))
             except Exception as error:  # it is not our code: whatever it raises, in one line
                 line = " ".join(str(error).split())[:200]
-                raise UserError(f"{type(net).__name__} does not run on the example: {line}") from error
+                raise UserError(
+                    f"{type(net).__name__} does not run on the example: {line}"
+                ) from error
         for output in outputs:
             for axis in range(output.ndim):
                 lay.hold(tracer.known(output), [axis], "an output")
@@ -112,6 +112,8 @@ def trace(
         spec, failed = _proven(net, found.spec(), example, named)
     moved = {axis.tensor for axes in spec.groups.values() for axis in axes}
     fixed = dict.fromkeys(failed, "permuting it changes the outputs")
+    for group, reason in fixed.items():
+        fix(found.names[group], reason)
     fixed |= {
         name: found.why(name)
         for name, tensor in state.items()
@@ -212,6 +214,7 @@ class _Groups:
 
     def __init__(self, state: State, tracer: _Tracer):
         self.state, self.tracer = state, tracer
+        self.names: dict[str, Units] = {}
         self.places: dict[Units, dict[Axis, None]] = defaultdict(dict)
         for name, tensor in state.items():
             if tensor.is_floating_point() and id(tensor) in tracer.used:
@@ -231,6 +234,7 @@ class _Groups:
             name = next((name for name in names if name not in groups), None)
             if name is None:  # read at a module that is read for others
                 name = next(n for k in count() if (n := f"{first.tensor}.{k}") not in groups)
+            self.names[name] = units
             groups[name] = tuple(sorted(axes, key=lambda axis: axis[2:] != (run, window)))
         return TracedSpec(groups)
 
@@ -240,7 +244,7 @@ class _Groups:
         if id(tensor) not in self.tracer.used:
             return "not used on the example"
         whys = [why(along.flat[0]) for along in self.tracer.known(tensor)]
-        return "; ".join(dict.fromkeys(filter(None, whys))) or "its groups change the outputs"
+        return "; ".join(dict.fromkeys(filter(None, whys)))
 
     def _place(self, name: str, tensor: Tensor) -> None:
         for dim, along in enumerate(self.tracer.known(tensor)):

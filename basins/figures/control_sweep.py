@@ -1,0 +1,106 @@
+"""The control of Conjecture 1 over a setting, such as the width: what barrier alignment leaves.
+
+If a barrier that alignment leaves is one of mechanism, it stays between models of different data as
+networks get wider, and goes between models of the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import pandas as pd
+from matplotlib.figure import Figure
+from pydantic import Field
+
+from basins.figures import rows, style
+from basins.figures.control import KINDS
+
+
+@style.styled()
+def draw(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiments: Annotated[dict[str, str], Field(min_length=2)],
+    setting: str,
+    alignments: Annotated[list[str], Field(min_length=1, max_length=4)],
+    batchnorm: str,
+    eval_set: str,
+    path: str = "linear",
+) -> Figure:
+    """Draw the mean barrier of the error of each kind of pair, a panel per alignment.
+
+    Reads `summary/invariance`, whose intervals over seeds are the bars.
+
+    Args:
+        tables: rows of `results/` by the name of their table.
+        experiments: one of `connect` for each value of the setting, by the value, 2 or more.
+        setting: what the values are of, in words.
+        alignments: how the second model of a pair was brought to the first, 1 to 4.
+        batchnorm: the mode of BatchNorm statistics along the path.
+        eval_set: what the barrier was measured on.
+        path: the kind of path.
+
+    Raises:
+        UserError: a table is missing or has no such rows.
+    """
+    chosen = {"path": path, "batchnorm": batchnorm, "eval_set": eval_set, "metric": "error"}
+    chosen |= {"quantity": "barrier"}
+    colours, markers = style.colours(KINDS), style.markers(KINDS)
+    figure = style.new(style.PAGE_WIDTH if len(alignments) > 1 else style.COLUMN_WIDTH, 2.6)
+    panels = figure.subplots(1, len(alignments), sharex=True, sharey=True, squeeze=False)[0]
+    places = {name: place for place, name in enumerate(experiments.values())}
+    handles = {}
+    for alignment, ax in zip(alignments, panels, strict=True):
+        found = rows.select(
+            tables, "summary/invariance", experiment=places, alignment=alignment, **chosen
+        )
+        for shift, kind in enumerate(KINDS):
+            mean = found.loc[found["kind"] == kind]
+            if mean.empty:
+                continue
+            look = {"color": colours[kind], "marker": markers[kind], "label": kind}
+            ax.errorbar(
+                mean["experiment"].map(places) + 0.06 * (shift - 1.5),
+                mean["mean"],
+                (mean["mean"] - mean["ci_low"], mean["ci_high"] - mean["mean"]),
+                elinewidth=1.2,
+                **look,
+            )
+            handles[kind] = ax.plot([], [], **look)[0]
+        ax.axhline(0, **style.CHANCE)
+        ax.set_title("not aligned" if alignment == "none" else style.display(alignment))
+        ax.set_xticks(range(len(experiments)), list(experiments))
+        ax.set_xlabel(setting)
+        ax.label_outer()
+    panels[0].set_ylabel(f"{style.DEFINITIONS['barrier_linear']}, {style.METRICS['error']}")
+    style.in_percent(panels[0].yaxis)
+    style.legend(figure, [handles[kind] for kind in KINDS if kind in handles])
+    return figure
+
+
+def caption(
+    *,
+    experiments: Mapping[str, str],
+    setting: str,
+    alignments: Sequence[str],
+    batchnorm: str,
+    eval_set: str,
+    path: str = "linear",
+) -> str:
+    """Say what `draw` shows under the same options.
+
+    Args:
+        experiments: one of `connect` for each value of the setting, by the value.
+        setting: what the values are of, in words.
+        alignments: not mentioned, since the panels name them.
+        batchnorm: the mode of BatchNorm statistics along the path.
+        eval_set: what the barrier was measured on.
+        path: the kind of path.
+    """
+    return (
+        f"Mean barrier of the error on the set {eval_set.upper()} along {style.display(path)} "
+        f"paths, by what the two models were trained on, over the {setting} "
+        f"({', '.join(experiments)}), with 95 % intervals over seeds. Panels: alignment; BatchNorm "
+        f"statistics: {batchnorm}. A barrier between models of the same data is none of mechanism."
+    )

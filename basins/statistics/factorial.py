@@ -1,0 +1,62 @@
+"""How much each factor of a crossed design decides of how far apart two models are.
+
+A value of pairs is their barrier, or the squared difference of a number that each model has. Its
+mean over pairs that share nothing is the whole; that of pairs that share one factor alone is what
+is left when this is held, so 1 - left / whole is the factor's share. Of squared differences this is
+its component of variance over all of it (a U-statistic of the random-effects model); barriers,
+which are no squares of anything, are split in the same way. Shares need not add up to 1: what is
+missing is made by factors together, and by what no factor names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+FACTORIAL = ("head", "order", "dropout")
+
+
+def pairs(
+    rows: pd.DataFrame, levels: Mapping[str, pd.Series], strategy: pd.Series | None = None
+) -> pd.DataFrame:
+    """Return the pairs of a factorial: whether they share each factor, their `value`, and `models`.
+
+    The value is `barrier_linear`, or the squared difference of `strategy`. Heads and orders, not
+    models, are the units of `models` (`head 60 + order 700 + ..`), which intervals leave out.
+
+    Args:
+        rows: pairs with `model_a`, `model_b` and `barrier_linear`.
+        levels: by factor of `FACTORIAL`, the level of every model.
+        strategy: a number of every model, or None.
+    """
+    sides = [
+        pd.DataFrame({factor: rows[side].map(levels[factor]) for factor in FACTORIAL})
+        for side in ("model_a", "model_b")
+    ]
+    crossed = [f + " " + side[f].astype(str) for side in sides for f in ("head", "order")]
+    value = rows["barrier_linear"]
+    if strategy is not None:
+        value = (rows["model_a"].map(strategy) - rows["model_b"].map(strategy)) ** 2
+    models = [" + ".join(own) for own in zip(*crossed, strict=True)]
+    return (sides[0] == sides[1]).assign(value=value, models=models)
+
+
+def units(rows: pd.DataFrame) -> list[np.ndarray]:
+    """Return the units that take part in each row of `pairs`, an array [n] for each place."""
+    return list(np.array([models.split(" + ") for models in rows["models"]], str).T)
+
+
+def shared(rows: pd.DataFrame, factor: str, kept: np.ndarray) -> float:
+    """Return the share of a factor in the `value` of pairs.
+
+    `rows` has, for every factor of `FACTORIAL`, whether a pair shares it; those `kept`, bool [n],
+    count. Not a number where there are no pairs to compare, or they are not apart at all.
+    """
+    same, values = rows[[*FACTORIAL]].to_numpy(bool)[kept], rows["value"].to_numpy(float)[kept]
+    alone = np.array([name == factor for name in FACTORIAL])
+    left, whole = (values[(same == pattern).all(1)] for pattern in (alone, np.zeros_like(alone)))
+    if not len(left) or not len(whole) or not whole.mean() > 0:
+        return float("nan")
+    return float(1 - left.mean() / whole.mean())

