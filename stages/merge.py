@@ -16,6 +16,7 @@ from basins import layout, results
 from basins.errors import one_line
 from basins.merges import experiment
 from basins.merges.merged import Part
+from basins.merges.traits import traits
 from basins.nets.control import Control
 from basins.paths.experiment import measured
 from basins.settings import Merge, Params, Task
@@ -31,6 +32,15 @@ def main() -> None:
             table = merged(params, settings)
             table.insert(0, "merge", name)
             results.write(table, folder / f"{name}.csv")
+            results.write(needs(settings), folder / f"{name}.techniques.csv")
+
+
+def needs(settings: Merge) -> pd.DataFrame:
+    """Return what each technique of an entry is and needs, as its file declares it."""
+    return pd.DataFrame(
+        {"technique": choice.called, "name": choice.name, **traits(choice.name)._asdict()}
+        for choice in settings.techniques
+    ).drop(columns="mixes")
 
 
 def merged(params: Params, settings: Merge) -> pd.DataFrame:

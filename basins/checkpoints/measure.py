@@ -185,7 +185,7 @@ def aligned(
         if unknown := read.keys() - {name for name, _ in net.named_modules()}:
             raise UserError(
                 f"--alignment {alignment}: it reads a group of units at the module of its name, "
-                f"and there is no {min(unknown)!r}; call the group after one in permutation_spec()"
+                f"and there is no {min(unknown)!r}; call the group after one"
             )
         try:
             nets = [copy.deepcopy(net), net]
@@ -395,7 +395,15 @@ def merge(
     engine, net = models.engine, cast(Net, models.net)
     stream = seeds.generator("merge", technique, *models.hashes.values())
     sources = Sources([models.states[first], *moved], base, net, task.training, stream)
-    members = function(sources, **options)
+    try:
+        members = function(sources, **options)
+    except AttributeError as error:  # torch's modules say in words alone what they lack
+        if hasattr(net, "permutation_spec") or "permutation_spec" not in str(error):
+            raise
+        raise UserError(
+            f"--technique {technique}: it mixes units, by a permutation_spec() that "
+            f"{type(net).__name__} lacks; write one (docs/extend.md), or take another"
+        ) from None
     if len(members) != 1:
         raise UserError(f"--technique {technique}: makes an ensemble; take one that mixes weights")
     found = evaluations(engine, members, sources, _calibration(task, batchnorm), task.sets)

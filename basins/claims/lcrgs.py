@@ -26,6 +26,7 @@ from basins.claims.results import (
     Results,
     cluster_test,
     clustered,
+    learned,
     one,
     varied,
 )
@@ -242,7 +243,7 @@ def further(
 @paper.above("strategy_between", "beside the scatter plots", kind="ours", shown=CLUSTERS).says(
     "Models of two clusters differ more in strategy than models of one, at equal accuracy."
 )
-@measure(SCORES, parted, varied)
+@measure(SCORES, parted, learned, varied)
 def strategy_between(
     results: Results, *, experiment: str, slice: str, metric: str = "accuracy"
 ) -> Measured:
@@ -256,7 +257,7 @@ def strategy_between(
 @paper.above("strategy_gap", "beside the scatter plots", kind="ours").says(
     "Models that are further apart in domain differ more in strategy, at equal accuracy."
 )
-@measure(SCORES, varied)
+@measure(SCORES, learned, varied)
 def strategy_gap(
     results: Results, *, experiment: str, slice: str, metric: str = "accuracy"
 ) -> Measured:
@@ -318,7 +319,7 @@ def triangles(results: Results, *, experiment: str) -> Measured:
 @paper.above("c10_rival", "distance against convexity gap", shown=RIVALS, statistic="behind").says(
     "The convexity gap tells how models generalise better than a plainer measure does."
 )
-@measure(SCORES, varied)
+@measure(SCORES, learned, varied)
 def association(
     results: Results,
     *,
@@ -344,7 +345,7 @@ def association(
 @paper.below("c6_paws", "PAWS by cluster").says(
     "The smaller cluster is worse at telling paraphrases from their words in another order."
 )
-@measure(BY_CLUSTER, parted, varied)
+@measure(BY_CLUSTER, parted, learned, varied)
 def difference(
     results: Results, *, experiment: str, slice: str, metric: str = "accuracy"
 ) -> Measured:

@@ -8,9 +8,9 @@ from typing import Any
 from basins.align import alignments, equivalence
 from basins.item import Run
 from basins.merges.merged import Merged, Part, check_shapes
+from basins.merges.traits import traits
 from basins.nets.control import Control
 from basins.paths.points import Sets
-from basins.registry import module
 from basins.training.sample import Sample
 
 Group = tuple[Control, ...]
@@ -88,4 +88,4 @@ def align(groups: Sequence[Group], way: dict[str, Any], sets: Sets, run: Run) ->
 
 def mixes(technique: str) -> bool:
     """Return whether a technique mixes networks' weights, so that their alignment matters."""
-    return getattr(module("merges", technique, "merge"), "MIXES", True)
+    return traits(technique).mixes

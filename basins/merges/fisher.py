@@ -14,10 +14,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from basins.data.rows import Batch
 from basins.merges.sources import Positive, Sources, by_model, logits
+from basins.merges.traits import Traits
 from basins.weights import State
 
 Labels = Literal["expected", "drawn", "given"]
 MEMORY = 2**26  # bytes that the gradients of the rows of a chunk may take
+
+TRAITS = Traits("aggregation", rows=True, gradients=True, cost="C K backward")
 
 
 def merge(

@@ -16,8 +16,11 @@ from basins.align.activations import Correlations, module
 from basins.align.transport import coupling
 from basins.align.weight_matching import actions
 from basins.merges.sources import Sources
+from basins.merges.traits import Traits
 from basins.nets.permutation import Axis, PermutationSpec
 from basins.weights import State, flatten, unflatten
+
+TRAITS = Traits("alignment", cost="none, or K forward")
 
 
 def merge(

@@ -12,10 +12,13 @@ from torch.nn import functional
 
 from basins.errors import UserError
 from basins.merges.sources import Sources, logits, mixed
+from basins.merges.traits import Traits
 from basins.weights import State
 
 Layer = nn.Linear | nn.Conv2d
 RANK = 1e-10  # of the inputs' correlation matrix: smaller pivots are rounding
+
+TRAITS = Traits("aggregation", rows=True, cost="K forward")
 
 
 def merge(sources: Sources, *, shrink: Annotated[float, Field(ge=0, le=1)] = 0.9) -> list[State]:

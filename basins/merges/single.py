@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from basins.merges.sources import ForEach, Sources
+from basins.merges.traits import Traits
 
-MIXES = False  # no networks' weights: how their units are ordered does not matter
+TRAITS = Traits("reference", mixes=False)
 
 
 def merge(sources: Sources) -> ForEach:

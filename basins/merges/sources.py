@@ -2,7 +2,7 @@
 
 A technique is a file of this room with a function `merge(sources, **options) -> list[State]`. One
 state is a merged model; several are the members of an ensemble, whose probabilities are averaged.
-With `MIXES = False` beside it the networks are not aligned for it, whatever the alignments.
+`TRAITS` beside it say what it needs (`traits.py`).
 
 Networks may each have a task of their own, with its data and its head. What is merged then is the
 rest of them, the encoder, and the merged one is evaluated on every task with that task's head.

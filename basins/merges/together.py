@@ -11,11 +11,20 @@ from torch.nn import functional
 
 from basins.errors import UserError
 from basins.merges.sources import ForEach, Sources, Task
+from basins.merges.traits import Traits
 from basins.merges.trajectory import Count, Rate
 from basins.training import adamw
 from basins.weights import State
 
-MIXES = False  # no networks' weights: how their units are ordered does not matter
+TRAITS = Traits(
+    "reference",
+    base=True,
+    rows=True,
+    labels=True,
+    gradients=True,
+    cost="an epoch backward, of all rows",
+    mixes=False,
+)
 
 
 def merge(

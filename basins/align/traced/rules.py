@@ -95,8 +95,9 @@ def unknown(call: Call) -> list[Layout]:
 
 # What takes every entry by itself, or looks at none, though torch does not say so.
 SAME = frozenset(
-    "_to_copy clone copy detach alias lift_fresh lift_fresh_copy contiguous fill zero masked_fill "
-    "zeros_like ones_like empty_like full_like dropout native_dropout where lerp".split()
+    ("_to_copy", "clone", "copy", "detach", "alias", "lift_fresh", "lift_fresh_copy", "contiguous")
+    + ("fill", "zero", "masked_fill", "where", "lerp", "dropout", "native_dropout")
+    + ("zeros_like", "ones_like", "empty_like", "full_like")
 )
 
 
