@@ -12,9 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import torch
-from datasets import ClassLabel, Dataset, DatasetDict, Image, load_from_disk
-from datasets.utils.logging import disable_progress_bar
-from pyarrow import csv, json, parquet
+from datasets import ClassLabel, Dataset, Image
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
@@ -36,15 +34,6 @@ TRAINING = ("train", "train_c", "counterexamples")
 
 ROWS = 2048
 """Training rows, at most, that BatchNorm statistics, activations and merges are taken from."""
-
-FILES: dict[str, Callable[[Path], pa.Table]] = {
-    ".csv": lambda file: csv.read_csv(
-        file, parse_options=csv.ParseOptions(newlines_in_values=True)
-    ),
-    ".jsonl": json.read_json,
-    ".parquet": parquet.read_table,
-}
-"""What reads the rows of a split, by how the name of its file ends."""
 
 LABELS = ("label", "labels", "fine_label")
 IMAGES = ("image", "img")
@@ -69,7 +58,8 @@ class Task:
 
     `labels` are those of sets in two classes, bool [n], and None of others. `draw` makes the
     training rows, where something takes them. `own` has the sets as a model reads them whose
-    tokenizer is not the first model's, and `differs` says how.
+    tokenizer is not the first model's, and `differs` says how. `metrics` are the names of what is
+    measured beside the loss, on sets of another `Objective` than classification.
     """
 
     sets: dict[str, Examples]
@@ -78,6 +68,7 @@ class Task:
     draw: Callable[[], Examples]
     own: dict[str, dict[str, Examples]] = field(default_factory=dict)
     differs: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def training(self) -> Examples:
@@ -107,6 +98,19 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Missing:
+    """Training rows that there are none of: what takes them is refused, and nothing else."""
+
+    why: str
+    order: None = None
+    merge: None = None
+
+    def batches(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+        """Raise `UserError`."""
+        raise UserError(self.why)
+
+
+@dataclass(frozen=True)
 class Merged:
     """Images of which several of a network's classes count as one; see `Examples`."""
 
@@ -120,7 +124,8 @@ class Merged:
 
 
 def read(
-    data: Path,
+    data: Path | str,
+    splits: Mapping[str, Dataset],
     names: list[str] | None,
     models: Models,
     device: torch.device,
@@ -131,7 +136,8 @@ def read(
     Rows without a label are left out, and counted in a warning.
 
     Args:
-        data: the folder of a `datasets.DatasetDict`.
+        data: what messages call the dataset, and where its images may be mapped from.
+        splits: of the dataset, by name.
         names: the splits to take; None takes all that have labels and are not for training.
         models: the networks that are to read them.
         device: where they are put.
@@ -140,14 +146,13 @@ def read(
     Raises:
         UserError: the folder, a split or a column is missing, or the networks do not take the data.
     """
-    there = splits(data)
-    if names and (missing := [name for name in names if name not in there]):
-        raise UserError(f"{data}: no split {missing[0]!r}; there are: {', '.join(there)}")
-    looked = {"train", *names} & there.keys() if names else there
-    known = {name: labels(there[name], f"{data}, {name}") for name in looked}
-    chosen = names or [n for n in there if n not in TRAINING and known[n] is not None]
+    if names and (missing := [name for name in names if name not in splits]):
+        raise UserError(f"{data}: no split {missing[0]!r}; there are: {', '.join(splits)}")
+    looked = {"train", *names} & splits.keys() if names else splits
+    known = {name: labels(splits[name], f"{data}, {name}") for name in looked}
+    chosen = names or [n for n in splits if n not in TRAINING and known[n] is not None]
     if not chosen:
-        raise UserError(f"{data}: no labelled split to evaluate on; it has: {', '.join(there)}")
+        raise UserError(f"{data}: no labelled split to evaluate on; it has: {', '.join(splits)}")
     config = {**(models.config or {}), **({"long_rows": "truncate"} if truncate else {})}
     order = None if models.text else _order(models, known, chosen)
     different = _tokenizers(models) if models.text else {}
@@ -156,7 +161,7 @@ def read(
     own: dict[str, dict[str, Examples]] = {}
     differs: dict[str, str] = {}
     for name in chosen:
-        where, split, found = f"{data}, {name}", there[name], known[name]
+        where, split, found = f"{data}, {name}", splits[name], known[name]
         if found is None:
             raise UserError(f"{where}: no column `label` that has a class for any row")
         rows = _labelled(found, where)
@@ -182,9 +187,9 @@ def read(
     def draw() -> Examples:
         """Return at most `ROWS` training rows, each class in its proportion."""
         where = f"{data}, train"
-        if "train" not in there:
-            raise UserError(f"{data}: no split 'train'; there are: {', '.join(there)}")
-        split = there["train"]
+        if "train" not in splits:
+            return Missing(f"{data}: no split 'train' for it; there are: {', '.join(splits)}")
+        split = splits["train"]
         found = labels(split, where)
         if found is None:
             raise UserError(f"{where}: no row has a label; give training rows with classes")
@@ -198,37 +203,6 @@ def read(
         return _resident(given, found, rows, order, device, where)
 
     return Task(sets, binary, models, draw, own, differs)
-
-
-def splits(data: Path) -> dict[str, Dataset]:
-    """Return the splits of a `DatasetDict` on disk, or of a folder with a file for each.
-
-    Those are called `<split>.csv` (with a header), `.jsonl` or `.parquet`. Raises `UserError` where
-    there are none, two are of one split, or one is not readable.
-    """
-    disable_progress_bar()
-    files = sorted(file for file in data.glob("*") if file.suffix in FILES)
-    try:
-        if not files or (data / "dataset_dict.json").is_file():
-            loaded = load_from_disk(str(data))
-            if not isinstance(loaded, DatasetDict):
-                raise TypeError("one split alone; save a DatasetDict")
-            return {str(name): split for name, split in loaded.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        kinds = ", ".join(FILES)
-        raise UserError(
-            f"{data}: not a DatasetDict on disk ({short(error)}), nor a folder with a file of each "
-            f"split ({kinds})"
-        ) from None
-    found: dict[str, Dataset] = {}
-    for file in files:
-        if file.stem in found:
-            raise UserError(f"{data}: two files of the split {file.stem!r}; keep one")
-        try:
-            found[file.stem] = Dataset(FILES[file.suffix](file))
-        except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
-            raise UserError(f"{file}: not readable ({short(error)})") from None
-    return found
 
 
 def labels(split: Dataset, where: str) -> Labels | None:
@@ -314,7 +288,7 @@ def _resident(
     return there if merge is None else Merged(there, torch.tensor(merge, device=device))
 
 
-def _images(data: Path, name: str, split: Dataset, where: str, models: Models) -> np.ndarray:
+def _images(data: Path | str, name: str, split: Dataset, where: str, models: Models) -> np.ndarray:
     """Return images of one size as uint8 [n, height, width, channels].
 
     A network of Hugging Face that says what is done to images before it gets them resized and cut.
@@ -327,9 +301,8 @@ def _images(data: Path, name: str, split: Dataset, where: str, models: Models) -
         sized is None
         and column == "image"
         and pa.types.is_fixed_size_list(split.data.column(column).type)
-        and (data / name).is_dir()
     ):
-        return disk.read(data, name).images  # as this project writes them: mapped, not copied
+        return disk.read(Path(data), name).images  # as this project writes them: mapped, not copied
     found = (
         split[column]
         if isinstance(split.features[column], Image)

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._pytree import tree_map
 
 from basins import seeds
 from basins.align import activations, alignments
@@ -135,8 +136,9 @@ def symmetry(models: Models, task: Task) -> PermutationSpec:
     given, _ = next(iter(next(iter(task.sets.values())).batches()))
     kind = type(models.net).__name__
     if not hasattr(models.net, "permutation_spec"):
-        example = [None if tensor is None else tensor[:4] for tensor in given]
-        traced = trace(models.net, example)
+        few = tree_map(lambda x: x[:4] if isinstance(x, Tensor) else x, given)
+        named = isinstance(few, Mapping)
+        traced = trace(models.net, [] if named else list(few), few if named else None)
         if not traced.spec.groups:
             raise UserError(f"{kind}: no units to align, so only --alignment none; {traced}")
         warnings.warn(f"{kind} without a permutation_spec(): {traced}", stacklevel=2)
@@ -206,10 +208,43 @@ def path_tables(
     barriers: list[dict[str, Any]] = []
     for (a, b), (curves, distance) in joins.losses.items():
         ids = {"experiment": experiment, "model_a": a, "model_b": b, **joins.ids}
-        paths += [ids | row for row in path_rows(joins.ts, curves, task.labels)]
-        rows = barrier_rows(joins.ts, curves, confidence)
+        scored = {key: curve for key, curve in curves.items() if key[1] in task.metrics}
+        classes = {key: curve for key, curve in curves.items() if key not in scored}
+        paths += [ids | row for row in path_rows(joins.ts, classes, task.labels)]
+        paths += [ids | row for row in _scored_rows(joins.ts, scored, task)]
+        rows = [*barrier_rows(joins.ts, classes, confidence)]
+        rows += [r for r in barrier_rows(joins.ts, _losses(scored), confidence) if _of_loss(r)]
         barriers += [ids | row | {"distance": distance} for row in rows]
     return pd.DataFrame(paths), pd.DataFrame(barriers)
+
+
+def _scored_rows(ts: Sequence[float], curves: Curves, task: Task) -> Iterator[dict[str, Any]]:
+    """Yield mean loss, its standard error and metrics at every point, of sets with objectives."""
+    for (batchnorm, eval_set), curve in curves.items():
+        for t, evaluation in zip(ts, curve, strict=True):
+            ids = {"batchnorm": batchnorm, "t": t, "eval_set": eval_set}
+            yield {**ids, **_scores(evaluation, task.metrics[eval_set])}
+
+
+def _scores(evaluation: Evaluation, names: Sequence[str]) -> dict[str, Any]:
+    losses, metrics = evaluation
+    count = len(losses)
+    error = losses.std(ddof=1, dtype=np.float64) / count**0.5 if count > 1 else np.nan
+    values = {"loss": losses.mean(dtype=np.float64), "loss_se": error}
+    values |= dict(zip(names, metrics.mean(0, dtype=np.float64), strict=True))
+    return {"n": count, **(values if evaluation.defined else dict.fromkeys(values, np.nan))}
+
+
+def _losses(curves: Curves) -> Curves:
+    """Return curves of losses alone, where nothing is right or wrong."""
+    return {
+        key: [Evaluation(e.losses, np.zeros(len(e.losses), bool)) for e in curve]
+        for key, curve in curves.items()
+    }
+
+
+def _of_loss(row: Mapping[str, Any]) -> bool:
+    return row["metric"] == "loss"
 
 
 def plane_table(
@@ -303,7 +338,12 @@ def cluster_tables(
         losses = np.stack([e.losses for e in curves[chosen["batchnorm"], chosen["eval_set"]]])
         drawn = draw(losses.shape[1]) @ losses.T
         resampled[pair] = {name: measure(ts, drawn) for name, measure in CURVES.items()}
-    others = [name for name in dict.fromkeys(probes["slice"]) if name != chosen["eval_set"]]
+    measured = probes.drop_duplicates(["slice", "metric"]).groupby("slice", sort=False)["metric"]
+    others = [
+        str(name) if "accuracy" in set(metrics) else f"{name}:loss"
+        for name, metrics in measured
+        if name != chosen["eval_set"]
+    ]
     found = analyse(
         "checkpoints",
         paths,
@@ -371,20 +411,22 @@ def merge(
     rows = []
     for (mode, name), evaluation in found.items():
         made = {"technique": technique, "alignment": alignment, "batchnorm": mode}
-        rows.append(_merged(made, " + ".join(models.states), name, evaluation))
+        rows.append(_merged(made, " + ".join(models.states), name, evaluation, task))
     own = {"technique": "source", "alignment": "none", "batchnorm": "interpolate"}
     for model, source in models.states.items():
         net.load_state_dict(source)
         for name, examples in task.sets.items():
-            rows.append(_merged(own, model, name, evaluate(net, examples)))
+            rows.append(_merged(own, model, name, evaluate(net, examples), task))
     return state, pd.DataFrame(rows)
 
 
 def _merged(
-    made: Mapping[str, str], sources: str, eval_set: str, evaluation: Evaluation
+    made: Mapping[str, str], sources: str, eval_set: str, evaluation: Evaluation, task: Task
 ) -> dict[str, Any]:
     ids = {"sources": sources, "set": 0, "members": 1, "eval_set": eval_set}
-    return {"merge": "checkpoints", **made, **ids, **summary(evaluation)}
+    names = task.metrics.get(eval_set)
+    found = summary(evaluation) if names is None else _scores(evaluation, names)
+    return {"merge": "checkpoints", **made, **ids, **found}
 
 
 def _calibration(task: Task, mode: BatchNorm) -> dict[str, Resident | list[Any] | None]:
@@ -413,7 +455,9 @@ def _probes(
 ) -> Iterator[dict[str, Any]]:
     losses, correct = found
     values = {"accuracy": correct, "loss": losses}
-    true = task.labels[eval_set]
+    if eval_set in task.metrics:
+        values = {"loss": losses, **dict(zip(task.metrics[eval_set], correct.T, strict=True))}
+    true = task.labels.get(eval_set)
     if true is not None:
         values |= dict.fromkeys(SCORES, np.stack([true == correct, true], axis=1))
     recipe, _, seed = model.rpartition("/seed")

@@ -351,6 +351,11 @@ def _shards(index: Path) -> list[Path]:
     return [index.parent / name for name in names]
 
 
+def state(path: Path, net: nn.Module) -> State:
+    """Return the weights in a file or folder, float32, that are to fit `net`."""
+    return _read(_files(path), net)
+
+
 def _hash(files: Sequence[Path]) -> str:
     digests = [file_hash(file) for file in files]
     whole = hashlib.sha256("".join(digests).encode())
