@@ -203,7 +203,7 @@ def _check_merge(
 ) -> None:
     """Check that what a merge names is there, and that its models can be merged."""
     where = f"merge.{key}"
-    pick(params.data, merge.data, f"{where}.data")
+    _check_tasks(params, merge, where)
     for name in merge.models:
         pick(models, name, f"{where}.models")
     first, *others = (layout.starts_from(params, name) for name in merge.models)
@@ -225,6 +225,31 @@ def _check_merge(
             )
     if merge.calibration is None and set(merge.batchnorm) - {"interpolate", "repair"}:
         raise UserError(f"{where}.calibration: missing")
+
+
+def _check_tasks(params: Params, merge: Merge, where: str) -> None:
+    """Check that a merge has either one task, or one for each of its recipes."""
+    for option in ("data", "eval_sets"):
+        if (getattr(merge, option) is None) != bool(merge.tasks):
+            wrong = "needless with `tasks`; take it out" if merge.tasks else "missing"
+            raise UserError(f"{where}.{option}: {wrong}")
+    if not merge.tasks:
+        pick(params.data, str(merge.data), f"{where}.data")
+        return
+    for name, task in merge.tasks.items():
+        pick(dict.fromkeys(merge.models), name, f"{where}.tasks")
+        pick(params.data, task.data, f"{where}.tasks.{name}.data")
+    for name in merge.models:
+        pick(merge.tasks, name, f"{where}.tasks")
+    alone = [choice.name for choice in merge.alignments] == ["none"]
+    if merge.sets != "seed" or not alone or merge.batchnorm != ["interpolate"]:
+        raise UserError(
+            f"{where}.tasks: they need `sets: seed`, `alignments: [{{name: none}}]` and "
+            "`batchnorm: [interpolate]`"
+        )
+    for group, _ in layout.merged(params, merge):
+        if len(group) < len(merge.models):
+            raise UserError(f"{where}.models: {group[0].name} is not a seed of all of them")
 
 
 def _check_encoder(params: Params, key: str, encoder: str) -> None:

@@ -332,6 +332,23 @@ class Plane(Sampled):
     eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
 
 
+class Task(Strict):
+    """What the models of one recipe were trained for, where those of others have other tasks.
+
+    The shares are those of `Sampled`.
+    """
+
+    data: Name
+    cue_proportion: Proportion = 0.0
+    counterexamples: Proportion = 0.0
+    noise: Proportion = 0.0
+    eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
+
+    def shares(self) -> dict[str, float]:
+        """Return the three shares by name."""
+        return self.model_dump(exclude={"data", "eval_sets"})
+
+
 class Merge(Sampled):
     """Sets of models, and the techniques that merge each of them.
 
@@ -340,9 +357,14 @@ class Merge(Sampled):
     fine-tuned from: one encoder or model for all, or a recipe with a model of each set's seed.
     Models are brought to the first of their set by every alignment. Techniques may use the training
     rows, and `repair` measures on them, too.
+
+    Where recipes have `tasks` of their own, by recipe, these have data, evaluation sets and shares,
+    and `data` and `eval_sets` are left out. Sets are those of one seed; each model keeps its head,
+    is not aligned, and has no statistics to reset.
     """
 
-    data: Name
+    data: Name | None = None
+    tasks: dict[Models, Task] = {}
     models: Annotated[list[Models], Field(min_length=1), AfterValidator(_without_repeats)]
     sets: Literal["seed"] | Annotated[int, Field(ge=1)]
     base: Models | None = None
@@ -350,7 +372,9 @@ class Merge(Sampled):
     batchnorm: Annotated[list[BatchNorm], Field(min_length=1), AfterValidator(_without_repeats)]
     calibration: Calibration | None = None
     techniques: Several
-    eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)]
+    eval_sets: (
+        Annotated[list[Name], Field(min_length=1), AfterValidator(_without_repeats)] | None
+    ) = None
 
 
 class Sharpness(Strict):

@@ -15,9 +15,11 @@ import common
 from basins import layout, results
 from basins.errors import one_line
 from basins.merges import experiment
+from basins.merges.merged import Part
+from basins.merges.traits import traits
 from basins.nets.control import Control
 from basins.paths.experiment import measured
-from basins.settings import Merge, Params
+from basins.settings import Merge, Params, Task
 from basins.store import whole_folder
 from basins.training.sample import Sample
 
@@ -30,6 +32,15 @@ def main() -> None:
             table = merged(params, settings)
             table.insert(0, "merge", name)
             results.write(table, folder / f"{name}.csv")
+            results.write(needs(settings), folder / f"{name}.techniques.csv")
+
+
+def needs(settings: Merge) -> pd.DataFrame:
+    """Return what each technique of an entry is and needs, as its file declares it."""
+    return pd.DataFrame(
+        {"technique": choice.called, "name": choice.name, **traits(choice.name)._asdict()}
+        for choice in settings.techniques
+    ).drop(columns="mixes")
 
 
 def merged(params: Params, settings: Merge) -> pd.DataFrame:
@@ -38,17 +49,25 @@ def merged(params: Params, settings: Merge) -> pd.DataFrame:
     control = cache(Control.of)
     folders, bases = zip(*layout.merged(params, settings), strict=True)
     groups = [tuple(map(control, group)) for group in folders]
-    data = layout.data(settings.data)
     calibration = settings.calibration and settings.calibration.model_dump()
     given = (settings.batchnorm, calibration, params.precision, device)
+
+    def part(name: str, task: Task | Merge) -> Part:
+        data, seed = layout.data(str(task.data)), params.data[str(task.data)].seed
+        sample = Sample(data, settings.rows, **task.shares(), seed=seed)
+        return Part(name, sample, measured(data, task.eval_sets or (), *given))
+
+    parts = [part(name, settings.tasks[name]) for name in settings.models if settings.tasks]
+    _, sample, sets = parts[0] if parts else part("", settings)
     rows = experiment.rows(
         groups,
         [base and control(base) for base in bases],
         {technique.called: technique.choice() for technique in settings.techniques},
         {way.called: way.choice() for way in settings.alignments},
-        Sample(data, settings.rows, **settings.shares(), seed=params.data[settings.data].seed),
-        measured(data, settings.eval_sets, *given),
+        sample,
+        sets,
         run,
+        parts,
     )
     return pd.DataFrame(rows).reindex(columns=[*experiment.COLUMNS])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import combinations
@@ -19,6 +20,7 @@ from basins.align import activations, alignments
 from basins.align.batchnorm import BATCH, reset
 from basins.align.equivalence import ROUNDING, change
 from basins.align.permute import permute
+from basins.align.traced import trace
 from basins.checkpoints.examples import Task
 from basins.checkpoints.models import Models, short
 from basins.data.images import Evaluation
@@ -29,7 +31,7 @@ from basins.landscape.plane import Plane, corners, nodes
 from basins.merges.evaluation import evaluations
 from basins.merges.merged import summary
 from basins.merges.sources import Sources
-from basins.nets.permutation import Net
+from basins.nets.permutation import Net, PermutationSpec
 from basins.paths.engine import Curves, evaluate
 from basins.paths.pairs import grid
 from basins.paths.points import Losses
@@ -94,14 +96,13 @@ def along(
 
     Raises:
         UserError: the path has a point to be trained, the models' tokenizers differ, or the
-            networks have no permutation symmetry that is known to keep their function.
+            networks have no permutation symmetry, or one that changes their function.
     """
     task.joined()
     coefficients = find("paths", path, "coefficients", "--path")
     if len(coefficients(0.5)) != 2:
         raise UserError(f"--path {path}: it has a point to train, which only the pipeline does")
-    if alignment != "none":
-        check_symmetry(models, task)
+    spec = symmetry(models, task) if alignment != "none" else None
     engine, calibration = models.engine, _calibration(task, batchnorm)
 
     def measured(controls: list[Tensor], points: Sequence[tuple[float, ...]]) -> Curves:
@@ -114,7 +115,10 @@ def along(
     ts = grid(points)
     found = {}
     for a, b in pairs:
-        controls = [flatten(models.states[a]), flatten(aligned(models, task, a, b, alignment))]
+        controls = [
+            flatten(models.states[a]),
+            flatten(aligned(models, task, spec, a, b, alignment)),
+        ]
         inner = measured(controls, [coefficients(t) for t in ts[1:-1]])
         curves = {key: [*end(a)[key], *inner[key], *end(b)[key]] for key in inner}
         first, last = (control[engine.flat.trained].double() for control in controls)
@@ -122,30 +126,41 @@ def along(
     return Joins(ts, {"path": path, "alignment": alignment}, found)
 
 
-def check_symmetry(models: Models, task: Task) -> None:
-    """Raise `UserError` where the network has no permutation spec, or one that is wrong."""
-    if not hasattr(models.net, "permutation_spec"):
-        raise UserError(
-            f"{type(models.net).__name__} has no permutation_spec(), so only --alignment none; "
-            "docs/extend.md shows how to write one"
-        )
+def symmetry(models: Models, task: Task) -> PermutationSpec:
+    """Return the network's permutation spec: its `permutation_spec()`, checked, or a traced one.
+
+    A warning says what was traced. Raises `UserError` where the network's spec is wrong, or no
+    units can be reordered.
+    """
     given, _ = next(iter(next(iter(task.sets.values())).batches()))
+    kind = type(models.net).__name__
+    if not hasattr(models.net, "permutation_spec"):
+        example = [None if tensor is None else tensor[:4] for tensor in given]
+        traced = trace(models.net, example)
+        if not traced.spec.groups:
+            raise UserError(f"{kind}: no units to align, so only --alignment none; {traced}")
+        warnings.warn(f"{kind} without a permutation_spec(): {traced}", stacklevel=2)
+        return traced.spec
     net = cast(Net, models.net)
     net.load_state_dict(next(iter(models.states.values())))
     changed = change(net, cast(Sequence[Tensor], given), seeds.generator("equivalence"))
     if not changed < ROUNDING:
         raise UserError(
-            f"{type(net).__name__}.permutation_spec(): permuting units by it changes the outputs "
-            f"by {changed:.0%}; correct it"
+            f"{kind}.permutation_spec(): permuting units by it changes the outputs by "
+            f"{changed:.0%}; correct it, or leave it out to have it traced"
         )
+    return net.permutation_spec()
 
 
-def aligned(models: Models, task: Task, a: str, b: str, alignment: str) -> State:
+def aligned(
+    models: Models, task: Task, spec: PermutationSpec | None, a: str, b: str, alignment: str
+) -> State:
     """Return the state of model `b`, its units permuted to those of `a`.
 
     Args:
         models: the networks.
         task: whose training rows an alignment may take.
+        spec: the networks' symmetry; None only without an alignment.
         a: the id of the model that stays as it is.
         b: the id of the model whose units are permuted.
         alignment: a file of `basins/align/`, or `none`, which leaves the state as it is.
@@ -156,20 +171,19 @@ def aligned(models: Models, task: Task, a: str, b: str, alignment: str) -> State
             the network cannot be copied.
     """
     first, other = models.states[a], models.states[b]
-    if alignment == "none":
+    if alignment == "none" or spec is None:
         return other
-    net = cast(Net, models.net)
-    spec, more = net.permutation_spec(), {}
+    net, more = cast(Net, models.net), {}
     asked = alignments.asks(module("align", alignment, "align"))
     if "data" in asked:
         more = {"net": net, "data": task.training}
     if "correlations" in asked:
-        images = task.images(f"--alignment {alignment}")
+        given = task.batches(f"--alignment {alignment}")
         read = dict.fromkeys(activations.module(spec, group) for group in spec.groups)
         if unknown := read.keys() - {name for name, _ in net.named_modules()}:
             raise UserError(
-                f"--alignment {alignment}: it reads a group of permutation_spec() at the module of "
-                f"its name, and there is no {min(unknown)!r}; call the group after one"
+                f"--alignment {alignment}: it reads a group of units at the module of its name, "
+                f"and there is no {min(unknown)!r}; call the group after one"
             )
         try:
             nets = [copy.deepcopy(net), net]
@@ -177,7 +191,7 @@ def aligned(models: Models, task: Task, a: str, b: str, alignment: str) -> State
             raise UserError(f"--alignment {alignment}: {short(error)}; take another") from None
         for one, state in zip(nets, (first, other), strict=True):
             one.load_state_dict(state)
-        batches = (inputs for inputs, _ in images.batches())
+        batches = [x for x, _ in given.batches()] if isinstance(given, Resident) else given
         [more["correlations"]] = activations.correlations(nets, spec, batches, [(0, 1)])
     stream = seeds.generator("alignment", models.hashes[a], models.hashes[b])
     permutations = find("align", alignment, "align")(first, other, spec, generator=stream, **more)
@@ -329,20 +343,27 @@ def merge(
 
     Raises:
         UserError: the technique or an option is unknown, it makes an ensemble, the models'
-            tokenizers differ, or the networks have no permutation symmetry that is known to keep
+            tokenizers differ, or the networks have no permutation symmetry, or one that changes
             their function.
     """
     task.joined()
     function = find("merges", technique, "merge", "--technique")
     check_options(function, options, f"--technique {technique}")
-    if alignment != "none":
-        check_symmetry(models, task)
+    spec = symmetry(models, task) if alignment != "none" else None
     first, *others = models.states
-    moved = [aligned(models, task, first, name, alignment) for name in others]
+    moved = [aligned(models, task, spec, first, name, alignment) for name in others]
     engine, net = models.engine, cast(Net, models.net)
     stream = seeds.generator("merge", technique, *models.hashes.values())
     sources = Sources([models.states[first], *moved], base, net, task.training, stream)
-    members = function(sources, **options)
+    try:
+        members = function(sources, **options)
+    except AttributeError as error:  # torch's modules say in words alone what they lack
+        if hasattr(net, "permutation_spec") or "permutation_spec" not in str(error):
+            raise
+        raise UserError(
+            f"--technique {technique}: it mixes units, by a permutation_spec() that "
+            f"{type(net).__name__} lacks; write one (docs/extend.md), or take another"
+        ) from None
     if len(members) != 1:
         raise UserError(f"--technique {technique}: makes an ensemble; take one that mixes weights")
     found = evaluations(engine, members, sources, _calibration(task, batchnorm), task.sets)
@@ -366,21 +387,25 @@ def _merged(
     return {"merge": "checkpoints", **made, **ids, **summary(evaluation)}
 
 
-def _calibration(task: Task, mode: BatchNorm) -> dict[str, Resident | None]:
+def _calibration(task: Task, mode: BatchNorm) -> dict[str, Resident | list[Any] | None]:
     """Return what the engine takes BatchNorm's statistics from, by its mode."""
     if mode == "interpolate":
         return {mode: None}
-    images = task.images(f"--batchnorm {mode}")
+    given = task.batches(f"--batchnorm {mode}")
+    images = isinstance(given, Resident)
     if mode == "repair":
+        if not images:
+            raise UserError("--batchnorm repair: it takes images; choose another")
         if hasattr(task.models.net, "permutation_spec"):
-            check_symmetry(task.models, task)
-        return {mode: images}
+            symmetry(task.models, task)
+        return {mode: given}
     try:
-        reset(task.models.net, Resident(*(tensor[:BATCH] for tensor in images)))
+        few = Resident(*(tensor[:BATCH] for tensor in given)) if images else given[:1]
+        reset(task.models.net, few)
     except Exception as error:  # it may not be our network
         line = f"--batchnorm reset: the network does not run in training mode: {short(error)}"
         raise UserError(f"{line}; take interpolate") from None
-    return {mode: images}
+    return {mode: given}
 
 
 def _probes(

@@ -33,8 +33,8 @@ from basins.claims.results import (
 from basins.errors import UserError
 from basins.statistics.association import residuals
 from basins.statistics.cluster_rows import PAIR_TYPES, pair_types
-from basins.statistics.factorial import FACTORIAL, shared
-from basins.statistics.seeds import span
+from basins.statistics.factorial import FACTORIAL, pairs, shared
+from basins.statistics.seeds import jackknife, span
 from basins.statistics.strategies import in_domain
 
 paper = Paper("lcrgs", "Linear Connectivity Reveals Generalization Strategies")
@@ -209,7 +209,9 @@ def alone(results: Results, *, experiment: str, size: Factor) -> Measured:
     ]
     least = pd.concat(both).groupby("model")["value"].min()
     words = f"share of models whose least barrier_linear to another exceeds {size:g} ({experiment})"
-    return Measured(words, results.over_seeds((least > size).astype(float), SHARE))
+    hits, models = (least > size).to_numpy(float), [least.index.to_numpy(str)]
+    interval = jackknife(hits, models, results.confidence, outcomes=True)
+    return Measured(words, interval | {"bounds": SHARE})
 
 
 @paper.above("head_apart", "beside Fig. 1", kind="ours", shown=ANY).says(
@@ -218,6 +220,9 @@ def alone(results: Results, *, experiment: str, size: Factor) -> Measured:
 @paper.below("head_probed", "beside Fig. 1", kind="ours", shown=ANY).says(
     "Heads that are first trained on the fixed encoder leave models less far apart than new ones."
 )
+@paper.below("head_matched", "beside Fig. 1", kind="ours", shown=ANY).says(
+    "Matching their units brings models that begin with heads of their own nearer to each other."
+)
 @measure(ANY)
 def further(
     results: Results,
@@ -225,10 +230,12 @@ def further(
     experiment: str,
     against: str,
     eval_set: str,
+    alignment: str = "none",
     column: str = "barrier_linear",
 ) -> Measured:
     """Return the mean of a measure over the pairs of one experiment, less that over another's."""
-    rows, others = (results.pairs(name, eval_set) for name in (experiment, against))
+    rows = results.pairs(experiment, eval_set, alignment=alignment)
+    others = results.pairs(against, eval_set)
     words = f"mean {column} {_on(rows)}, less that of {against}"
     return Measured(words, results.contrast(rows, others, column))
 
@@ -497,30 +504,14 @@ def _strategies(results: Results, experiment: str, slice_: str, metric: str) -> 
 
 
 def _factorial(results: Results, aspect: str, experiment: str, slice_: str | None) -> pd.DataFrame:
-    """Return the pairs of a factorial with their `value`, and whether they share each factor.
-
-    The value is the barrier in domain or the squared difference in the accuracy on a slice. Heads
-    and orders are the units, in `models`.
-    """
+    """Return the pairs of a factorial by their barrier in domain, or their accuracy on a slice."""
     rows = results.gaps(experiment)
     levels = {
         factor: results.aspect(aspect, "B2", f"level, {factor}").set_index("models")["value"]
         for factor in FACTORIAL
     }
-    sides = [
-        pd.DataFrame({factor: rows[side].map(level) for factor, level in levels.items()})
-        for side in ("model_a", "model_b")
-    ]
-    units = [
-        factor + " " + side[factor].astype(str) for side in sides for factor in ("head", "order")
-    ]
-    value = rows["barrier_linear"].clip(lower=0)
-    if slice_ is not None:
-        known = _probed(results, experiment, slice_, "accuracy")
-        value = (rows["model_a"].map(known) - rows["model_b"].map(known)) ** 2
-    return (sides[0] == sides[1]).assign(
-        value=value, models=[" + ".join(own) for own in zip(*units, strict=True)]
-    )
+    strategy = None if slice_ is None else _probed(results, experiment, slice_, "accuracy")
+    return pairs(rows, levels, strategy)
 
 
 def _probed(results: Results, experiment: str, slice_: str, metric: str) -> pd.Series:

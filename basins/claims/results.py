@@ -192,6 +192,13 @@ class Results:
             found |= {"decides": False, "note": f"{rough}: no interval over models keeps its size"}
         return _held(found, bounds)
 
+    def typed(self, rows: pd.DataFrame, experiment: str) -> pd.DataFrame:
+        """Return rows of pairs with their `pair_type`, within or between clusters, cross-fitted.
+
+        As all other gaps of `experiment` say, so that no pair is within a cluster for being near.
+        """
+        return cluster_rows.typed(rows, self.gaps(experiment))
+
     def between(self, rows: pd.DataFrame, column: str, experiment: str) -> Interval:
         """Return by how much a column of pairs is higher between the clusters of `experiment`.
 

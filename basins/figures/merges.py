@@ -19,6 +19,8 @@ from basins.statistics.merges import averages
 REFERENCES = {
     "best": ("best model", (0, (4, 2))),
     "deep_ensemble": ("ensemble", (0, (1, 1.5))),
+    "single": ("single models", (0, (4, 2))),
+    "together": ("training on all", (0, (1, 1.5))),
 }
 """Techniques that a line is drawn at, with its name and style."""
 

@@ -11,8 +11,11 @@ from torch import Tensor
 from basins.merges.learning import learned, weighted
 from basins.merges.sources import Mixture, Sources, mixed
 from basins.merges.task_arithmetic import Coefficient
+from basins.merges.traits import Traits
 from basins.merges.trajectory import Count, Rate
 from basins.weights import State
+
+TRAITS = Traits("aggregation", base=True, rows=True, gradients=True, cost="a batch backward a step")
 
 
 def merge(

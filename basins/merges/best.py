@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from basins.merges.sources import Sources
+from basins.merges.traits import Traits
 from basins.weights import State
 
-MIXES = False  # no networks' weights: how their units are ordered does not matter
+TRAITS = Traits("reference", rows=True, labels=True, cost="K forward", mixes=False)
 
 
 def merge(sources: Sources) -> list[State]:

@@ -12,9 +12,12 @@ from basins.errors import UserError
 from basins.merges.sources import Positive, Sources, by_model
 from basins.merges.task_arithmetic import Coefficient, total
 from basins.merges.ties import elected
+from basins.merges.traits import Traits
 from basins.weights import State
 
 Part = Annotated[float, Field(ge=0, lt=1)]
+
+TRAITS = Traits("aggregation", base=True)
 
 
 def merge(

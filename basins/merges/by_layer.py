@@ -10,6 +10,7 @@ from pydantic import AfterValidator
 
 from basins.errors import UserError
 from basins.merges.sources import Sources, mixed
+from basins.merges.traits import Traits
 from basins.registry import check_options, find, split_options
 from basins.weights import State
 
@@ -26,6 +27,8 @@ def _checked(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 Parts = Annotated[list[dict[str, Any]], AfterValidator(_checked)]
+
+TRAITS = Traits("aggregation", cost="that of its parts")
 
 
 def merge(sources: Sources, *, parts: Parts | None = None) -> list[State]:

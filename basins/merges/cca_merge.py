@@ -14,9 +14,12 @@ from torch import Tensor
 
 from basins.merges.ot_fusion import correlated, mix
 from basins.merges.sources import Sources, mixed
+from basins.merges.traits import Traits
 from basins.merges.zipit import is_free, matched, reads
 from basins.nets.permutation import PermutationSpec
 from basins.weights import State
+
+TRAITS = Traits("alignment", rows=True, cost="K forward")
 
 
 def merge(sources: Sources, *, regularisation: Annotated[float, Field(gt=0)] = 1e-3) -> list[State]:
@@ -28,6 +31,7 @@ def merge(sources: Sources, *, regularisation: Annotated[float, Field(gt=0)] = 1
     variance, is added to variances. Residual streams with LayerNorm, and heads and what lies in
     them, are matched one to one, as in `zipit`. Activations are those on the training rows.
     """
+    sources.one_task()
     net, count = sources.net, len(sources.states)
     spec = net.permutation_spec()
     pairs = [(0, k) for k in range(1, count)]

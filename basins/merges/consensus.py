@@ -11,7 +11,10 @@ from basins.errors import UserError
 from basins.merges.sources import Sources
 from basins.merges.tall_masks import Threshold, masks
 from basins.merges.task_arithmetic import Coefficient
+from basins.merges.traits import Traits
 from basins.weights import State
+
+TRAITS = Traits("aggregation", base=True)
 
 
 def merge(

@@ -12,7 +12,10 @@ from torch import Tensor
 from basins.merges.sources import Positive, Sources, by_model
 from basins.merges.task_arithmetic import Coefficient, total
 from basins.merges.ties import Share, elected, trimmed
+from basins.merges.traits import Traits
 from basins.weights import State
+
+TRAITS = Traits("aggregation", base=True)
 
 
 def merge(

@@ -13,7 +13,10 @@ from basins.merges.dare import dropped
 from basins.merges.sources import Positive, Sources, by_model
 from basins.merges.task_arithmetic import Coefficient
 from basins.merges.ties import elected
+from basins.merges.traits import Traits
 from basins.weights import State
+
+TRAITS = Traits("aggregation", base=True)
 
 
 def merge(

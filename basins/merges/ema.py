@@ -7,8 +7,13 @@ from typing import Annotated
 from pydantic import Field
 
 from basins.merges.sources import Sources, mixed
+from basins.merges.traits import Traits
 from basins.merges.trajectory import BATCH, Count, Momentum, Rate, copied, run
 from basins.weights import State
+
+TRAITS = Traits(
+    "aggregation", rows=True, labels=True, gradients=True, cost="a batch backward a step, K times"
+)
 
 
 def merge(

@@ -7,7 +7,10 @@ from typing import Literal
 from torch import Tensor
 
 from basins.merges.sources import Sources
+from basins.merges.traits import Traits
 from basins.weights import State
+
+TRAITS = Traits("aggregation", base=True)
 
 
 def merge(sources: Sources, *, of: Literal["each", "unified"] = "each") -> list[State]:

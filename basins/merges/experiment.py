@@ -7,10 +7,10 @@ from typing import Any
 
 from basins.align import alignments, equivalence
 from basins.item import Run
-from basins.merges.merged import Merged, check_shapes
+from basins.merges.merged import Merged, Part, check_shapes
+from basins.merges.traits import traits
 from basins.nets.control import Control
 from basins.paths.points import Sets
-from basins.registry import module
 from basins.training.sample import Sample
 
 Group = tuple[Control, ...]
@@ -29,6 +29,7 @@ def rows(
     sample: Sample,
     sets: Sets,
     run: Run,
+    parts: Sequence[Part] = (),
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of every technique on every set of networks.
 
@@ -40,17 +41,19 @@ def rows(
         sample: the training rows that a technique may use.
         sets: what merged networks are evaluated on, in a precision that is settled.
         run: makes items and returns their results.
+        parts: the tasks of a set's networks, in their order, where each has its own; `sample` and
+            `sets` are then those of the first.
 
     Raises `UserError` where the networks of a set differ in architecture, or their permutation spec
     changes what they say.
     """
     for group in groups:
-        check_shapes([control.model for control in group])
+        check_shapes([control.model for control in group], heads=not parts)
     if any(way["name"] != "none" for way in ways.values()):
         equivalence.check(groups[0][0].model)
     aligned = {label: align(groups, way, sets, run) for label, way in ways.items()}
     work = [
-        (label, way, number, Merged(group, base, technique, sample, sets))
+        (label, way, number, Merged(group, base, technique, sample, sets, tuple(parts)))
         for label, technique in techniques.items()
         for way in (aligned if mixes(technique["name"]) else ["none"])
         for number, (group, base) in enumerate(zip(aligned.get(way, groups), bases, strict=True))
@@ -85,4 +88,4 @@ def align(groups: Sequence[Group], way: dict[str, Any], sets: Sets, run: Run) ->
 
 def mixes(technique: str) -> bool:
     """Return whether a technique mixes networks' weights, so that their alignment matters."""
-    return getattr(module("merges", technique, "merge"), "MIXES", True)
+    return traits(technique).mixes

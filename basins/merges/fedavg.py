@@ -8,9 +8,12 @@ from pydantic import Field
 
 from basins.errors import UserError
 from basins.merges.sources import Sources, by_model, mixture
+from basins.merges.traits import Traits
 from basins.weights import State
 
 Counts = Annotated[list[Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(min_length=1)]
+
+TRAITS = Traits("aggregation")
 
 
 def merge(sources: Sources, *, rows: Counts | None = None) -> list[State]:

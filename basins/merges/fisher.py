@@ -14,10 +14,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from basins.data.rows import Batch
 from basins.merges.sources import Positive, Sources, by_model, logits
+from basins.merges.traits import Traits
 from basins.weights import State
 
 Labels = Literal["expected", "drawn", "given"]
 MEMORY = 2**26  # bytes that the gradients of the rows of a chunk may take
+
+TRAITS = Traits("aggregation", rows=True, gradients=True, cost="C K backward")
 
 
 def merge(
@@ -29,6 +32,8 @@ def merge(
     weights: Positive | None = None,
 ) -> list[State]:
     """Return the mean of the networks' weights, each weighted by its diagonal Fisher information.
+
+    Where networks have tasks, that is the information of its own task's rows.
 
     Args:
         sources: the networks and training rows.
@@ -45,14 +50,16 @@ def merge(
     first = sources.vector(sources.states[0]).double()
     total, mass = torch.zeros_like(first), torch.zeros_like(first)
     given = by_model(weights, sources, "fisher: weights")
-    for state, weight in zip(sources.states, given, strict=True):
-        information = weight * (diagonal(sources, state, labels, draws) + floor)
+    for k, (state, weight) in enumerate(zip(sources.states, given, strict=True)):
+        information = weight * (diagonal(sources, state, labels, draws, k) + floor)
         total += information * sources.vector(state)
         mass += information
     return [sources.state(total / mass)]
 
 
-def diagonal(sources: Sources, state: State, labels: Labels = "expected", draws: int = 1) -> Tensor:
+def diagonal(
+    sources: Sources, state: State, labels: Labels = "expected", draws: int = 1, number: int = 0
+) -> Tensor:
     """Return a network's diagonal Fisher information [P], float64: a training row's mean.
 
     That is the mean of squared gradients of the log likelihood of single rows, never of a batch's
@@ -60,16 +67,15 @@ def diagonal(sources: Sources, state: State, labels: Labels = "expected", draws:
     them weighted by the network's own predictions, which is exact and takes a backward pass for
     each class; `drawn` from these, `draws` times (the paper's estimate, one pass each); or those
     `given`, which makes the empirical Fisher information, another quantity (one pass). Gradients of
-    several rows are taken at once, as many as fit into 64 MiB, at least one.
+    several rows are taken at once, as many as fit into 64 MiB, at least one. Where there are tasks,
+    rows and head are those of the task of that `number`.
     """
-    net = sources.net
-    net.load_state_dict(state)
-    net.eval()
+    net = sources.at(state, number)
     named = {name: p.detach() for name, p in net.named_parameters()}
     parameters = {name: named[name] for name in sources.names}
     size = sum(p.numel() for p in parameters.values())
     total = torch.zeros(size, dtype=torch.double, device=parameters[sources.names[0]].device)
-    rows = sources.rows()
+    rows = sources.rows(number)
     for inputs, given in rows.pieces(max(1, MEMORY // (4 * size))):
         with torch.no_grad():
             predicted = logits(net, inputs).double().softmax(1)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from basins.merges.sources import Sources, mixed, mixture
+from basins.merges.traits import Traits
 from basins.weights import State
+
+TRAITS = Traits("aggregation", rows=True, labels=True, cost="2 K forward")
 
 
 def merge(sources: Sources) -> list[State]:

@@ -7,10 +7,13 @@ from torch import Tensor
 
 from basins.errors import UserError
 from basins.merges.sources import Positive, Scope, Sources, by_model
+from basins.merges.traits import Traits
 from basins.weights import State
 
 TOLERANCE = 1e-10  # radians: of the last step towards the mean direction
 STEPS = 100
+
+TRAITS = Traits("aggregation")
 
 
 def merge(

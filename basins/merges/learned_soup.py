@@ -11,8 +11,13 @@ from torch.nn import functional
 
 from basins.merges.learning import learned, weighted
 from basins.merges.sources import Sources, mixed, mixture
+from basins.merges.traits import Traits
 from basins.merges.trajectory import BATCH, Count, Rate
 from basins.weights import State
+
+TRAITS = Traits(
+    "aggregation", rows=True, labels=True, gradients=True, cost="a batch backward a step"
+)
 
 
 def merge(

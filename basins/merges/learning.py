@@ -32,6 +32,8 @@ def learned(
 ) -> None:
     """Change `coefficients` in place by AdamW on a loss of batches of training rows.
 
+    Where networks have tasks, a step takes a batch of each, with its head, and the sum of losses.
+
     Args:
         sources: the networks and training rows.
         coefficients: what is learned; leaves of the graph.
@@ -46,14 +48,17 @@ def learned(
     Raises:
         UserError: when the loss is not finite.
     """
-    net = sources.net.eval()
-    net.load_state_dict(sources.states[0])
+    numbers = range(len(sources.tasks) or 1)
+    nets = [sources.at(sources.states[k], k) for k in numbers]
+    heads = [task.head for task in sources.tasks] or [{}]
     optimiser = torch.optim.AdamW(coefficients, lr=rate, weight_decay=decay)
-    batches = sources.rows().shuffled(batch, sources.generator)
+    streams = [sources.rows(k).shuffled(batch, sources.generator) for k in numbers]
     for step in range(steps):
-        inputs, labels = next(batches)
-        output = functional_call(net, build(), tuple(inputs))
-        value = loss(getattr(output, "logits", output), labels)
+        value, merged = torch.zeros(()), build()
+        for net, head, batches in zip(nets, heads, streams, strict=True):
+            inputs, labels = next(batches)
+            output = functional_call(net, merged | head, tuple(inputs))
+            value = value.to(labels.device) + loss(getattr(output, "logits", output), labels)
         if not value.isfinite():
             raise UserError(f"step {step + 1}: the loss is {float(value)}; lower the rate ({rate})")
         slopes = torch.autograd.grad(value, list(coefficients))

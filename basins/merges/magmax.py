@@ -6,7 +6,10 @@ from torch import Tensor
 
 from basins.merges.sources import Sources
 from basins.merges.task_arithmetic import Coefficient
+from basins.merges.traits import Traits
 from basins.weights import State
+
+TRAITS = Traits("aggregation", base=True)
 
 
 def merge(sources: Sources, *, coefficient: Coefficient = 0.5) -> list[State]:

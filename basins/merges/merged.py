@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +18,9 @@ from basins.align.permute import permute
 from basins.data.images import Evaluation
 from basins.errors import UserError
 from basins.item import Item, Step
-from basins.merges.evaluation import evaluations
-from basins.merges.sources import Sources
+from basins.merges.evaluation import Evaluations, evaluations
+from basins.merges.sources import ForEach, Sources, Task
+from basins.nets import checkpoint
 from basins.nets.control import Control
 from basins.nets.permutation import Net
 from basins.paths.points import Sets, prepared
@@ -35,12 +37,26 @@ COLUMNS = (
 """The columns of a merge's rows, in their order."""
 
 
+HEADS = ("head.", "classifier.")
+"""What the names of an output layer's tensors begin with, of the families in `basins/nets/`."""
+
+
+class Part(NamedTuple):
+    """What one network of a set was trained for: its task's name, training rows and sets."""
+
+    name: str
+    rows: Sample
+    sets: Sets
+
+
 @dataclass(frozen=True)
 class Merged(Item):
     """One technique on one set of networks, which are aligned where that is asked for.
 
     `base` is what they were fine-tuned from, or None. `technique` is its name with its options, and
-    `rows` which training rows it may use. `sets` may have the BatchNorm mode `repair`.
+    `rows` which training rows it may use. `sets` may have the BatchNorm mode `repair`. Where
+    networks have tasks of their own, `parts` are these, one for each, and `rows` and `sets` those
+    of the first.
     """
 
     controls: tuple[Control, ...]
@@ -48,6 +64,7 @@ class Merged(Item):
     technique: dict[str, Any]
     rows: Sample
     sets: Sets
+    parts: tuple[Part, ...] = ()
     kind: ClassVar[str] = "merges"
 
     def __str__(self) -> str:
@@ -67,6 +84,7 @@ class Merged(Item):
             "technique": self.technique,
             "rows": self.rows[1:],
             **self.sets.identity(),
+            "parts": [[p.name, p.rows[1:], p.sets.identity()] for p in self.parts],
         }
 
     def make(self, folder: Path, step: Step) -> None:
@@ -75,8 +93,24 @@ class Merged(Item):
         Raises `UserError`, naming model and tensor, where the networks have different
         architectures.
         """
+        check_shapes([control.model for control in self.controls], heads=not self.parts)
+        members, losses = self._several() if self.parts else self._together()
+        tensors = {"members": np.array(len(members))}
+        for (mode, eval_set), evaluation in losses.items():
+            tensors[f"{mode}/{eval_set}/losses"] = evaluation.losses
+            tensors[f"{mode}/{eval_set}/correct"] = evaluation.correct
+        (folder / FILE).write_bytes(save(tensors))  # save_file hides a full disk's error number
+
+    def _merge(self, sources: Sources) -> list[State]:
         name, options = split_options(self.technique)
-        check_shapes([control.model for control in self.controls])
+        return find("merges", name, "merge")(sources, **options)
+
+    def _stream(self) -> np.random.Generator:
+        models = (control.fingerprint for control in self.controls)
+        return seeds.generator("merge", self.technique["name"], *models)
+
+    def _together(self) -> tuple[list[State], Evaluations]:
+        """Merge networks of one task, and evaluate what comes of it."""
         engine, vectors, batchnorm, examples = prepared(self.controls, self.sets)
         net: Any = engine.net
         like = {tensor: value.clone() for tensor, value in net.state_dict().items()}
@@ -85,20 +119,53 @@ class Merged(Item):
             self.base and base_state(self.base, self.controls[0], net),
             net,
             self.rows.load(self.controls[0].model, self.device),
-            seeds.generator("merge", name, *(control.fingerprint for control in self.controls)),
+            self._stream(),
         )
-        members = find("merges", name, "merge")(sources, **options)
-        losses = evaluations(engine, members, sources, batchnorm, examples, self.sets.precision)
-        tensors = {"members": np.array(len(members))}
-        for (mode, eval_set), evaluation in losses.items():
-            tensors[f"{mode}/{eval_set}/losses"] = evaluation.losses
-            tensors[f"{mode}/{eval_set}/correct"] = evaluation.correct
-        (folder / FILE).write_bytes(save(tensors))  # save_file hides a full disk's error number
+        members = self._merge(sources)
+        precision = self.sets.precision
+        return members, evaluations(engine, members, sources, batchnorm, examples, precision)
+
+    def _several(self) -> tuple[list[State], Evaluations]:
+        """Merge networks of several tasks, and evaluate what comes of it on each task."""
+        tasks, states, measured = [], [], []
+        for control, part in zip(self.controls, self.parts, strict=True):
+            engine, [flat], *measures = prepared([control], part.sets)
+            net: Any = engine.net
+            like = {tensor: value.clone() for tensor, value in net.state_dict().items()}
+            state = unflatten(flat, like)
+            head = {name: t for name, t in state.items() if name.startswith(HEADS)}
+            if not head:
+                raise UserError(f"{control}: no tensor begins with {' or '.join(HEADS)}")
+            given = (control.model, self.device)
+            whole = partial(part.rows._replace(size=None).load, *given)
+            fresh = partial(_fresh, control, self.base, self.device)
+            tasks.append(Task(net, head, part.rows.load(*given), whole, fresh))
+            states.append({name: t for name, t in state.items() if name not in head})
+            measured.append((engine, *measures))
+        first = tasks[0]
+        base = self.base and base_state(self.base, self.controls[0], first.net)
+        base = base and {name: t for name, t in base.items() if name not in first.head}
+        sources = Sources(states, base, first.net, first.data, self._stream(), tasks)
+        with seeds.torch_stream("merge", *(control.fingerprint for control in self.controls)):
+            members = self._merge(sources)
+        if len(members) > 1 and not isinstance(members, ForEach):
+            name = self.technique["name"]
+            raise UserError(f"{name}: makes an ensemble, which networks of several tasks are not")
+        losses: Evaluations = {}
+        for k, (task, part, (engine, batchnorm, examples)) in enumerate(
+            zip(tasks, self.parts, measured, strict=True)
+        ):
+            state = members[k] if isinstance(members, ForEach) else members[0]
+            given = ([task.head | state], sources, batchnorm, examples, part.sets.precision)
+            found = evaluations(engine, *given)
+            losses |= {(mode, f"{part.name}/{name}"): e for (mode, name), e in found.items()}
+        return members, losses
 
     def result(self, folder: Path) -> list[dict[str, Any]]:
         """Return a row for each BatchNorm mode and evaluation set."""
         tensors, found = load_file(folder / FILE), []
-        for mode, eval_set in product(self.sets.batchnorm, self.sets.names):
+        names = [f"{part.name}/{name}" for part in self.parts for name in part.sets.names]
+        for mode, eval_set in product(self.sets.batchnorm, names or self.sets.names):
             losses = tensors[f"{mode}/{eval_set}/losses"]
             found.append(
                 {
@@ -124,12 +191,20 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
     return {"n": count, **(values if evaluation.defined else dict.fromkeys(values, np.nan))}
 
 
-def check_shapes(folders: Sequence[Path]) -> None:
-    """Raise `UserError` at the first tensor that models do not have in the same shape."""
+def check_shapes(folders: Sequence[Path], *, heads: bool = True) -> None:
+    """Raise `UserError` at the first tensor that models do not have in the same shape.
+
+    Their `heads` may be left out.
+    """
+
+    def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+        every = weights.shapes(folder / WEIGHTS)
+        return {name: s for name, s in every.items() if heads or not name.startswith(HEADS)}
+
     first, *others = folders
-    wanted = weights.shapes(first / WEIGHTS)
+    wanted = shapes(first)
     for folder in others:
-        found = weights.shapes(folder / WEIGHTS)
+        found = shapes(folder)
         for name in sorted(wanted.keys() | found.keys()):
             if wanted.get(name) != found.get(name):
                 ours, theirs = (str(s.get(name, "absent")) for s in (found, wanted))
@@ -137,6 +212,16 @@ def check_shapes(folders: Sequence[Path]) -> None:
                     f"{folder}: {name} is {ours}, in {first} it is {theirs}; "
                     "merge models of one architecture"
                 )
+
+
+def _fresh(control: Control, base: Control | None, device: torch.device) -> State:
+    """Return a classifier of text as its training began: its base, with a new head."""
+    config = checkpoint.read_config(control.model)
+    if base is None or not checkpoint.reads_text(config):
+        raise UserError(f"{control}: only classifiers of text with a `base` are trained together")
+    with seeds.torch_stream("head", config["streams"]["head"]):
+        net = checkpoint.classifier(base.model, checkpoint.classes(config))
+    return {name: tensor.to(device) for name, tensor in net.state_dict().items()}
 
 
 def base_state(base: Control, first: Control, net: Net) -> State:

@@ -12,7 +12,10 @@ from torch import Tensor
 
 from basins.errors import UserError
 from basins.merges.sources import Scope, Sources
+from basins.merges.traits import Traits
 from basins.weights import State
+
+TRAITS = Traits("aggregation", base=True)
 
 
 def merge(sources: Sources, *, scope: Scope = "tensor") -> list[State]:

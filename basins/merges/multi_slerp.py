@@ -8,7 +8,10 @@ from torch import Tensor
 
 from basins.merges.karcher import exponential, towards, unit
 from basins.merges.sources import Positive, Scope, Sources, by_model
+from basins.merges.traits import Traits
 from basins.weights import State
+
+TRAITS = Traits("aggregation")
 
 
 def merge(

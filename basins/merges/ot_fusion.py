@@ -16,8 +16,11 @@ from basins.align.activations import Correlations, module
 from basins.align.transport import coupling
 from basins.align.weight_matching import actions
 from basins.merges.sources import Sources
+from basins.merges.traits import Traits
 from basins.nets.permutation import Axis, PermutationSpec
 from basins.weights import State, flatten, unflatten
+
+TRAITS = Traits("alignment", cost="none, or K forward")
 
 
 def merge(
@@ -35,6 +38,7 @@ def merge(
     the authors' code's `exact`, each unit goes as a whole. Raises `UserError` where Sinkhorn's
     iterations do not converge.
     """
+    sources.one_task()
     first, *others = sources.states
     spec = sources.net.permutation_spec()
     moved = [first]
@@ -69,8 +73,10 @@ def couplings(
             if group in axes and solved.keys() >= set(others):
                 theirs = moving[name].double()
                 for other in others:
-                    theirs = mix(theirs, axes[other], solved[other])
-                ours, theirs = (units(x, axes[group]) for x in (reference[name].double(), theirs))
+                    for axis in axes[other]:
+                        theirs = mix(theirs, axis, solved[other])
+                both = (reference[name].double(), theirs)
+                ours, theirs = (torch.cat([units(x, a) for a in axes[group]], 1) for x in both)
                 apart = torch.cdist(ours, theirs, compute_mode="donot_use_mm_for_euclid_dist")
                 cost = cost + apart**2
         assert isinstance(cost, Tensor), group
@@ -135,6 +141,6 @@ def units(tensor: Tensor, axis: Axis) -> Tensor:
     return rows.reshape(len(rows) // axis.block, -1)
 
 
-def _beside(first: Axis, second: Axis | None) -> bool:
+def _beside(first: Sequence[Axis], second: Sequence[Axis] | None) -> bool:
     """Return whether two groups lie side by side on one axis, as the units of two heads do."""
-    return bool(first.window and second and second.window)
+    return bool(first[0].window and second and second[0].window)

@@ -7,7 +7,10 @@ from torch import Tensor
 from basins.merges.sources import Scope, Sources
 from basins.merges.task_arithmetic import Coefficient
 from basins.merges.ties import Share
+from basins.merges.traits import Traits
 from basins.weights import State
+
+TRAITS = Traits("aggregation", base=True)
 
 
 def merge(

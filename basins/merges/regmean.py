@@ -12,25 +12,28 @@ from torch.nn import functional
 
 from basins.errors import UserError
 from basins.merges.sources import Sources, logits, mixed
+from basins.merges.traits import Traits
 from basins.weights import State
 
 Layer = nn.Linear | nn.Conv2d
 RANK = 1e-10  # of the inputs' correlation matrix: smaller pivots are rounding
+
+TRAITS = Traits("aggregation", rows=True, cost="K forward")
 
 
 def merge(sources: Sources, *, shrink: Annotated[float, Field(ge=0, le=1)] = 0.9) -> list[State]:
     """Return the networks' mean, but for the weights of linear and convolutional layers.
 
     Those solve, for every layer, the least squares of its outputs to those of each network on its
-    own inputs, the training rows (equation 2); a convolution is the linear layer that reads its
-    patches. `shrink` multiplies the inputs' inner products but not their squares: the paper's alpha
-    (its section 4), and at 0 the mean weighted by the inputs' squares. An input that is 0 in all
-    rows of all networks tells nothing, and its weights are averaged. Raises `UserError` where a
-    layer's system is singular.
+    own inputs, the training rows of its task (equation 2); a convolution is the linear layer that
+    reads its patches. `shrink` multiplies the inputs' inner products but not their squares: the
+    paper's alpha (its section 4), and at 0 the mean weighted by the inputs' squares. An input that
+    is 0 in all rows of all networks tells nothing, and its weights are averaged. Raises `UserError`
+    where a layer's system is singular.
     """
     merged = mixed(sources.states)
-    grams = [inputs(sources, state) for state in sources.states]
-    for name in grams[0]:
+    grams = [inputs(sources, state, k) for k, state in enumerate(sources.states)]
+    for name in (layer for layer in grams[0] if f"{layer}.weight" in merged):  # no task's head
         weights = [state[f"{name}.weight"] for state in sources.states]
         flat = [weight.flatten(1).double() for weight in weights]
         shrunk = [_shrunk(gram[name], shrink) for gram in grams]
@@ -39,14 +42,13 @@ def merge(sources: Sources, *, shrink: Annotated[float, Field(ge=0, le=1)] = 0.9
     return [merged]
 
 
-def inputs(sources: Sources, state: State) -> dict[str, Tensor]:
+def inputs(sources: Sources, state: State, number: int = 0) -> dict[str, Tensor]:
     """Return by layer X'X of what it reads on the training rows, float64 [inputs, inputs].
 
-    Of every linear layer, and every convolution in one group.
+    Of every linear layer, and every convolution in one group. Rows are those of the task of that
+    `number`, where there are tasks.
     """
-    net = sources.net
-    net.load_state_dict(state)
-    net.eval()
+    net = sources.at(state, number)
     found: dict[str, Tensor] = {}
 
     def remember(name: str, layer: Layer) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
@@ -63,7 +65,7 @@ def inputs(sources: Sources, state: State) -> dict[str, Tensor]:
     ]
     try:
         with torch.no_grad():
-            for given, _ in sources.rows().pieces():
+            for given, _ in sources.rows(number).pieces():
                 logits(net, given)
     finally:
         for hook in hooks:

@@ -7,7 +7,10 @@ from torch import Tensor
 
 from basins.merges.sources import Sources
 from basins.merges.ties import Share
+from basins.merges.traits import Traits
 from basins.weights import State
+
+TRAITS = Traits("aggregation", base=True)
 
 
 def merge(sources: Sources, *, density: Share = 0.1) -> list[State]:

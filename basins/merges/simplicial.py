@@ -7,7 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from basins.merges.sources import Sources, mixture
+from basins.merges.traits import Traits
 from basins.weights import State
+
+TRAITS = Traits("ensembling")
 
 
 def merge(sources: Sources, *, members: Annotated[int, Field(ge=1)] = 8) -> list[State]:

@@ -11,7 +11,10 @@ from torch import Tensor
 from basins.errors import UserError
 from basins.merges.karcher import unit
 from basins.merges.sources import Scope, Sources
+from basins.merges.traits import Traits
 from basins.weights import State
+
+TRAITS = Traits("aggregation")
 
 
 def merge(

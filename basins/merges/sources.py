@@ -2,7 +2,10 @@
 
 A technique is a file of this room with a function `merge(sources, **options) -> list[State]`. One
 state is a merged model; several are the members of an ensemble, whose probabilities are averaged.
-With `MIXES = False` beside it the networks are not aligned for it, whatever the alignments.
+`TRAITS` beside it say what it needs (`traits.py`).
+
+Networks may each have a task of their own, with its data and its head. What is merged then is the
+rest of them, the encoder, and the merged one is evaluated on every task with that task's head.
 """
 
 from __future__ import annotations
@@ -41,6 +44,28 @@ class Mixture(dict[str, Tensor]):
         self.parts = parts
 
 
+class Task(NamedTuple):
+    """What one of several networks was trained for, where that is not the same for all.
+
+    `head` are the tensors of its output layer, which no technique changes, and `net` is a network
+    of that many classes. `data` are training rows of the task, and `whole()` gives all of them.
+    `fresh()` is the network as its training began, from the base with a new head.
+    """
+
+    net: Net
+    head: State
+    data: Examples
+    whole: Callable[[], Examples]
+    fresh: Callable[[], State]
+
+
+class ForEach(list[State]):
+    """A network for each of the sources: where they have tasks, each is of its own.
+
+    Where they have one task together, these are the members of an ensemble.
+    """
+
+
 class Sources(NamedTuple):
     """What a merging technique may use.
 
@@ -53,6 +78,9 @@ class Sources(NamedTuple):
     weighted mean of the networks', so are they; elsewhere they are averaged. Integer buffers are
     those of the first network. A tensor that the base lacks, such as a new head, has no change to
     count, trim, drop or sign: every technique of task vectors averages it (`moved`).
+
+    With `tasks`, one for each network, `states` and `base` lack the heads, and `net` and `data` are
+    those of the first task. A technique that is for one task says so by `one_task()`.
     """
 
     states: Sequence[State]
@@ -60,11 +88,24 @@ class Sources(NamedTuple):
     net: Net
     data: Examples
     generator: np.random.Generator
+    tasks: Sequence[Task] = ()
 
     @property
     def names(self) -> list[str]:
         """The trained tensors, in the order in which the vectors hold them."""
-        return sorted(name for name, _ in self.net.named_parameters())
+        trained = {name for name, _ in self.net.named_parameters()}
+        return sorted(trained & self.states[0].keys() if self.tasks else trained)
+
+    def at(self, state: State, number: int) -> Net:
+        """Return the network with the weights `state`, and with the head of a network's task.
+
+        It is in evaluation mode.
+        """
+        task = self.tasks[number] if self.tasks else None
+        net = task.net if task else self.net
+        net.load_state_dict(state | task.head if task else state)
+        net.eval()
+        return net
 
     def start(self) -> State:
         """Return the base, and of the tensors that it lacks the networks' mean.
@@ -92,7 +133,7 @@ class Sources(NamedTuple):
         assert self.base is not None
         return self._made([n for n in self.names if n in self.base], start, formula, scope)
 
-    def moved_each(self, formula: Formula, scope: Scope = "vector") -> list[State]:
+    def moved_each(self, formula: Formula, scope: Scope = "vector") -> ForEach:
         """Return a state for each network, of `formula` from task vectors [K, ...] to [K, ...].
 
         As `moved`, but a tensor that the base lacks stays the network's, and so do its statistics.
@@ -103,7 +144,7 @@ class Sources(NamedTuple):
             moved = self.moved(lambda tasks, k=k: formula(tasks)[k], scope)
             assert self.base is not None
             found.append(state | {n: moved[n] for n in self.names if n in self.base})
-        return found
+        return ForEach(found)
 
     def _made(
         self, names: Sequence[str], start: State | None, formula: Formula, scope: Scope
@@ -129,23 +170,45 @@ class Sources(NamedTuple):
         state = like | dict(zip(self.names, parts, strict=True))
         return state | {name: state[first] for name, first in other_names(self.net).items()}
 
-    def rows(self) -> Rows:
+    def one_task(self) -> None:
+        """Raise `UserError` where the networks have tasks of their own."""
+        if self.tasks:
+            raise UserError(
+                f"this technique takes networks of one task, and these have {len(self.tasks)}; "
+                "choose another"
+            )
+
+    def rows(self, number: int | None = None, data: Examples | None = None) -> Rows:
         """Return the training rows, to be taken in batches of any size.
 
-        Raises `UserError` where their labels are not the network's classes, but several in one.
+        They are those of a network's task, by its number, or those that are the same for all; or
+        other `data`, as that network reads them. Raises `UserError` where their labels are not the
+        network's classes, but several in one, or where each task has its own and none is named.
         """
-        if self.data.merge is not None:
+        if number is None:
+            self.one_task()
+        task = self.tasks[number or 0] if self.tasks else None
+        data = data or (task.data if task else self.data)
+        if data.merge is not None:
             raise UserError(
                 "the training rows have fewer classes than the networks, which this technique "
                 "would have to tell apart; give rows of all classes, or another technique"
             )
-        return Rows(self.data, plain=devices.memory_format(self.net) is torch.contiguous_format)
+        net = task.net if task else self.net
+        return Rows(data, plain=devices.memory_format(net) is torch.contiguous_format)
 
     def score(self, state: State) -> tuple[float, float]:
-        """Return a network's accuracy on the training rows, and less its mean loss (nats)."""
-        self.net.load_state_dict(state)
-        found = evaluate(self.net, self.data)
-        return float(found.correct.mean()), -float(found.losses.mean(dtype=np.float64))
+        """Return a network's accuracy on the training rows, and less its mean loss (nats).
+
+        Means over the tasks, where there are several.
+        """
+        found = [
+            evaluate(self.at(state, k), task.data if task else self.data)
+            for k, task in enumerate(self.tasks or [None])
+        ]
+        accuracy = sum(float(one.correct.mean()) for one in found)
+        loss = sum(float(one.losses.mean(dtype=np.float64)) for one in found)
+        return accuracy / len(found), -loss / len(found)
 
 
 def _joined(state: State, names: Sequence[str]) -> Tensor:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from basins.merges.sources import Sources, mixed
+from basins.merges.traits import Traits
 from basins.merges.trajectory import BATCH, Count, Momentum, Rate, run
 from basins.weights import State
+
+TRAITS = Traits(
+    "aggregation", rows=True, labels=True, gradients=True, cost="a batch backward a step, K times"
+)
 
 
 def merge(

@@ -10,10 +10,18 @@ from pydantic import Field
 from torch import Tensor
 
 from basins.merges.sources import Sources
+from basins.merges.traits import Traits
 from basins.merges.trajectory import BATCH, Count, Momentum, Rate, copied, run
 from basins.weights import State
 
-MIXES = False  # no networks' weights: how their units are ordered does not matter
+TRAITS = Traits(
+    "ensembling",
+    rows=True,
+    labels=True,
+    gradients=True,
+    cost="a batch backward a step, K times",
+    mixes=False,
+)
 
 
 def merge(

@@ -9,9 +9,12 @@ from torch import Tensor
 
 from basins.merges.sources import Sources
 from basins.merges.task_arithmetic import Coefficient
+from basins.merges.traits import Traits
 from basins.weights import State
 
 Threshold = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+TRAITS = Traits("aggregation", base=True)
 
 
 def merge(

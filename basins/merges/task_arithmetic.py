@@ -10,10 +10,13 @@ from pydantic import Field
 from torch import Tensor
 
 from basins.merges.sources import Mixture, Sources, by_model
+from basins.merges.traits import Traits
 from basins.weights import State
 
 Coefficient = Annotated[float, Field(allow_inf_nan=False)]
 Weights = Annotated[list[Coefficient], Field(min_length=1)]
+
+TRAITS = Traits("aggregation", base=True)
 
 
 def merge(

@@ -11,11 +11,14 @@ from torch import Tensor
 
 from basins.merges.sources import Positive, Scope, Sources, by_model
 from basins.merges.task_arithmetic import Coefficient
+from basins.merges.traits import Traits
 from basins.weights import State
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Zeros = Literal["none", "positive", "majority"]
 Mean = Literal["mean", "sum"]
+
+TRAITS = Traits("aggregation", base=True)
 
 
 def merge(

@@ -51,6 +51,7 @@ def run(
     Raises:
         UserError: when the loss is not finite.
     """
+    sources.one_task()
     net = sources.net
     net.load_state_dict(start)
     net.eval()

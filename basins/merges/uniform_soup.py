@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from basins.merges.sources import Sources, mixture
+from basins.merges.traits import Traits
 from basins.weights import State
+
+TRAITS = Traits("aggregation")
 
 
 def merge(sources: Sources) -> list[State]:

@@ -7,7 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from basins.merges.sources import Sources, mixture
+from basins.merges.traits import Traits
 from basins.weights import State
+
+TRAITS = Traits("aggregation", base=True)
 
 
 def merge(sources: Sources, *, alpha: Annotated[float, Field(ge=0, le=1)] = 0.5) -> list[State]:

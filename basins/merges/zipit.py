@@ -15,11 +15,14 @@ from basins.align import activation_matching, activations
 from basins.align.permute import permute
 from basins.merges.ot_fusion import correlated, mix
 from basins.merges.sources import Sources
+from basins.merges.traits import Traits
 from basins.nets.permutation import Axis, Net, PermutationSpec
 from basins.weights import State
 
 BEHIND = 3  # more than any two correlations differ by
 Share = Annotated[float, Field(ge=0, le=1)]
+
+TRAITS = Traits("alignment", rows=True, cost="K forward")
 
 
 def merge(sources: Sources, *, repeat: Share = 0.1, within: Share = 1.0) -> list[State]:
@@ -31,6 +34,7 @@ def merge(sources: Sources, *, repeat: Share = 0.1, within: Share = 1.0) -> list
     mixed within a network: they are matched one to one with the first source's
     (`activation_matching`) and averaged.
     """
+    sources.one_task()
     spec, numbers = sources.net.permutation_spec(), range(len(sources.states))
     pairs = [(k, k) for k in numbers] + list(combinations(numbers, 2))
     correlations = dict(zip(pairs, correlated(sources, pairs), strict=True))

@@ -148,7 +148,7 @@ def read(folder: Path, config: dict[str, Any]) -> nn.Module:
         warnings.warn(f"{folder}: not used are {len(more)} tensors: {shown}", stacklevel=2)
     weights.check_finite(state, folder)
     net = _reading(net.eval(), auto)
-    if isinstance(net, _Images) and "preprocessing" in config:
+    if hasattr(net, "scale") and "preprocessing" in config:
         net.scale, net.shift = _affine(processor(folder))
     return net
 
@@ -173,7 +173,7 @@ def classifier(encoder: dict[str, Any], state: weights.State, classes: Sequence[
     these.
     """
     built = AutoConfig.for_model(encoder["model_type"])
-    known = transformers.AutoModelForSequenceClassification._model_mapping  # type: ignore
+    known: Any = transformers.AutoModelForSequenceClassification._model_mapping
     if type(built) not in known:
         raise UserError(f"a {encoder['model_type']}: the library has no classifier with it")
     names = {"id2label": dict(enumerate(classes))}
@@ -205,8 +205,9 @@ def _longest(written: str) -> int:
     with torch.device("meta"):
         modules = from_config(config).named_modules()
     for name, module in modules:
-        places = isinstance(module, nn.Embedding) and name.endswith("position_embeddings")
-        if places and module.padding_idx is not None:  # RoBERTa's places begin behind padding's
+        if not isinstance(module, nn.Embedding) or not name.endswith("position_embeddings"):
+            continue
+        if module.padding_idx is not None:  # RoBERTa's places begin behind padding's
             limit = min(limit, module.num_embeddings - module.padding_idx - 1)
     return limit
 

@@ -13,7 +13,12 @@ from basins.figures import rows
 from basins.statistics.merges import CHOICE, averages, gains
 from basins.tables.table import Table
 
-REFERENCES = {"best": "best model", "deep_ensemble": "ensemble"}
+REFERENCES = {
+    "best": "best model",
+    "deep_ensemble": "ensemble",
+    "single": "single models",
+    "together": "training on all",
+}
 
 
 def table(
@@ -60,8 +65,9 @@ def table(
     return Table(
         f"Merging techniques: {merge.replace('_', ' ')}",
         f"Means over {count} sets of models with {100 * confidence:g} % intervals over the sets; "
-        "losses in nats, as they are and less those of the best single model (on training rows) "
-        "and of the ensemble of the same set.",
+        "losses in nats, as they are and less those of the references of the same set: the best "
+        "single model (on training rows), the ensemble, or each task's own model and training on "
+        "all tasks.",
         pd.DataFrame(lines),
     )
 

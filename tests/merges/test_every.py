@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from basins.errors import UserError
 from basins.merges.sources import Sources
+from basins.merges.traits import traits
 from basins.nets import resnet
 from basins.nets.permutation import Net, PermutationSpec
 from basins.paths.engine import evaluate
@@ -137,3 +138,44 @@ def test_what_the_base_lacks_is_averaged_and_never_counted(name: str, chosen: di
 def test_some_techniques_need_a_base() -> None:
     assert {"wise_ft", "task_arithmetic", "ties", "dare"} <= set(filter(needs_base, EVERY))
     assert not needs_base("uniform_soup")
+
+
+class Refusing:
+    """Training rows that nobody may look at."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"rows: {name}")
+
+
+def plain(name: str) -> dict[str, Any]:
+    return next(options(name))
+
+
+def made(name: str, sources: Sources) -> list[dict[str, Tensor]]:
+    torch.manual_seed(0)  # dropout and new members
+    return find("merges", name, "merge")(sources, **plain(name))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_traits_say_what_a_technique_needs(name: str):
+    """Without rows where none are needed, without gradients, and under other labels."""
+    said = traits(name)
+    assert said.base == needs_base(name)
+    count = 2 if name in TWO else 3
+    rows = headed(count).data
+    if not said.rows:
+        made(name, headed(count)._replace(data=Refusing()))  # type: ignore
+    elif name != "by_layer":
+        with pytest.raises(AssertionError, match="rows"):
+            made(name, headed(count)._replace(data=Refusing()))  # type: ignore
+    if said.gradients and name != "fisher":  # torch.func takes its own, even in inference mode
+        with pytest.raises(RuntimeError), torch.inference_mode():
+            made(name, headed(count))
+    elif not said.gradients:
+        with torch.inference_mode():
+            made(name, headed(count))
+    assert said.cost == "none" or said.rows or name in ("by_layer", "ot_fusion")
+    if said.rows and not said.labels:
+        other = headed(count)._replace(data=rows._replace(labels=rows.labels.flip(0)))
+        for one, again in zip(made(name, headed(count)), made(name, other), strict=True):
+            assert all(torch.equal(one[key], again[key]) for key in one)

@@ -50,6 +50,9 @@ def test_every_table_is_found_with_its_options():
     chosen = {"accuracy": {}, "barriers": {"experiments": ["one"]}}
     chosen["fine_tuning"] = {"groups": GROUPS, "methods": METHODS, "published": "cifar10"}
     chosen |= {"clusters": {}, "published_models": {}, "merges": {"merge": "one"}}
+    chosen["techniques"] = {
+        "cases": {"NLI": {"merge": "nli", "eval_set": "test", "mechanism": "hans"}}
+    }
     assert names("tables", "table") == sorted(chosen)
     for name, options in chosen.items():
         check_options(find("tables", name, "table"), options, name)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from basins.align.traced.units import Units, equal, fix, joined, piece, product, split, unify
+from basins.align.traced.units import Units, equal, fix, joined, piece, product, root, split, unify
 
 Shape = tuple[int, ...]
 Along = np.ndarray  # of `Units`, by the places on all axes
@@ -113,13 +113,22 @@ def permuted(layout: Layout, order: Sequence[int]) -> Layout:
 
 
 def expanded(layout: Layout, target: Shape) -> Layout:
-    """Return the layout of a tensor that is repeated along its axes of length 1, or new ones."""
+    """Return the layout of a tensor that is repeated along its axes of length 1, or new ones.
+
+    Copies may be reordered, those of each unit of the axis before by themselves: the queries that
+    share a key are its copies.
+    """
     while len(layout) < len(target):
         layout = insert(layout, 0)
-    return [
-        _one(Units(n), len(target)) if n != along.flat[0].size else along
-        for n, along in zip(target, layout, strict=True)
-    ]
+    found = list(layout)
+    for axis, length in enumerate(target):
+        if length != layout[axis].flat[0].size:
+            found[axis] = _one(Units(length), len(target))
+            if axis and not all(root(units).fixed for units in found[axis - 1].flat):
+                places = [1] * len(target)
+                places[axis - 1] = target[axis - 1]
+                found[axis] = _each(lambda _, n=length: Units(n), np.empty(places, object))
+    return found
 
 
 def sliced(layout: Layout, axis: int, start: int, stop: int, why: str) -> Layout:
@@ -211,9 +220,7 @@ def _merged(layout: Layout, axis: int) -> Layout:
     both = np.empty(lengths, object)
     orders = np.broadcast_to(order, lengths)
     depends = inner.shape[axis] > 1
-    inners = np.broadcast_to(
-        inner, [*lengths[:axis], inner.shape[axis], *lengths[axis + 1 :]]
-    )
+    inners = np.broadcast_to(inner, [*lengths[:axis], inner.shape[axis], *lengths[axis + 1 :]])
     for place in np.ndindex(*lengths):
         parts = inners[(*place[:axis], slice(None), *place[axis + 1 :])]
         both[place] = product(orders[place], list(parts) if depends else [parts[0]] * outer_size)

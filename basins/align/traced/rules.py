@@ -95,8 +95,9 @@ def unknown(call: Call) -> list[Layout]:
 
 # What takes every entry by itself, or looks at none, though torch does not say so.
 SAME = frozenset(
-    "_to_copy clone copy detach alias lift_fresh lift_fresh_copy contiguous fill zero masked_fill "
-    "zeros_like ones_like empty_like full_like dropout native_dropout where lerp".split()
+    ("_to_copy", "clone", "copy", "detach", "alias", "lift_fresh", "lift_fresh_copy", "contiguous")
+    + ("fill", "zero", "masked_fill", "where", "lerp", "dropout", "native_dropout")
+    + ("zeros_like", "ones_like", "empty_like", "full_like")
 )
 
 
@@ -358,8 +359,11 @@ def _embedding(call: Call) -> list[Layout]:
     weight, places = call.layout("weight"), call.layout("indices")
     lay.hold(weight, [0], f"looked up in {call.where}")
     letters = LETTERS[: len(places)]
-    return [lay.contract([(places, letters), (lay.drop(lay.collapse(weight, 0), [0]), "z")],
-                         letters + "z")]
+    return [
+        lay.contract(
+            [(places, letters), (lay.drop(lay.collapse(weight, 0), [0]), "z")], letters + "z"
+        )
+    ]
 
 
 @rule("index", "index_select", "_unsafe_index")

@@ -1,0 +1,99 @@
+"""Training on all tasks at once: what merging saves, and is held against (Caruana 1997)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from basins.errors import UserError
+from basins.merges.sources import ForEach, Sources, Task
+from basins.merges.traits import Traits
+from basins.merges.trajectory import Count, Rate
+from basins.training import adamw
+from basins.weights import State
+
+TRAITS = Traits(
+    "reference",
+    base=True,
+    rows=True,
+    labels=True,
+    gradients=True,
+    cost="an epoch backward, of all rows",
+    mixes=False,
+)
+
+
+def merge(
+    sources: Sources,
+    *,
+    epochs: Count = 1,
+    batch: Count = 32,
+    rate: Rate = 1e-3,
+    warmup: adamw.Share = 0.1,
+    decay: Annotated[float, Field(ge=0)] = 0.01,
+    clip: adamw.Norm = 1.0,
+) -> ForEach:
+    """Return one network that is trained from the base on all tasks, with a head for each.
+
+    As `training/classifier.py` trains a network of one task, but that tasks take turns, a batch
+    each, until each has had its epochs' worth. It begins as the first network did, and heads as
+    each network's; they are trained with it, so what is returned has them. Without tasks it is
+    trained on the training rows alone, from the base and the networks' mean of what that lacks.
+    Dropout draws from torch's global generator.
+
+    Args:
+        sources: the base and the tasks' training rows, all of them.
+        epochs: at least 1.
+        batch: rows of a step, at least 1.
+        rate: the highest learning rate of AdamW, above 0.
+        warmup: the share of the steps over which it rises, from 0 to below 1.
+        decay: AdamW's weight decay of matrices, at least 0.
+        clip: the largest norm of the gradient, above 0.
+
+    Raises:
+        UserError: where there is no base, or the loss is not finite.
+    """
+    tasks: list[Task | None] = [*sources.tasks] or [None]
+    starts = [task.fresh() if task else sources.start() for task in tasks]
+    names = sources.names
+    shared = {name: nn.Parameter(starts[0][name].clone()) for name in names}
+    heads = [
+        {name: nn.Parameter(start[name].clone()) for name in (task.head if task else ())}
+        for task, start in zip(tasks, starts, strict=True)
+    ]
+    trained = nn.ParameterList([*shared.values(), *(p for head in heads for p in head.values())])
+    rows = [sources.rows(k, task.whole() if task else sources.data) for k, task in enumerate(tasks)]
+    steps = epochs * sum(-(-len(each) // batch) for each in rows)
+    optimiser = adamw.optimiser([trained], rate, decay)
+    scheduler = adamw.linear(optimiser, steps, warmup)
+    nets = [
+        sources.at(_without(start, task), k)
+        for k, (task, start) in enumerate(zip(tasks, starts, strict=True))
+    ]
+    streams = [each.shuffled(batch, sources.generator) for each in rows]
+    for step in range(steps):
+        turn = step % len(tasks)
+        inputs, labels = next(streams[turn])
+        nets[turn].train()
+        output = functional_call(nets[turn], shared | heads[turn], tuple(inputs))
+        loss = functional.cross_entropy(getattr(output, "logits", output), labels)
+        if not loss.isfinite():
+            raise UserError(f"together: step {step + 1}: the loss is {float(loss)}; lower the rate")
+        adamw.move(optimiser, loss, clip)
+        scheduler.step()
+    for net in nets:
+        net.eval()
+    made = {name: parameter.detach() for name, parameter in shared.items()}
+    first = _without(starts[0], tasks[0])
+    return ForEach(
+        first | made | {name: parameter.detach() for name, parameter in head.items()}
+        for head in heads
+    )
+
+
+def _without(state: State, task: Task | None) -> State:
+    return {name: t for name, t in state.items() if task is None or name not in task.head}

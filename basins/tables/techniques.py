@@ -1,0 +1,114 @@
+"""All merging techniques: family, what they need, what comes of them, which mechanism they keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Annotated, Any
+
+import pandas as pd
+from pydantic import Field
+
+from basins.figures import merges as figure
+from basins.figures import rows, style
+from basins.statistics.merges import averages, gains
+from basins.tables.table import Table
+
+NEEDS = {"base": "base", "rows": "rows", "labels": "labels", "gradients": "gradients"}
+"""What a technique may need beside the networks: a column of its traits, and its word."""
+
+
+def table(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    cases: Annotated[dict[str, dict[str, str]], Field(min_length=1)],
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95,
+) -> Table:
+    """Return a row a technique: its family, needs and cost, and its result in each case.
+
+    A case is a `merge`, an `eval_set` in domain and a `mechanism`, the set whose accuracy tells
+    what a network relies on; perhaps an `alignment` and a `batchnorm` mode, by default the first.
+    Its columns are the accuracy on both, and on the mechanism's set that accuracy less the
+    ensemble's of the same models, where that is there. The caption counts the techniques that mix
+    weights whose interval of that difference leaves out 0. Reads `merge/<merge>` and
+    `merge/<merge>.techniques`.
+
+    Args:
+        tables: rows of `results/` by the name of their table.
+        cases: by what they are called.
+        confidence: the confidence of the intervals over sets, between 0.5 and 1.
+
+    Raises:
+        UserError: a table is missing or has no such rows.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    said = []
+    for label, case in cases.items():
+        merge, mechanism = case["merge"], case["mechanism"]
+        known = rows.select(tables, f"merge/{merge}.techniques")
+        for _, row in known.iterrows():
+            found.setdefault(row["technique"], _about(row))
+        own = _one(tables, case)
+        level, less = averages(own, confidence), None
+        if "deep_ensemble" in set(own["technique"]):
+            less = gains(own, "deep_ensemble", confidence)
+        columns = {
+            f"{label}: {style.display(case['eval_set'])} (%)": (level, case["eval_set"]),
+            f"{label}: {style.display(mechanism)} (%)": (level, mechanism),
+            **({f"{label}: less the ensemble": (less, mechanism)} if less is not None else {}),
+        }
+        for column, (summary, eval_set) in columns.items():
+            part = summary.loc[
+                (summary["eval_set"] == eval_set) & (summary["metric"] == "accuracy")
+            ]
+            for _, row in part.iterrows():
+                found[row["technique"]][column] = _cell(row)
+        if less is not None:
+            said.append(_kept(less, mechanism, label, found))
+    frame = pd.DataFrame({"technique": name, **values} for name, values in found.items())
+    percent = f"{100 * confidence:g} %"
+    return Table(
+        "Merging techniques: what they need and what comes of them",
+        f"Accuracies in percent with {percent} intervals over sets of models. "
+        + " ".join(said)
+        + " Needs: what networks were tuned from (base), training rows, their labels, gradients on "
+        "them; cost: passes over these rows for K networks and C classes.",
+        frame.fillna(""),
+    )
+
+
+def _one(tables: Mapping[str, pd.DataFrame], case: Mapping[str, str]) -> pd.DataFrame:
+    """Return the rows of a case: one alignment, where weights are mixed, and one BatchNorm mode."""
+    table = rows.select(tables, f"merge/{case['merge']}")
+    wanted = {key: case.get(key, table[key].iloc[0]) for key in ("alignment", "batchnorm")}
+    own = table.loc[table["batchnorm"] == wanted["batchnorm"]]
+    alone = own.groupby("technique")["alignment"].transform("nunique") == 1
+    return own.loc[alone | (own["alignment"] == wanted["alignment"])]
+
+
+def _about(row: pd.Series) -> dict[str, Any]:
+    needs = [word for column, word in NEEDS.items() if row[column] in (True, "True")]
+    return {
+        "family": row["family"],
+        "needs": ", ".join(needs) or "nothing",
+        "cost": row["cost"],
+    }
+
+
+def _kept(less: pd.DataFrame, mechanism: str, label: str, found: Mapping[str, Any]) -> str:
+    """Say how many of the techniques that mix weights rely on other features than the ensemble."""
+    family = less["technique"].map(lambda name: found[name]["family"])
+    mixing = family.isin(("aggregation", "alignment"))
+    part = less.loc[(less["eval_set"] == mechanism) & (less["metric"] == "accuracy") & mixing]
+    apart = part.loc[(part["ci_low"] > 0) | (part["ci_high"] < 0), "technique"]
+    names = ", ".join(figure.TITLES.get(name, style.display(name)) for name in apart)
+    return (
+        f"{label}: {len(apart)} of {len(part)} techniques that mix weights rely on other features "
+        f"than the ensemble of the same networks: their accuracy on {style.display(mechanism)} is "
+        f"another, by an interval each{f' ({names})' if names else ''}."
+    )
+
+
+def _cell(row: pd.Series) -> str:
+    mean, low, high = (100 * row[name] for name in ("mean", "ci_low", "ci_high"))
+    return f"{mean:z.1f}" + (f" [{low:z.1f}, {high:z.1f}]" if isfinite(low) else "")
