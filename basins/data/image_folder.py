@@ -18,6 +18,7 @@ from basins.data.images import ImageData, Split
 from basins.errors import UserError
 from basins.store import folder_hash
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 COLOURS = {"RGB", "P", "CMYK", "YCbCr"}  # modes of eight bits, as are those of grey, `L` and `1`
 
 
@@ -26,7 +27,7 @@ def load(
     source: Literal["files"],
     root: Path,
     seed: int,
-    folder: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")],
+    folder: Name,
     size: Annotated[int, Field(ge=8, le=1024)] | None = None,
 ) -> ImageData:
     """Read `root/folder`, every image as RGB.
