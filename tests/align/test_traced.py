@@ -35,6 +35,7 @@ MODERN |= {"cls_token_id": 1, "sep_token_id": 2}
 GPT2 = {"vocab_size": 50, "n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 32}
 GPT2 |= {"bos_token_id": 1, "eos_token_id": 2}
 GROUPED = {**TEXT, "num_attention_heads": 6, "num_key_value_heads": 3}
+EXPERTS = {"num_local_experts": 3, "num_key_value_heads": 3}
 IMAGES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
 IMAGES |= {"intermediate_size": 32, "image_size": 32, "patch_size": 8}
 
@@ -96,6 +97,7 @@ ZOO = {
     "modernbert": text("ModernBertForSequenceClassification", "ModernBertConfig", **TEXT, **MODERN),
     "gpt2": text("GPT2LMHeadModel", "GPT2Config", **GPT2),
     "llama": text("LlamaForCausalLM", "LlamaConfig", **GROUPED),
+    "mixtral": text("MixtralForCausalLM", "MixtralConfig", **TEXT, **EXPERTS),
     "t5": text(
         "T5EncoderModel",
         "T5Config",
@@ -120,7 +122,7 @@ ZOO = {
 GROUPS = {"flattened": 2, "resnet": 8, "mobilenet": 25, "efficientnet": 9, "convnext": 5}
 GROUPS |= {"densenet": 10, "vit": 17, "swin": 46, "bert": 18, "roberta": 18, "distilbert": 18}
 GROUPS |= {"electra": 19, "albert": 11, "deberta": 19, "modernbert": 12, "gpt2": 17, "llama": 17}
-GROUPS |= {"t5": 15, "hf_vit": 17, "hf_resnet": 9, "hf_convnext": 5, "clip": 16}
+GROUPS |= {"t5": 15, "hf_vit": 17, "hf_resnet": 9, "hf_convnext": 5, "clip": 16, "mixtral": 11}
 HEADLESS = {"t5": 0.85, "clip": 0.59}
 
 

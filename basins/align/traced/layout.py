@@ -23,7 +23,7 @@ Layout = list[Along]
 
 def fresh(shape: Sequence[int], fixed: Sequence[str | None] | str | None = None) -> Layout:
     """Return new units for every axis of a tensor; `fixed` says why they keep their order."""
-    whys = fixed if isinstance(fixed, list | tuple) else [fixed] * len(shape)
+    whys = [fixed] * len(shape) if fixed is None or isinstance(fixed, str) else fixed
     return [_one(Units(n, w), len(shape)) for n, w in zip(shape, whys, strict=True)]
 
 
@@ -156,7 +156,7 @@ def concatenated(layouts: Sequence[Layout], axis: int, why: str) -> Layout:
     rows = [collapse(layout, axis) for layout in layouts]
     rest = contract([(drop(row, [axis]), others) for row in rows], others)
     found = insert(rest, axis, sum(ends))
-    arrays = np.broadcast_arrays(*(row[axis] for row in rows))
+    arrays: Any = np.broadcast_arrays(*(row[axis] for row in rows))
     found[axis] = np.empty(arrays[0].shape, object)
     for place in np.ndindex(arrays[0].shape):
         found[axis][place] = joined([array[place] for array in arrays], why)
@@ -218,7 +218,7 @@ def _merged(layout: Layout, axis: int) -> Layout:
     order = order.take([0], axis + 1)
     lengths = np.broadcast_shapes(order.shape, [*inner.shape[:axis], 1, *inner.shape[axis + 1 :]])
     both = np.empty(lengths, object)
-    orders = np.broadcast_to(order, lengths)
+    orders: Any = np.broadcast_to(order, lengths)
     depends = inner.shape[axis] > 1
     inners = np.broadcast_to(inner, [*lengths[:axis], inner.shape[axis], *lengths[axis + 1 :]])
     for place in np.ndindex(*lengths):
@@ -241,7 +241,7 @@ def _merged(layout: Layout, axis: int) -> Layout:
 
 def _split(layout: Layout, axis: int, outer: int) -> Layout:
     """Return the layout with an axis made two, the first of length `outer`."""
-    whole = layout[axis]
+    whole: Any = layout[axis]
     inner = whole.flat[0].size // outer
     orders = np.empty(whole.shape, object)
     parts = np.empty([*whole.shape[:axis], outer, *whole.shape[axis + 1 :]], object)
