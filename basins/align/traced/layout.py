@@ -211,9 +211,7 @@ def _merged(layout: Layout, axis: int) -> Layout:
     both = np.empty(lengths, object)
     orders = np.broadcast_to(order, lengths)
     depends = inner.shape[axis] > 1
-    inners = np.broadcast_to(
-        inner, [*lengths[:axis], inner.shape[axis], *lengths[axis + 1 :]]
-    )
+    inners = np.broadcast_to(inner, [*lengths[:axis], inner.shape[axis], *lengths[axis + 1 :]])
     for place in np.ndindex(*lengths):
         parts = inners[(*place[:axis], slice(None), *place[axis + 1 :])]
         both[place] = product(orders[place], list(parts) if depends else [parts[0]] * outer_size)

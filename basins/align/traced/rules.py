@@ -358,8 +358,11 @@ def _embedding(call: Call) -> list[Layout]:
     weight, places = call.layout("weight"), call.layout("indices")
     lay.hold(weight, [0], f"looked up in {call.where}")
     letters = LETTERS[: len(places)]
-    return [lay.contract([(places, letters), (lay.drop(lay.collapse(weight, 0), [0]), "z")],
-                         letters + "z")]
+    return [
+        lay.contract(
+            [(places, letters), (lay.drop(lay.collapse(weight, 0), [0]), "z")], letters + "z"
+        )
+    ]
 
 
 @rule("index", "index_select", "_unsafe_index")

@@ -58,9 +58,7 @@ class Traced:
     share: float
 
 
-def trace(
-    net: nn.Module, example: Sequence[Any], named: Mapping[str, Any] | None = None
-) -> Traced:
+def trace(net: nn.Module, example: Sequence[Any], named: Mapping[str, Any] | None = None) -> Traced:
     """Return the permutation symmetry of `net`, found by running it once on `example`.
 
     The outputs' order stays, and the inputs'. Whatever operation is not known leaves all that it
