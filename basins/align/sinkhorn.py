@@ -47,7 +47,7 @@ def align(
         moving: those of the network that is permuted.
         spec: the groups of units, and the axes of the tensors that they permute.
         generator: not used, since nothing is drawn.
-        steps: how many places are looked at, each a step of Adam after the last; at least 1.
+        steps: of Adam, at least 1; the place before each is looked at, and that after the last.
         iterations: of Sinkhorn, rows and columns once each; at least 1.
         rate: of Adam, above 0.
 
@@ -90,16 +90,18 @@ def _ascent(
     iterations: int,
     rate: float,
 ) -> Iterator[Mixtures]:
-    """Yield the moving network's mixtures [1, n, n] by group, step after step."""
+    """Yield the moving network's mixtures [1, n, n] by group, before each step and at the end."""
     free = {
         group: torch.zeros_like(matrix, requires_grad=True)
         for group, matrix in moving.mixtures([stay]).items()
     }
     optimiser = torch.optim.Adam(free.values(), lr=rate, maximize=True)
-    for _ in range(steps):
+    for step in range(steps + 1):
         soft = {group: balanced(matrix, iterations) for group, matrix in free.items()}
         leaves = {group: matrix.detach().requires_grad_() for group, matrix in soft.items()}
         yield leaves
+        if step == steps:
+            break
         for name in moving.weights:  # a graph for one tensor at a time
             (moving.mixed(name, leaves)[0] * reference[name]).sum().backward()
         optimiser.zero_grad()

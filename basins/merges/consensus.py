@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor
 
 from basins.errors import UserError
-from basins.merges.sources import Sources
+from basins.merges.sources import Sources, by_model
 from basins.merges.tall_masks import Threshold, masks
-from basins.merges.task_arithmetic import Coefficient
+from basins.merges.task_arithmetic import Coefficient, Weights
 from basins.merges.traits import Traits
 from basins.weights import State
 
@@ -23,12 +23,14 @@ def merge(
     coefficient: Coefficient = 0.4,
     threshold: Threshold = 0.4,
     agree: Annotated[int, Field(ge=1)] = 2,
+    weights: Weights | None = None,
 ) -> list[State]:
     """Return the base plus `coefficient` times the sum of tasks where at least `agree` masks are.
 
     Masks are those of `tall_masks`; 2, the paper's default, drops selfish and catastrophic weights,
-    1 the latter alone. What the base lacks is averaged. Raises `UserError` where there is no base,
-    or there are fewer networks than `agree`.
+    1 the latter alone. `weights` multiply each network's task vector first, 1 by default. What the
+    base lacks is averaged. Raises `UserError` where there is no base, or there are fewer networks
+    than `agree`.
     """
     if agree > len(sources.states):
         raise UserError(f"consensus: agree is {agree}, of {len(sources.states)} networks; lower it")
@@ -37,4 +39,5 @@ def merge(
         together = coefficient * tasks.sum(0)
         return together * (masks(tasks, together, threshold).sum(0) >= agree)
 
-    return [sources.moved(formula, "tensor")]
+    factors = by_model(weights, sources, "consensus: weights")
+    return [sources.moved(formula, "tensor", factors)]

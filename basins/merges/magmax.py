@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from basins.merges.sources import Sources
-from basins.merges.task_arithmetic import Coefficient
+from basins.merges.sources import Sources, by_model
+from basins.merges.task_arithmetic import Coefficient, Weights
 from basins.merges.traits import Traits
 from basins.weights import State
 
 TRAITS = Traits("aggregation", base=True)
 
 
-def merge(sources: Sources, *, coefficient: Coefficient = 0.5) -> list[State]:
+def merge(
+    sources: Sources, *, coefficient: Coefficient = 0.5, weights: Weights | None = None
+) -> list[State]:
     """Return the base plus `coefficient` times, of every entry, the largest of all task vectors.
 
     The default is that of the authors' code. Of equal sizes the last network's counts, as there.
-    What the base lacks is averaged. Raises `UserError` where there is no base.
+    `weights` multiply each network's task vector first, 1 by default. What the base lacks is
+    averaged. Raises `UserError` where there is no base.
     """
-    return [sources.moved(lambda tasks: coefficient * largest(tasks), "tensor")]
+    factors = by_model(weights, sources, "magmax: weights")
+    return [sources.moved(lambda tasks: coefficient * largest(tasks), "tensor", factors)]
 
 
 def largest(tasks: Tensor) -> Tensor:

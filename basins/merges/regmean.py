@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from basins.errors import UserError
-from basins.merges.sources import Sources, logits, mixed
+from basins.merges.sources import Positive, Sources, by_model, logits, mixed
 from basins.merges.traits import Traits
 from basins.weights import State
 
@@ -21,24 +21,34 @@ RANK = 1e-10  # of the inputs' correlation matrix: smaller pivots are rounding
 TRAITS = Traits("aggregation", rows=True, cost="K forward")
 
 
-def merge(sources: Sources, *, shrink: Annotated[float, Field(ge=0, le=1)] = 0.9) -> list[State]:
+def merge(
+    sources: Sources,
+    *,
+    shrink: Annotated[float, Field(ge=0, le=1)] = 0.9,
+    weights: Positive | None = None,
+) -> list[State]:
     """Return the networks' mean, but for the weights of linear and convolutional layers.
 
     Those solve, for every layer, the least squares of its outputs to those of each network on its
     own inputs, the training rows of its task (equation 2); a convolution is the linear layer that
     reads its patches. `shrink` multiplies the inputs' inner products but not their squares: the
     paper's alpha (its section 4), and at 0 the mean weighted by the inputs' squares. An input that
-    is 0 in all rows of all networks tells nothing, and its weights are averaged. Raises `UserError`
-    where a layer's system is singular.
+    is 0 in all rows of all networks tells nothing, and its weights are averaged. `weights` are the
+    networks' in the sum of squares and in the mean, 1 by default. Raises `UserError` where a
+    layer's system is singular.
     """
-    merged = mixed(sources.states)
+    given = by_model(weights, sources, "regmean: weights")
+    merged = mixed(sources.states, [weight / sum(given) for weight in given])
     grams = [inputs(sources, state, k) for k, state in enumerate(sources.states)]
     for name in (layer for layer in grams[0] if f"{layer}.weight" in merged):  # no task's head
-        weights = [state[f"{name}.weight"] for state in sources.states]
-        flat = [weight.flatten(1).double() for weight in weights]
-        shrunk = [_shrunk(gram[name], shrink) for gram in grams]
-        solved = _solve(shrunk, flat, name)
-        merged[f"{name}.weight"] = solved.view_as(weights[0]).to(weights[0].dtype)
+        layers = [state[f"{name}.weight"] for state in sources.states]
+        flat = [layer.flatten(1).double() for layer in layers]
+        shrunk = [
+            weight * _shrunk(gram[name], shrink) for gram, weight in zip(grams, given, strict=True)
+        ]
+        mean = merged[f"{name}.weight"].flatten(1).double()
+        solved = _solve(shrunk, flat, mean, name)
+        merged[f"{name}.weight"] = solved.view_as(layers[0]).to(layers[0].dtype)
     return [merged]
 
 
@@ -89,8 +99,8 @@ def _shrunk(gram: Tensor, shrink: float) -> Tensor:
     return shrink * gram + (1 - shrink) * gram.diag().diag()
 
 
-def _solve(grams: list[Tensor], weights: list[Tensor], name: str) -> Tensor:
-    """Return (sum of G)^-1 (sum of G W'), transposed: [outputs, inputs]."""
+def _solve(grams: list[Tensor], weights: list[Tensor], mean: Tensor, name: str) -> Tensor:
+    """Return (sum of G)^-1 (sum of G W'), transposed: [outputs, inputs]; `mean` where G is 0."""
     total = torch.stack(grams).sum(0)
     right = (torch.stack(grams) @ torch.stack(weights).mT).sum(0)
     scale = total.diag().sqrt()
@@ -103,6 +113,6 @@ def _solve(grams: list[Tensor], weights: list[Tensor], name: str) -> Tensor:
             f"regmean: the system of layer {name} is singular: {len(system)} inputs, and too few "
             "different rows; give more `rows`, or a `shrink` below 1"
         )
-    found = torch.stack(weights).mean(0).T.clone()
+    found = mean.T.clone()
     found[seen] = torch.cholesky_solve(right[seen] / scale[:, None], factor) / scale[:, None]
     return found.T

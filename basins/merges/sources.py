@@ -123,15 +123,26 @@ class Sources(NamedTuple):
         """
         return self._made(self.names, None, formula, scope)
 
-    def moved(self, formula: Formula, scope: Scope = "vector") -> State:
+    def moved(
+        self, formula: Formula, scope: Scope = "vector", factors: Sequence[float] | None = None
+    ) -> State:
         """Return the base plus `formula` of the task vectors: weights less those of the base.
 
-        Only over tensors that the base has; all others are averaged. Memory is as in `combined`.
-        Raises `UserError` where there is no base.
+        Each network's is multiplied by its number in `factors`, where there are any. Only over
+        tensors that the base has; all others are averaged. Memory is as in `combined`. Raises
+        `UserError` where there is no base.
         """
         start = self.start()
         assert self.base is not None
-        return self._made([n for n in self.names if n in self.base], start, formula, scope)
+        names = [n for n in self.names if n in self.base]
+        if factors is None:
+            return self._made(names, start, formula, scope)
+
+        def scaled(tasks: Tensor) -> Tensor:
+            by = tasks.new_tensor(factors).view(-1, *[1] * (tasks.ndim - 1))
+            return formula(by * tasks)
+
+        return self._made(names, start, scaled, scope)
 
     def moved_each(self, formula: Formula, scope: Scope = "vector") -> ForEach:
         """Return a state for each network, of `formula` from task vectors [K, ...] to [K, ...].

@@ -6,19 +6,24 @@ from typing import Annotated
 
 from pydantic import Field
 
-from basins.merges.sources import Sources, mixture
+from basins.merges.sources import Positive, Sources, by_model, mixture
 from basins.merges.traits import Traits
 from basins.weights import State
 
 TRAITS = Traits("aggregation", base=True)
 
 
-def merge(sources: Sources, *, alpha: Annotated[float, Field(ge=0, le=1)] = 0.5) -> list[State]:
+def merge(
+    sources: Sources,
+    *,
+    alpha: Annotated[float, Field(ge=0, le=1)] = 0.5,
+    weights: Positive | None = None,
+) -> list[State]:
     """Return the point at `alpha` from the base (0) to the mean of the networks (1).
 
-    Running statistics as well. What the base lacks is averaged, whatever `alpha`. Raises
-    `UserError` where there is no base.
+    `weights` are the networks' in that mean, 1 by default. Running statistics as well. What the
+    base lacks is averaged, whatever `alpha`. Raises `UserError` where there is no base.
     """
-    count = len(sources.states)
-    shares = [1 - alpha, *[alpha / count] * count]
+    given = by_model(weights, sources, "wise_ft: weights")
+    shares = [1 - alpha, *(alpha * weight / sum(given) for weight in given)]
     return [mixture([sources.start(), *sources.states], shares)]

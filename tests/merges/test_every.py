@@ -179,3 +179,27 @@ def test_traits_say_what_a_technique_needs(name: str):
         other = headed(count)._replace(data=rows._replace(labels=rows.labels.flip(0)))
         for one, again in zip(made(name, headed(count)), made(name, other), strict=True):
             assert all(torch.equal(one[key], again[key]) for key in one)
+
+
+WEIGHTED = [name for name in EVERY if "weights" in keywords(find("merges", name, "merge"))]
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_weights_of_networks_count(name: str):
+    """Equal weights change nothing, others do, and one for each network is wanted."""
+    technique = find("merges", name, "merge")
+
+    def merged(weights: list[float] | None) -> Tensor:
+        [state] = technique(headed(3), **plain(name), weights=weights)
+        return state["body.weight"]
+
+    torch.testing.assert_close(merged(None), merged([1.0, 1.0, 1.0]))
+    assert not torch.allclose(merged(None), merged([1.0, 1.0, 3.0]), atol=1e-3)
+    with pytest.raises(UserError, match="2 numbers for 3 networks"):
+        merged([1.0, 2.0])
+
+
+def test_the_techniques_that_weigh_networks() -> None:
+    means = {"wise_ft", "regmean", "fisher", "karcher"}
+    tasks = {"task_arithmetic", "ties", "dare", "della", "breadcrumbs", "tsv", "iso_c", "magmax"}
+    assert means | tasks | {"consensus"} <= set(WEIGHTED)
