@@ -151,6 +151,10 @@ def test_one_command_leaves_everything(finished: Path):
         *params["tables"],
         "ledger",
     }
+    twice = json.loads((reports / "provenance.json").read_text())["double_entry"]
+    assert set(twice) == set(params["connect"])
+    for came in twice.values():
+        assert came["examples"] > 0 and came["plain"] == 0 and came["largest_difference"] < 1e-3
     # Four models, every two, as they are and with their units matched in two ways.
     assert len(list((finished / "losses" / "mechanisms").glob("*.safetensors"))) == 18
     # Every method with the model that it started from, seed by seed.
