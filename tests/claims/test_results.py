@@ -58,7 +58,6 @@ def test_clusters_must_be_those_that_rows_have():
 
 @pytest.mark.parametrize(("accuracy", "base"), [(0.58, 0.35), (0.75, 0.71), (0.75, None)])
 def test_models_that_only_guess_have_learned_nothing(accuracy, base):
-    results = held(LABELS)
     values = {"accuracy": accuracy, "base_rate": base, "loss": 9.0}
     rows = [
         {"recipe": recipe, "seed": seed, "slice": slice_, "metric": metric, "value": value}
@@ -67,10 +66,10 @@ def test_models_that_only_guess_have_learned_nothing(accuracy, base):
         for metric, value in values.items()
         if value is not None
     ]
-    results.tables["probes"] = pd.DataFrame(rows).assign(
-        value=lambda rows: rows["value"].where(rows["recipe"] == "nli", 0.0)
-    )
-    said = learned(results, {"experiment": "nli"})
+    probes = pd.DataFrame(rows)
+    probes["value"] = probes["value"].where(probes["recipe"] == "nli", 0.0)
+    tables = {**held(LABELS).tables, "probes": probes}
+    said = learned(Results(tables, 0.95), {"experiment": "nli"})
     assert bool(said) == (base == 0.71)
     assert not said or said.startswith("the task was not learned: the accuracy on test is 0.750")
 
