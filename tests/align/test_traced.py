@@ -262,6 +262,7 @@ def test_what_is_not_known_is_left_fixed_and_named():
         (lambda units: units[:, [3, 4, 0, 1, 5, 2]], False),
         (lambda units: units.cumsum(1), False),
         (lambda units: units.roll(1, 1), False),
+        (lambda units: units.roll(1), False),
         (lambda units: units * torch.arange(6), False),
         (lambda units: units[:, ::2].repeat_interleave(2, 1), False),
         (lambda units: units - units.mean(1, keepdim=True), True),
@@ -305,6 +306,32 @@ def test_windows_are_those_of_the_operation(between, windows):
     net.load_state_dict(planted(net, found.spec)[1])
     torch.testing.assert_close(said(net, ROWS), before)
     assert {frozenset(f) for f in first if f} == {frozenset(w) for w in windows}
+
+
+@pytest.mark.parametrize(
+    ("second", "groups"),
+    [
+        (nn.Conv2d(6, 6, 3), 2),
+        (nn.Conv2d(6, 6, 3, groups=6), 1),
+        (nn.Conv2d(6, 12, 3, groups=2), 4),
+        (nn.ConvTranspose2d(6, 12, 3, groups=2), 4),
+        (nn.ConvTranspose2d(6, 4, 3, stride=2), 2),
+    ],
+)
+def test_convolutions_of_every_kind(second, groups):
+    """Of a grouped one: the groups, what one writes, and what all read alike, or the reverse."""
+    head = nn.Linear(second.out_channels, 3)
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), second, nn.ReLU(), Means(), head)
+    found = trace(net, (PIXELS,))
+    before = said(net, PIXELS)
+    net.load_state_dict(planted(net, found.spec)[1])
+    torch.testing.assert_close(said(net, PIXELS), before)
+    assert len(found.spec.groups) == groups and list(found.fixed) == ["5.bias"]
+
+
+class Means(nn.Module):
+    def forward(self, images):
+        return images.mean((2, 3))
 
 
 def test_a_wrong_rule_is_caught_and_named(monkeypatch):

@@ -210,16 +210,15 @@ def _convolution(call: Call) -> list[Layout]:
     turned = bool(call.given.get("transposed"))
     for axis in range(2, len(layout)):
         layout, weight = (lay.collapse(one, axis) for one in (layout, weight))
-    rest = LETTERS[: len(given) - 2]
     layout = lay.reshaped(layout, (given[0], groups, given[1] // groups, *given[2:]))
     weight = lay.reshaped(weight, (groups, kernel[0] // groups, *kernel[1:]))
     # Kernels slide, so their axes are none of the image's, nor are the image's those of the result.
-    weight = lay.drop([*weight], range(3, len(weight)))
+    weight = lay.drop(weight, range(3, len(weight)))
     layout = lay.drop(layout, range(3, len(layout)))
     equation = ("xgi", "gio" if turned else "goi")
     found = lay.contract([(layout, equation[0]), (weight, equation[1])], "xgo")
     found = lay.reshaped(found, (out[0], out[1]))
-    for axis, _ in enumerate(rest, start=2):
+    for axis in range(2, len(out)):
         found = lay.insert(found, axis, out[axis])
         lay.hold(found, [axis], why)
     bias = call.of("bias")
@@ -239,7 +238,8 @@ def _places(call: Call) -> list[Layout]:
     rank = len(layout)
     dims = call.given.get("dims", call.given.get("dim"))
     if dims is not None:
-        axes = [d % rank for d in ([dims] if isinstance(dims, int) else dims)]
+        dims = [dims] if isinstance(dims, int) else dims
+        axes = [d % rank for d in dims] or list(range(rank))  # `roll` rolls all entries
     elif call.name == "constant_pad_nd":
         axes = [rank - 1 - k // 2 for k, many in enumerate(call["pad"]) if many]
     elif call.name in ("tril", "triu"):
