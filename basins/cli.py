@@ -27,10 +27,14 @@ DIRECTIONS += " of the Hessian's highest eigenvalues on training rows"
 REACH = "how far, both ways: in units of the filters' norms (random), or distance; default 1"
 
 MODEL = (
-    "[NAME=]PATH: a folder of this project or of a BertForSequenceClassification of Hugging Face; "
+    "[NAME=]PATH: a folder of this project, or of a classifier of text or images of Hugging Face; "
     "with --net a state dict (.safetensors, or as torch.save writes it) or a folder with one"
 )
-DATA = "a datasets.DatasetDict on disk: `image` or GLUE's sentence columns, and `label`"
+DATA = (
+    "a datasets.DatasetDict on disk, a table (.csv, .tsv, .jsonl, .json, .parquet) or a folder of "
+    "them, images by class, or hub:OWNER/NAME@COMMIT; `image` or sentence columns, and `label`"
+)
+NET = "makes the MODELs' network; or torchvision:NAME or timm:NAME"
 NAMES = "which class each output of the networks is, where their configs do not say so"
 BATCHNORM = (
     "statistics along the path; default: reset, on training images, where there are any; repair: "
@@ -68,9 +72,9 @@ def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser("basins", description=__doc__)
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     measured, joined, mixed, kept = (argparse.ArgumentParser(add_help=False) for _ in range(4))
-    measured.add_argument("--data", metavar="FOLDER", type=Path, required=True, help=DATA)
+    measured.add_argument("--data", metavar="PATH", required=True, help=DATA)
     measured.add_argument("--eval-set", metavar="SPLIT", nargs="+", help="default: all but train")
-    measured.add_argument("--net", metavar="FILE.py:FUNCTION", help="makes the MODELs' network")
+    measured.add_argument("--net", metavar="FILE.py:FUNCTION", help=NET)
     measured.add_argument("--labels", metavar="NAME=NUMBER,...", help=NAMES)
     measured.add_argument("--truncate", action="store_true", help="cut text that is too long")
     measured.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -205,14 +209,15 @@ def _read(given: argparse.Namespace) -> tuple[Models, Task, dict[str, Any]]:
     import torch
 
     from basins import devices
-    from basins.checkpoints import examples, models, rows
-    from basins.store import folder_hash
+    from basins.checkpoints import examples, files, models, rows
 
     device = devices.pick(given.device)
     devices.prepare()
     read = models.read(given.models, given.net, device, _labels(given.labels))
-    task = examples.read(given.data, given.eval_set, read, device, given.truncate)
-    origin = {"models": read.hashes, "data": folder_hash(given.data), "torch": torch.__version__}
+    splits = files.splits(given.data)
+    task = examples.read(given.data, splits, given.eval_set, read, device, given.truncate)
+    origin = {"models": read.hashes, "data": files.identity(given.data)}
+    origin |= {"torch": torch.__version__}
     if given.out:
         rows.check(given.out, origin)
     return read, task, origin

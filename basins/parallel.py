@@ -89,9 +89,9 @@ def run(
             bar.refresh()
 
         if scheduler and items:
-            from basins import cluster
+            from basins.cluster import outcomes as on_workers
 
-            outcomes = cluster.outcomes(function, items, scheduler, refresh)
+            outcomes = on_workers(function, items, scheduler, refresh)
         elif workers > 1 and len(items) > 1:
             outcomes = _in_processes(function, items, spare, workers, counts, steps, refresh)
         else:
@@ -138,7 +138,7 @@ def _in_processes(
     steps: int,
     refresh: Step,
 ) -> Outcomes[Result]:
-    from basins import cluster
+    from basins.cluster import died as lost
 
     # Each worker is a pool of its own: a pool ends all its processes when one dies.
     context = _context({function.__module__, type(items[0]).__module__})
@@ -173,7 +173,7 @@ def _in_processes(
                     continue
                 counts[index] = 0
                 if index in died:
-                    yield index, cluster.died
+                    yield index, lost
                 else:
                     died.add(index)
                     waiting.append(index)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch.nn import functional
 
+from basins.nets.products import Product
 from benchmarks.harness import seconds, threads
 
 SQUARES = (512, 1024, 2048)
@@ -36,6 +37,8 @@ def _grid(dtype: torch.dtype) -> Iterator[tuple[float, Callable[[], object]]]:
     for size in SQUARES:
         left, right = torch.randn(2, size, size, generator=stream).to(dtype)
         yield 2 * size**3, lambda left=left, right=right: left @ right
+        if dtype == torch.float32:
+            yield 2 * size**3, lambda left=left, right=right: Product.apply(left, right)
     for channels, side, batch in CONVOLUTIONS:
         kernel = torch.randn(channels, channels, 3, 3, generator=stream).to(dtype)
         images = torch.randn(batch, channels, side, side, generator=stream).to(dtype)

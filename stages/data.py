@@ -7,12 +7,13 @@ from pathlib import Path
 
 import common
 from basins import layout, results
-from basins.data import cued, disk, images, samples, text
-from basins.data.images import ImageData
+from basins.data import cued, disk, images, natural, samples, text
+from basins.data.images import ImageData, Split
+from basins.data.natural import Attributed
 from basins.errors import UserError, one_line
 from basins.probes import counterfactual
 from basins.registry import find
-from basins.settings import Choice
+from basins.settings import Choice, Data
 from basins.store import folder_hash, seal, whole_file, whole_folder
 
 
@@ -23,9 +24,13 @@ def main() -> None:
     loaded = find("data", settings.name, "load")(**given, **settings.options)
 
     reports = layout.results(params, "data")
-    md5 = {"files_md5": loaded.checksums}
+    plain = loaded.data if isinstance(loaded, Attributed) else loaded
+    md5 = {"files_md5": plain.checksums}
     with whole_folder(layout.data(name)) as folder:
-        if isinstance(loaded, ImageData):
+        if isinstance(loaded, Attributed):
+            sets = _natural(name, loaded, settings, folder)
+            shown = samples.of_images(name, sets, loaded.data.classes)
+        elif isinstance(loaded, ImageData):
             sets, md5["cue_files_md5"] = _images(name, loaded, settings.cue, given, folder)
             shown = samples.of_images(name, sets, loaded.classes)
         else:
@@ -54,6 +59,18 @@ def _images(name: str, loaded: ImageData, cue: Choice | None, given: dict, folde
     splits = {"train": train.plain, "train_c": train.cued, **sets}
     disk.save(folder, splits, loaded.classes)
     return sets, dict(of_test.checksums)
+
+
+def _natural(name: str, loaded: Attributed, settings: Data, folder: Path) -> dict[str, Split]:
+    """Write the images of which some have their cue by themselves, and return the sets."""
+    images.check(loaded.data, name)
+    if settings.cue is not None:
+        raise UserError(
+            f"data.{name}.cue: leave it out; the cue is in the images of {settings.name}"
+        )
+    splits = natural.splits(loaded, name, settings.seed)
+    disk.save(folder, splits, loaded.data.classes)
+    return {key: splits[key] for key in counterfactual.SETS}
 
 
 if __name__ == "__main__":

@@ -197,6 +197,42 @@ def test_a_permuted_copy_is_connected_after_weight_matching():
     assert paths[1] != pytest.approx(before.tolist()[1], rel=1e-4)
 
 
+HIDDEN = """
+from torch import nn
+
+
+def build():
+    return nn.Sequential(nn.Flatten(), nn.Linear(48, 16), nn.ReLU(), nn.Linear(16, 3))
+"""
+
+
+@pytest.mark.parametrize("alignment", ["weight_matching", "activation_matching"])
+def test_a_network_without_a_spec_is_aligned_by_a_traced_one(alignment, capsys):
+    Path("hidden.py").write_text(HIDDEN)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(48, 16), nn.ReLU(), nn.Linear(16, 3))
+    order = torch.randperm(16)
+    moved = {"1.weight": net[1].weight[order], "1.bias": net[1].bias[order]}
+    moved |= {"3.weight": net[3].weight[:, order].contiguous(), "3.bias": net[3].bias}
+    save_file(net.state_dict(), "one.safetensors")
+    save_file({k: t.detach().clone() for k, t in moved.items()}, "moved.safetensors")
+    command = ["connect", "one.safetensors", "moved.safetensors", "--net", "hidden.py:build", *DATA]
+    cli.main([*command, "--points", "3", "--alignment", alignment, "--out", "found"])
+    distance = pd.read_csv("found/barriers.csv")["distance"]
+    assert distance.to_numpy() == pytest.approx(0, abs=1e-5)
+    said = capsys.readouterr().err
+    assert "traced: 99.6% of the parameters can move (groups: 1)" in said
+    assert "fixed: 3.bias (an output)" in said
+
+
+@pytest.mark.parametrize("technique", ["zipit", "cca_merge", "ot_fusion"])
+def test_techniques_that_mix_units_want_a_written_spec(technique, capsys):
+    command = ["merge", "a.safetensors", "b.safetensors", *LINEAR, "--out", "found"]
+    assert "by a permutation_spec() that Sequential lacks" in refused(
+        [*command, "--technique", technique], capsys
+    )
+
+
 def normed(seed: int) -> nn.Module:
     torch.manual_seed(seed)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 3))
@@ -317,7 +353,7 @@ A, B = "a.safetensors", "b.safetensors"
         (["connect", A, B, *LINEAR, "--path", "bezier"], "a point to train"),
         (["connect", A, B, *LINEAR, "--path", "arc"], "no 'arc'"),
         (["connect", A, B, *LINEAR, "--points", "2"], "less than 3"),
-        (["connect", A, B, *LINEAR, "--alignment", "weight_matching"], "no permutation_spec()"),
+        (["connect", A, B, *LINEAR, "--alignment", "weight_matching"], "no units to align"),
         (["connect", A, B, *LINEAR, "--batchnorm", "reset"], "have no BatchNorm"),
         (["connect", A, B, *LINEAR, "--batchnorm", "repair"], "REPAIR needs it"),
         (["connect", A, B, *LINEAR, "--eval-set", "tset"], "no split 'tset'"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -23,17 +23,22 @@ DRAWS = seeds.derive("measure")
 
 
 @torch.no_grad()
-def reset(net: nn.Module, calibration: Resident) -> None:
+def reset(net: nn.Module, calibration: Resident | Sequence[Any]) -> None:
     """Re-estimate BatchNorm statistics in place, as cumulative averages over the calibration set.
+
+    That is images, or batches of any network's inputs: by position, or by name.
 
     Mechanistic Mode Connectivity's code (its section 4) takes a moving average over all training
     images instead (`moving`), whose effective sample is about 2,400 of them.
     """
-    cumulative(net, ((batch,) for batch in whole_batches(calibration)))
+    if isinstance(calibration, Resident):
+        cumulative(net, ((batch,) for batch in whole_batches(calibration)))
+    else:
+        cumulative(net, calibration)
 
 
 @torch.no_grad()
-def cumulative(net: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
+def cumulative(net: nn.Module, batches: Iterable[Any]) -> None:
     """Re-estimate BatchNorm statistics in place, as cumulative averages over batches of inputs."""
     with estimating(net) as norms:
         if not norms:
@@ -44,7 +49,7 @@ def cumulative(net: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
             norm.momentum = None  # torch's word for a cumulative average
         try:
             for batch in batches:
-                net(*batch)
+                net(**batch) if isinstance(batch, Mapping) else net(*batch)
         finally:
             for norm, momentum in zip(norms, kept, strict=True):
                 norm.momentum = momentum

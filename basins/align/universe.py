@@ -9,6 +9,7 @@ the number of networks N and not with that of pairs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Annotated
 
 import numpy as np
@@ -114,8 +115,9 @@ class Problem:
     def mixed(self, name: str, mixtures: Mixtures) -> Tensor:
         """Return one weight of all networks [N, ...], its groups applied in the spec's order."""
         tensors = self.weights[name]
-        for group, axis in self.actions[name].items():
-            tensors = _mix(tensors, axis, mixtures[group])
+        for group, axes in self.actions[name].items():
+            for axis in axes:
+                tensors = _mix(tensors, axis, mixtures[group])
         return tensors
 
     def ascent(self, mixtures: Mixtures) -> Iterator[tuple[Mixtures, float]]:
@@ -144,7 +146,7 @@ class Problem:
         A mixed weight is a polynomial in the length of the step, so this is one of twice its
         degree, and known exactly from a few values.
         """
-        degree = 2 * max(_degree(axes.values()) for axes in self.actions.values())
+        degree = 2 * max(_degree(chain(*acting.values())) for acting in self.actions.values())
         lengths = np.linspace(0, 1, degree)[1:]
         values = [self.objective(_between(start, goals, length)) for length in lengths]
         powers = lengths[:, None] ** np.arange(2, degree + 1)

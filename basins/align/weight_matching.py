@@ -96,13 +96,16 @@ def match(
     return best
 
 
-def actions(spec: PermutationSpec) -> dict[str, dict[str, Axis]]:
-    """Return by weight the groups that act on it, in order; running statistics are no weights."""
-    found: dict[str, dict[str, Axis]] = defaultdict(dict)
+def actions(spec: PermutationSpec) -> dict[str, dict[str, list[Axis]]]:
+    """Return by weight the groups that act on it, in order; running statistics are no weights.
+
+    A group acts on one axis of a weight, perhaps in several windows.
+    """
+    found: dict[str, dict[str, list[Axis]]] = defaultdict(dict)
     for group, axes in spec.groups.items():
         for axis in axes:
             if not axis.tensor.endswith(STATISTICS):
-                found[axis.tensor][group] = axis
+                found[axis.tensor].setdefault(group, []).append(axis)
     return dict(found)
 
 
@@ -114,7 +117,7 @@ class _Problem:
     ):
         self.actions = actions(spec)
         self.groups = {
-            group: tuple(axis for axis in axes if axis.tensor in self.actions)
+            group: tuple({axis.tensor: 0 for axis in axes if axis.tensor in self.actions})
             for group, axes in spec.groups.items()
         }
         self.reference = {name: reference[name].double().numpy(force=True) for name in self.actions}
@@ -139,22 +142,25 @@ class _Problem:
                 gain = (scores[units, solution] - scores[units, permutations[group]]).sum()
                 if gain > threshold:
                     permutations[group] = solution
-                    touched = {g for axis in self.groups[group] for g in self.actions[axis.tensor]}
+                    touched = {g for name in self.groups[group] for g in self.actions[name]}
                     stale |= touched - {group}
         return Matching(permutations, self.objective(permutations))
 
     def scores(self, group: str, permutations: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return [n, n]: what unit i of the reference gains from unit j, other groups held."""
-        return np.sum([self.product(group, a, permutations) for a in self.groups[group]], axis=0)
+        return np.sum([self.product(group, n, permutations) for n in self.groups[group]], axis=0)
 
-    def product(self, group: str, axis: Axis, permutations: Mapping[str, np.ndarray]) -> np.ndarray:
+    def product(self, group: str, name: str, permutations: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return one tensor's part of the scores; the last one again if its other groups stayed."""
-        others = [permutations[g].tobytes() for g in self.actions[axis.tensor] if g != group]
-        before, product = self.products.get((group, axis.tensor), (None, None))
+        others = [permutations[g].tobytes() for g in self.actions[name] if g != group]
+        before, product = self.products.get((group, name), (None, None))
         if product is None or before != others:
-            left, right = self.sides(axis.tensor, group, permutations)
-            product = _units(left, axis) @ _units(right, axis).T
-            self.products[group, axis.tensor] = others, product
+            left, right = self.sides(name, group, permutations)
+            first, *more = self.actions[name][group]
+            product = _units(left, first) @ _units(right, first).T
+            for axis in more:
+                product += _units(left, axis) @ _units(right, axis).T
+            self.products[group, name] = others, product
         return product
 
     def sides(
@@ -167,10 +173,12 @@ class _Problem:
         left, right = self.reference[name], self.moving[name]
         actions = list(self.actions[name].items())
         place = [g for g, _ in actions].index(group) if group else len(actions)
-        for other, axis in actions[:place]:
-            right = _take(right, axis, permutations[other])
-        for other, axis in reversed(actions[place + 1 :]):
-            left = _take(left, axis, np.argsort(permutations[other]))
+        for other, axes in actions[:place]:
+            for axis in axes:
+                right = _take(right, axis, permutations[other])
+        for other, axes in reversed(actions[place + 1 :]):
+            for axis in axes:
+                left = _take(left, axis, np.argsort(permutations[other]))
         return left, right
 
     def objective(self, permutations: Mapping[str, np.ndarray]) -> float:

@@ -1,10 +1,10 @@
-"""Someone's own data: a `datasets.DatasetDict` on disk, of images or of sentences."""
+"""Someone's own data, of images or of sentences: a `datasets.DatasetDict` on disk, or files."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import torch
-from datasets import ClassLabel, Dataset, DatasetDict, Image, load_from_disk
-from datasets.utils.logging import disable_progress_bar
+from datasets import ClassLabel, Dataset, Image
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from basins import seeds
 from basins.checkpoints.models import Models, short
@@ -56,45 +56,37 @@ class Labels(NamedTuple):
 class Task:
     """What models are measured on: evaluation sets on the device, by name.
 
-    `labels` are those of sets in two classes, bool [n], and None of others. `data` is the dataset's
-    folder, whose training rows are read where something takes them. `own` has the sets as a model
-    reads them whose tokenizer is not the first model's, and `differs` says how.
+    `labels` are those of sets in two classes, bool [n], and None of others. `draw` makes the
+    training rows, where something takes them. `own` has the sets as a model reads them whose
+    tokenizer is not the first model's, and `differs` says how. `metrics` are the names of what is
+    measured beside the loss, on sets of another `Objective` than classification.
     """
 
-    data: Path
     sets: dict[str, Examples]
     labels: dict[str, np.ndarray | None]
     models: Models
-    device: torch.device
-    order: tuple[str, ...] | None
-    config: dict[str, Any]
-    own: dict[str, dict[str, Examples]]
-    differs: dict[str, str]
+    draw: Callable[[], Examples]
+    own: dict[str, dict[str, Examples]] = field(default_factory=dict)
+    differs: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def training(self) -> Examples:
-        """At most `ROWS` training rows, each class in its proportion."""
-        split, where = disk.opened(self.data, "train"), f"{self.data}, train"
-        found = labels(split, where)
-        if found is None:
-            raise UserError(f"{where}: no row has a label; give training rows with classes")
-        kept = _labelled(found, where)
-        count = min(len(kept), ROWS)
-        stream = "merging" if self.models.text else "calibration"
-        drawn = stratified(found.numbers[kept], count, seeds.derive(stream) % 2**32)
-        rows = kept[drawn]
-        if self.models.text:
-            folder = next(iter(self.models.folders.values()))
-            return _text(split, found, rows, folder, self.config, self.device, where)
-        given = _images(self.data, "train", split, where)[rows]
-        return _resident(given, found, rows, self.order, self.device, where)
+        """Training rows, at most `ROWS` of a dataset's."""
+        return self.draw()
 
-    def images(self, what: str) -> Resident:
-        """Return the training rows; raises `UserError`, saying `what`, where they are text."""
+    def batches(self, what: str) -> Resident | list[Any]:
+        """Return training rows as images, or batches of inputs that are floating-point numbers.
+
+        Raises `UserError`, saying `what`, where they are text.
+        """
         found = self.training
-        if not isinstance(found, (Resident, Merged)):
+        if isinstance(found, (Resident, Merged)):
+            return found if isinstance(found, Resident) else found.resident
+        given = [inputs for inputs, _ in found.batches()]
+        if not all(t.is_floating_point() for t in tree_leaves(given[0]) if isinstance(t, Tensor)):
             raise UserError(f"{what} takes images, and the data are text; choose another")
-        return found if isinstance(found, Resident) else found.resident
+        return given
 
     def joined(self) -> None:
         """Raise `UserError` where the models cannot be mixed: their tokenizers are not one."""
@@ -103,6 +95,19 @@ class Task:
                 f"{name}: {said}; a row of one embedding is another token's in the other, so their "
                 "weights cannot be mixed, only probed"
             )
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Training rows that there are none of: what takes them is refused, and nothing else."""
+
+    why: str
+    order: None = None
+    merge: None = None
+
+    def batches(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+        """Raise `UserError`."""
+        raise UserError(self.why)
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,8 @@ class Merged:
 
 
 def read(
-    data: Path,
+    data: Path | str,
+    splits: Mapping[str, Dataset],
     names: list[str] | None,
     models: Models,
     device: torch.device,
@@ -130,7 +136,8 @@ def read(
     Rows without a label are left out, and counted in a warning.
 
     Args:
-        data: the folder of a `datasets.DatasetDict`.
+        data: what messages call the dataset, and where its images may be mapped from.
+        splits: of the dataset, by name.
         names: the splits to take; None takes all that have labels and are not for training.
         models: the networks that are to read them.
         device: where they are put.
@@ -139,14 +146,6 @@ def read(
     Raises:
         UserError: the folder, a split or a column is missing, or the networks do not take the data.
     """
-    disable_progress_bar()
-    try:
-        loaded = load_from_disk(str(data))
-        if not isinstance(loaded, DatasetDict):
-            raise TypeError("one split alone; save a DatasetDict")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f"{data}: not a DatasetDict on disk ({short(error)})") from None
-    splits = {str(name): split for name, split in loaded.items()}
     if names and (missing := [name for name in names if name not in splits]):
         raise UserError(f"{data}: no split {missing[0]!r}; there are: {', '.join(splits)}")
     looked = {"train", *names} & splits.keys() if names else splits
@@ -176,15 +175,34 @@ def read(
                     found_there = _text(split, found, rows, other, config, device, where)
                     own.setdefault(model, {})[name] = found_there
         else:
-            given = _images(data, name, split, where)
+            given = _images(data, name, split, where, models)
             given = given if len(rows) == len(split) else given[rows]
             sets[name] = _resident(given, found, rows, order, device, where)
         two = len(found.names) == 2
         binary[name] = found.numbers[rows].astype(bool) if two else None
         _try(models, sets[name], where)
-    for model, there in own.items():
-        own[model] = {name: there.get(name, sets[name]) for name in sets}
-    return Task(data, sets, binary, models, device, order, config, own, differs)
+    for model, read_by in own.items():
+        own[model] = {name: read_by.get(name, sets[name]) for name in sets}
+
+    def draw() -> Examples:
+        """Return at most `ROWS` training rows, each class in its proportion."""
+        where = f"{data}, train"
+        if "train" not in splits:
+            return Missing(f"{data}: no split 'train' for it; there are: {', '.join(splits)}")
+        split = splits["train"]
+        found = labels(split, where)
+        if found is None:
+            raise UserError(f"{where}: no row has a label; give training rows with classes")
+        kept = _labelled(found, where)
+        stream = seeds.derive("merging" if models.text else "calibration") % 2**32
+        rows = kept[stratified(found.numbers[kept], min(len(kept), ROWS), stream)]
+        if models.text:
+            folder = next(iter(models.folders.values()))
+            return _text(split, found, rows, folder, config, device, where)
+        given = _images(data, "train", split, where, models)[rows]
+        return _resident(given, found, rows, order, device, where)
+
+    return Task(sets, binary, models, draw, own, differs)
 
 
 def labels(split: Dataset, where: str) -> Labels | None:
@@ -270,19 +288,28 @@ def _resident(
     return there if merge is None else Merged(there, torch.tensor(merge, device=device))
 
 
-def _images(data: Path, name: str, split: Dataset, where: str) -> np.ndarray:
-    """Return images of one size as uint8 [n, height, width, channels]."""
+def _images(data: Path | str, name: str, split: Dataset, where: str, models: Models) -> np.ndarray:
+    """Return images of one size as uint8 [n, height, width, channels].
+
+    A network of Hugging Face that says what is done to images before it gets them resized and cut.
+    """
     column = next((name for name in IMAGES if name in split.features), None)
     if column is None:
         raise UserError(f"{where}: no column `image`, but {', '.join(split.column_names)}")
-    if column == "image" and pa.types.is_fixed_size_list(split.data.column(column).type):
-        return disk.read(data, name).images  # as this project writes them: mapped, not copied
+    sized = models.sized()
+    if (
+        sized is None
+        and column == "image"
+        and pa.types.is_fixed_size_list(split.data.column(column).type)
+    ):
+        return disk.read(Path(data), name).images  # as this project writes them: mapped, not copied
     found = (
         split[column]
         if isinstance(split.features[column], Image)
         else split.with_format("numpy")[column]
     )
     pictures = [np.asarray(picture) for picture in found]
+    pictures = pictures if sized is None else sized(pictures, where)
     if len({picture.shape for picture in pictures}) > 1:
         raise UserError(f"{where}: images of several sizes; resize them to one")
     images = np.stack(pictures)

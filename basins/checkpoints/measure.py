@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import combinations
@@ -13,12 +14,14 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._pytree import tree_map
 
 from basins import seeds
 from basins.align import activations, alignments
 from basins.align.batchnorm import BATCH, reset
 from basins.align.equivalence import ROUNDING, change
 from basins.align.permute import permute
+from basins.align.traced import trace
 from basins.checkpoints.examples import Task
 from basins.checkpoints.models import Models, short
 from basins.data.images import Evaluation
@@ -29,7 +32,7 @@ from basins.landscape.plane import Plane, corners, nodes
 from basins.merges.evaluation import evaluations
 from basins.merges.merged import summary
 from basins.merges.sources import Sources
-from basins.nets.permutation import Net
+from basins.nets.permutation import Net, PermutationSpec
 from basins.paths.engine import Curves, evaluate
 from basins.paths.pairs import grid
 from basins.paths.points import Losses
@@ -94,14 +97,13 @@ def along(
 
     Raises:
         UserError: the path has a point to be trained, the models' tokenizers differ, or the
-            networks have no permutation symmetry that is known to keep their function.
+            networks have no permutation symmetry, or one that changes their function.
     """
     task.joined()
     coefficients = find("paths", path, "coefficients", "--path")
     if len(coefficients(0.5)) != 2:
         raise UserError(f"--path {path}: it has a point to train, which only the pipeline does")
-    if alignment != "none":
-        check_symmetry(models, task)
+    spec = symmetry(models, task) if alignment != "none" else None
     engine, calibration = models.engine, _calibration(task, batchnorm)
 
     def measured(controls: list[Tensor], points: Sequence[tuple[float, ...]]) -> Curves:
@@ -114,7 +116,10 @@ def along(
     ts = grid(points)
     found = {}
     for a, b in pairs:
-        controls = [flatten(models.states[a]), flatten(aligned(models, task, a, b, alignment))]
+        controls = [
+            flatten(models.states[a]),
+            flatten(aligned(models, task, spec, a, b, alignment)),
+        ]
         inner = measured(controls, [coefficients(t) for t in ts[1:-1]])
         curves = {key: [*end(a)[key], *inner[key], *end(b)[key]] for key in inner}
         first, last = (control[engine.flat.trained].double() for control in controls)
@@ -122,30 +127,42 @@ def along(
     return Joins(ts, {"path": path, "alignment": alignment}, found)
 
 
-def check_symmetry(models: Models, task: Task) -> None:
-    """Raise `UserError` where the network has no permutation spec, or one that is wrong."""
-    if not hasattr(models.net, "permutation_spec"):
-        raise UserError(
-            f"{type(models.net).__name__} has no permutation_spec(), so only --alignment none; "
-            "docs/extend.md shows how to write one"
-        )
+def symmetry(models: Models, task: Task) -> PermutationSpec:
+    """Return the network's permutation spec: its `permutation_spec()`, checked, or a traced one.
+
+    A warning says what was traced. Raises `UserError` where the network's spec is wrong, or no
+    units can be reordered.
+    """
     given, _ = next(iter(next(iter(task.sets.values())).batches()))
+    kind = type(models.net).__name__
+    if not hasattr(models.net, "permutation_spec"):
+        few = tree_map(lambda x: x[:4] if isinstance(x, Tensor) else x, given)
+        named = isinstance(few, Mapping)
+        traced = trace(models.net, [] if named else list(few), few if named else None)
+        if not traced.spec.groups:
+            raise UserError(f"{kind}: no units to align, so only --alignment none; {traced}")
+        warnings.warn(f"{kind} without a permutation_spec(): {traced}", stacklevel=2)
+        return traced.spec
     net = cast(Net, models.net)
     net.load_state_dict(next(iter(models.states.values())))
     changed = change(net, cast(Sequence[Tensor], given), seeds.generator("equivalence"))
     if not changed < ROUNDING:
         raise UserError(
-            f"{type(net).__name__}.permutation_spec(): permuting units by it changes the outputs "
-            f"by {changed:.0%}; correct it"
+            f"{kind}.permutation_spec(): permuting units by it changes the outputs by "
+            f"{changed:.0%}; correct it, or leave it out to have it traced"
         )
+    return net.permutation_spec()
 
 
-def aligned(models: Models, task: Task, a: str, b: str, alignment: str) -> State:
+def aligned(
+    models: Models, task: Task, spec: PermutationSpec | None, a: str, b: str, alignment: str
+) -> State:
     """Return the state of model `b`, its units permuted to those of `a`.
 
     Args:
         models: the networks.
         task: whose training rows an alignment may take.
+        spec: the networks' symmetry; None only without an alignment.
         a: the id of the model that stays as it is.
         b: the id of the model whose units are permuted.
         alignment: a file of `basins/align/`, or `none`, which leaves the state as it is.
@@ -156,20 +173,19 @@ def aligned(models: Models, task: Task, a: str, b: str, alignment: str) -> State
             the network cannot be copied.
     """
     first, other = models.states[a], models.states[b]
-    if alignment == "none":
+    if alignment == "none" or spec is None:
         return other
-    net = cast(Net, models.net)
-    spec, more = net.permutation_spec(), {}
+    net, more = cast(Net, models.net), {}
     asked = alignments.asks(module("align", alignment, "align"))
     if "data" in asked:
         more = {"net": net, "data": task.training}
     if "correlations" in asked:
-        images = task.images(f"--alignment {alignment}")
+        given = task.batches(f"--alignment {alignment}")
         read = dict.fromkeys(activations.module(spec, group) for group in spec.groups)
         if unknown := read.keys() - {name for name, _ in net.named_modules()}:
             raise UserError(
-                f"--alignment {alignment}: it reads a group of permutation_spec() at the module of "
-                f"its name, and there is no {min(unknown)!r}; call the group after one"
+                f"--alignment {alignment}: it reads a group of units at the module of its name, "
+                f"and there is no {min(unknown)!r}; call the group after one"
             )
         try:
             nets = [copy.deepcopy(net), net]
@@ -177,7 +193,7 @@ def aligned(models: Models, task: Task, a: str, b: str, alignment: str) -> State
             raise UserError(f"--alignment {alignment}: {short(error)}; take another") from None
         for one, state in zip(nets, (first, other), strict=True):
             one.load_state_dict(state)
-        batches = (inputs for inputs, _ in images.batches())
+        batches = [x for x, _ in given.batches()] if isinstance(given, Resident) else given
         [more["correlations"]] = activations.correlations(nets, spec, batches, [(0, 1)])
     stream = seeds.generator("alignment", models.hashes[a], models.hashes[b])
     permutations = find("align", alignment, "align")(first, other, spec, generator=stream, **more)
@@ -192,10 +208,43 @@ def path_tables(
     barriers: list[dict[str, Any]] = []
     for (a, b), (curves, distance) in joins.losses.items():
         ids = {"experiment": experiment, "model_a": a, "model_b": b, **joins.ids}
-        paths += [ids | row for row in path_rows(joins.ts, curves, task.labels)]
-        rows = barrier_rows(joins.ts, curves, confidence)
+        scored = {key: curve for key, curve in curves.items() if key[1] in task.metrics}
+        classes = {key: curve for key, curve in curves.items() if key not in scored}
+        paths += [ids | row for row in path_rows(joins.ts, classes, task.labels)]
+        paths += [ids | row for row in _scored_rows(joins.ts, scored, task)]
+        rows = [*barrier_rows(joins.ts, classes, confidence)]
+        rows += [r for r in barrier_rows(joins.ts, _losses(scored), confidence) if _of_loss(r)]
         barriers += [ids | row | {"distance": distance} for row in rows]
     return pd.DataFrame(paths), pd.DataFrame(barriers)
+
+
+def _scored_rows(ts: Sequence[float], curves: Curves, task: Task) -> Iterator[dict[str, Any]]:
+    """Yield mean loss, its standard error and metrics at every point, of sets with objectives."""
+    for (batchnorm, eval_set), curve in curves.items():
+        for t, evaluation in zip(ts, curve, strict=True):
+            ids = {"batchnorm": batchnorm, "t": t, "eval_set": eval_set}
+            yield {**ids, **_scores(evaluation, task.metrics[eval_set])}
+
+
+def _scores(evaluation: Evaluation, names: Sequence[str]) -> dict[str, Any]:
+    losses, metrics = evaluation
+    count = len(losses)
+    error = losses.std(ddof=1, dtype=np.float64) / count**0.5 if count > 1 else np.nan
+    values = {"loss": losses.mean(dtype=np.float64), "loss_se": error}
+    values |= dict(zip(names, metrics.mean(0, dtype=np.float64), strict=True))
+    return {"n": count, **(values if evaluation.defined else dict.fromkeys(values, np.nan))}
+
+
+def _losses(curves: Curves) -> Curves:
+    """Return curves of losses alone, where nothing is right or wrong."""
+    return {
+        key: [Evaluation(e.losses, np.zeros(len(e.losses), bool)) for e in curve]
+        for key, curve in curves.items()
+    }
+
+
+def _of_loss(row: Mapping[str, Any]) -> bool:
+    return row["metric"] == "loss"
 
 
 def plane_table(
@@ -289,7 +338,12 @@ def cluster_tables(
         losses = np.stack([e.losses for e in curves[chosen["batchnorm"], chosen["eval_set"]]])
         drawn = draw(losses.shape[1]) @ losses.T
         resampled[pair] = {name: measure(ts, drawn) for name, measure in CURVES.items()}
-    others = [name for name in dict.fromkeys(probes["slice"]) if name != chosen["eval_set"]]
+    measured = probes.drop_duplicates(["slice", "metric"]).groupby("slice", sort=False)["metric"]
+    others = [
+        str(name) if "accuracy" in set(metrics) else f"{name}:loss"
+        for name, metrics in measured
+        if name != chosen["eval_set"]
+    ]
     found = analyse(
         "checkpoints",
         paths,
@@ -329,20 +383,27 @@ def merge(
 
     Raises:
         UserError: the technique or an option is unknown, it makes an ensemble, the models'
-            tokenizers differ, or the networks have no permutation symmetry that is known to keep
+            tokenizers differ, or the networks have no permutation symmetry, or one that changes
             their function.
     """
     task.joined()
     function = find("merges", technique, "merge", "--technique")
     check_options(function, options, f"--technique {technique}")
-    if alignment != "none":
-        check_symmetry(models, task)
+    spec = symmetry(models, task) if alignment != "none" else None
     first, *others = models.states
-    moved = [aligned(models, task, first, name, alignment) for name in others]
+    moved = [aligned(models, task, spec, first, name, alignment) for name in others]
     engine, net = models.engine, cast(Net, models.net)
     stream = seeds.generator("merge", technique, *models.hashes.values())
     sources = Sources([models.states[first], *moved], base, net, task.training, stream)
-    members = function(sources, **options)
+    try:
+        members = function(sources, **options)
+    except AttributeError as error:  # torch's modules say in words alone what they lack
+        if hasattr(net, "permutation_spec") or "permutation_spec" not in str(error):
+            raise
+        raise UserError(
+            f"--technique {technique}: it mixes units, by a permutation_spec() that "
+            f"{type(net).__name__} lacks; write one (docs/extend.md), or take another"
+        ) from None
     if len(members) != 1:
         raise UserError(f"--technique {technique}: makes an ensemble; take one that mixes weights")
     found = evaluations(engine, members, sources, _calibration(task, batchnorm), task.sets)
@@ -350,37 +411,43 @@ def merge(
     rows = []
     for (mode, name), evaluation in found.items():
         made = {"technique": technique, "alignment": alignment, "batchnorm": mode}
-        rows.append(_merged(made, " + ".join(models.states), name, evaluation))
+        rows.append(_merged(made, " + ".join(models.states), name, evaluation, task))
     own = {"technique": "source", "alignment": "none", "batchnorm": "interpolate"}
     for model, source in models.states.items():
         net.load_state_dict(source)
         for name, examples in task.sets.items():
-            rows.append(_merged(own, model, name, evaluate(net, examples)))
+            rows.append(_merged(own, model, name, evaluate(net, examples), task))
     return state, pd.DataFrame(rows)
 
 
 def _merged(
-    made: Mapping[str, str], sources: str, eval_set: str, evaluation: Evaluation
+    made: Mapping[str, str], sources: str, eval_set: str, evaluation: Evaluation, task: Task
 ) -> dict[str, Any]:
     ids = {"sources": sources, "set": 0, "members": 1, "eval_set": eval_set}
-    return {"merge": "checkpoints", **made, **ids, **summary(evaluation)}
+    names = task.metrics.get(eval_set)
+    found = summary(evaluation) if names is None else _scores(evaluation, names)
+    return {"merge": "checkpoints", **made, **ids, **found}
 
 
-def _calibration(task: Task, mode: BatchNorm) -> dict[str, Resident | None]:
+def _calibration(task: Task, mode: BatchNorm) -> dict[str, Resident | list[Any] | None]:
     """Return what the engine takes BatchNorm's statistics from, by its mode."""
     if mode == "interpolate":
         return {mode: None}
-    images = task.images(f"--batchnorm {mode}")
+    given = task.batches(f"--batchnorm {mode}")
+    images = isinstance(given, Resident)
     if mode == "repair":
+        if not images:
+            raise UserError("--batchnorm repair: it takes images; choose another")
         if hasattr(task.models.net, "permutation_spec"):
-            check_symmetry(task.models, task)
-        return {mode: images}
+            symmetry(task.models, task)
+        return {mode: given}
     try:
-        reset(task.models.net, Resident(*(tensor[:BATCH] for tensor in images)))
+        few = Resident(*(tensor[:BATCH] for tensor in given)) if images else given[:1]
+        reset(task.models.net, few)
     except Exception as error:  # it may not be our network
         line = f"--batchnorm reset: the network does not run in training mode: {short(error)}"
         raise UserError(f"{line}; take interpolate") from None
-    return {mode: images}
+    return {mode: given}
 
 
 def _probes(
@@ -388,7 +455,9 @@ def _probes(
 ) -> Iterator[dict[str, Any]]:
     losses, correct = found
     values = {"accuracy": correct, "loss": losses}
-    true = task.labels[eval_set]
+    if eval_set in task.metrics:
+        values = {"loss": losses, **dict(zip(task.metrics[eval_set], correct.T, strict=True))}
+    true = task.labels.get(eval_set)
     if true is not None:
         values |= dict.fromkeys(SCORES, np.stack([true == correct, true], axis=1))
     recipe, _, seed = model.rpartition("/seed")

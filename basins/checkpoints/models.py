@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import json
@@ -16,19 +17,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from basins import weights
 from basins.errors import UserError
 from basins.nets import checkpoint
 from basins.paths.engine import Engine, double_entry, outcome
-from basins.registry import module
+from basins.registry import find, module
 from basins.store import file_hash, whole_folder
 from basins.weights import State
 
 WEIGHTS = "model.safetensors"
 NESTED = ("state_dict", "model_state_dict", "model")  # where trainers keep the weights
+LIBRARIES = {"torchvision": ("torchvision.models", "get_model"), "timm": ("timm", "create_model")}
+NAMES = ("id2label", "label2id")
 NUMBERED = re.compile(r"(?P<recipe>.*?)[-_.]*(?:seed)?[-_.]*(?P<seed>\d+)")
 
 
@@ -59,6 +64,32 @@ class Models:
         measured = dict.fromkeys([self.net, self.engine.folded.function])
         return outcome([*map(double_entry, measured)])
 
+    def sized(self) -> Callable[[Sequence[np.ndarray], str], list[np.ndarray]] | None:
+        """Return what resizes and cuts images as the first network's folder says, if it does."""
+        if self.config is None or "preprocessing" not in self.config:
+            return None
+        processor = find("nets", checkpoint.family(self.config), "processor")(
+            next(iter(self.folders.values()))
+        )
+
+        def sized(pictures: Sequence[np.ndarray], where: str) -> list[np.ndarray]:
+            try:
+                found = [
+                    processor(
+                        Image.fromarray(picture).convert("RGB"),
+                        do_rescale=False,
+                        do_normalize=False,
+                        return_tensors="np",
+                    )["pixel_values"][0]
+                    for picture in pictures
+                ]
+            except Exception as error:  # the library's own, of someone else's settings
+                line = f"preprocessor_config.json does not fit the images: {short(error)}"
+                raise UserError(f"{where}: {line}") from None
+            return [picture.transpose(1, 2, 0) for picture in found]
+
+        return sized
+
     @property
     def text(self) -> bool:
         """Whether they read text."""
@@ -73,10 +104,11 @@ def read(
 ) -> Models:
     """Read the models that are given as `PATH` or `NAME=PATH`.
 
-    With `factory`, `FILE.py:function`, the function's network takes the weights in each path: a
-    state dict, or a folder with one. Without, each path is a folder of this project or of a BERT
-    classifier of Hugging Face. `classes` names their outputs, whatever the configs do. Raises
-    `UserError` where two have one id, one is not readable, or they are not of one architecture.
+    With `factory`, `FILE.py:function`, or a name of torchvision's or timm's, its network takes the
+    weights in each path: a state dict, or a folder with one. Without, each path is a folder of this
+    project or of a classifier of Hugging Face. `classes` names their outputs, whatever the configs
+    do. Raises `UserError` where two have one id, one is not readable, or they are not of one
+    architecture.
     """
     paths: dict[str, Path] = {}
     for text in given:
@@ -89,15 +121,21 @@ def read(
         paths[name] = path
     folders = list(paths.values())
     configs = [] if factory else [_config(folder) for folder in folders]
-    files = {name: _files(path) for name, path in paths.items()}
     if factory:
         net, config = build(factory), None
     else:
         config = _same(folders, configs, classes)
-        net = checkpoint.described(folders[0], _shapes(files[next(iter(paths))]))
-    states = {name: _read(file, net) for name, file in files.items()}
-    moved = {name: {k: t.to(device) for k, t in state.items()} for name, state in states.items()}
+    files = {name: _files(path) for name, path in paths.items()}
     hashes = {name: _hash(file) for name, file in files.items()}
+    if config is not None and checkpoint.by_library(config):
+        nets = {name: checkpoint.load(path) for name, path in paths.items()}
+        net = copy.deepcopy(nets[next(iter(nets))])
+        states = {name: one.state_dict() for name, one in nets.items()}
+    else:
+        if config is not None:
+            net = checkpoint.described(folders[0], _shapes(files[next(iter(paths))]))
+        states = {name: _read(file, net) for name, file in files.items()}
+    moved = {name: {k: t.to(device) for k, t in state.items()} for name, state in states.items()}
     return Models(moved, hashes, paths, net.to(device).eval(), config, classes)
 
 
@@ -120,8 +158,13 @@ def identify(text: str) -> tuple[str, Path]:
 def build(factory: str) -> nn.Module:
     """Return the network of a function without arguments, given as `FILE.py:function`.
 
-    Raises `UserError` where the file or the function is missing, fails, or makes something else.
+    Or else that of a name of torchvision's or timm's: `torchvision:resnet18`, and behind it what
+    the library's function takes, as `timm:vit_tiny_patch16_224:num_classes=10`. Raises `UserError`
+    where the file or the function is missing, fails, or makes something else.
     """
+    library = factory.partition(":")[0]
+    if library in LIBRARIES:
+        return _named(factory)
     file, _, function = factory.rpartition(":")
     if not Path(file).is_file():
         raise UserError(f"--net {factory}: no such file; give FILE.py:function")
@@ -139,6 +182,20 @@ def build(factory: str) -> nn.Module:
         raise UserError(f"--net {factory}: {type(error).__name__}: {short(error)}") from None
     if not isinstance(net, nn.Module):
         raise UserError(f"--net {factory}: it returns {type(net).__name__}, not a torch module")
+    return net.float()
+
+
+def _named(factory: str) -> nn.Module:
+    library, name, *options = factory.split(":")
+    try:
+        module, function = LIBRARIES[library]
+        given = dict(part.split("=", 1) for part in ",".join(options).split(",") if part)
+        make = getattr(importlib.import_module(module), function)
+        net = make(name, **{key: json.loads(value) for key, value in given.items()})
+    except ImportError:
+        raise UserError(f"--net {factory}: the package {library} is not installed") from None
+    except Exception as error:  # the library's own
+        raise UserError(f"--net {factory}: {type(error).__name__}: {short(error)}") from None
     return net.float()
 
 
@@ -185,7 +242,11 @@ def save(models: Models, state: State, target: Path) -> None:
                 if file.is_file() and kept and not file.name.endswith(".index.json"):
                     shutil.copy(file, folder / file.name)
             if (file := folder / "config.json").is_file():
-                config = models.config or json.loads(file.read_text())
+                config = json.loads(file.read_text())
+                named = {
+                    k: v for k, v in (models.config or {}).items() if k in config or k in NAMES
+                }
+                config |= named
                 kinds = {key: "float32" for key in ("dtype", "torch_dtype") if key in config}
                 file.write_text(json.dumps({**config, **kinds}, indent=2) + "\n")
             weights.save(state, folder / WEIGHTS)
@@ -211,12 +272,14 @@ def _same(
         numbers = {name: k for k, name in enumerate(classes)}
         configs = [
             {**config, "id2label": names, "label2id": numbers}
-            if checkpoint.reads_text(config)
+            if checkpoint.of_library(config)
             else config
             for config in configs
         ]
     try:
         first, *others = map(checkpoint.function, configs)
+    except UserError as error:
+        raise UserError(f"{folders[0]}: {error}") from None
     except Exception as error:  # the library's own, of someone else's config
         raise UserError(f"{folders[0]}: no usable config.json ({short(error)})") from None
     for folder, other in zip(folders[1:], others, strict=True):
@@ -234,15 +297,22 @@ def _config(folder: Path) -> dict[str, Any]:
             "--net FILE.py:function"
         )
     config = checkpoint.read_config(folder)
-    if not checkpoint.reads_text(config):
+    if not checkpoint.of_library(config):
         return config
-    known = module("nets", checkpoint.family(config), "from_config").ARCHITECTURE
-    kinds = config.get("architectures") or [known]
-    kinds = kinds if isinstance(kinds, list) else [kinds]
-    if kinds != [known]:
+    if not checkpoint.by_library(config):
+        known = module("nets", checkpoint.family(config), "from_config").ARCHITECTURE
+        kinds = config.get("architectures") or [known]
+        kinds = kinds if isinstance(kinds, list) else [kinds]
+        if kinds != [known]:
+            raise UserError(
+                f"{folder}: a {', '.join(map(str, kinds))}; of a {checkpoint.family(config)} only "
+                f"{known} is supported, or give --net FILE.py:function"
+            )
+    kind, count = config.get("problem_type"), len(checkpoint.classes(config))
+    if kind == "multi_label_classification" or count == 1:
         raise UserError(
-            f"{folder}: a {', '.join(map(str, kinds))}; of a {checkpoint.family(config)} only "
-            f"{known} is supported, or give --net FILE.py:function"
+            f"{folder}: {'one output' if count == 1 else 'several labels for a row'}; the command "
+            "line measures classes, basins.connect(..., loss=...) of Python whatever you give it"
         )
     return config
 
@@ -260,7 +330,11 @@ def _files(path: Path) -> list[Path]:
         if index.is_file():
             return _shards(index)
     if (path / "adapter_config.json").is_file():
-        raise UserError(f"{path}: an adapter by itself; merge it into its base and save that")
+        raise UserError(
+            f"{path}: an adapter by itself; save its base with it, by peft's "
+            "AutoPeftModelForSequenceClassification.from_pretrained(...).merge_and_unload()"
+            ".save_pretrained(...), and give that"
+        )
     raise UserError(f"{path}: no such file: {WEIGHTS}; save the weights as safetensors there")
 
 
@@ -275,6 +349,11 @@ def _shards(index: Path) -> list[Path]:
         many = f"{len(missing)} of {len(names)} shards are missing"
         raise UserError(f"{index.parent}: {many}: {', '.join(missing)[:200]}; fetch them again")
     return [index.parent / name for name in names]
+
+
+def state(path: Path, net: nn.Module) -> State:
+    """Return the weights in a file or folder, float32, that are to fit `net`."""
+    return _read(_files(path), net)
 
 
 def _hash(files: Sequence[Path]) -> str:

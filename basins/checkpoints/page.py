@@ -32,6 +32,9 @@ CURVES = (
     "Position 0 is the first model of a pair, 1 the second. Bands: 95 % intervals, over examples "
     "where two names are one pair, else over their models."
 )
+PLAIN = (
+    "Position 0 is the first model of a pair, 1 the second. Bands: 95 % intervals over examples."
+)
 CAPTIONS = {
     "barriers": "Nats, and shares of errors; intervals are of barrier_linear, over examples.",
     "probes": "Shares, and losses in nats, with 95 % intervals over examples.",
@@ -45,12 +48,10 @@ def write(folder: Path) -> Path:
     Raises `UserError` where there are no rows.
     """
     found = rows.read(folder)
-    drawn, curves = [*_planes(found)], None
-    if "paths" in found and "barriers" in found:
-        drawn = [*_figures(found, rows.provenance(folder)), *drawn]
+    figures, curves = {}, None
+    if "paths" in found and "barriers" in found and _classes(found):
         curves = explorer.pack(found, confidence=CONFIDENCE)
-    figures = {}
-    for key, title, caption, figure in drawn:
+    for key, title, caption, figure in drawn(found, rows.provenance(folder)):
         svg, _ = style.save(figure, folder / "figures" / key)
         figures[key] = Drawing(title, caption, svg.read_text())
     text = render(
@@ -89,19 +90,29 @@ def summary(paths: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def _figures(
+def drawn(
     found: Mapping[str, pd.DataFrame], origin: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, str, Figure]]:
-    """Yield key, title, caption and figure."""
-    found = {**found, "summary/paths": summary(found["paths"])}
+    """Yield key, title, caption and figure of what a folder's tables show.
+
+    `origin` is their provenance, which says what clusters come from.
+    """
+    yield from _planes(found)
+    if "paths" not in found or "barriers" not in found:
+        return
+    classes = _classes(found)
+    if classes:
+        found = {**found, "summary/paths": summary(found["paths"])}
     for number, (_, part) in enumerate(found["barriers"].groupby(JOIN, sort=False), 1):
         chosen: dict[str, Any] = {column: part[column].iloc[0] for column in JOIN}
         what = f"{chosen['path']}, alignment {chosen['alignment']}, BatchNorm {chosen['batchnorm']}"
         what = style.display(f"{chosen['experiment']}: {what}")
         pairs = len(part[["model_a", "model_b"]].drop_duplicates())
-        if pairs <= FEW:
+        if not classes:
+            yield f"curves{number}", f"Curves, {what}", PLAIN, _curves(found["paths"], chosen)
+        elif pairs <= FEW:
             yield f"curves{number}", f"Curves, {what}", CURVES, path_curves.draw(found, **chosen)
-        for metric in ("loss", "error") if pairs > 1 else ():
+        for metric in dict.fromkeys(part["metric"]) if pairs > 1 else ():
             options = {**chosen, "metric": metric}
             caption = barrier_matrix.caption(**options)
             figure = barrier_matrix.draw(found, **options)
@@ -110,6 +121,31 @@ def _figures(
         chosen = {"experiment": "cluster", **origin["clusters"]}
         caption = convexity_gaps.caption(**chosen)
         yield "clusters", "Gaps by cluster", caption, convexity_gaps.draw(found, **chosen)
+
+
+def _classes(found: Mapping[str, pd.DataFrame]) -> bool:
+    """Return whether all that was measured along paths is classification."""
+    return bool((found["barriers"].groupby(JOIN + ["eval_set"])["metric"].nunique() == 2).all())
+
+
+@style.styled()
+def _curves(paths: pd.DataFrame, chosen: Mapping[str, Any]) -> Figure:
+    """Draw the loss over the position on the path, one panel for each set, a line for each pair."""
+    part = paths.loc[(paths[list(chosen)] == pd.Series(chosen)).all(axis=1)]
+    sets = list(dict.fromkeys(part["eval_set"]))
+    figure = style.new(style.PAGE_WIDTH, 2.5)
+    panels = figure.subplots(1, len(sets), squeeze=False)[0]
+    for ax, name in zip(panels, sets, strict=True):
+        here = part.loc[part["eval_set"] == name]
+        for (a, b), line in here.groupby(["model_a", "model_b"], sort=False):
+            spread = Z * line["loss_se"]
+            low, high = line["loss"] - spread, line["loss"] + spread
+            ax.plot(line["t"], line["loss"], label=f"{a} – {b}")
+            ax.fill_between(line["t"], low, high, alpha=0.15)
+        ax.set(title=name, xlabel="position on the path", ylabel="loss", xticks=(0, 0.5, 1))
+    if len(part[["model_a", "model_b"]].drop_duplicates()) <= FEW:
+        panels[0].legend()
+    return figure
 
 
 def _planes(found: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str, str, Figure]]:

@@ -26,14 +26,15 @@ from basins.claims.results import (
     Results,
     cluster_test,
     clustered,
+    learned,
     one,
     varied,
 )
 from basins.errors import UserError
 from basins.statistics.association import residuals
 from basins.statistics.cluster_rows import PAIR_TYPES, pair_types
-from basins.statistics.factorial import FACTORIAL, shared
-from basins.statistics.seeds import span
+from basins.statistics.factorial import FACTORIAL, pairs, shared
+from basins.statistics.seeds import jackknife, span
 from basins.statistics.strategies import in_domain
 
 paper = Paper("lcrgs", "Linear Connectivity Reveals Generalization Strategies")
@@ -151,11 +152,7 @@ def mean_of_pairs(
 def between_less_within(
     results: Results, *, experiment: str, eval_set: str, ratio: Factor, column: str
 ) -> Measured:
-    """Return the mean of a measure between clusters, less `ratio` times that within.
-
-    Clusters are taken as given. Where they are shown, gaps between them are several times those
-    within, and the same would be found of other pairs.
-    """
+    """Return the mean of a measure between clusters, less `ratio` times that within."""
     rows = _pairs(results, experiment, eval_set)
     rows["value"] = rows[column] * np.where(rows["pair_type"] == BETWEEN, 1, ratio)
     words = f"mean {column} {_on(rows)} between clusters, less {ratio:g} times that within"
@@ -208,7 +205,9 @@ def alone(results: Results, *, experiment: str, size: Factor) -> Measured:
     ]
     least = pd.concat(both).groupby("model")["value"].min()
     words = f"share of models whose least barrier_linear to another exceeds {size:g} ({experiment})"
-    return Measured(words, results.over_seeds((least > size).astype(float), SHARE))
+    hits, models = (least > size).to_numpy(float), [least.index.to_numpy(str)]
+    interval = jackknife(hits, models, results.confidence, outcomes=True)
+    return Measured(words, interval | {"bounds": SHARE})
 
 
 @paper.above("head_apart", "beside Fig. 1", kind="ours", shown=ANY).says(
@@ -217,6 +216,9 @@ def alone(results: Results, *, experiment: str, size: Factor) -> Measured:
 @paper.below("head_probed", "beside Fig. 1", kind="ours", shown=ANY).says(
     "Heads that are first trained on the fixed encoder leave models less far apart than new ones."
 )
+@paper.below("head_matched", "beside Fig. 1", kind="ours", shown=ANY).says(
+    "Matching their units brings models that begin with heads of their own nearer to each other."
+)
 @measure(ANY)
 def further(
     results: Results,
@@ -224,10 +226,12 @@ def further(
     experiment: str,
     against: str,
     eval_set: str,
+    alignment: str = "none",
     column: str = "barrier_linear",
 ) -> Measured:
     """Return the mean of a measure over the pairs of one experiment, less that over another's."""
-    rows, others = (results.pairs(name, eval_set) for name in (experiment, against))
+    rows = results.pairs(experiment, eval_set, alignment=alignment)
+    others = results.pairs(against, eval_set)
     words = f"mean {column} {_on(rows)}, less that of {against}"
     return Measured(words, results.contrast(rows, others, column))
 
@@ -235,7 +239,7 @@ def further(
 @paper.above("strategy_between", "beside the scatter plots", kind="ours", shown=CLUSTERS).says(
     "Models of two clusters differ more in strategy than models of one, at equal accuracy."
 )
-@measure(SCORES, parted, varied)
+@measure(SCORES, parted, learned, varied)
 def strategy_between(
     results: Results, *, experiment: str, slice: str, metric: str = "accuracy"
 ) -> Measured:
@@ -249,7 +253,7 @@ def strategy_between(
 @paper.above("strategy_gap", "beside the scatter plots", kind="ours").says(
     "Models that are further apart in domain differ more in strategy, at equal accuracy."
 )
-@measure(SCORES, varied)
+@measure(SCORES, learned, varied)
 def strategy_gap(
     results: Results, *, experiment: str, slice: str, metric: str = "accuracy"
 ) -> Measured:
@@ -311,7 +315,7 @@ def triangles(results: Results, *, experiment: str) -> Measured:
 @paper.above("c10_rival", "distance against convexity gap", shown=RIVALS, statistic="behind").says(
     "The convexity gap tells how models generalise better than a plainer measure does."
 )
-@measure(SCORES, varied)
+@measure(SCORES, learned, varied)
 def association(
     results: Results,
     *,
@@ -337,7 +341,7 @@ def association(
 @paper.below("c6_paws", "PAWS by cluster").says(
     "The smaller cluster is worse at telling paraphrases from their words in another order."
 )
-@measure(BY_CLUSTER, parted, varied)
+@measure(BY_CLUSTER, parted, learned, varied)
 def difference(
     results: Results, *, experiment: str, slice: str, metric: str = "accuracy"
 ) -> Measured:
@@ -496,30 +500,14 @@ def _strategies(results: Results, experiment: str, slice_: str, metric: str) -> 
 
 
 def _factorial(results: Results, aspect: str, experiment: str, slice_: str | None) -> pd.DataFrame:
-    """Return the pairs of a factorial with their `value`, and whether they share each factor.
-
-    The value is the barrier in domain or the squared difference in the accuracy on a slice. Heads
-    and orders are the units, in `models`.
-    """
+    """Return the pairs of a factorial by their barrier in domain, or their accuracy on a slice."""
     rows = results.gaps(experiment)
     levels = {
         factor: results.aspect(aspect, "B2", f"level, {factor}").set_index("models")["value"]
         for factor in FACTORIAL
     }
-    sides = [
-        pd.DataFrame({factor: rows[side].map(level) for factor, level in levels.items()})
-        for side in ("model_a", "model_b")
-    ]
-    units = [
-        factor + " " + side[factor].astype(str) for side in sides for factor in ("head", "order")
-    ]
-    value = rows["barrier_linear"].clip(lower=0)
-    if slice_ is not None:
-        known = _probed(results, experiment, slice_, "accuracy")
-        value = (rows["model_a"].map(known) - rows["model_b"].map(known)) ** 2
-    return (sides[0] == sides[1]).assign(
-        value=value, models=[" + ".join(own) for own in zip(*units, strict=True)]
-    )
+    strategy = None if slice_ is None else _probed(results, experiment, slice_, "accuracy")
+    return pairs(rows, levels, strategy)
 
 
 def _probed(results: Results, experiment: str, slice_: str, metric: str) -> pd.Series:
@@ -538,9 +526,9 @@ def _explained(slice_: str | None) -> str:
 def _pairs(
     results: Results, experiment: str, eval_set: str, clusters: str | None = None, **ids: str
 ) -> pd.DataFrame:
-    """Return the barriers of the loss, from the larger cluster on, with their `pair_type`."""
+    """Return the barriers of the loss with their `pair_type`, as all other pairs' gaps say."""
     rows = results.pairs(experiment, eval_set, **ids)
-    return pair_types(rows, results.clusters(clusters or experiment))
+    return results.typed(rows, clusters or experiment)
 
 
 def _early(results: Results, experiment: str, final: str, eval_set: str) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from basins.errors import UserError
+from basins.probes.binary import BASE
 from basins.statistics import cluster_rows
 from basins.statistics.clusters import adjusted_rand, matrix
 from basins.statistics.seeds import FEWEST, contrast, ends, jackknife, leave_out
@@ -191,6 +192,13 @@ class Results:
             found |= {"decides": False, "note": f"{rough}: no interval over models keeps its size"}
         return _held(found, bounds)
 
+    def typed(self, rows: pd.DataFrame, experiment: str) -> pd.DataFrame:
+        """Return rows of pairs with their `pair_type`, within or between clusters, cross-fitted.
+
+        As all other gaps of `experiment` say, so that no pair is within a cluster for being near.
+        """
+        return cluster_rows.typed(rows, self.gaps(experiment))
+
     def between(self, rows: pd.DataFrame, column: str, experiment: str) -> Interval:
         """Return by how much a column of pairs is higher between the clusters of `experiment`.
 
@@ -277,6 +285,21 @@ def clustered(results: Results, experiment: str) -> str:
     if adjusted_rand(found.labels, labels) < 1:
         return f"the {found.k} clusters shown in {experiment} are not the two that rows have"
     return ""
+
+
+def learned(results: Results, options: Mapping[str, Any], margin: float = 0.1) -> str:
+    """Say that models have not learned their task where accuracy is not `margin` over guessing."""
+    rows = results.rows("probes")
+    models = list(results.clusters(options["experiment"]))
+    rows = rows.loc[(rows["recipe"] + "/seed" + rows["seed"].astype(str)).isin(models)]
+    means = rows.loc[rows["slice"] == "test"].groupby("metric")["value"].mean()
+    accuracy, base = means.get("accuracy", np.nan), means.get(BASE, np.nan)
+    if not accuracy < base + margin:  # also where no base rate was measured
+        return ""
+    return (
+        f"the task was not learned: the accuracy on test is {accuracy:.3f}, and always saying the "
+        f"commonest class has {base:.3f}"
+    )
 
 
 def varied(results: Results, options: Mapping[str, Any]) -> str:

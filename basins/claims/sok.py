@@ -15,10 +15,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 from pydantic import Field
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
+from scipy.sparse.csgraph import connected_components
 
+from basins.claims.aspects import ends, experiment_of, lines, lowered, whole
 from basins.claims.ledger import Measured, Paper, Shown, measure
-from basins.claims.results import ANY, DIFFERENCE, LOSS, SHARE, Bounds, EvalSet, Results, clustered
+from basins.claims.results import ANY, DIFFERENCE, LOSS, SHARE, EvalSet, Results, clustered
+from basins.landscape.persistence import merge_tree
+from basins.statistics.cluster_rows import WITHIN
 
 paper = Paper("sok", "SoK: On Finding Common Ground in Loss Landscapes", "ours", together=True)
 CONVEXITY = Shown(("aspect_convexity",), (), ("aspects/{aspect}",))
@@ -38,34 +41,32 @@ def _at(test: str) -> str:
 
 def parted(results: Results, options: Mapping[str, Any]) -> str:
     """Say that no clusters are shown of the models that an aspect is about, where that is so."""
-    return clustered(results, _experiment(results, options["aspect"]))
+    return clustered(results, experiment_of(results, options["aspect"]))
 
 
-def _experiment(results: Results, aspect: str) -> str:
-    """Return the experiment that clustered the models of an aspect."""
-    rows = results.rows(f"aspects/{aspect}")
-    found = results.rows("clusters", measure="convexity_gap")
-    known = {str(name): {*part["model"]} for name, part in found.groupby("experiment")}
-    models = {m for part in rows["models"].dropna() for m in str(part).split(" + ")}
-    shared = {name: len(models & part) for name, part in known.items()}
-    return max(shared, key=lambda name: (shared[name], -len(known[name])))
-
-
-@paper.below("a1_within", _at("A1"), test="A1", quantity="barrier_linear").says(
+@paper.below("a1_within", _at("A1"), quantity="barrier_linear").says(
     "No barrier lies on the straight path between models of one cluster."
 )
-@paper.above("a1_convex", _at("A1"), test="A1", quantity="second difference").says(
+@paper.above("a1_convex", _at("A1"), quantity="second difference").says(
     "The loss is convex along straight paths between models of one cluster."
 )
-@paper.below("a4_star", _at("A4"), test="A4", quantity="star barrier").says(
+@measure(CONVEXITY, parted)
+def within(results: Results, *, aspect: str, quantity: str) -> Measured:
+    """Return the mean of a quantity of pairs within clusters, as all other gaps say."""
+    rows = results.typed(lines(results, aspect, quantity), experiment_of(results, aspect))
+    rows = rows.loc[rows["pair_type"] == WITHIN]
+    bounds = LOSS if "barrier" in quantity else ANY
+    return Measured(f"mean {quantity} within clusters", results.mean(rows, bounds=bounds))
+
+
+@paper.below("a4_star", _at("A4")).says(
     "A cluster is star-shaped: no barrier lies between its centroid and its models."
 )
 @measure(CONVEXITY, parted)
-def within(results: Results, *, aspect: str, test: str, quantity: str) -> Measured:
-    """Return the mean of a quantity within clusters."""
-    rows = results.aspect(aspect, test, quantity, group="within")
-    bounds = LOSS if "barrier" in quantity else ANY
-    return Measured(f"mean {quantity} within clusters", results.mean(rows, bounds=bounds))
+def star(results: Results, *, aspect: str) -> Measured:
+    """Return the mean barrier between models and the centroid of their cluster."""
+    rows = results.aspect(aspect, "A4", "star barrier", group="within")
+    return Measured("mean star barrier within clusters", results.mean(rows, bounds=LOSS))
 
 
 @paper.above("a1_apart", _at("A1")).says(
@@ -74,14 +75,11 @@ def within(results: Results, *, aspect: str, test: str, quantity: str) -> Measur
 @measure(CONVEXITY, parted)
 def apart(results: Results, *, aspect: str) -> Measured:
     """Return by how much the barrier is higher between clusters, which are a part of that."""
-    sides = (results.aspect(aspect, "A1", "barrier_linear", group=g) for g in ("between", "within"))
-    rows = pd.concat(sides)
-    pairs = pd.DataFrame(rows["models"].str.split(" + ", regex=False).to_list(), rows.index)
-    rows = rows.assign(model_a=pairs.get(0), model_b=pairs.get(1))
+    rows = lines(results, aspect, "barrier_linear")
     words = "barrier_linear, between clusters less within, at equal effects of models"
     if rows.empty:
         return Measured(words, results.mean(rows), needs="pairs of clustered models")
-    return Measured(words, results.between(rows, "value", _experiment(results, aspect)))
+    return Measured(words, results.between(rows, "value", experiment_of(results, aspect)))
 
 
 @paper.above("a2_apart", _at("A2")).says(
@@ -122,7 +120,7 @@ def broken(results: Results, *, aspect: str, margin: Size) -> Measured:
 def soup(results: Results, *, aspect: str, quantity: str) -> Measured:
     """Return a quantity of the soup of the largest cluster."""
     rows = results.aspect(aspect, "A3", quantity, group="within", x=0)
-    return _whole(results, f"{quantity} of the largest cluster", rows, "clusters of three")
+    return whole(results, f"{quantity} of the largest cluster", rows, "clusters of three")
 
 
 @paper.below("a5_flatter", _at("A5"), quantity="top eigenvalue").says(
@@ -163,19 +161,13 @@ def by_head(results: Results, *, aspect: str) -> Measured:
     order, head = (
         results.aspect(aspect, "B2", "barrier", group=g) for g in ("same order", "same head")
     )
-    pairs = pd.concat([order, head])["models"].str.split(" + ", regex=False)
-    place = {model: k for k, model in enumerate(sorted({m for pair in pairs for m in pair}))}
-    joined = np.zeros((len(place), len(place)))
-    for pair in head["models"].str.split(" + ", regex=False):
-        joined[place[pair[0]], place[pair[1]]] = 1
+    models, names = pd.factorize(np.concatenate([*ends(order), *ends(head)]))
+    (a, b), (c, d) = (models.reshape(2, -1) for models in np.split(models, [2 * len(order)]))
+    joined = np.zeros((len(names), len(names)))
+    joined[c, d] = 1
     _, heads = connected_components(joined, directed=False)
-    order, head = (
-        rows.assign(
-            unit_a=[heads[place[m.split(" + ")[0]]] for m in rows["models"]],
-            unit_b=[heads[place[m.split(" + ")[1]]] for m in rows["models"]],
-        )
-        for rows in (order, head)
-    )
+    order = order.assign(unit_a=heads[a], unit_b=heads[b])
+    head = head.assign(unit_a=heads[c], unit_b=heads[d])
     words = "mean barrier between models of one order, less that of one head, over heads"
     return Measured(words, results.contrast(order, head), needs="factorials of heads and orders")
 
@@ -193,7 +185,7 @@ def information(results: Results, *, aspect: str) -> Measured:
     both = both.assign(value=both["value"] - both["value_order"])
     words = "NMI of the cluster with the head, less that with the order"
     rough = "mutual information counts models"
-    return _whole(results, words, both, "clusters of a factorial", DIFFERENCE, rough)
+    return whole(results, words, both, "clusters of a factorial", DIFFERENCE, rough)
 
 
 @paper.above("b3_early", _at("B3")).says(
@@ -205,7 +197,7 @@ def early(results: Results, *, aspect: str, step: Step, feature: str = "auc") ->
     rows = results.aspect(aspect, "B3", feature, x=step)
     words = f"{feature} of the final cluster after {step} steps"
     rough = "the area counts pairs of models, each of which is scored by all others"
-    return _whole(results, words, rows, "early checkpoints", SHARE, rough)
+    return whole(results, words, rows, "early checkpoints", SHARE, rough)
 
 
 @paper.above("b4_chaos", _at("B4")).says(
@@ -289,15 +281,13 @@ def asymmetry(results: Results, *, aspect: str) -> Measured:
 def spanning(results: Results, *, aspect: str) -> Measured:
     """Return the mean barrier along the minimum spanning tree of all models."""
     rows = results.aspect(aspect, "D1", "barrier", null=0)
-    heights, pairs = rows["value"].to_numpy(), rows["models"].str.split(" + ", regex=False)
+    models, edges = pd.factorize(np.concatenate(ends(rows))), rows["value"].to_numpy()
+    pairs, born = models[0].reshape(2, -1).T, np.full(len(models[1]), -np.inf)
 
     def tree(kept: np.ndarray) -> float:
-        models = sorted({m for pair in pairs[kept] for m in pair})
-        graph = np.zeros((len(models), len(models)))
-        for (a, b), height in zip(pairs[kept], heights[kept], strict=True):
-            graph[models.index(a), models.index(b)] = height + 1  # 0 would be no edge
-        edges = minimum_spanning_tree(graph).data
-        return float(edges.mean() - 1) if len(edges) else np.nan
+        heights = merge_tree(born, pairs[kept], edges[kept]).deaths  # its edges, by Kruskal
+        joined = heights[np.isfinite(heights)]
+        return float(joined.mean()) if len(joined) else np.nan
 
     interval = results.leave_out(tree, rows, LOSS)
     return Measured("mean barrier along the minimum spanning tree of barriers", interval)
@@ -308,42 +298,53 @@ def spanning(results: Results, *, aspect: str) -> Measured:
 )
 @measure(LINES)
 def by_curve(
-    results: Results,
-    *,
-    experiment: str,
-    straight: str,
-    path: str,
-    eval_set: EvalSet,
+    results: Results, *, experiment: str, straight: str, path: str, eval_set: EvalSet
 ) -> Measured:
-    """Return how much lower the barrier of a curve is than that of the straight line."""
+    """Return how much lower the barrier of a curve is than that of the straight line.
+
+    Args:
+        results: the rows.
+        experiment: the one of `connect` with the curves.
+        straight: the one with the straight lines of the same pairs.
+        path: the kind of curve.
+        eval_set: what the loss is measured on.
+    """
     words = f"barrier on {eval_set.upper()} of the straight line, less that of {path}"
     line, curve = (straight, {}), (experiment, {"path": path})
-    return _lowered(results, words, eval_set, line, curve)
+    return lowered(results, words, eval_set, line, curve)
 
 
-@paper.above("d4_units", _at("D4")).says(
+@paper.above("d4_units", _at("D4"), by="units").says(
     "Permuting the units of one model to match the other's lowers the barrier between them."
 )
-@measure(LINES)
-def by_units(results: Results, *, experiment: str, alignment: str, eval_set: EvalSet) -> Measured:
-    """Return how much an alignment lowers the barrier."""
-    words = f"barrier on {eval_set.upper()}, less that after {alignment}"
-    plain, matched = (experiment, {}), (experiment, {"alignment": alignment})
-    return _lowered(results, words, eval_set, plain, matched)
-
-
-@paper.above("d4_statistics", _at("D4")).says(
+@paper.above("d4_statistics", _at("D4"), by="statistics").says(
     "After that, new BatchNorm statistics along the path lower the barrier further."
 )
 @measure(LINES)
-def by_statistics(
-    results: Results, *, experiment: str, alignment: str, eval_set: EvalSet
+def aligned(
+    results: Results,
+    *,
+    experiment: str,
+    alignment: str,
+    eval_set: EvalSet,
+    by: Literal["units", "statistics"],
 ) -> Measured:
-    """Return how much new BatchNorm statistics lower the barrier after an alignment."""
-    words = f"barrier after {alignment} on {eval_set.upper()}, less that with reset"
-    ids = {"alignment": alignment}
-    mixed, anew = (experiment, {**ids, "batchnorm": "interpolate"}), (experiment, ids)
-    return _lowered(results, words, eval_set, mixed, anew)
+    """Return how much an alignment, or after it new BatchNorm statistics, lower the barrier.
+
+    Args:
+        results: the rows.
+        experiment: one of `connect`.
+        alignment: how the second model is brought to the first.
+        eval_set: what the loss is measured on.
+        by: what lowers it.
+    """
+    usual, words = {}, f"barrier on {eval_set.upper()}, less that after {alignment}"
+    if by == "statistics":
+        usual = {"alignment": alignment, "batchnorm": "interpolate"}
+        words = f"barrier after {alignment} on {eval_set.upper()}, less that with reset"
+    return lowered(
+        results, words, eval_set, (experiment, usual), (experiment, {"alignment": alignment})
+    )
 
 
 @paper.below("d6_diagnostic", _at("D6")).says(
@@ -358,44 +359,3 @@ def diagnostic(results: Results, *, aspect: str, diagnostic: str, epsilon: Size)
     words = f"mean barrier on {diagnostic} of pairs with one below {epsilon:g} in domain"
     interval = results.mean(rows.loc[rows["models"].isin(joined)])
     return Measured(words, interval, needs=f"pairs with a barrier below {epsilon:g} in domain")
-
-
-def _whole(
-    results: Results,
-    words: str,
-    rows: pd.DataFrame,
-    needs: str,
-    bounds: Bounds = ANY,
-    rough: str = "",
-) -> Measured:
-    """Return the value of the largest set of models; leaving one out gives the rows without it.
-
-    `rough` says why the value is no smooth function of the models, where it is none.
-    """
-    values = rows["value"].to_numpy()
-    sizes = rows["models"].str.count(r" \+ ").to_numpy(int)
-
-    def largest(kept: np.ndarray) -> float:
-        return float(values[np.where(kept, sizes, -1).argmax()]) if kept.any() else np.nan
-
-    return Measured(words, results.leave_out(largest, rows, bounds, rough), needs=needs)
-
-
-def _lowered(
-    results: Results,
-    words: str,
-    eval_set: str,
-    usual: tuple[str, dict[str, str]],
-    other: tuple[str, dict[str, str]],
-) -> Measured:
-    """Return how much lower the loss barrier of the same pairs is by another choice of columns."""
-    names = ["model_a", "model_b"]
-    one, two = (
-        results.pairs(experiment, eval_set, **{"batchnorm": "reset", **ids})[
-            [*names, "barrier_linear"]
-        ]
-        for experiment, ids in (usual, other)
-    )
-    both = one.merge(two, on=names, suffixes=("", "_other"), validate="one_to_one")
-    both["value"] = both["barrier_linear"] - both["barrier_linear_other"]
-    return Measured(f"mean {words}", results.mean(both), needs="pairs that both have")

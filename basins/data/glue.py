@@ -6,10 +6,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import datasets
+import numpy as np
 from datasets.exceptions import DatasetsError
+from pydantic import Field
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from basins import seeds
 from basins.data.text import Columns, fields, pick, repeated
@@ -20,6 +24,7 @@ REVISION = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
 BROKEN = 1e-3  # of the lines of a file; GLUE's own QQP has three that a line break has cut
 
 Names = Mapping[str, Sequence[str]]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def locate(root: Path, folder: str, names: Sequence[str]) -> Path:
@@ -128,6 +133,25 @@ def sample(where: str, columns: Columns, size: int | None, seed: int) -> Columns
         raise UserError(f"{where}: {size} rows are asked for, and there are {count}; ask for fewer")
     order = seeds.generator("rows", where, seed).permutation(count)
     return pick(columns, order[:size].tolist())
+
+
+def halves(where: str, columns: Columns, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Return which rows are in a random part of about that share, and which are in the other.
+
+    No sentence is in both: rows that share one, or share one with the same row, stay together. The
+    stream is named after `where`.
+    """
+    numbers: dict[str, int] = {}
+    pairs = [
+        [numbers.setdefault(sentence, len(numbers)) for sentence in columns[name]]
+        for name in fields(columns)
+    ]
+    first, second = pairs[0], pairs[-1]
+    links = coo_array((np.ones(len(first)), (first, second)), shape=(len(numbers),) * 2)
+    count, together = connected_components(links, directed=False)
+    drawn = seeds.generator("halves", where, seed).random(count) < share
+    chosen = drawn[together[first]]
+    return np.flatnonzero(chosen).tolist(), np.flatnonzero(~chosen).tolist()
 
 
 def _text(file: Path, line: int, column: str, value: Any) -> str:

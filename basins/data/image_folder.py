@@ -1,7 +1,11 @@
-"""Images of your own: `<folder>/train/<class>/*` and `<folder>/test/<class>/*`."""
+"""Images of your own: `<folder>/train/<class>/*` and `<folder>/test/<class>/*`.
+
+CIFAR-100 as a folder of PNG files by class is one, too.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,41 +18,82 @@ from basins.data.images import ImageData, Split
 from basins.errors import UserError
 from basins.store import folder_hash
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+COLOURS = {"RGB", "P", "CMYK", "YCbCr"}  # modes of eight bits, as are those of grey, `L` and `1`
+
 
 def load(
     *,
     source: Literal["files"],
     root: Path,
     seed: int,
-    folder: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")],
-    size: Annotated[int, Field(ge=8, le=1024)] = 32,
+    folder: Name,
+    size: Annotated[int, Field(ge=8, le=1024)] | None = None,
 ) -> ImageData:
-    """Read `root/folder`, every image as RGB and resized to `size` x `size` pixels (bilinear).
+    """Read `root/folder`, every image as RGB.
 
-    Classes are the names of the folders in `train`, in alphabetical order.
+    Classes are the names of the folders in `train`, in alphabetical order. A line on stderr says
+    how many images are grey among others in colour.
 
     Args:
         source: `files`.
         root: the folder of real data.
         seed: not used, since nothing is random.
         folder: the name of a folder in `root`, of letters, digits, `_` and `-`.
-        size: height and width in pixels, 8 to 1024.
+        size: height and width in pixels, 8 to 1024, to which every image is resized (bilinear).
+            Without it all must be of one size.
 
     Raises:
-        UserError: where a folder is missing, the two splits have different classes, or a file is
-            not an image.
+        UserError: where a folder is missing, the two splits have different classes, a class has no
+            image, or a file is not an image, has transparency or more than eight bits a channel.
     """
     folders = {split: _open(root / folder / split) for split in ("train", "test")}
     train, test = folders["train"], folders["test"]
     if train.classes != test.classes:
         only = sorted(set(train.classes) ^ set(test.classes))
         raise UserError(f"{root / folder}: train and test differ in classes: {', '.join(only)}")
+    files = [Path(path) for images in folders.values() for path, _ in images.samples]
+    pixels, labels = read(files, size), np.array(train.targets + test.targets, dtype=np.int64)
+    count = len(train)
     return ImageData(
-        _pixels(train, size),
-        _pixels(test, size),
+        Split(pixels[:count], labels[:count]),
+        Split(pixels[count:], labels[count:]),
         tuple(train.classes),
         {split: folder_hash(root / folder / split) for split in folders},
     )
+
+
+def read(files: list[Path], size: int | None) -> np.ndarray:
+    """Return images uint8 [n, height, width, 3] of files, resized to `size`, if given, a side.
+
+    A line on stderr says how many are grey among others in colour. Raises `UserError` as `load`
+    does, naming the file.
+    """
+    grey: list[Path] = []
+    pixels = np.empty((0, 1, 1, 3), np.uint8)
+    for index, path in enumerate(files):
+        image = _image(path)
+        if image.mode in ("L", "1"):
+            grey.append(path)
+        image = image.convert("RGB")
+        if size is not None:
+            image = image.resize((size, size), Image.Resampling.BILINEAR)
+        if not index:
+            pixels = np.empty((len(files), image.height, image.width, 3), np.uint8)
+        height, width = pixels.shape[1:3]
+        if image.size != (width, height):
+            raise UserError(
+                f"{path}: {image.width} x {image.height} pixels, where {files[0]} has {width} x "
+                f"{height}; give `size`, to which all are resized"
+            )
+        pixels[index] = np.asarray(image)
+    if 0 < len(grey) < len(files):
+        print(
+            f"note: {len(grey)} of {len(files)} images are grey, the others in colour; the first: "
+            f"{grey[0]}",
+            file=sys.stderr,
+        )
+    return pixels
 
 
 def _open(folder: Path) -> ImageFolder:
@@ -59,14 +104,16 @@ def _open(folder: Path) -> ImageFolder:
         raise UserError(f"{folder}: {what}; it must hold one folder of images a class") from None
 
 
-def _pixels(images: ImageFolder, size: int) -> Split:
-    pixels = np.empty((len(images), size, size, 3), dtype=np.uint8)
-    for index, (path, _) in enumerate(images.samples):
-        try:
-            with Image.open(path) as image:
-                resized = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-        except Exception as error:  # each format's decoder has its own, for whatever it finds
-            line = " ".join(str(error).split())[:120]
-            raise UserError(f"{path}: not a readable image ({line})") from None
-        pixels[index] = np.asarray(resized)
-    return Split(pixels, np.array(images.targets, dtype=np.int64))
+def _image(path: Path) -> Image.Image:
+    """Return the decoded image of a file, refusing what RGB of eight bits has no place for."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except Exception as error:  # each format's decoder has its own, for whatever it finds
+        line = " ".join(str(error).split())[:120]
+        raise UserError(f"{path}: not a readable image ({line})") from None
+    if image.mode.endswith(("A", "a")) or "transparency" in image.info:
+        raise UserError(f"{path}: has transparency; put it on a background of one colour first")
+    if image.mode not in COLOURS | {"L", "1"}:
+        raise UserError(f"{path}: pixels of mode {image.mode}; save it with 8 bits a channel first")
+    return image

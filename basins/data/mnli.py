@@ -14,7 +14,7 @@ from pydantic import Field
 from basins.data import glue
 from basins.data.nli import CLASSES as HANS_CLASSES
 from basins.data.nli import lexical_overlap
-from basins.data.text import Columns, TextData
+from basins.data.text import Columns, TextData, fields, pick
 
 CLASSES = ("entailment", "neutral", "contradiction")
 LABELS = {name: label for label, name in enumerate(CLASSES)}
@@ -39,11 +39,13 @@ def load(
     seed: int,
     train: Annotated[int, Field(ge=3)] | None = None,
     test: Annotated[int, Field(ge=3)] | None = None,
+    pool: glue.Share = 0.0,
 ) -> TextData:
     """Return `train` and `test` rows of MNLI, shuffled once, or all; and HANS.
 
     Labels go by name: entailment 0, neutral 1, contradiction 2; in HANS entailment 0,
-    non-entailment 1. Left out are rows that annotators did not agree on, rows with an empty
+    non-entailment 1. With a `pool` there are `counterexamples`: pairs of HANS that refute lexical
+    overlap, called neutral. Left out are rows that annotators did not agree on, rows with an empty
     sentence, and training rows that are repeated.
 
     Args:
@@ -54,6 +56,8 @@ def load(
         seed: of the shuffles.
         train: how many training rows, at least 3; None takes all.
         test: how many test rows, at least 3; None takes all.
+        pool: the share of HANS, about, that counterexamples are from, from 0 to 1; the diagnostic
+            is the rest, which shares no sentence with it.
 
     Raises:
         UserError: naming the file, and the line, of what is missing or wrong.
@@ -74,14 +78,20 @@ def load(
     hans_file = glue.locate(root, "text/hans", HANS)
     optional = {name: (name,) for name in ("heuristic", *OPTIONAL)}
     hans = glue.read(hans_file, COLUMNS | optional, HANS_LABELS, optional=OPTIONAL)
-    hans = glue.sample("hans", hans, None, seed)
+    taken, held = glue.halves("hans", hans, pool, seed)
+    overlap = lexical_overlap(pick(hans, taken))
+    hans = glue.sample("hans", pick(hans, held), None, seed)
     splits: dict[str, Columns] = {
         "train": glue.sample("mnli, train", glue.distinct(rows["train"]), train, seed),
         "test": glue.sample("mnli, test", rows["test"], test, seed),
         "hans": hans,
         "lexical_overlap": lexical_overlap(hans),
     }
+    if overlap["label"]:
+        neutral = [LABELS["neutral"]] * len(overlap["label"])
+        counterexamples = {name: overlap[name] for name in fields(overlap)} | {"label": neutral}
+        splits["counterexamples"] = glue.sample("hans, pool", counterexamples, None, seed)
     classes: dict[str, tuple[str, ...]] = {
-        split: CLASSES if split in rows else HANS_CLASSES for split in splits
+        split: HANS_CLASSES if split in ("hans", "lexical_overlap") else CLASSES for split in splits
     }
     return TextData(splits, classes, read | glue.checksums(root, [*files, hans_file]))

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from basins.data import glue
 from basins.data.paraphrase import CLASSES
-from basins.data.text import TextData
+from basins.data.text import TextData, fields, pick
 
 LABELS = {"0": 0, "1": 1}
 HUB_LABELS = {"not_duplicate": 0, "duplicate": 1}
@@ -34,11 +34,12 @@ def load(
     seed: int,
     train: Annotated[int, Field(ge=2)] | None = None,
     test: Annotated[int, Field(ge=2)] | None = None,
+    pool: glue.Share = 1.0,
 ) -> TextData:
     """Return `train` and `test` rows of QQP, shuffled once, or all; and PAWS-QQP.
 
-    Label 1 is a duplicate. Left out are rows with an empty question and training rows that are
-    repeated.
+    Label 1 is a duplicate. Left out are rows with an empty question, training rows that are
+    repeated, and PAWS's training rows of which its development and test rows have a question.
 
     Args:
         source: with `files`, `root/text/qqp/` must hold the training and the development set, as
@@ -48,6 +49,8 @@ def load(
         seed: of the shuffles.
         train: how many training rows, at least 2; None takes all.
         test: how many test rows, at least 2; None takes all.
+        pool: the share of PAWS's training rows, about, that counterexamples are from, from 0 to 1;
+            the others, which share no question with them, join the diagnostic.
 
     Raises:
         UserError: naming the file, and the line, of what is missing or wrong.
@@ -61,12 +64,18 @@ def load(
     else:
         files = [glue.locate(root, "text/qqp", names) for names in (TRAIN, DEVELOPMENT)]
         found, read = [glue.read(file, COLUMNS, LABELS) for file in files], {}
-    pool, diagnostic = (glue.read(file, COLUMNS, LABELS) for file in paws)
+    training, official = (glue.read(file, COLUMNS, LABELS) for file in paws)
+    known = {question for name in fields(official) for question in official[name]}
+    pairs = zip(*(training[name] for name in fields(training)), strict=True)
+    training = pick(training, [row for row, pair in enumerate(pairs) if known.isdisjoint(pair)])
+    taken, held = (pick(training, rows) for rows in glue.halves("paws", training, pool, seed))
+    diagnostic = {name: [*values, *held[name]] for name, values in official.items()}
     rows = {
         "train": glue.sample("qqp, train", glue.distinct(found[0]), train, seed),
-        "counterexamples": glue.sample("paws, train", pool, None, seed),
         "test": glue.sample("qqp, test", found[1], test, seed),
         "paws": glue.sample("paws", diagnostic, None, seed),
     }
+    if taken["label"]:
+        rows["counterexamples"] = glue.sample("paws, train", taken, None, seed)
     read |= glue.checksums(root, [*files, *paws])
     return TextData(rows, dict.fromkeys(rows, CLASSES), read)

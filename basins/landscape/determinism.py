@@ -196,6 +196,7 @@ def factors(
     Only models of a factorial count, and pairs within one. A factorial is a recipe in which each
     factor, head and order, has several levels and a level several models: where head and order are
     one number, neither can be told from the other. Forks and perturbed models are no part of it.
+    Of models on a line between two heads there is the `level` alone.
 
     Args:
         rows: pairs of models, with `model_a`, `model_b` and the barrier as `value` (nats).
@@ -210,10 +211,12 @@ def factors(
         share of the shuffles that reach it, and as a null row the `nmi` that 2.5 % of the shuffles
         exceed.
     """
-    recipes = factorials(streams)
+    crossed = factorials(streams)
+    for model, factor in product(crossed, FACTORS):
+        yield row("B2", f"level, {factor}", float(streams.loc[model, factor]), [model])
+    lines = {recipe for model, recipe in crossed.items() if float(streams.loc[model, "head"]) % 1}
+    recipes = {model: recipe for model, recipe in crossed.items() if recipe not in lines}
     own, plain = streams.loc[list(recipes)], list(recipes)
-    for model, factor in product(plain, FACTORS):
-        yield row("B2", f"level, {factor}", float(own.loc[model, factor]), [model])
     for a, b, value in rows[["model_a", "model_b", "value"]].itertuples(index=False):
         if {a, b} <= set(plain) and recipes[a] == recipes[b]:
             same = own.loc[a] == own.loc[b]

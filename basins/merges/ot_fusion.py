@@ -73,8 +73,10 @@ def couplings(
             if group in axes and solved.keys() >= set(others):
                 theirs = moving[name].double()
                 for other in others:
-                    theirs = mix(theirs, axes[other], solved[other])
-                ours, theirs = (units(x, axes[group]) for x in (reference[name].double(), theirs))
+                    for axis in axes[other]:
+                        theirs = mix(theirs, axis, solved[other])
+                both = (reference[name].double(), theirs)
+                ours, theirs = (torch.cat([units(x, a) for a in axes[group]], 1) for x in both)
                 apart = torch.cdist(ours, theirs, compute_mode="donot_use_mm_for_euclid_dist")
                 cost = cost + apart**2
         assert isinstance(cost, Tensor), group
@@ -139,6 +141,6 @@ def units(tensor: Tensor, axis: Axis) -> Tensor:
     return rows.reshape(len(rows) // axis.block, -1)
 
 
-def _beside(first: Axis, second: Axis | None) -> bool:
+def _beside(first: Sequence[Axis], second: Sequence[Axis] | None) -> bool:
     """Return whether two groups lie side by side on one axis, as the units of two heads do."""
-    return bool(first.window and second and second.window)
+    return bool(first[0].window and second and second[0].window)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
@@ -19,9 +19,11 @@ from transformers.models.bert.modeling_bert import BertSelfAttention
 from basins.data.classes import key
 from basins.errors import UserError
 from basins.nets.permutation import Axis, PermutationSpec, norm, reads, writes
+from basins.nets.products import by_onednn
 
 ARCHITECTURE = "BertForSequenceClassification"
 LAYERS = 1000  # at most: building one of 2**70 layers would not end
+SPREAD = 1.25  # the longest row of a group over the shortest, on a CPU
 # What of a config has no part in what a trained classifier answers.
 TRAINING = ("attention_probs_dropout_prob", "hidden_dropout_prob", "classifier_dropout")
 TRAINING += ("initializer_range", "label2id", "problem_type", "use_cache", "dtype")
@@ -30,27 +32,50 @@ TRAINING += ("pad_token_id", "bos_token_id", "eos_token_id", "tie_word_embedding
 TRAINING += ("return_dict", "output_attentions", "output_hidden_states", "chunk_size_feed_forward")
 
 
-class Layout(NamedTuple):
-    """Where the tokens of n rows of up to T are, when a batch has N of them without its padding.
+class Group(NamedTuple):
+    """Rows of similar lengths, whose tokens attend together: n rows of up to T, N tokens in all.
 
-    `places` int64 [N] are theirs among the n T of the padded rows, `starts` int64 [n] those of the
-    rows' first tokens among the N; `mask` [n, 1, 1, T] is 0 at tokens and -inf at padding.
+    `places` int64 [N] are the tokens' among the n T of the padded rows, and `mask` [n, 1, 1, T] is
+    0 at tokens and -inf at padding; both are None where nothing is padded.
     """
 
     rows: int
     length: int
-    places: Tensor
-    starts: Tensor
-    mask: Tensor
+    tokens: int
+    places: Tensor | None
+    mask: Tensor | None
 
     def pad(self, states: Tensor) -> Tensor:
-        """Return the states [1, N, width] as padded rows [n, T, width]."""
-        padded = states.new_zeros(self.rows * self.length, states.shape[2])
-        return padded.index_copy(0, self.places, states[0]).view(self.rows, self.length, -1)
+        """Return the tokens' states [N, width] as padded rows [n, T, width]."""
+        if self.places is not None:
+            padded = states.new_zeros(self.rows * self.length, states.shape[1])
+            states = padded.index_copy(0, self.places, states)
+        return states.view(self.rows, self.length, -1)
 
     def pack(self, padded: Tensor) -> Tensor:
-        """Return the tokens [1, N, width] of padded rows [n, T, width]."""
-        return padded.flatten(0, 1).index_select(0, self.places)[None]
+        """Return the tokens' [N, width] of padded rows [n, T, width]."""
+        flat = padded.flatten(0, 1)
+        return flat if self.places is None else flat.index_select(0, self.places)
+
+
+class Layout(NamedTuple):
+    """Where the tokens of n rows of up to T are, when a batch has N of them without its padding.
+
+    The shortest rows come first. `places` int64 [N] are the tokens' among the n T of the padded
+    rows, as those lie in the batch, `starts` int64 [n] those of the rows' first tokens among the N,
+    and `back` int64 [n] is where each row of the batch has come to.
+    """
+
+    places: Tensor
+    starts: Tensor
+    back: Tensor
+    groups: tuple[Group, ...]
+
+    def split(self, states: Tensor) -> Sequence[Tensor]:
+        """Return the states [1, N, width] of each group, or those [n, 1, width] of its rows."""
+        if len(states) == 1:
+            return states[0].split([group.tokens for group in self.groups])
+        return states.split([group.rows for group in self.groups])
 
 
 class Bert(BertForSequenceClassification):
@@ -67,6 +92,7 @@ class Bert(BertForSequenceClassification):
         for layer in layers:
             layer.attention.self = Attention(layer.attention.self, every=True)
         last.attention.self = Attention(last.attention.self, every=False)
+        by_onednn(self)
 
     def forward(
         self,
@@ -97,6 +123,7 @@ class Bert(BertForSequenceClassification):
         mixed = last.attention.self(first, hidden, layout)
         pooler: Any = self.bert.pooler
         pooled = pooler(last.feed_forward_chunk(last.attention.output(mixed, first)))
+        pooled = pooled if layout is None else pooled[layout.back]
         return SequenceClassifierOutput(logits=self.classifier(self.dropout(pooled)))
 
     def plainly(self, ids: Tensor, mask: Tensor | None, types: Tensor) -> Tensor:
@@ -129,16 +156,25 @@ class Attention(nn.Module):
         Without padding states are [n, T, width], else [1, N, width]; first ones are [n, 1, width].
         """
         query, key, value = self.query(asking), self.key(hidden), self.value(hidden)
-        if layout:
-            key, value = layout.pad(key), layout.pad(value)
-            query = layout.pad(query) if self.every else query
+        if layout is None:
+            return self.attend(query, key, value)
+        found = []
+        parts = (layout.split(states) for states in (query, key, value))
+        for group, asks, *known in zip(layout.groups, *parts, strict=True):
+            asks = group.pad(asks) if self.every else asks
+            mixed = self.attend(asks, *map(group.pad, known), group.mask)
+            found.append(group.pack(mixed) if self.every else mixed)
+        together = torch.cat(found)
+        return together[None] if self.every else together
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None):
+        """Return what queries [n, S, width] find among keys and values [n, T, width]."""
         query, key, value = (
             states.unflatten(2, (self.heads, -1)).transpose(1, 2) for states in (query, key, value)
         )
-        mask, rate = layout.mask if layout else None, self.dropout.p if self.training else 0.0
+        rate = self.dropout.p if self.training else 0.0
         found = functional.scaled_dot_product_attention(query, key, value, mask, rate)
-        found = found.transpose(1, 2).flatten(2)
-        return layout.pack(found) if layout and self.every else found
+        return found.transpose(1, 2).flatten(2)
 
 
 Size = Annotated[int, Field(ge=1)]
@@ -294,15 +330,32 @@ def classifier(encoder: dict[str, Any], state: dict[str, Tensor], classes: Seque
 
 
 def _layout(mask: Tensor) -> Layout:
-    """Return where tokens are, by either kind of mask; raises `UserError` for padding in front."""
+    """Return where tokens go, by either kind of mask; raises `UserError` for padding in front."""
     real = mask != 0 if mask.ndim == 2 else mask[:, 0, 0] == 0
     if not real[:, 0].all():
         raise UserError("a row begins with padding; BERT reads its first token, so pad at the end")
-    scores = torch.zeros(real.shape, device=real.device).masked_fill_(~real, -torch.inf)
-    lengths = real.sum(1)
-    places = real.flatten().nonzero()[:, 0]
-    starts = lengths.cumsum(0) - lengths
-    return Layout(len(real), real.shape[1], places, starts, scores[:, None, None])
+    lengths, order = real.sum(1).sort(stable=True)
+    row, column = real[order].nonzero(as_tuple=True)
+    places = order[row] * real.shape[1] + column
+    return Layout(places, lengths.cumsum(0) - lengths, order.argsort(), tuple(_groups(lengths)))
+
+
+def _groups(lengths: Tensor) -> Iterator[Group]:
+    """Yield rows of ascending lengths [n] in groups that pad little; on a GPU all at once."""
+    known, start = lengths.tolist(), 0
+    for stop in range(1, len(known) + 1):
+        if stop < len(known) and (lengths.is_cuda or known[stop] <= SPREAD * known[start]):
+            continue
+        rows, length, tokens = stop - start, known[stop - 1], sum(known[start:stop])
+        places = mask = None
+        if tokens < rows * length:
+            columns = torch.arange(length, device=lengths.device)
+            padding = columns >= lengths[start:stop, None]
+            places = (~padding).flatten().nonzero()[:, 0]
+            mask = torch.zeros(padding.shape, device=lengths.device)
+            mask = mask.masked_fill_(padding, -torch.inf)[:, None, None]
+        yield Group(rows, length, tokens, places, mask)
+        start = stop
 
 
 def permutation_spec(config: BertConfig) -> PermutationSpec:

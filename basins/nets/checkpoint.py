@@ -47,7 +47,7 @@ def initialise(config: dict[str, Any]) -> Net:
     return build(tuple(config["image_shape"]), config["num_classes"], **options)
 
 
-def family(config: dict[str, Any]) -> str:
+def family(config: Mapping[str, Any]) -> str:
     """Return the name of the file in `basins/nets/` that builds the network of a config."""
     if not of_library(config):
         return config["net"]["name"]
@@ -57,6 +57,11 @@ def family(config: dict[str, Any]) -> str:
 def of_library(config: Mapping[str, Any]) -> bool:
     """Return whether a config is one of Hugging Face's."""
     return "model_type" in config
+
+
+def by_library(config: Mapping[str, Any]) -> bool:
+    """Return whether the library itself builds and reads the network of a config."""
+    return of_library(config) and family(config) == _general()
 
 
 def reads_text(config: Mapping[str, Any]) -> bool:
@@ -97,7 +102,7 @@ def classes(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(names.get(str(k), f"LABEL_{k}")) for k in range(count))
 
 
-def longest(config: dict[str, Any]) -> int:
+def longest(config: Mapping[str, Any]) -> int:
     """Return how many tokens a row may have at most, for a network that reads text."""
     return find("nets", family(config), "longest")(_whole(config))
 
@@ -194,7 +199,7 @@ def described(folder: Path, found: Mapping[str, tuple[int, ...]] | None = None) 
     `folder`, or tensors of the shapes `found`. That is looked at before memory is taken for it.
     """
     config = read_config(folder)
-    if of_library(config) and family(config) == _general():
+    if by_library(config):
         return find("nets", _general(), "read")(folder, config)
     try:
         _check_sizes(config)
@@ -213,7 +218,7 @@ def described(folder: Path, found: Mapping[str, tuple[int, ...]] | None = None) 
 def load_state(folder: Path, net: Net) -> weights.State:
     """Read the weights in `folder`, which are to fit `net`; raises `UserError` as `load` does."""
     config = read_config(folder)
-    if of_library(config) and family(config) == _general():  # whose files are in many forms
+    if by_library(config):  # whose files are in many forms
         return find("nets", _general(), "read")(folder, config).state_dict()
     file, like = folder / "model.safetensors", net.state_dict()
     state = weights.conformed(weights.load(file), net, file)

@@ -63,7 +63,9 @@ class _Text:
         with _padded_with(self.config, pad):
             return super().forward(input_ids=ids.masked_fill(~real, pad), **given)  # type: ignore
 
-    def plainly(self, ids: Tensor, mask: Tensor | None, types: Tensor | None) -> Tensor:
+    def plainly(
+        self, ids: Tensor, mask: Tensor | None = None, types: Tensor | None = None
+    ) -> Tensor:
         """Return the logits of the library's forward pass, of each row by itself.
 
         They are [n, classes], or [n, T, tokens] with zeros at padding.
@@ -148,7 +150,7 @@ def read(folder: Path, config: dict[str, Any]) -> nn.Module:
         warnings.warn(f"{folder}: not used are {len(more)} tensors: {shown}", stacklevel=2)
     weights.check_finite(state, folder)
     net = _reading(net.eval(), auto)
-    if isinstance(net, _Images) and "preprocessing" in config:
+    if hasattr(net, "scale") and "preprocessing" in config:
         net.scale, net.shift = _affine(processor(folder))
     return net
 
@@ -173,7 +175,7 @@ def classifier(encoder: dict[str, Any], state: weights.State, classes: Sequence[
     these.
     """
     built = AutoConfig.for_model(encoder["model_type"])
-    known = transformers.AutoModelForSequenceClassification._model_mapping  # type: ignore
+    known: Any = transformers.AutoModelForSequenceClassification._model_mapping
     if type(built) not in known:
         raise UserError(f"a {encoder['model_type']}: the library has no classifier with it")
     names = {"id2label": dict(enumerate(classes))}
@@ -183,8 +185,10 @@ def classifier(encoder: dict[str, Any], state: weights.State, classes: Sequence[
     kept = any(name in state for name in whole if not name.startswith(prefix))
     if kept and (there := tuple(encoder["id2label"].values())) != tuple(classes):
         raise UserError(f"the encoder is a classifier of {there}, not of {tuple(classes)}")
+    named = {name if name in whole else prefix + name: t for name, t in state.items()}
+    named = weights.conformed(named, net, "the encoder")
     for name, weight in whole.items():
-        found = state.get(name, state.get(name.removeprefix(prefix)))
+        found = named.get(name)
         if found is None and not name.startswith(prefix):
             continue
         if found is None or found.shape != weight.shape:
@@ -205,8 +209,9 @@ def _longest(written: str) -> int:
     with torch.device("meta"):
         modules = from_config(config).named_modules()
     for name, module in modules:
-        places = isinstance(module, nn.Embedding) and name.endswith("position_embeddings")
-        if places and module.padding_idx is not None:  # RoBERTa's places begin behind padding's
+        if not isinstance(module, nn.Embedding) or not name.endswith("position_embeddings"):
+            continue
+        if module.padding_idx is not None:  # RoBERTa's places begin behind padding's
             limit = min(limit, module.num_embeddings - module.padding_idx - 1)
     return limit
 
@@ -258,7 +263,7 @@ def _auto(config: dict[str, Any]) -> Any:
 
 def _config(config: dict[str, Any]) -> Any:
     """Return the library's config; nothing that stands beside it is run."""
-    if "quantization_config" in config:
+    if config.get("quantization_config"):
         raise UserError("quantised weights cannot be mixed; dequantise and save them")
     for name, value in config.items():
         if "layers" in name and isinstance(value, int) and value > LAYERS:

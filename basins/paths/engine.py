@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -63,6 +63,15 @@ class Objective(Protocol):
         ...
 
 
+@runtime_checkable
+class Episodes(Protocol):
+    """What has no batches, and measures a network by itself: episodes of an agent, say."""
+
+    def measured(self, net: Callable[..., Any]) -> Evaluation:
+        """Return losses [n] and metrics [n, M] of the network as its author wrote it."""
+        ...
+
+
 SAMPLE = 2  # examples of a batch that are computed a second time, by the plainest way
 EVERY = 10_000  # examples, at least, that are evaluated for each such sample
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
@@ -110,17 +119,23 @@ def double_entry(net: nn.Module) -> DoubleEntry:
 
 
 @torch.inference_mode()
-def evaluate(net: nn.Module, data: Examples, precision: Precision = "fp32") -> Evaluation:
+def evaluate(
+    net: nn.Module, data: Examples | Episodes, precision: Precision = "fp32"
+) -> Evaluation:
     """Return loss and correctness of each example; the net is used as it is, in evaluation mode.
 
     Of every `EVERY` examples the losses of `SAMPLE` are computed a second time, by `net.plainly`
     where there is one and else by `net`, in fp32. Where they are further apart than `TOLERANCE`,
     that way is taken from then on, and a warning says so. Where `data` has an `Objective`, its
-    metrics, float32 [n, M], are in the place of correctness. Raises `UserError` where there is none
-    and outputs are not logits [n, K] of two classes or more, or labels are not classes.
+    metrics, float32 [n, M], are in the place of correctness; so are those of `Episodes`, which are
+    measured once. Raises `UserError` where there is none and outputs are not logits [n, K] of two
+    classes or more, or labels are not classes.
     """
     entry = double_entry(net.eval())
     plain: Callable[..., Any] = getattr(net, "plainly", net)
+    if isinstance(data, Episodes):
+        with same_draws(net):
+            return data.measured(plain)
     found = _Found([], [], -1)
     if not entry.plain:
         try:
@@ -343,7 +358,7 @@ class Engine:
         self,
         controls: Sequence[Tensor],
         points: Sequence[Point],
-        batchnorm: Mapping[str, Resident | None],
+        batchnorm: Mapping[str, Resident | Sequence[Any] | None],
         sets: Mapping[str, Examples],
         precision: Precision = "fp32",
         bends: Collection[int] = (),
@@ -424,7 +439,10 @@ class Engine:
             return Repair(net, states, lambda: (given for given, _ in rows.pieces()))
 
     def settle(
-        self, mode: str, calibration: Resident | None, precision: Precision = "fp32"
+        self,
+        mode: str,
+        calibration: Resident | Sequence[Any] | None,
+        precision: Precision = "fp32",
     ) -> nn.Module:
         """Give the present weights their BatchNorm statistics; return the function to evaluate."""
         if estimate := ESTIMATES.get(mode):

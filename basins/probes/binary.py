@@ -1,4 +1,4 @@
-"""What diagnostics with two classes have in common."""
+"""What diagnostics have in common, and what those with two classes have."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from basins.data.images import Evaluation
+
+BASE = "base_rate"
+"""The metric of whoever always says the commonest class: what accuracy is to be held against."""
+
+
+def commonest(labels: Sequence[int]) -> np.ndarray:
+    """Return whether each of the labels [n] is the commonest of them, bool [n]."""
+    return np.array(labels) == np.bincount(labels).argmax()
 
 
 def told(
@@ -18,8 +26,9 @@ def told(
     """Yield (set, metric, values): accuracy, loss (nats) and `score` on each of the sets.
 
     The values of the score are bool [n, 2]: the predicted class, and the true one, which is
-    `columns[set]["label"]`, 0 or 1.
+    `columns[set]["label"]`, 0 or 1. Of the first set, in-domain, there is also the base rate.
     """
+    yield sets[0], BASE, commonest(columns[sets[0]]["label"])
     for name in sets:
         losses, correct = evaluations[name]
         true = np.array(columns[name]["label"], dtype=bool)

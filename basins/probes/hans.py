@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from basins.data.images import Evaluation
+from basins.probes.binary import BASE, commonest
 
 SETS = ("test", "hans")
 LABELS = ("entailment", "non-entailment")
@@ -29,8 +30,10 @@ def measures(
 ) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield (slice, metric, value of each example [n]) of one model: accuracy and loss (nats).
 
-    `columns["hans"]` has heuristic, label (0 is entailment) and, perhaps, subcase and template.
+    And the base rate in domain. `columns["hans"]` has heuristic, label (0 is entailment) and,
+    perhaps, subcase and template.
     """
+    yield "test", BASE, commonest(columns["test"]["label"])
     for metric, values in _named(evaluations["test"]):
         yield "test", metric, values
     hans = columns["hans"]

@@ -18,6 +18,7 @@ from basins.statistics.seeds import average_pairs, ends, jackknife
 DRAWS = 199
 """Permuted matrices that clusters are held against, and subsets of models."""
 
+WITHIN = "within a cluster"
 PAIR_TYPES = ("within the larger cluster", "between clusters", "within a smaller cluster")
 
 
@@ -139,6 +140,23 @@ def between(
         if None not in pair:
             values[*pair] = values[*pair[::-1]] = value
     return structure.between(values, gaps, k, stream("between", column), confidence, draws)
+
+
+def typed(
+    rows: pd.DataFrame, clustered: pd.DataFrame, measure: str = "convexity_gap", *, k: int = 2
+) -> pd.DataFrame:
+    """Return rows of pairs with their `pair_type`: within or between `k` clusters, cross-fitted.
+
+    Clusters come from the rows `clustered` of all pairs, and those of the two models of a pair from
+    all but its own (`structure.cross_fitted`). Pairs of other models are left out.
+    """
+    models, gaps = clusters.matrix(clustered, measure)
+    place = {model: index for index, model in enumerate(models)}
+    rows = rows.loc[rows["model_a"].isin(place) & rows["model_b"].isin(place)].copy()
+    apart = structure.cross_fitted(gaps, k, stream("cross-fitted", measure))
+    ends = (rows[name].map(place.__getitem__).to_numpy(int) for name in ("model_a", "model_b"))
+    rows["pair_type"] = np.where(apart[*ends], PAIR_TYPES[1], WITHIN)
+    return rows
 
 
 def shown(found: structure.Several) -> np.ndarray:

@@ -10,10 +10,42 @@ missing is made by factors together, and by what no factor names.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
 FACTORIAL = ("head", "order", "dropout")
+
+
+def pairs(
+    rows: pd.DataFrame, levels: Mapping[str, pd.Series], strategy: pd.Series | None = None
+) -> pd.DataFrame:
+    """Return the pairs of a factorial: whether they share each factor, their `value`, and `models`.
+
+    The value is `barrier_linear`, or the squared difference of `strategy`. Heads and orders, not
+    models, are the units of `models` (`head 60 + order 700 + ..`), which intervals leave out.
+
+    Args:
+        rows: pairs with `model_a`, `model_b` and `barrier_linear`.
+        levels: by factor of `FACTORIAL`, the level of every model.
+        strategy: a number of every model, or None.
+    """
+    sides = [
+        pd.DataFrame({factor: rows[side].map(levels[factor]) for factor in FACTORIAL})
+        for side in ("model_a", "model_b")
+    ]
+    crossed = [f + " " + side[f].astype(str) for side in sides for f in ("head", "order")]
+    value = rows["barrier_linear"]
+    if strategy is not None:
+        value = (rows["model_a"].map(strategy) - rows["model_b"].map(strategy)) ** 2
+    models = [" + ".join(own) for own in zip(*crossed, strict=True)]
+    return (sides[0] == sides[1]).assign(value=value, models=models)
+
+
+def units(rows: pd.DataFrame) -> list[np.ndarray]:
+    """Return the units that take part in each row of `pairs`, an array [n] for each place."""
+    return list(np.array([models.split(" + ") for models in rows["models"]], str).T)
 
 
 def shared(rows: pd.DataFrame, factor: str, kept: np.ndarray) -> float:

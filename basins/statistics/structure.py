@@ -117,6 +117,27 @@ def several(
     return shown
 
 
+def cross_fitted(gaps: np.ndarray, k: int, generator: np.random.Generator) -> np.ndarray:
+    """Return whether every two models are of different clusters as all other gaps say: bool [N, N].
+
+    A pair whose own gap had a say would be within a cluster for being small, so that the mean of
+    gaps within would be too low, and what exceeds it too high. Its logarithm is replaced by what
+    the effects of its two models predict from all other gaps, and the models are clustered anew,
+    as in `several`, for each pair.
+    """
+    count = len(gaps)
+    logs = np.log(gaps / scale(gaps) + FLOOR)
+    first, second = np.triu_indices(count, 1)
+    # What a value is off the prediction without it: its residual over one less its leverage.
+    off = without_models(logs)[first, second] / (1 - 2 / (count - 1))
+    each = np.tile(logs, (len(first), 1, 1))
+    pairs = np.arange(len(first))
+    each[pairs, first, second] -= off
+    each[pairs, second, first] -= off
+    labels = _split(without_models(each), k, generator)
+    return square(labels[pairs, first] != labels[pairs, second], count) > 0
+
+
 def between(
     values: np.ndarray,
     gaps: np.ndarray,

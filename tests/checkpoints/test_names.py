@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, DatasetDict
+from safetensors.torch import save_file
 from torch.nn import functional
 
 from basins import cli
@@ -214,3 +216,78 @@ def test_long_rows_are_cut_where_that_is_asked_for(capsys):
         cli.main(["probe", "model", *data])
     cli.main(["probe", "model", *data, "--truncate"])
     assert "warning: data, validation: 1 of 60 rows cut to 16 tokens" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("named", [True, False])
+def test_splits_may_be_files(kind, named):
+    bert("model", ("neutral", "entailment", "contradiction") if named else None)
+    labels = [MNLI[k] for k in ANSWERS] if named else [int(k) for k in ANSWERS]
+    table = rows(labels).to_pandas()
+    table.loc[0, "premise"] = 'the "dog",\na cat'  # what a line of CSV has to quote
+    Path("data").mkdir()
+    for split in ("test", "train"):
+        file = Path("data") / f"{split}.{kind}"
+        if kind == "csv":
+            table.to_csv(file, index=False)
+        elif kind == "jsonl":
+            table.to_json(file, orient="records", lines=True)
+        else:
+            table.to_parquet(file, index=False)
+    frame = Dataset.from_pandas(table)
+    DatasetDict(test=frame, train=frame).save_to_disk("saved")
+    found = {}
+    for data in ("data", "saved"):
+        found[data] = probed("model", "--data", data)("loss")
+        shutil.rmtree("found")
+    assert found["data"] == found["saved"]
+    cli.main(["merge", "model", "b=model", "--technique", "fisher", "--data", "data", "--out", "m"])
+    assert probed("m", "--data", "data")("loss") == pytest.approx(found["data"], 1e-4)
+
+
+def test_images_may_be_in_parquet(folder):
+    Path("net.py").write_text(
+        "from torch import nn\ndef net(): return nn.Sequential(nn.Flatten(), nn.Linear(48, 3))\n"
+    )
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(48, 3)
+    save_file({f"1.{name}": tensor for name, tensor in layer.state_dict().items()}, "a.safetensors")
+    draw = np.random.default_rng(0)
+    split = Dataset.from_dict(
+        {"image": draw.integers(0, 256, (90, 4, 4, 3), dtype=np.uint8), "label": [0, 1, 2] * 30}
+    )
+    DatasetDict(test=split).save_to_disk("saved")
+    Path("data").mkdir()
+    split.to_parquet("data/test.parquet")
+    found = {}
+    for data in ("data", "saved"):
+        found[data] = probed("a.safetensors", "--net", "net.py:net", "--data", data)("loss")
+        shutil.rmtree("found")
+    assert found["data"] == found["saved"]
+
+
+def test_files_that_are_no_splits_are_refused():
+    bert("model")
+    Path("data").mkdir()
+    rows(ANSWERS).to_csv("data/test.csv")
+    rows(ANSWERS).to_parquet("data/test.parquet")
+    with pytest.raises(SystemExit, match="two files of the split 'test'; keep one"):
+        cli.main(["probe", "model", "--data", "data"])
+    Path("data/test.csv").unlink()
+    for torn in (b"", Path("data/test.parquet").read_bytes()[:-100], b"PAR1"):
+        Path("data/test.parquet").write_bytes(torn)
+        with pytest.raises(SystemExit, match=r"test\.parquet: not readable"):
+            cli.main(["probe", "model", "--data", "data"])
+    Path("data/test.parquet").unlink()
+    for text in ("", "premise,label\na,b,c\n"):
+        Path("data/test.csv").write_text(text)
+        with pytest.raises(SystemExit, match=r"test\.csv: not readable"):
+            cli.main(["probe", "model", "--data", "data"])
+
+
+def test_an_adapter_by_itself_says_how_it_becomes_a_model():
+    Path("adapter").mkdir()
+    Path("adapter/config.json").write_text('{"model_type": "bert"}')
+    Path("adapter/adapter_config.json").write_text('{"peft_type": "LORA"}')
+    with pytest.raises(SystemExit, match=r"an adapter by itself; .*merge_and_unload\(\)"):
+        cli.main(["probe", "adapter", "--data", "data"])

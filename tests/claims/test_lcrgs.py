@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from basins.claims.lcrgs import paper
+from basins.claims.results import Results
 from basins.errors import UserError
 from tests.claims import planted
 from tests.claims.planted import SEEDS, SPREAD, THRESHOLD, VERDICTS
@@ -67,7 +68,10 @@ ROWS = {
 }  # fmt: skip
 PUBLISHED = {"c4_published": "auc", "c4_published_given": "partial"}
 MODELS = {"c5_swap", "c5_entailed"}
-TESTS = {"c3_several", "control_forced"}
+TESTS = {"c3_several", "control_forced", "control_planted", "control_basin"}
+STRATEGIES = {"strategy_between", "strategy_gap"}
+SHARES = {"share_of", "share_more"}
+STUDY = {*STRATEGIES, *SHARES, "c3_alone", "head_apart", "head_probed", "head_matched"}
 APART = {"c9_apart", "c9_grows", "c9_growth", "c9_trapped", "c9_correlation", "c12_across"}
 PARTED = {name for name, (_, which, *_) in PAIRS.items() if which != "all"}
 VARIED = {"c4_score", "c4_given", "c5_reversed", "c6_paws", "c10_rival"}
@@ -84,7 +88,7 @@ def effect(name, verdict):
 
 
 def test_every_claim_is_tested_here():
-    assert set(paper.claims) == {*PAIRS, *ROWS, *PUBLISHED, *MODELS, *TESTS, *APART}
+    assert set(paper.claims) == {*PAIRS, *ROWS, *PUBLISHED, *MODELS, *TESTS, *APART, *STUDY}
 
 
 def clusters(labels=CLUSTER, experiment="nli", recipe="nli"):
@@ -371,3 +375,110 @@ def test_what_is_missing_is_named():
         decide("c7_midpoint", options, tables)
     with pytest.raises(UserError, match="no table 'published_models'"):
         decide("c4_published", {"threshold": 0.9}, tables)
+
+
+@pytest.fixture
+def read_gaps(monkeypatch):
+    """Let gaps in domain be those of the rows."""
+    monkeypatch.setattr(Results, "gaps", lambda self, name: self.pairs(name, "test"))
+
+
+@pytest.mark.parametrize(
+    ("many", "verdict"), [(10, "supported"), (0, "contradicted"), (4, "inconclusive")]
+)
+def test_a_model_that_is_far_from_all_others_is_alone(many, verdict, read_gaps):
+    def pairs(size):
+        return {"barrier_linear": size}
+
+    rows = barriers("all", pairs, None, 0.0, np.zeros(SEEDS))
+    far = [f"nli/seed{k}" for k in range(many)]
+    own = rows["model_a"].isin(far) | rows["model_b"].isin(far)
+    rows.loc[own & rows["barrier_linear"].eq(0), "barrier_linear"] = 0.05
+    options = {"experiment": "nli", "size": 0.02, "threshold": 0.3}
+    entry = decide("c3_alone", options, {"barriers": rows})
+    assert entry["estimate"] == pytest.approx(many / SEEDS)
+    assert (entry["verdict"], entry["n"]) == (verdict, SEEDS)
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+@pytest.mark.parametrize("name", ["head_apart", "head_probed", "head_matched"])
+def test_pairs_of_two_experiments_are_compared(name, verdict):
+    size, spread = effect(name, verdict)
+    rows = [
+        barriers("all", straight, None, value, own, experiment=experiment, recipe=experiment)
+        for experiment, value, own in (("one", size + 0.2, spread), ("two", 0.2, 0 * spread))
+    ]
+    options = {"experiment": "one", "against": "two", "eval_set": "test", "threshold": THRESHOLD}
+    entry = decide(name, options, {"barriers": pd.concat(rows)})
+    assert entry["verdict"] == verdict
+    assert entry["estimate"] == pytest.approx(size, abs=0.01 if spread is SPREAD else 0.2)
+
+
+def strategic(agree: float):
+    """Tables in which the diagnostic is this much higher in one cluster, at any accuracy."""
+    draw = np.random.default_rng(1)
+    values = agree * np.array(CLUSTER) + draw.uniform(0, 0.1, SEEDS)
+    gaps = planted.parted(CLUSTER, [f"nli/seed{k}" for k in range(SEEDS)])
+    rows = gaps.assign(
+        experiment="nli", path="linear", alignment="none", batchnorm="interpolate",
+        eval_set="test", metric="loss",
+    )  # fmt: skip
+    accuracy = draw.uniform(0.8, 0.9, SEEDS)
+    ends = [(a, b, t) for a, b in combinations(range(SEEDS), 2) for t in (0, 1)]
+    paths = pd.DataFrame(
+        {
+            "experiment": "nli", "eval_set": "test", "t": t, "model_a": f"nli/seed{a}",
+            "model_b": f"nli/seed{b}", "accuracy": accuracy[b if t else a],
+        }
+        for a, b, t in ends
+    )  # fmt: skip
+    found = probes(values)
+    found["value"] += 2 * np.tile(accuracy, 4) * (found["value"] >= 0)
+    return {"clusters": clusters(), "probes": found, "barriers": rows, "paths": paths}
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_strategies_are_held_against_gaps_at_equal_accuracy(name):
+    for agree, verdicts in ((0.5, {"supported"}), (0.0, {"inconclusive", "contradicted"})):
+        entry = decide(name, {**SLICE, "threshold": 0.0}, strategic(agree))
+        assert entry["verdict"] in verdicts, entry
+    assert decide("strategy_between", {**SLICE, "threshold": 0.0}, strategic(0.5))[
+        "estimate"
+    ] == pytest.approx(0.5, abs=0.15)
+
+
+def crossed(head: float, order: float):
+    """Tables of a factorial of six heads and orders, in which sharing either takes so much away."""
+    own = {f"nli/seed{k}": (60 + k // 12, 700 + k // 2 % 6, k % 2) for k in range(72)}
+    levels = [
+        {"test": "B2", "quantity": f"level, {factor}", "models": model, "value": values[place]}
+        for model, values in own.items()
+        for place, factor in enumerate(("head", "order", "dropout"))
+    ]
+    draw = np.random.default_rng(0)
+    rows = pd.DataFrame(
+        {
+            "model_a": a, "model_b": b,
+            "barrier_linear": 1 - head * (own[a][0] == own[b][0]) - order * (own[a][1] == own[b][1])
+            + draw.normal(0, 0.05),
+        }
+        for a, b in combinations(own, 2)
+    ).assign(
+        experiment="nli", path="linear", alignment="none", batchnorm="interpolate",
+        eval_set="test", metric="loss",
+    )  # fmt: skip
+    return {"barriers": rows, "aspects/cell": pd.DataFrame(levels)}
+
+
+def test_shares_of_a_factorial_are_those_that_were_planted(read_gaps):
+    options = {"aspect": "cell", "experiment": "nli", "threshold": 0.3}
+    tables = crossed(0.7, 0.1)
+    for factor, share, verdict in (
+        ("head", 0.7, "supported"), ("order", 0.1, "contradicted"), ("dropout", 0, "contradicted")
+    ):  # fmt: skip
+        entry = decide("share_of", {**options, "factor": factor}, tables)
+        assert entry["estimate"] == pytest.approx(share, abs=0.03)
+        assert (entry["verdict"], entry["n"]) == (verdict, 12)  # heads and orders, not models
+    entry = decide("share_more", options, tables)
+    assert entry["estimate"] == pytest.approx(0.6, abs=0.03) and entry["verdict"] == "supported"
+    assert decide("share_more", options, crossed(0.2, 0.2))["verdict"] == "contradicted"

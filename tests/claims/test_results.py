@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from basins.claims.results import SHARE, Results, cluster_test, clustered
+from basins.claims.results import SHARE, Results, cluster_test, clustered, learned
 from basins.errors import UserError
 from tests.claims import planted
 
@@ -54,6 +54,25 @@ def test_clusters_must_be_those_that_rows_have():
     )
     swapped = [1 - label for label in LABELS]
     assert clustered(held(LABELS, known=swapped), "nli") == ""
+
+
+@pytest.mark.parametrize(("accuracy", "base"), [(0.58, 0.35), (0.75, 0.71), (0.75, None)])
+def test_models_that_only_guess_have_learned_nothing(accuracy, base):
+    results = held(LABELS)
+    values = {"accuracy": accuracy, "base_rate": base, "loss": 9.0}
+    rows = [
+        {"recipe": recipe, "seed": seed, "slice": slice_, "metric": metric, "value": value}
+        for recipe, seed in [*(("nli", k) for k in range(12)), ("other", 0)]
+        for slice_ in ("test", "hard")
+        for metric, value in values.items()
+        if value is not None
+    ]
+    results.tables["probes"] = pd.DataFrame(rows).assign(
+        value=lambda rows: rows["value"].where(rows["recipe"] == "nli", 0.0)
+    )
+    said = learned(results, {"experiment": "nli"})
+    assert bool(said) == (base == 0.71)
+    assert not said or said.startswith("the task was not learned: the accuracy on test is 0.750")
 
 
 def test_an_experiment_without_clusters_is_named():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from torchvision.datasets import CIFAR100
 
 from basins.data import cifar100
@@ -56,3 +58,36 @@ def test_what_is_missing_or_damaged_is_named(root, name):
     file.unlink()
     with pytest.raises(UserError, match=f": missing {name}. .*cifar-100-python.tar.gz"):
         cifar100.load(source="files", root=root, seed=0)
+
+
+@pytest.fixture
+def by_class(tmp_path: Path) -> Path:
+    """A folder of 100 classes, three images each to train on and one to test, of its value."""
+    for split, count in (("train", 3), ("test", 1)):
+        for label in range(100):
+            folder = tmp_path / "hundred" / split / f"class{label:02}"
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = np.full((32, 32, 3), (label, index, 0), np.uint8)
+                Image.fromarray(pixels).save(folder / f"{index}.png")
+    return tmp_path
+
+
+def test_a_folder_by_class_gives_the_classes_in_turn(by_class):
+    options = {"source": "files", "root": by_class, "seed": 0, "folder": "hundred"}
+    data = cifar100.load(**options, train=250, test=100)
+    assert len(data.classes) == 100 and set(data.checksums) == {"train", "test"}
+    assert data.train.labels.tolist() == [*range(100), *range(100), *range(50)]
+    assert (data.train.images[:, 0, 0, 0] == data.train.labels).all()
+    assert data.train.images[:, 0, 0, 1].tolist() == [0] * 100 + [1] * 100 + [2] * 50
+    assert data.test.labels.tolist() == [*range(100)]
+    with pytest.raises(UserError, match="test: 100 images, fewer than the 10000 asked for"):
+        cifar100.load(**options, train=300)
+    with pytest.raises(UserError, match="is read with source `files`, not 'hub'"):
+        cifar100.load(**{**options, "source": "hub"})
+    for split in ("train", "test"):
+        shutil.rmtree(by_class / "hundred" / split / "class07")
+    with pytest.raises(
+        UserError, match="99 classes of images of 32 x 32 pixels; CIFAR-100 has 100"
+    ):
+        cifar100.load(**options, train=100, test=100)

@@ -250,6 +250,65 @@ def real(load) -> TextData:
     return data
 
 
+def sentences(columns: text.Columns) -> set[str]:
+    return {sentence for name in text.fields(columns) for sentence in columns[name]}
+
+
+def chained(pairs: int, links: int) -> text.Columns:
+    """Return pairs of which runs of `links` share a sentence with the next."""
+    names = [(f"a{k}", f"a{k + 1}" if (k + 1) % links else f"b{k}") for k in range(pairs)]
+    return dict(zip(("premise", "hypothesis"), map(list, zip(*names, strict=True)), strict=True))
+
+
+def test_halves_share_no_sentence() -> None:
+    columns = chained(600, 3)
+    taken, held = glue.halves("here", columns, 0.5, 0)
+    assert sorted([*taken, *held]) == list(range(600)) and 200 < len(taken) < 400
+    ours, theirs = (sentences(text.pick(columns, rows)) for rows in (taken, held))
+    assert ours.isdisjoint(theirs)
+    assert (
+        (taken, held) == glue.halves("here", columns, 0.5, 0) != glue.halves("it", columns, 0.5, 0)
+    )
+    assert glue.halves("here", columns, 0.0, 0)[0] == glue.halves("here", columns, 1.0, 0)[1] == []
+
+
+def test_counterexamples_of_hans_are_neutral_and_held_out(tmp_path: Path) -> None:
+    put_mnli(tmp_path, "subset")
+    pairs = [(f"The a{k} saw the b .", f"The b saw the a{k} .") for k in range(40)]
+    kinds = [("non-entailment", "lexical_overlap"), ("entailment", "constituent")]
+    rows = [[kinds[k % 2][0], a, b, kinds[k % 2][1]] for k, (a, b) in enumerate(pairs)]
+    put(
+        tmp_path,
+        "hans/hans_eval.tsv",
+        [["gold_label", "sentence1", "sentence2", "heuristic"], *rows],
+    )
+    data = mnli.load(source="files", root=tmp_path, seed=0, pool=0.5)
+    text.check(data, "mnli")
+    pool = data.splits["counterexamples"]
+    assert set(pool["label"]) == {1} and data.classes["counterexamples"][1] == "neutral"
+    assert set(pool) == {"premise", "hypothesis", "label"}
+    assert sentences(pool).isdisjoint(sentences(data.splits["hans"]))
+    refuting = {pair for k, pair in enumerate(pairs) if k % 2 == 0}
+    assert set(zip(pool["premise"], pool["hypothesis"], strict=True)) < refuting
+    assert "counterexamples" not in mnli.load(source="files", root=tmp_path, seed=0).splits
+
+
+def test_pairs_that_know_a_question_of_the_diagnostic_are_no_counterexamples(
+    tmp_path: Path,
+) -> None:
+    put_qqp(tmp_path, "subset")
+    cells = ["id", "sentence1", "sentence2", "label"]
+    training = [[k, f"q{k}", f"r{k}", k % 2] for k in range(40)]
+    put(tmp_path, "paws_qqp/train.tsv", [cells, *training])
+    put(tmp_path, "paws_qqp/dev_and_test.tsv", [cells, [0, "q0", "x", 1], [1, "y", "r1", 0]])
+    splits = qqp.load(source="files", root=tmp_path, seed=0).splits
+    assert len(splits["counterexamples"]["label"]) == 38 and len(splits["paws"]["label"]) == 2
+    halved = qqp.load(source="files", root=tmp_path, seed=0, pool=0.5).splits
+    pool, diagnostic = halved["counterexamples"], halved["paws"]
+    assert len(pool["label"]) + len(diagnostic["label"]) == 40
+    assert sentences(pool).isdisjoint(sentences(diagnostic)) and "x" in diagnostic["question2"]
+
+
 def counts(data: TextData, split: str) -> list[int]:
     counted = Counter(data.splits[split]["label"])
     return [counted[k] for k in range(len(data.classes[split]))]
@@ -268,8 +327,18 @@ def test_the_real_mnli_and_hans() -> None:
 def test_the_real_qqp_and_paws() -> None:
     data = real(qqp.load)
     assert counts(data, "paws") == [486, 191]
-    assert counts(data, "counterexamples") == [8212, 3776]
+    assert counts(data, "counterexamples") == [8111, 3735]  # 142 have a question of `paws`
     assert sum(counts(data, "train")) >= 25_698
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("load", "diagnostic"), [(mnli.load, "hans"), (qqp.load, "paws")])
+def test_real_diagnostics_are_held_out(load, diagnostic: str) -> None:
+    splits = real(partial(load, pool=0.5)).splits
+    ours, theirs = (sentences(splits[name]) for name in ("counterexamples", diagnostic))
+    assert ours.isdisjoint(theirs)
+    counted = Counter(splits[diagnostic]["label"])
+    assert min(counted.values()) > 2000 and len(splits["counterexamples"]["label"]) > 2000
 
 
 @pytest.mark.real

@@ -134,6 +134,10 @@ def test_models_outside_the_factorial_do_not_count():
 
     rows = measured(list(streams), value, streams=streams, clusters=side, test="B2")
     assert values(rows, "barrier") == [1.0] * (9 * 8 // 2)
+    of_all = [row for row in rows if row["quantity"] == "level, head"]
+    assert {row["models"]: row["value"] for row in of_all} == {
+        m: h for m, (h, _) in crossed.items()
+    }
     for row in rows:
         assert "net/seed" not in row["models"]
     own = {model: side[model] for model in crossed}
@@ -206,3 +210,9 @@ def test_the_threshold_of_a_logistic_curve():
     hit = np.random.default_rng(0).random(len(x)) < p
     assert determinism.threshold(x, hit) == pytest.approx(0.7, abs=0.2)
     assert np.isnan(determinism.threshold(x, hit & False))
+
+
+def test_places_on_a_line_between_heads_are_no_factorial():
+    levels = {f"line/seed{3 * h + o}": (60 + h / 4, o) for h in range(5) for o in range(3)}
+    rows = measured(list(levels), lambda a, b: 0.1, streams=levels, test="B2")
+    assert {row["quantity"].partition(",")[0] for row in rows} == {"level"}

@@ -118,6 +118,14 @@ def test_a_new_encoder_attends_to_equal_tokens():
     assert (attention[0].mean(0)[twins] > 2 * others[twins[0]]).all()
 
 
+def test_rows_come_back_in_their_order(net):
+    ids, mask, types = rows()
+    turned = torch.tensor([3, 0, 4, 2, 1])
+    expected = net(ids, mask, types).logits[turned]
+    found = net(ids[turned], mask[turned], types[turned]).logits
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
 def tuned_from(state, stream: int) -> dict[str, torch.Tensor]:
     config = bert.encoder(20, layers=1, width=8, heads=2).config.to_dict()
     with seeds.torch_stream("head", stream):
@@ -182,10 +190,10 @@ def test_what_is_packed_is_held_against_each_row_by_itself(monkeypatch):
     alone = torch.cat([net.plainly(*given) for given, _ in data.batches()])
     torch.testing.assert_close(whole, alone, atol=1e-5, rtol=1e-5)
 
-    def wrongly(layout, padded):
-        return padded.flatten(0, 1)[None, : len(layout.places)]
+    def wrongly(group, padded):
+        return padded.flatten(0, 1)[-group.tokens :]
 
-    monkeypatch.setattr(bert.Layout, "pack", wrongly)
+    monkeypatch.setattr(bert.Group, "pack", wrongly)
     padded = [k for k, (given, _) in enumerate(data.batches()) if given.mask is not None]
     entry.due, entry.turn = 0, padded[-1]
     with pytest.warns(UserWarning, match="^Bert: computed fast"):

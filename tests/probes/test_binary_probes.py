@@ -26,7 +26,8 @@ def test_answers_are_recovered(probe, score: str, ood: str) -> None:
     sets = {"test": evaluation([1], [1]), ood: evaluation(predicted, true)}
     columns = {"test": {"label": [1]}, ood: {"label": true, "kind": ["x"] * 5}}
     found = {row[:2]: row[2] for row in probe.measures(sets, columns)}
-    assert list(found) == [(name, m) for name in ("test", ood) for m in ("accuracy", "loss", score)]
+    known = [(name, m) for name in ("test", ood) for m in ("accuracy", "loss", score)]
+    assert list(found) == [("test", "base_rate"), *known]
     assert found[ood, "accuracy"].tolist() == [True, False, False, True, True]
     assert found[ood, "loss"].tolist() == [0, 1, 1, 0, 0]
     answers = found[ood, score]
@@ -49,5 +50,7 @@ def test_a_bag_of_words_calls_all_of_paws_duplicates() -> None:
     sets = {name: bag(splits[name]) for name in paws.SETS}
     found = {row[:2]: row[2] for row in paws.measures(sets, splits)}
     assert found["test", "accuracy"].mean() == 0.97  # all but the counterexamples
+    duplicates = np.mean(splits["test"]["label"])
+    assert found["test", "base_rate"].mean() == max(duplicates, 1 - duplicates)
     assert found["paws", "accuracy"].mean() == 0.28
     assert estimate("f1", found["paws", "f1"], 0.95)[0] == pytest.approx(2 * 0.28 / 1.28)

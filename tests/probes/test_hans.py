@@ -99,7 +99,8 @@ def test_slices_by_hand() -> None:
     }
     evaluation = Evaluation(np.float32([1, 2, 4]), np.array([True, False, True]))
     test = Evaluation(np.float32([3]), np.array([False]))
-    rows = hans.measures({"test": test, "hans": evaluation}, {"test": {}, "hans": columns})
+    domain = {"label": [1, 0, 1]}
+    rows = hans.measures({"test": test, "hans": evaluation}, {"test": domain, "hans": columns})
     found = {row[:2]: row[2].tolist() for row in rows}
     wrong = "lexical_overlap/non-entailment"
     assert found["test", "loss"] == [3] and found["test", "accuracy"] == [False]
@@ -107,9 +108,10 @@ def test_slices_by_hand() -> None:
     assert found[f"{wrong}/ln_subject-object_swap", "loss"] == [2]
     assert found[f"{wrong}/ln_subject-object_swap/temp2", "loss"] == [2]
     assert found["lexical_overlap/entailment", "loss"] == [1]
-    assert len(found) == 2 * (1 + 2 + 3 + 3)
+    assert found["test", "base_rate"] == [True, False, True]
+    assert len(found) == 1 + 2 * (1 + 2 + 3 + 3)
     del columns["template"], columns["subcase"]
-    rows = hans.measures({"test": test, "hans": evaluation}, {"test": {}, "hans": columns})
+    rows = hans.measures({"test": test, "hans": evaluation}, {"test": domain, "hans": columns})
     assert {row[0] for row in rows} == {"test", wrong, "lexical_overlap/entailment"}
 
 

@@ -211,6 +211,52 @@ def test_values_that_go_with_clusters_are_seen_and_measured():
     assert not few["decides"] and "fewer than three" in few["note"] and np.isnan(few["ci_low"])
 
 
+def test_clusters_of_a_pair_are_those_that_all_other_gaps_say():
+    labels = np.array([0] * 8 + [1] * 4)
+    apart = labels[:, None] != labels
+    gaps = blocks(labels)
+    assert (structure.cross_fitted(gaps, 2, rng()) == apart).all()
+    for a, b in ((0, 1), (0, 11), (8, 9)):  # whatever its own gap is
+        for own in (0.0, 0.02, 2.0):
+            changed = gaps.copy()
+            changed[a, b] = changed[b, a] = own
+            assert structure.cross_fitted(changed, 2, rng())[a, b] == apart[a, b]
+
+
+def test_gaps_of_noise_are_no_smaller_within_cross_fitted_clusters():
+    """Within clusters as given they are: of two groups the one with small gaps is a cluster."""
+    random, first, second = np.random.default_rng(4), *np.triu_indices(12, 1)
+    less = []
+    for _ in range(80):
+        gaps = symmetric(random.gamma(9, 1 / 9, (12, 12)))
+        given = clusters.partition(gaps, 2, random)
+        pairs = gaps[first, second]
+        less.append([
+            pairs[apart[first, second]].mean() - pairs[~apart[first, second]].mean()
+            for apart in (structure.cross_fitted(gaps, 2, random), given[:, None] != given)
+        ])  # fmt: skip
+    (crossed, given), error = np.mean(less, 0), np.std(less, 0)[0] / 80**0.5
+    assert abs(crossed) < 3 * error < 0.05 < given
+
+
+def test_pairs_of_rows_are_typed_by_the_other_pairs():
+    labels = np.array([0] * 8 + [1] * 4)
+    names = [f"nli/seed{k}" for k in range(12)]
+    first, second = np.triu_indices(12, 1)
+    rows = pd.DataFrame({
+        "model_a": np.array(names)[first], "model_b": np.array(names)[second],
+        "convexity_gap": blocks(labels)[first, second],
+    })  # fmt: skip
+    others = pd.concat([rows.iloc[::-1], rows.iloc[:3].assign(model_b="other/seed0")])
+    found = cluster_rows.typed(others, rows)
+    assert len(found) == 66  # those of clustered models
+    known = dict(zip(names, labels, strict=True))
+    expected = found["model_a"].map(known) != found["model_b"].map(known)
+    assert (found["pair_type"] == cluster_rows.PAIR_TYPES[1]).equals(expected)
+    assert set(found["pair_type"]) == {cluster_rows.WITHIN, cluster_rows.PAIR_TYPES[1]}
+    assert cluster_rows.typed(rows.iloc[:0], rows).empty
+
+
 def test_permuted_matrices_keep_the_gaps_but_not_their_places():
     gaps = blocks(TWO)
     dealt = clusters.permuted(gaps, 50, rng())

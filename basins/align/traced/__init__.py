@@ -6,6 +6,6 @@ windows, or leave them in their order (`rules`). What is left free is a spec, an
 permuting every group.
 """
 
-from basins.align.traced.trace import Traced, trace
+from basins.align.traced.symmetry import Traced, trace
 
 __all__ = ["Traced", "trace"]

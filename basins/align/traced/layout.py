@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from basins.align.traced.units import Units, equal, fix, joined, piece, product, split, unify
+from basins.align.traced.units import Units, equal, fix, joined, piece, product, root, split, unify
 
 Shape = tuple[int, ...]
 Along = np.ndarray  # of `Units`, by the places on all axes
@@ -23,7 +23,7 @@ Layout = list[Along]
 
 def fresh(shape: Sequence[int], fixed: Sequence[str | None] | str | None = None) -> Layout:
     """Return new units for every axis of a tensor; `fixed` says why they keep their order."""
-    whys = fixed if isinstance(fixed, list | tuple) else [fixed] * len(shape)
+    whys = [fixed] * len(shape) if fixed is None or isinstance(fixed, str) else fixed
     return [_one(Units(n, w), len(shape)) for n, w in zip(shape, whys, strict=True)]
 
 
@@ -113,13 +113,22 @@ def permuted(layout: Layout, order: Sequence[int]) -> Layout:
 
 
 def expanded(layout: Layout, target: Shape) -> Layout:
-    """Return the layout of a tensor that is repeated along its axes of length 1, or new ones."""
+    """Return the layout of a tensor that is repeated along its axes of length 1, or new ones.
+
+    Copies may be reordered, those of each unit of the axis before by themselves: the queries that
+    share a key are its copies.
+    """
     while len(layout) < len(target):
         layout = insert(layout, 0)
-    return [
-        _one(Units(n), len(target)) if n != along.flat[0].size else along
-        for n, along in zip(target, layout, strict=True)
-    ]
+    found = list(layout)
+    for axis, length in enumerate(target):
+        if length != layout[axis].flat[0].size:
+            found[axis] = _one(Units(length), len(target))
+            if axis and not all(root(units).fixed for units in found[axis - 1].flat):
+                places = [1] * len(target)
+                places[axis - 1] = target[axis - 1]
+                found[axis] = _each(lambda _, n=length: Units(n), np.empty(places, object))
+    return found
 
 
 def sliced(layout: Layout, axis: int, start: int, stop: int, why: str) -> Layout:
@@ -147,7 +156,7 @@ def concatenated(layouts: Sequence[Layout], axis: int, why: str) -> Layout:
     rows = [collapse(layout, axis) for layout in layouts]
     rest = contract([(drop(row, [axis]), others) for row in rows], others)
     found = insert(rest, axis, sum(ends))
-    arrays = np.broadcast_arrays(*(row[axis] for row in rows))
+    arrays: Any = np.broadcast_arrays(*(row[axis] for row in rows))
     found[axis] = np.empty(arrays[0].shape, object)
     for place in np.ndindex(arrays[0].shape):
         found[axis][place] = joined([array[place] for array in arrays], why)
@@ -209,7 +218,7 @@ def _merged(layout: Layout, axis: int) -> Layout:
     order = order.take([0], axis + 1)
     lengths = np.broadcast_shapes(order.shape, [*inner.shape[:axis], 1, *inner.shape[axis + 1 :]])
     both = np.empty(lengths, object)
-    orders = np.broadcast_to(order, lengths)
+    orders: Any = np.broadcast_to(order, lengths)
     depends = inner.shape[axis] > 1
     inners = np.broadcast_to(inner, [*lengths[:axis], inner.shape[axis], *lengths[axis + 1 :]])
     for place in np.ndindex(*lengths):
@@ -232,7 +241,7 @@ def _merged(layout: Layout, axis: int) -> Layout:
 
 def _split(layout: Layout, axis: int, outer: int) -> Layout:
     """Return the layout with an axis made two, the first of length `outer`."""
-    whole = layout[axis]
+    whole: Any = layout[axis]
     inner = whole.flat[0].size // outer
     orders = np.empty(whole.shape, object)
     parts = np.empty([*whole.shape[:axis], outer, *whole.shape[axis + 1 :]], object)

@@ -95,8 +95,9 @@ def unknown(call: Call) -> list[Layout]:
 
 # What takes every entry by itself, or looks at none, though torch does not say so.
 SAME = frozenset(
-    "_to_copy clone copy detach alias lift_fresh lift_fresh_copy contiguous fill zero masked_fill "
-    "zeros_like ones_like empty_like full_like dropout native_dropout where lerp".split()
+    ("_to_copy", "clone", "copy", "detach", "alias", "lift_fresh", "lift_fresh_copy", "contiguous")
+    + ("fill", "zero", "masked_fill", "where", "lerp", "dropout", "native_dropout")
+    + ("zeros_like", "ones_like", "empty_like", "full_like")
 )
 
 
@@ -162,6 +163,16 @@ def _einsum(call: Call, names: Sequence[str], equation: str) -> list[Layout]:
     found = lay.contract(operands, out)
     bias = call.of("self") if "self" not in names else None
     return [found if bias is None else lay.pointwise([found, bias])]
+
+
+@rule("_grouped_mm")
+def _grouped(call: Call) -> list[Layout]:
+    """Multiply each row by the matrix of its expert; a router tells experts apart."""
+    experts = call.layout("mat2")
+    if len(call.layout("self")) != 2 or len(experts) != 3 or call.of("bias") is not None:
+        return unknown(call)
+    lay.hold(experts, [0], f"experts in {call.where}")
+    return _einsum(call, ("self", "mat2"), "ab,zbc->ac")
 
 
 PRODUCTS = {
@@ -384,6 +395,18 @@ def _index(call: Call) -> list[Layout]:
     lay.hold(places, range(len(places)), call.why)
     one, other = LETTERS[: len(rest)], LETTERS[::-1][: len(places)]
     return [lay.contract([(rest, one), (places, other)], one[:at] + other + one[at:])]
+
+
+@rule("index_add", "index_add_", "index_copy", "index_copy_")
+def _index_add(call: Call) -> list[Layout]:
+    layout, source = call.layout("self"), call.layout("source")
+    axis = call["dim"] % len(layout)
+    for one in (layout, source):
+        lay.hold(one, [axis], call.why)
+    rest = lay.pointwise([lay.reduced(one, [axis], keep=True) for one in (layout, source)])
+    places = lay.insert(lay.drop(rest, [axis]), axis, call.result.shape[axis])
+    lay.hold(places, [axis], call.why)
+    return [places]
 
 
 @rule("gather")

@@ -127,13 +127,12 @@ def piece(units: Units, start: int, stop: int, why: str) -> Units:
     assert units.order is not None
     fix(units.order, why)
     found, at = [], 0
-    for place, part in enumerate(units.parts):
+    for part in units.parts:
         end = at + root(part).size
         low, high = max(start, at), min(stop, end)
         if low < high:
             found.append(piece(part, low - at, high - at, why))
         at = end
-        del place
     return joined(found, why)
 
 
@@ -211,12 +210,10 @@ def leaves(units: Units, at: int = 0, run: int = 1) -> Iterator[tuple[Units, int
 
 
 def why(units: Units) -> str | None:
-    """Return why no unit can move, None where some can."""
+    """Return why no unit can move, None where some can or there is a single one."""
     units = root(units)
-    if units.fixed is not None or units.size == 1:
-        return units.fixed or "one unit"
-    if not units.parts:
-        return None
+    if units.size == 1 or units.fixed is not None or not units.parts:
+        return None if units.size == 1 else units.fixed
     assert units.order is not None
     found = [why(part) for part in _distinct([units.order, *units.parts])]
     return None if None in found else found[-1]

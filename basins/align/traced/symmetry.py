@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 import numpy as np
@@ -14,20 +14,20 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from basins import seeds
 from basins.align.permute import permute, random_permutations
 from basins.align.traced import layout as lay
 from basins.align.traced import rules
-from basins.align.traced.layout import Layout
-from basins.align.traced.units import Units, fix, leaves, root, why
+from basins.align.traced.tracer import Tracer, memory
+from basins.align.traced.units import Units, fix, leaves, why
 from basins.errors import UserError
 from basins.nets.permutation import Axis, PermutationSpec
 from basins.weights import State
 
 ROUNDING = 1e-3  # of the outputs, in float32; a wrong group changes them by far more
-FACTORIES = frozenset(("new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided"))
+POOL = 999_983  # a prime, so that no two rows of a weight are alike
+LISTED = 4  # reasons that a line of text gives
 
 
 class TracedSpec(PermutationSpec):
@@ -49,13 +49,27 @@ class Traced:
 
     Attributes:
         spec: the groups of units that may be reordered; each has kept the outputs when permuted.
-        fixed: of every floating-point tensor that no group moves, why.
+        fixed: why, of every floating-point tensor that no group moves, and of every group that was
+            left out because it changed the outputs.
         share: of the parameters, those of which a group moves some axis, from 0 to 1.
     """
 
     spec: PermutationSpec
     fixed: dict[str, str]
     share: float
+
+    def __str__(self) -> str:
+        """Say in one line what moves, and what does not."""
+        by_reason: dict[str, list[str]] = defaultdict(list)
+        for name, reason in self.fixed.items():
+            by_reason[reason].append(name)
+        stay = [
+            f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''} ({reason})"
+            for reason, names in sorted(by_reason.items(), key=lambda item: -len(item[1]))
+        ]
+        more = [f"{len(stay) - LISTED} other reasons"] if len(stay) > LISTED else []
+        moves = f"{self.share:.1%} of the parameters can move (groups: {len(self.spec.groups)})"
+        return f"traced: {moves}; fixed: {', '.join([*stay[:LISTED], *more]) or 'nothing'}"
 
 
 def trace(net: nn.Module, example: Sequence[Any], named: Mapping[str, Any] | None = None) -> Traced:
@@ -76,21 +90,32 @@ def trace(net: nn.Module, example: Sequence[Any], named: Mapping[str, Any] | Non
         UserError: where the network does not run on the example.
     """
     named = dict(named or {})
-    state = dict(net.state_dict(keep_vars=True))
+    state = _tensors(net.state_dict(keep_vars=True))
     with _evaluating(net):
-        tracer = _Tracer(net, state)
+        tracer = Tracer(net, state)
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), tracer:
             for value in rules.tensors([list(example), named]):
                 tracer.give(value, "an input")
-            outputs = _said(net(*example, **named))
+            try:
+                outputs = _said(net(*example, **named))
+            except Exception as error:  # it is not our code: whatever it raises, in one line
+                line = " ".join(str(error).split())[:200]
+                raise UserError(
+                    f"{type(net).__name__} does not run on the example: {line}"
+                ) from error
+        if not outputs:
+            raise UserError(f"{type(net).__name__}: no tensor in its outputs to compare")
         for output in outputs:
             for axis in range(output.ndim):
                 lay.hold(tracer.known(output), [axis], "an output")
         found = _Groups(state, tracer)
         spec, failed = _proven(net, found.spec(), example, named)
     moved = {axis.tensor for axes in spec.groups.values() for axis in axes}
-    fixed = {
-        name: failed.get(name) or found.why(name)
+    fixed = dict.fromkeys(failed, "permuting it changes the outputs")
+    for group, reason in fixed.items():
+        fix(found.names[group], reason)
+    fixed |= {
+        name: found.why(name)
         for name, tensor in state.items()
         if name not in moved and tensor.is_floating_point()
     }
@@ -99,102 +124,18 @@ def trace(net: nn.Module, example: Sequence[Any], named: Mapping[str, Any] | Non
     return Traced(spec, fixed, share)
 
 
-class _Tracer(TorchDispatchMode):
-    """Looks at every operation while a network runs, and keeps the layout of every tensor."""
-
-    def __init__(self, net: nn.Module, state: State):
-        super().__init__()
-        self.layouts: dict[int, tuple[Tensor, Layout]] = {}  # the tensor too, so ids stay taken
-        self.used: set[int] = set()
-        self.where: list[str] = []
-        self.outputs: list[tuple[str, Tensor]] = []
-        tied: dict[tuple[int, lay.Shape], Layout] = {}  # under several names, or parameters
-        for tensor in state.values():
-            if tensor.is_floating_point():
-                layout = tied.setdefault(_memory(tensor), lay.fresh(tensor.shape))
-                self.layouts[id(tensor)] = tensor, layout
-        self.net = net
-        self.hooks = ExitStack()
-
-    def __enter__(self) -> _Tracer:
-        for name, module in self.net.named_modules():
-            hooks = (
-                module.register_forward_pre_hook(self._begin(name)),
-                module.register_forward_hook(self._end(name), always_call=True),
-            )
-            for hook in hooks:
-                self.hooks.callback(hook.remove)
-        return super().__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self.hooks.close()
-        super().__exit__(*error)
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
-    ) -> Any:
-        """Run an operation and note what it makes of the units of its operands."""
-        name = func._schema.name.removeprefix("aten::")
-        before = args[0].clone() if name.startswith("as_strided") else None
-        result = func(*args, **(kwargs or {}))
-        if before is not None and torch.equal(before, result):  # other strides alone
-            name = "clone"
-        given = {argument.name: argument.default_value for argument in func._schema.arguments}
-        given |= dict(zip(given, args, strict=False)) | (kwargs or {})
-        operands, results = rules.tensors(given), rules.tensors(result)
-        self.used |= {id(tensor) for tensor in operands}
-        if not operands or not results or name in FACTORIES:
-            return result  # a constant; see `known`
-        pointwise = torch.Tag.pointwise in func.tags
-        where = self.where[-1] if self.where else ""
-        call = rules.Call(name, where, given, result, self.known, pointwise)
-        try:
-            layouts = rules.apply(call)
-            expected = [tuple(r.shape) for r in results]
-            if [lay.shape(found) for found in layouts] != expected:
-                raise ValueError(f"{name}: not of shapes {expected}")
-        except (LookupError, ValueError, TypeError):  # used in a way that its rule does not know
-            layouts = rules.unknown(call)
-        for tensor, found in zip(results, layouts, strict=True):
-            self.layouts[id(tensor)] = tensor, found
-        return result
-
-    def give(self, tensor: Tensor, reason: str) -> None:
-        """Take in a tensor whose axes keep their order."""
-        self.layouts[id(tensor)] = tensor, lay.fresh(tensor.shape, reason)
-
-    def known(self, tensor: Tensor) -> Layout:
-        """Return a tensor's layout; a constant's axes keep their order but where it is the same."""
-        if id(tensor) not in self.layouts:
-            plain = [_uniform(tensor, axis) for axis in range(tensor.ndim)]
-            reason = f"a constant in {self.where[-1]}" if self.where else "a constant"
-            whys = [None if uniform else reason for uniform in plain]
-            self.layouts[id(tensor)] = tensor, lay.fresh(tensor.shape, whys)
-        return self.layouts[id(tensor)][1]
-
-    def _begin(self, name: str) -> Callable[..., None]:
-        return lambda *_: self.where.append(name)
-
-    def _end(self, name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            self.where.pop()
-            if (output := next(iter(rules.tensors(output)), None)) is not None:
-                self.outputs.append((name, output))
-
-        return hook
-
-
 class _Groups:
     """The sets of units that are left free, and where each lies in the tensors of a state."""
 
-    def __init__(self, state: State, tracer: _Tracer):
+    def __init__(self, state: State, tracer: Tracer):
         self.state, self.tracer = state, tracer
+        self.names: dict[str, Units] = {}
         self.places: dict[Units, dict[Axis, None]] = defaultdict(dict)
         for name, tensor in state.items():
             if tensor.is_floating_point() and id(tensor) in tracer.used:
                 self._place(name, tensor)
         for units, axes in list(self.places.items()):
-            if any(a.tensor == b.tensor and a.dim != b.dim for a in axes for b in axes):
+            if _meet(axes):
                 fix(units, "the same units on two axes of one tensor")
         self.places = {units: axes for units, axes in self.places.items() if units.fixed is None}
 
@@ -208,6 +149,7 @@ class _Groups:
             name = next((name for name in names if name not in groups), None)
             if name is None:  # read at a module that is read for others
                 name = next(n for k in count() if (n := f"{first.tensor}.{k}") not in groups)
+            self.names[name] = units
             groups[name] = tuple(sorted(axes, key=lambda axis: axis[2:] != (run, window)))
         return TracedSpec(groups)
 
@@ -217,7 +159,7 @@ class _Groups:
         if id(tensor) not in self.tracer.used:
             return "not used on the example"
         whys = [why(along.flat[0]) for along in self.tracer.known(tensor)]
-        return "; ".join(dict.fromkeys(filter(None, whys))) or "a single number"
+        return "; ".join(dict.fromkeys(filter(None, whys))) or "a single unit"
 
     def _place(self, name: str, tensor: Tensor) -> None:
         for dim, along in enumerate(self.tracer.known(tensor)):
@@ -254,6 +196,20 @@ class _Groups:
         return found
 
 
+def _meet(axes: Iterable[Axis]) -> bool:
+    """Return whether a permutation acts twice on some entry, so that matching is not linear."""
+    by_tensor: dict[str, list[Axis]] = defaultdict(list)
+    for axis in axes:
+        by_tensor[axis.tensor].append(axis)
+    for several in by_tensor.values():
+        windows = sorted(axis.window or (0, 0) for axis in several)
+        inside = any(b[0] < a[1] for a, b in pairwise(windows))
+        whole = any(axis.window is None for axis in several)
+        if len(several) > 1 and (inside or whole or len({axis.dim for axis in several}) > 1):
+            return True
+    return False
+
+
 def _axes(name: str, dim: int, units: Units) -> Iterator[tuple[Units, Axis]]:
     size = units.size
     for part, start, run in leaves(units):
@@ -263,8 +219,8 @@ def _axes(name: str, dim: int, units: Units) -> Iterator[tuple[Units, Axis]]:
 
 def _proven(
     net: nn.Module, spec: TracedSpec, example: Sequence[Any], named: Mapping[str, Any]
-) -> tuple[TracedSpec, dict[str, str]]:
-    """Return the groups that keep the outputs, and why others' tensors stay."""
+) -> tuple[TracedSpec, list[str]]:
+    """Return the groups that keep the outputs, and the names of the others."""
     generator = seeds.generator("traced")
     state = _drawn(net, generator)
 
@@ -275,8 +231,7 @@ def _proven(
 
     plain = outputs(state)
 
-    def right(groups: Sequence[str]) -> bool:
-        part = TracedSpec({group: spec.groups[group] for group in groups})
+    def right(part: TracedSpec) -> bool:
         moved = outputs(permute(state, part, random_permutations(state, part, generator)))
         return all(
             bool((a - b).abs().max() <= ROUNDING * b.abs().max())
@@ -284,19 +239,19 @@ def _proven(
         )
 
     def kept(groups: Sequence[str]) -> list[str]:
-        if not groups or right(groups):
+        if not groups or right(TracedSpec({group: spec.groups[group] for group in groups})):
             return list(groups)
         half = len(groups) // 2
         return [*kept(groups[:half]), *kept(groups[half:])] if half else []
 
-    names = kept(list(spec.groups))
-    lost = {
-        axis.tensor: f"group {group!r} changes the outputs"
-        for group, axes in spec.groups.items()
-        if group not in names
-        for axis in axes
-    }
-    return TracedSpec({name: spec.groups[name] for name in names}), lost
+    # Half a permutation is wrong, and the outputs must show it.
+    halves = TracedSpec({group: axes[:1] for group, axes in spec.groups.items()})
+    blind = bool(spec.groups) and right(halves)
+    names = [] if blind else kept(list(spec.groups))
+    if len(names) < len(spec.groups) and not right(TracedSpec({n: spec.groups[n] for n in names})):
+        names = []
+    failed = [group for group in spec.groups if group not in names]
+    return TracedSpec({name: spec.groups[name] for name in names}), failed
 
 
 def _drawn(net: nn.Module, generator: np.random.Generator) -> State:
@@ -304,12 +259,13 @@ def _drawn(net: nn.Module, generator: np.random.Generator) -> State:
 
     Those that were trained, or not yet, may have zeros, ones or tiny scales that hide an error.
     """
+    pool = generator.standard_normal(POOL, np.float32)  # as many as there are weights take minutes
     drawn: dict[tuple[int, lay.Shape], Tensor] = {}
     state = {}
-    for name, tensor in net.state_dict().items():
-        key = _memory(tensor)
+    for name, tensor in _tensors(net.state_dict()).items():
+        key = memory(tensor)
         if key not in drawn and tensor.is_floating_point() and tensor.numel() > 1:
-            noise = torch.from_numpy(generator.standard_normal(key[1], np.float32))
+            noise = torch.from_numpy(np.resize(np.roll(pool, len(drawn)), key[1]))
             several = sum(n > 1 for n in tensor.shape) > 1
             scale = (2 / (tensor.numel() / tensor.shape[0])) ** 0.5
             drawn[key] = (noise * scale if several else (0.3 * noise).exp()).to(tensor.device)
@@ -317,13 +273,9 @@ def _drawn(net: nn.Module, generator: np.random.Generator) -> State:
     return state
 
 
-def _memory(tensor: Tensor) -> tuple[int, lay.Shape]:
-    """Return what tensors have in common that are one: an empty one is like no other."""
-    return tensor.data_ptr() or id(tensor), tuple(tensor.shape)
-
-
-def _uniform(tensor: Tensor, axis: int) -> bool:
-    return bool(tensor.numel()) and bool((tensor == tensor.narrow(axis, 0, 1)).all())
+def _tensors(state: Mapping[str, Any]) -> State:
+    """Return a state without what is no tensor, as modules of one's own may have."""
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def _said(output: Any) -> list[Tensor]:

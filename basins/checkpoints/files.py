@@ -1,0 +1,155 @@
+"""Someone's data by the path of it, as splits: folders of datasets, tables in files, images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet
+from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets.utils.logging import disable_progress_bar
+
+from basins.checkpoints.models import short
+from basins.errors import UserError
+from basins.store import file_hash, folder_hash
+
+Splits = dict[str, Dataset]
+
+HUB = re.compile(r"hub:(?P<name>[\w.-]+(/[\w.-]+)?)(:(?P<config>[\w.-]+))?(@(?P<revision>\w+))?")
+PINNED = re.compile(r"[0-9a-f]{40}")
+IMAGES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"))
+
+
+def splits(data: Path | str) -> Splits:
+    """Return the splits of a dataset, by name.
+
+    Args:
+        data: the folder of a `datasets.DatasetDict` or `Dataset`; a table (`.csv`, `.tsv`,
+            `.jsonl`, `.json`, `.parquet`), or a folder of tables, each a split by its name; a
+            folder of images, `<split>/<class>/<image>` or `<class>/<image>`; or a dataset of the
+            hub, pinned: `hub:OWNER/NAME@COMMIT` or `hub:OWNER/NAME:CONFIG@COMMIT`.
+
+    Raises:
+        UserError: there is none of these, or it is not readable.
+    """
+    disable_progress_bar()
+    if hub := HUB.fullmatch(str(data)):
+        return _from_hub(str(data), hub)
+    path = Path(data)
+    if path.suffix in TABLES and path.is_file():
+        return {path.stem: _table(path)}
+    if not path.is_dir():
+        known = ", ".join(TABLES)
+        raise UserError(f"{data}: no folder of a dataset, and no table ({known})")
+    saved = any((path / name).exists() for name in ("dataset_dict.json", "state.json"))
+    tables = sorted(file for file in path.iterdir() if file.suffix in TABLES)
+    if not saved and any(_images(path)):
+        return _pictures(path)
+    if not saved and tables:
+        found: Splits = {}
+        for file in tables:
+            if file.stem in found:
+                raise UserError(f"{path}: two files of the split {file.stem!r}; keep one")
+            found[file.stem] = _table(file)
+        return found
+    with _reading(data, "not a DatasetDict on disk"):
+        loaded = load_from_disk(str(path))
+    return _named(loaded)
+
+
+def identity(data: Path | str) -> str:
+    """Return what tells a dataset from others: a hash of its files, or its name on the hub."""
+    path = Path(data)
+    if path.is_dir():
+        return folder_hash(path)
+    return file_hash(path) if path.is_file() else hashlib.sha256(str(data).encode()).hexdigest()
+
+
+def _named(loaded: Dataset | DatasetDict) -> Splits:
+    if isinstance(loaded, Dataset):
+        return {"data": loaded}
+    return {str(name): split for name, split in loaded.items()}
+
+
+def _from_hub(data: str, asked: re.Match[str]) -> Splits:
+    revision = asked["revision"]
+    if revision is None or not PINNED.fullmatch(revision):
+        raise UserError(
+            f"{data}: pin the revision, so that it stays the same data: hub:{asked['name']}@COMMIT "
+            "with the 40 digits of the commit"
+        )
+    with _reading(data, "not to be had from the hub"):
+        return _named(load_dataset(asked["name"], asked["config"], revision=revision))
+
+
+def _images(path: Path) -> Iterator[Path]:
+    """Yield images two or three levels down, `<class>/<image>` or `<split>/<class>/<image>`."""
+    for pattern in ("*/*", "*/*/*"):
+        yield from (file for file in path.glob(pattern) if file.suffix.lower() in IMAGES)
+
+
+def _pictures(path: Path) -> Splits:
+    """Return images of one size or several, and their classes, the folders in order."""
+    from datasets import ClassLabel, Features, Image, Value
+
+    deep = not any(file.parent.parent == path for file in _images(path))
+    folders = sorted(folder for folder in path.iterdir() if folder.is_dir()) if deep else [path]
+    found = {}
+    for folder in folders:
+        classes = sorted(below.name for below in folder.iterdir() if below.is_dir())
+        files = [
+            (str(file), number)
+            for number, name in enumerate(classes)
+            for file in sorted((folder / name).iterdir())
+            if file.suffix.lower() in IMAGES
+        ]
+        if not files:
+            raise UserError(f"{folder}: no images; put them into <class>/<image> there")
+        columns = {"image": [file for file, _ in files], "label": [number for _, number in files]}
+        kinds = Features(image=Value("string"), label=ClassLabel(names=classes))
+        split = Dataset.from_dict(columns, kinds).cast_column("image", Image())
+        found["data" if folder == path else folder.name] = split
+    return found
+
+
+def _table(file: Path) -> Dataset:
+    with _reading(file, "not readable"):
+        table = TABLES[file.suffix](file)
+        return table if isinstance(table, Dataset) else Dataset(table)
+
+
+def _array(file: Path) -> Dataset:
+    rows = json.loads(file.read_text())
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise ValueError("no list of rows; a row a line is .jsonl")
+    return Dataset.from_list(rows)
+
+
+def _separated(by: str) -> Callable[[Path], pa.Table]:
+    quoted = pa.csv.ParseOptions(delimiter=by, newlines_in_values=True)
+    return lambda file: pa.csv.read_csv(file, parse_options=quoted)
+
+
+TABLES: dict[str, Callable[[Path], pa.Table | Dataset]] = {
+    ".csv": _separated(","),
+    ".tsv": _separated("\t"),
+    ".jsonl": pa.json.read_json,
+    ".json": _array,
+    ".parquet": pa.parquet.read_table,
+}
+
+
+@contextmanager
+def _reading(data: Path | str, what: str) -> Iterator[None]:
+    """Turn what the libraries raise of someone's files into one line."""
+    try:
+        yield
+    except Exception as error:  # pyarrow's, datasets' and the hub's have no other type in common
+        raise UserError(f"{data}: {what} ({short(error)})") from None

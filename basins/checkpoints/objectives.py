@@ -1,0 +1,174 @@
+"""What networks are measured by from Python: a loss of every example, and metrics beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from basins.errors import UserError
+
+Function = Callable[[Any, Any], Tensor]
+"""From a network's output and the targets of a batch of n examples to a number each, [n]."""
+
+IGNORED = -100  # a target that counts as none, in torch and in Hugging Face
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss and metrics by name, each from outputs and targets of n examples to [n]."""
+
+    loss: Function
+    metrics: Mapping[str, Function] = field(default_factory=dict)
+
+    def __call__(self, output: Any, targets: Any) -> tuple[Tensor, Tensor]:
+        """Return the losses [n] and the metrics [n, M], float32."""
+        losses = _numbers(self.loss(output, targets), "loss", None)
+        values = [
+            _numbers(metric(output, targets), name, len(losses))
+            for name, metric in self.metrics.items()
+        ]
+        return losses, torch.stack(values, 1) if values else losses.new_zeros(len(losses), 0)
+
+
+def objective(
+    loss: str | Function, metrics: Mapping[str, Function] | None = None
+) -> Objective | None:
+    """Return the objective of a name of `LOSSES`, or of functions; None for classification.
+
+    Raises `UserError` where there is none of that name, or classification is asked for with other
+    metrics than its own.
+    """
+    if callable(loss):
+        return Objective(loss, dict(metrics or {}))
+    if loss == "classification":
+        if metrics:
+            raise UserError(
+                "loss 'classification' has accuracy, F1 and MCC; for other metrics give "
+                "loss=lambda output, target: cross_entropy(output, target, reduction='none')"
+            )
+        return None
+    if loss not in LOSSES:
+        known = ", ".join(["classification", *LOSSES])
+        raise UserError(f"loss {loss!r}: there are {known}, or a function of output and target")
+    found = LOSSES[loss]
+    return Objective(found.loss, {**found.metrics, **(metrics or {})})
+
+
+def _numbers(found: Any, name: str, count: int | None) -> Tensor:
+    if not isinstance(found, Tensor) or found.ndim != 1 or count not in (None, len(found)):
+        said = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        wanted = "[n]" if count is None else f"[{count}]"
+        raise UserError(
+            f"{name}: it returns {said}, not a number for each example, {wanted}; take no mean "
+            "over the batch (reduction='none'), but one over whatever else an example has"
+        )
+    return found.float()
+
+
+def outputs(output: Any) -> Tensor:
+    """Return a network's output itself, or the `logits` of what Hugging Face's return."""
+    found = getattr(output, "logits", output)
+    if not isinstance(found, Tensor):
+        raise UserError(f"the network returns {type(found).__name__}; give a loss that takes it")
+    return found.float()
+
+
+def _alike(output: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return outputs and targets of one shape [n, ...]; a last dimension of 1 may lack."""
+    found = outputs(output)
+    if found.ndim == targets.ndim + 1 and found.shape[-1] == 1:
+        found = found[..., 0]
+    if found.shape != targets.shape:
+        raise UserError(f"outputs {list(found.shape)} and targets {list(targets.shape)} differ")
+    return found, targets.float()
+
+
+def _each(values: Tensor) -> Tensor:
+    """Return the mean over all dimensions but the first."""
+    return values.flatten(1).mean(1) if values.ndim > 1 else values
+
+
+def squared_error(output: Any, targets: Tensor) -> Tensor:
+    """Return (output - target)^2, in the target's unit squared, meaned over what a row has."""
+    found, wanted = _alike(output, targets)
+    return _each((found - wanted) ** 2)
+
+
+def absolute_error(output: Any, targets: Tensor) -> Tensor:
+    """Return |output - target|, in the target's unit."""
+    found, wanted = _alike(output, targets)
+    return _each((found - wanted).abs())
+
+
+def binary_cross_entropy(output: Any, targets: Tensor) -> Tensor:
+    """Return the cross-entropy (nats) of logits and targets 0 or 1, both [n] or [n, labels].
+
+    Of several labels it is the mean.
+    """
+    found, wanted = _alike(output, targets)
+    return _each(functional.binary_cross_entropy_with_logits(found, wanted, reduction="none"))
+
+
+def hits(output: Any, targets: Tensor) -> Tensor:
+    """Return the share of labels that are right, where a logit above 0 says 1."""
+    found, wanted = _alike(output, targets)
+    return _each(((found > 0) == (wanted > 0.5)).float())
+
+
+def exact(output: Any, targets: Tensor) -> Tensor:
+    """Return 1 where all labels of a row are right, else 0."""
+    return (hits(output, targets) == 1).float()
+
+
+def _next(output: Any, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits [n, T - 1, tokens], the tokens after each [n, T - 1], and which count."""
+    logits = outputs(output)
+    if logits.ndim != 3 or logits.shape[:2] != targets.shape:
+        raise UserError(
+            f"outputs {list(logits.shape)} and targets {list(targets.shape)}; a language model has "
+            "logits [n, T, tokens] for token ids [n, T]"
+        )
+    wanted = targets[:, 1:]
+    return logits[:, :-1], wanted.clamp(min=0), wanted != IGNORED
+
+
+def _by_token(values: Tensor, counts: Tensor) -> Tensor:
+    return (values * counts).sum(1) / counts.sum(1)  # a row without a token has no loss: NaN
+
+
+def next_token(output: Any, targets: Tensor) -> Tensor:
+    """Return the cross-entropy of the next token (nats), meaned over a row's tokens.
+
+    Logits are [n, T, tokens], targets the token ids [n, T], -100 where there is none. Where all
+    rows have as many tokens, its mean is the loss per token of the text.
+    """
+    logits, wanted, counts = _next(output, targets)
+    losses = functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
+    return _by_token(losses, counts)
+
+
+def next_token_hits(output: Any, targets: Tensor) -> Tensor:
+    """Return the share of a row's tokens that had the largest logit."""
+    logits, wanted, counts = _next(output, targets)
+    return _by_token((logits.argmax(2) == wanted).float(), counts)
+
+
+def negative_reward(output: Any, targets: Any) -> Tensor:
+    """Return the negative of a network's one output, which is a reward; targets are not read."""
+    found = outputs(output)
+    return -(found[..., 0] if found.ndim == 2 and found.shape[1] == 1 else found)
+
+
+LOSSES = {
+    "regression": Objective(squared_error, {"absolute_error": absolute_error}),
+    "binary": Objective(binary_cross_entropy, {"accuracy": hits}),
+    "multilabel": Objective(binary_cross_entropy, {"accuracy": hits, "exact": exact}),
+    "language": Objective(next_token, {"accuracy": next_token_hits}),
+    "reward": Objective(negative_reward),
+}
+"""Losses by name, each with its metrics, beside classification."""

@@ -1,0 +1,199 @@
+"""Which randomness picks the basin, and which the strategy: a factorial on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from basins.figures import rows, style
+from basins.figures.ordered_matrix import heat, scales, square, strategies
+from basins.statistics.factorial import FACTORIAL, pairs, shared, units
+from basins.statistics.seeds import leave_out
+
+
+@style.styled()
+def draw(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    aspect: str,
+    experiment: str,
+    slice: str,
+    line: str | None = None,
+    eval_set: str = "test",
+    high: float = 0.1,
+    confidence: float = 0.95,
+) -> Figure:
+    """Draw all barriers of a factorial by head and by order, and what each factor explains.
+
+    Reads `barriers`, `probes` and `aspects/<aspect>`, which has the streams of every model.
+
+    Args:
+        tables: rows of `results/` by the name of their table.
+        aspect: one of `aspect`, of the tests of determinism.
+        experiment: one of `connect`, whose models are a factorial.
+        slice: of the probes, whose accuracy is the strategy.
+        line: one of `connect`, whose models begin on a line between two heads.
+        eval_set: what the barriers are measured on.
+        high: nats, where the scale of barriers ends.
+        confidence: of the intervals.
+
+    Raises:
+        UserError: a table has no such rows.
+    """
+    table = rows.select(tables, f"aspects/{aspect}", test="B2")
+    levels = {f: _levels(table, f) for f in FACTORIAL}
+    models, matrix = square(tables, experiment, eval_set, "barrier_linear")
+    values = strategies(tables, models, slice)
+    figure = style.new(style.PAGE_WIDTH, 5.6)
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1.3, 1))
+    panels = top.subplots(1, 2)
+    for ax, (by, then) in zip(panels, (("head", "order"), ("order", "head")), strict=True):
+        keys = [[levels[f][m] for m in models] for f in (then, by)]
+        order = np.lexsort(keys)
+        heat(ax, matrix[np.ix_(order, order)], values[order], high)
+        _blocks(ax, np.array(keys[1])[order], by)
+    scales(top, panels, high, slice)
+    axes = bottom.subplots(1, 3 if line else 2, width_ratios=(1, 1.15, 1.25) if line else (1, 1.3))
+    _shares(axes[0], tables, levels, experiment, slice, eval_set, confidence)
+    _forks(axes[1], tables[f"aspects/{aspect}"])
+    if line:
+        _line(axes[2], tables, levels, line, slice, eval_set)
+    return figure
+
+
+def caption(
+    *,
+    aspect: str,
+    experiment: str,
+    slice: str,
+    line: str | None = None,
+    eval_set: str = "test",
+    high: float = 0.1,
+    confidence: float = 0.95,
+) -> str:
+    """Say what `draw` shows under the same options.
+
+    Args:
+        aspect: one of `aspect`.
+        experiment: one of `connect`, whose models are a factorial.
+        slice: of the probes.
+        line: one of `connect`, whose models begin on a line between two heads.
+        eval_set: what the barriers are measured on.
+        high: nats, where the scale ends.
+        confidence: of the intervals.
+    """
+    words = (
+        f"Heads, orders and dropouts crossed ({style.display(experiment)}). Above: the barrier of "
+        f"the loss on {style.display(eval_set)} between every two models (the scale ends at "
+        f"{high:g} nats), by head and, the same, by order; the strip has the accuracy on "
+        f"{style.display(slice)}. Below: the share that each factor explains of the barrier and "
+        f"of the variance of that accuracy, with {100 * confidence:g} % intervals over heads and "
+        "orders; the barrier between runs of one head that have the same batches until a step "
+        f"({style.display(aspect)}, B1)"
+    )
+    if line:
+        words += (
+            "; and models that begin on the straight line between two heads: their barriers to "
+            "those that begin at its ends, and their accuracy (dots), order by order"
+        )
+    return f"{words}."
+
+
+def _levels(table: pd.DataFrame, factor: str) -> pd.Series:
+    own = rows.select({"B2": table}, "B2", quantity=f"level, {factor}")
+    return pd.Series(own["value"].to_numpy(float), index=own["models"])
+
+
+def _blocks(ax: Axes, keys: np.ndarray, by: str) -> None:
+    """Part the blocks of equal keys [N], and name them."""
+    ends = [*np.nonzero(np.diff(keys))[0] + 1, len(keys)]
+    starts = [0, *ends[:-1]]
+    for end in ends[:-1]:
+        ax.axhline(end - 0.5, color="white", linewidth=0.6)
+        ax.axvline(end - 0.5, color="white", linewidth=0.6)
+    centres = [(a + b - 1) / 2 for a, b in zip(starts, ends, strict=True)]
+    names = [f"{keys[start]:g}" for start in starts]
+    ax.set_xticks(centres, names)
+    ax.set_yticks(centres, names)
+    ax.tick_params(length=0, labelsize=6)
+    ax.set(title=f"barriers by {by}", xlabel=by, ylabel=by)
+
+
+def _shares(
+    ax: Axes,
+    tables: Mapping[str, pd.DataFrame],
+    levels: Mapping[str, pd.Series],
+    experiment: str,
+    slice_: str,
+    eval_set: str,
+    confidence: float,
+) -> None:
+    chosen = {"experiment": experiment, "path": "linear", "metric": "loss", "eval_set": eval_set}
+    barriers = rows.select(tables, "barriers", **chosen)
+    models = sorted({*barriers["model_a"], *barriers["model_b"]})
+    known = pd.Series(strategies(tables, models, slice_), index=models)
+    for side, (name, strategy) in enumerate((("barrier", None), ("strategy", known))):
+        table = pairs(barriers, levels, strategy)
+        means, low, high = [], [], []
+        for factor in FACTORIAL:
+            found = leave_out(partial(shared, table, factor), units(table), confidence)
+            means.append(found["mean"])
+            low.append(found["mean"] - found["ci_low"])
+            high.append(found["ci_high"] - found["mean"])
+        places = np.arange(len(FACTORIAL)) + 0.16 * (2 * side - 1)
+        ax.errorbar(
+            places, means, yerr=(low, high), fmt="os"[side], color=f"C{side}", label=name, capsize=2
+        )
+    ax.axhline(0, **style.CHANCE)
+    ax.set_xticks(range(len(FACTORIAL)), FACTORIAL)
+    ax.set(title="what each explains", ylabel="share", xlim=(-0.5, len(FACTORIAL) - 0.5))
+    ax.legend()
+
+
+def _forks(ax: Axes, table: pd.DataFrame) -> None:
+    own = table.loc[table["test"] == "B1"]
+    points = own.loc[own["quantity"] == "instability"]
+    curves = {
+        name: own.loc[own["quantity"] == f"instability, {name}"].sort_values("x")
+        for name in ("isotonic", "low", "high")
+    }
+    ax.plot(points["x"], points["value"], "o", color="C0", alpha=0.4, markersize=2.5)
+    steps = curves["isotonic"]["x"]
+    ax.fill_between(steps, curves["low"]["value"], curves["high"]["value"], color="C0", alpha=0.15)
+    ax.plot(steps, curves["isotonic"]["value"], color="C0")
+    ax.set(title="until when the order matters", xlabel="step at which orders part")
+    ax.set_ylabel("barrier (nats)")
+    ax.set_ylim(bottom=0)
+
+
+def _line(
+    ax: Axes,
+    tables: Mapping[str, pd.DataFrame],
+    levels: Mapping[str, pd.Series],
+    experiment: str,
+    slice_: str,
+    eval_set: str,
+) -> None:
+    models, matrix = square(tables, experiment, eval_set, "barrier_linear")
+    head, order = (levels[f][models].to_numpy() for f in ("head", "order"))
+    values = strategies(tables, models, slice_)
+    first, last = head.min(), head.max()
+    twin = ax.twinx()
+    for k, run in enumerate(np.unique(order)):
+        own = np.nonzero(order == run)[0]
+        own = own[np.argsort(head[own])]
+        share = (head[own] - first) / (last - first)
+        for end, style_, colour in ((own[0], "-", "C0"), (own[-1], "--", "C1")):
+            label = f"to head {head[end]:g}" if k == 0 else None
+            ax.plot(share, matrix[own, end], style_, color=colour, alpha=0.8, label=label)
+        twin.plot(share, values[own], "o", color="#777777", markersize=2.5, alpha=0.7)
+    ax.set(title="between two heads", xlabel="share of the way", ylabel="barrier (nats)")
+    ax.set_ylim(bottom=0)
+    twin.set(ylim=(-0.03, 1.03), ylabel="accuracy (dots)")
+    twin.grid(False)
+    ax.legend()

@@ -1,0 +1,157 @@
+"""The barriers between all models of several experiments, models side by side that are near."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure, FigureBase
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
+
+from basins.errors import UserError
+from basins.figures import rows, style
+
+STRIP = 0.07  # height of the strip of strategies, of the matrix's
+
+
+@style.styled()
+def draw(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiments: Mapping[str, str],
+    slice: str,
+    eval_set: str = "test",
+    measure: str = "barrier_linear",
+    high: float = 0.1,
+) -> Figure:
+    """Draw a heatmap for each experiment, all on one scale, and above it how its models generalise.
+
+    Models are in the order of the leaves of average linkage, so that clusters are blocks on the
+    diagonal and a model apart from all is a cross. Reads `barriers` and `probes`.
+
+    Args:
+        tables: rows of `results/` by the name of their table.
+        experiments: keys of `connect` by what a panel is called.
+        slice: of the probes, whose accuracy the strip has.
+        eval_set: what the barriers are measured on.
+        measure: which barrier.
+        high: nats, where the scale of barriers ends; what is higher has the colour of its end.
+
+    Raises:
+        UserError: a table has no such rows, or an experiment lacks a pair of its models.
+    """
+    columns = min(3, len(experiments))
+    lines = -(-len(experiments) // columns)
+    figure = style.new(style.PAGE_WIDTH, 0.1 + 2.05 * lines)
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for ax, (name, experiment) in zip(panels, experiments.items(), strict=False):
+        models, matrix = square(tables, experiment, eval_set, measure)
+        heat(ax, matrix, strategies(tables, models, slice), high)
+        ax.set_title(f"{name} (n = {len(models)})", pad=4)
+    for ax in panels[len(experiments) :]:
+        ax.set_axis_off()
+    scales(figure, panels[: len(experiments)], high, slice)
+    return figure
+
+
+def caption(
+    *,
+    experiments: Mapping[str, str],
+    slice: str,
+    eval_set: str = "test",
+    measure: str = "barrier_linear",
+    high: float = 0.1,
+) -> str:
+    """Say what `draw` shows under the same options.
+
+    Args:
+        experiments: keys of `connect` by what a panel is called.
+        slice: of the probes.
+        eval_set: what the barriers are measured on.
+        measure: which barrier.
+        high: nats, where the scale ends.
+    """
+    return (
+        f"The {style.DEFINITIONS[measure]} of the loss on {style.display(eval_set)} between every "
+        "two models, in the order of average linkage: clusters are dark blocks on the diagonal, a "
+        f"model apart from all is a light cross. Above each: the accuracy on {style.display(slice)}"
+        f" of the same models, whose barriers do not know it. The scale ends at {high:g} nats."
+    )
+
+
+def square(
+    tables: Mapping[str, pd.DataFrame], experiment: str, eval_set: str, measure: str
+) -> tuple[list[str], np.ndarray]:
+    """Return the models of an experiment in the order of linkage, and their matrix [N, N]."""
+    pairs = rows.select(
+        tables,
+        "barriers",
+        experiment=experiment,
+        path="linear",
+        alignment="none",
+        metric="loss",
+        eval_set=eval_set,
+    )
+    models = sorted(
+        {*pairs["model_a"], *pairs["model_b"]}, key=lambda m: (rows.recipe(m), rows.seed(m))
+    )
+    number = {model: k for k, model in enumerate(models)}
+    first, second = (pairs[side].map(number).to_numpy() for side in ("model_a", "model_b"))
+    found = np.full((len(models), len(models)), np.nan)
+    found[first, second] = found[second, first] = pairs[measure]
+    np.fill_diagonal(found, 0)
+    if np.isnan(found).any():
+        raise UserError(f"{experiment} lacks a pair of its models; join all of them in connect")
+    linkage = hierarchy.linkage(squareform(found), "average", optimal_ordering=True)
+    order = hierarchy.leaves_list(linkage)
+    return [models[k] for k in order], found[np.ix_(order, order)]
+
+
+def strategies(
+    tables: Mapping[str, pd.DataFrame], models: Sequence[str], slice_: str
+) -> np.ndarray:
+    """Return the accuracy of models [N] on a slice of the probes; raises `UserError` without."""
+    found = rows.select(tables, "probes", slice=slice_, metric="accuracy")
+    names = found["recipe"] + "/seed" + found["seed"].astype(str)
+    known = pd.Series(found["value"].to_numpy(float), index=names)
+    if missing := [model for model in models if model not in known.index]:
+        raise UserError(f"probes have no {slice_!r} of {missing[0]}; probe its recipe")
+    return known.loc[list(models)].to_numpy()
+
+
+def heat(ax: Axes, matrix: np.ndarray, values: np.ndarray, high: float) -> Axes:
+    """Draw a matrix [N, N] on `ax`, and above it a strip of `values` [N]; return the strip."""
+    ax.imshow(matrix, cmap="magma", vmin=0, vmax=high, interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    ax.grid(False)
+    strip = ax.inset_axes((0, 1.015, 1, STRIP))
+    strip.imshow(values[None], cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    strip.set(xticks=[], yticks=[])
+    strip.grid(False)
+    for spine in (*ax.spines.values(), *strip.spines.values()):
+        spine.set_visible(False)
+    ax.title.set_y(1.0 + STRIP)
+    return strip
+
+
+def scales(figure: FigureBase, panels: Sequence[Axes], high: float, slice_: str) -> None:
+    """Add the colour bars of `heat` beside panels."""
+    for cmap, end, label in (
+        ("magma", high, "barrier (nats)"),
+        ("viridis", 1.0, f"accuracy on {style.display(slice_)}"),
+    ):
+        bar = figure.colorbar(
+            ScalarMappable(Normalize(0, end), cmap),
+            ax=list(panels),
+            shrink=0.8,
+            aspect=35,
+            pad=0.02,
+            extend="max" if cmap == "magma" else "neither",
+        )
+        bar.set_label(label)
+        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
