@@ -150,8 +150,9 @@ def _curves(paths: pd.DataFrame, chosen: Mapping[str, Any]) -> Figure:
 
 def _planes(found: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str, str, Figure]]:
     """Yield key, title, caption and figure of every plane."""
-    planes = found["plane"].groupby("plane", sort=False) if "plane" in found else ()
-    for number, (name, part) in enumerate(planes, 1):
+    if "plane" not in found:
+        return
+    for number, (name, part) in enumerate(found["plane"].groupby("plane", sort=False), 1):
         options: dict[str, Any] = {"planes": [name], "eval_sets": [*part["eval_set"].unique()]}
         options["directions"] = str(name).rpartition(", ")[2]
         figure = plane.draw({f"plane/{name}": part}, **options)

@@ -14,7 +14,8 @@ from basins.errors import UserError
 from basins.figures import rows, style
 
 Definition = Literal["barrier_linear", "barrier_mean", "barrier_mid", "barrier_endpoint"]
-LINES = {
+Lines = dict[str, dict[Literal["alignment", "batchnorm"], str]]
+LINES: Lines = {
     "none": {"alignment": "none", "batchnorm": "interpolate"},
     "matched": {"alignment": "weight_matching", "batchnorm": "interpolate"},
     "matched, reset": {"alignment": "weight_matching", "batchnorm": "reset"},
@@ -28,9 +29,7 @@ def draw(
     tables: Mapping[str, pd.DataFrame],
     *,
     experiments: Annotated[dict[str, str], Field(min_length=2)],
-    lines: Annotated[
-        dict[str, dict[Literal["alignment", "batchnorm"], str]], Field(min_length=1)
-    ] = LINES,
+    lines: Annotated[Lines, Field(min_length=1)] = LINES,
     eval_set: str = "nc",
     metric: Literal["error", "loss"] = "error",
     definition: Definition = "barrier_linear",
@@ -82,7 +81,7 @@ def draw(
 def caption(
     *,
     experiments: Mapping[str, str],
-    lines: Mapping[str, Mapping[str, str]] = LINES,
+    lines: Lines = LINES,
     eval_set: str = "nc",
     metric: str = "error",
     definition: str = "barrier_linear",

@@ -62,7 +62,7 @@ PLANE = ("u", "v", "x", "y", "eval_set", "n", "loss", "loss_se", "accuracy", "mo
 def plane_rows(plane: Plane, models: Sequence[str]) -> pd.DataFrame:
     """Return a row for every point of a plane and set; `models` are named where they lie."""
     corners = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-    there = dict(zip(corners, models, strict=False))
+    there: dict[tuple[float, ...], str] = dict(zip(corners, models, strict=False))
     places = pd.DataFrame(
         {"u": point[1], "v": point[2], "x": x, "y": y, "model": there.get(point)}
         for point, (x, y) in zip(plane.points, plane.positions, strict=True)

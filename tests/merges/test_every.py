@@ -162,7 +162,7 @@ def test_traits_say_what_a_technique_needs(name: str):
     said = traits(name)
     assert said.base == needs_base(name)
     count = 2 if name in TWO else 3
-    rows = headed(count).data
+    rows: Any = headed(count).data
     if not said.rows:
         made(name, headed(count)._replace(data=Refusing()))  # type: ignore
     elif name != "by_layer":

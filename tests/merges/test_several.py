@@ -150,7 +150,8 @@ def test_what_is_learned_hears_every_task():
         total = 0.0
         for k, task in enumerate(sources.tasks):
             with torch.no_grad():
-                said = sources.at(state, k)(normalise(task.data.images)).log_softmax(1)
+                images: Any = task.data
+                said = sources.at(state, k)(normalise(images.images)).log_softmax(1)
             total -= float((said.exp() * said).sum(1).mean())
         return total
 
@@ -167,6 +168,11 @@ def test_training_together_learns_all_tasks_and_their_heads():
         before = evaluate(task.net, task.data).losses.mean()
         task.net.load_state_dict(state)
         assert evaluate(task.net, task.data).losses.mean() < 0.6 * before, k
+
+
+def made(controls: list, technique: str, parts: tuple[Part, ...]) -> Merged:
+    first = parts[0]
+    return Merged(tuple(controls), None, {"name": technique}, first.rows, first.sets, parts)
 
 
 @pytest.fixture
@@ -188,7 +194,7 @@ def test_each_task_is_evaluated_with_its_own_head(parts):
     controls, tasks = parts
 
     def rows(technique: str):
-        item = Merged(tuple(controls), None, {"name": technique}, *tasks[0][1:], tasks)
+        item = made(controls, technique, tasks)
         return {row["eval_set"]: row for row in get(item, nothing)}
 
     single, soup = rows("single"), rows("uniform_soup")
@@ -214,6 +220,6 @@ def test_each_task_is_evaluated_with_its_own_head(parts):
 
 def test_an_ensemble_of_several_tasks_is_refused(parts):
     controls, tasks = parts
-    item = Merged(tuple(controls), None, {"name": "deep_ensemble"}, *tasks[0][1:], tasks)
+    item = made(controls, "deep_ensemble", tasks)
     with pytest.raises(UserError, match="deep_ensemble: makes an ensemble"):
         get(item, nothing)
