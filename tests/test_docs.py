@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from basins import cli
 from basins.statistics import cluster_rows
@@ -76,3 +78,42 @@ def test_every_command_has_an_example():
     commands = set(re.findall(r"^\| `basins (\w+) ", PAGE, re.MULTILINE))
     assert commands == set(re.findall(r"^basins (\w+) ", PAGE, re.MULTILINE))
     assert commands == {"connect", "cluster", "probe", "merge", "report"}
+
+
+def test_python_page(bench):
+    """The blocks of docs/python.md, one after the other, for small networks."""
+    from torch import nn
+
+    names = {"cross_entropy": nn.functional.cross_entropy}
+    draw = torch.Generator().manual_seed(0)
+    inputs, labels = torch.randn(60, 4, generator=draw), torch.randint(3, (60,), generator=draw)
+    names |= {"loader": [(inputs, labels)], "shifted": [(inputs + 1, labels)], "inputs": inputs}
+    names |= {"targets": torch.randn(60, 3, generator=draw), "several": torch.ones(60, 3)}
+    made = []
+    for seed in range(4):
+        torch.manual_seed(seed)
+        made.append(nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)))
+    names |= {"nets": made, "a": made[0], "b": made[1], "base": made[2]}
+    page = (Path(__file__).parents[1] / "docs" / "python.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 7
+    for block in blocks:
+        exec(block, names)
+    assert set(names["regression"].rows["metric"]) == {"loss"}
+
+
+def test_the_tutorial(bench):
+    """Two fine-tunes have no barrier between them, and the others have one."""
+    written = (Path(__file__).parents[1] / "docs" / "tutorial.ipynb").read_text()
+    names: dict = {}
+    for cell in json.loads(written)["cells"]:
+        if cell["cell_type"] == "code":
+            assert not cell["outputs"]
+            exec("".join(cell["source"]), names)
+    barrier = {
+        name: names[name].rows.set_index("metric").at["loss", "barrier_linear"]
+        for name in ("near", "far", "matched")
+    }
+    assert barrier["near"] < barrier["matched"] < barrier["far"]
+    assert names["soup"].rows["accuracy"].min() > 0.8
+    assert "tuned/seed1" in Path("page/index.html").read_text()

@@ -17,12 +17,13 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from basins import devices
-from basins.checkpoints import given, measure, models, page, rows
+from basins.checkpoints import given, measure, models, page, rows, streamed
 from basins.checkpoints.examples import Missing, Task
 from basins.checkpoints.given import Data, Model
 from basins.checkpoints.models import Models
 from basins.checkpoints.objectives import Function
 from basins.errors import UserError
+from basins.paths.pairs import grid
 from basins.weights import State
 
 CONFIDENCE = 0.95
@@ -115,6 +116,7 @@ def connect(
     alignment: str = "none",
     batchnorm: measure.BatchNorm | None = None,
     points: int = 11,
+    stream: bool = False,
     device: Device = "auto",
 ) -> Found:
     """Measure the losses along the path from one network to another, and the path's barriers.
@@ -142,6 +144,8 @@ def connect(
             `weight_matching`, `activation_matching`, `straight_through`.
         batchnorm: `reset`, the default where there are training rows, or `interpolate`.
         points: on the path, its two ends included, 3 or more.
+        stream: whether points are put together tensor by tensor from two safetensors, so that one
+            network is in memory: for linear paths between paths, without an alignment.
         device: `auto` is a GPU where there is one.
 
     Returns:
@@ -153,8 +157,19 @@ def connect(
     """
     if points < 3:
         raise UserError(f"points {points}; give 3 or more, the two ends included")
-    read, task = _read({"a": a, "b": b}, data, loss, metrics, net, train, device)
-    joins = _along(read, task, path, alignment, batchnorm, points)
+    if stream:
+        if not (isinstance(a, str | Path) and isinstance(b, str | Path)):
+            raise UserError("stream=True: give both networks as paths of safetensors")
+        if (path, alignment, batchnorm) != ("linear", "none", batchnorm) or batchnorm == "reset":
+            raise UserError("stream=True: it is for path='linear', alignment='none', interpolate")
+        read, task = _read({"a": a}, data, loss, metrics, net, train, device)
+        read.states.clear()  # the network itself holds what is looked at
+        found = streamed.between(read.net, Path(a), Path(b), grid(points), task.sets)
+        ids = {"path": path, "alignment": alignment}
+        joins = measure.Joins(grid(points), ids, {("a/seed0", "b/seed0"): found})
+    else:
+        read, task = _read({"a": a, "b": b}, data, loss, metrics, net, train, device)
+        joins = _along(read, task, path, alignment, batchnorm, points)
     paths, barriers = measure.path_tables("connect", joins, task, CONFIDENCE)
     return _found({"paths": paths, "barriers": barriers}, "barriers", read, task)
 

@@ -32,6 +32,7 @@ from basins.weights import State
 
 WEIGHTS = "model.safetensors"
 NESTED = ("state_dict", "model_state_dict", "model")  # where trainers keep the weights
+AVERAGED = ("state_dict_ema", "ema_state_dict", "model_ema", "ema")  # and averages of them
 LIBRARIES = {"torchvision": ("torchvision.models", "get_model"), "timm": ("timm", "create_model")}
 NAMES = ("id2label", "label2id")
 NUMBERED = re.compile(r"(?P<recipe>.*?)[-_.]*(?:seed)?[-_.]*(?P<seed>\d+)")
@@ -351,6 +352,11 @@ def _shards(index: Path) -> list[Path]:
     return [index.parent / name for name in names]
 
 
+def files(path: Path) -> list[Path]:
+    """Return the files of a model's weights: several where they were saved in shards."""
+    return _files(path)
+
+
 def state(path: Path, net: nn.Module) -> State:
     """Return the weights in a file or folder, float32, that are to fit `net`."""
     return _read(_files(path), net)
@@ -392,7 +398,14 @@ def _unpickled(file: Path) -> State:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
         for _ in NESTED:
-            state = next((state[key] for key in NESTED if isinstance(state.get(key), dict)), state)
+            inner = [key for key in (*NESTED, *AVERAGED) if isinstance(state.get(key), dict)]
+            if others := [key for key in inner[1:] if key in AVERAGED]:
+                warnings.warn(
+                    f"{file}: read is {inner[0]!r}, and not the average beside it, {others[0]!r}; "
+                    "for that save it by itself",
+                    stacklevel=2,
+                )
+            state = state[inner[0]] if inner else state
         for name, tensor in state.items():
             plain = isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided
             if not isinstance(name, str) or not plain or tensor.is_quantized or tensor.is_meta:

@@ -129,6 +129,7 @@ SAVED = {
     "averaged": lambda s: (
         {"n_averaged": torch.tensor(3)} | {f"module.{name}": t for name, t in s.items()}
     ),
+    "averages alone": lambda s: {"epoch": 3, "state_dict_ema": s},
     "uncounted": lambda s: {n: t for n, t in s.items() if "num_batches" not in n},
     "counted": lambda s: {n: t.float() if "num_batches" in n else t for n, t in s.items()},
     "half": lambda s: {n: t.half() if t.is_floating_point() else t for n, t in s.items()},
@@ -143,6 +144,13 @@ def test_states_are_read_as_people_save_them(how, suffix, net):
     module = trained(net["Net"])
     torch.save(SAVED[how](module.state_dict()), f"a{suffix}")
     assert probed(f"a{suffix}", *given("Net"))("loss") == pytest.approx(one(module), 2e-3)
+
+
+def test_an_average_beside_the_weights_is_named(net, capsys):
+    module, other = trained(net["Net"]), trained(net["Net"], 1)
+    torch.save({"state_dict": module.state_dict(), "ema": other.state_dict()}, "a.pt")
+    assert probed("a.pt", *given("Net"))("loss") == pytest.approx(one(module), 1e-5)
+    assert "not the average beside it, 'ema'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
