@@ -37,6 +37,7 @@ figures: installed  ## claims, figures, tables and report of every profile, from
 	    echo "$$stage of $$params"; python stages/$$stage.py --params $$params || exit 1; \
 	  done; \
 	done
+	@python stages/readme.py
 
 site: figures  ## all reports as one site, which works offline: site/index.html
 	@python stages/site.py

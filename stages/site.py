@@ -43,7 +43,7 @@ def main() -> None:
         {one.params.profile: one.rows for one in made},
         {one.params.profile: [*one.figures] for one in made},
     )
-    slider, of = first_screen(made)
+    slider, slider_about = first_screen(made)
     with whole_folder(out) as folder:
         for one in made:
             name = one.params.profile
@@ -56,7 +56,7 @@ def main() -> None:
                 profile.render(one, site.tabs(names, name)), encoding="utf-8"
             )
         shutil.copytree(REPORTS / "published", folder / "published")
-        text = site.render(told, cards, slider, of)
+        text = site.render(told, cards, slider, slider_about)
         (folder / "index.html").write_text(text, encoding="utf-8")
         ledgers = {one.params.profile: one.claims for one in made}
         (folder / "numbers.tex").write_text(citation.macros(ledgers), encoding="utf-8")
@@ -68,19 +68,20 @@ def main() -> None:
 
 
 def first_screen(made: list[profile.Profile]) -> tuple[dict | None, str]:
-    """Return what the slider shows and of which profile: the first whose examples have outcomes.
+    """Return what the slider shows, of the first profile whose examples have outcomes, and a line.
 
-    Where none has, the first that has both kinds of path.
+    Where none has, of the first that has both kinds of path.
     """
     found = []
     for one in made:
         if packed := hero.pack(one.rows, profile.datasets(one.params)):
             live = any(e["curve"] for examples in packed["examples"].values() for e in examples)
-            found.append((not live, len(found), packed, one.params.profile))
+            about = profile.about(one.params, packed["dataset"])
+            found.append((not live, len(found), packed, f"Profile {one.params.profile}: {about}"))
     if not found:
         return None, ""
-    _, _, packed, name = min(found, key=lambda entry: entry[:2])
-    return packed, name
+    _, _, packed, about = min(found, key=lambda entry: entry[:2])
+    return packed, about
 
 
 if __name__ == "__main__":

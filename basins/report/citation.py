@@ -22,7 +22,7 @@ KINDS = {"conference-paper": "inproceedings", "article": "article", "software": 
 
 
 def macros(ledgers: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Return a macro for every estimate: `\\laptopLcrgsConeGap`, with ...Low, ...High and ...N.
+    """Return a macro for every estimate, as `laptopLcrgsConeGap`, with ...Low, ...High and ...N.
 
     Digits in names are words, since LaTeX's commands have letters only.
     """

@@ -99,8 +99,8 @@ def side(claim: Mapping[str, Any]) -> bool:
 def headline(claims: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return one sentence for each of the paper's claims that is contradicted."""
     return [
-        f"“{words.sentence(shown['statement'])}” Contradicted: {words.plain(shown['statistic'])} is "
-        f"{shown['estimate']} [{shown['ci_low']}, {shown['ci_high']}]{shown['unit']}, threshold "
+        f"“{words.sentence(shown['statement'])}” Contradicted: "
+        f"{words.plain(shown['statistic'])} is {shown['estimate']} [{shown['ci_low']}, {shown['ci_high']}]{shown['unit']}, threshold "
         f"{shown['threshold']}{shown['unit']}, n = {shown['n']}."
         for shown in map(written, claims)
         if shown["verdict"] == "contradicted" and shown["kind"] == "paper"
@@ -113,7 +113,7 @@ def written(claim: Mapping[str, Any]) -> dict[str, Any]:
     share = bool(SHARE.search(str(claim["statistic"])))
     factor = 100 if share else 1
     values = {k: float("nan") if claim[k] is None else factor * float(claim[k]) for k in names}
-    places = text.decimals(values.values())
+    places = 1 if share else text.decimals(values.values())
     shown = {k: text.number(value, places) for k, value in values.items()}
     p = claim["p_holm"]
     matches = claim["matches"]

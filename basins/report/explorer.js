@@ -62,6 +62,7 @@
   /** Write `x` with the decimals that suit numbers of this `size`. */
   function number(x, size = Math.abs(x)) {
     if (!finite(x)) return "–";
+    if (Math.abs(x) < 1e-12) return "0";
     const text = size > 0 && size < 0.0005 ? x.toExponential(1) : x.toFixed(size < 1 ? 3 : size < 10 ? 2 : 1);
     return text.replace("-", "−");
   }

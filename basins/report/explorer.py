@@ -134,7 +134,13 @@ def _opening(curves: pd.DataFrame, outcomes: pd.Series) -> dict[str, str]:
     sets = set(known.loc[known["experiment"] == asked["experiment"], "eval_set"])
     for domain in ("nc", "test"):
         asked |= {"set": domain} if domain in sets else {}
-    return asked | {"pair": f"{best.iloc[0]['model_a']} → {best.iloc[0]['model_b']}", "t": "0.5"}
+    asked |= {"pair": f"{best.iloc[0]['model_a']} → {best.iloc[0]['model_b']}", "t": "0.5"}
+    same = (known[["model_a", "model_b"]] == best.iloc[0][["model_a", "model_b"]]).all(axis=1)
+    same &= (known["path"] == "linear") & (known["alignment"] == asked["alignment"])
+    straight = known.loc[same & (known["batchnorm"] == asked["batchnorm"])]
+    if asked["path"] != "linear" and len(straight):
+        asked["beside"] = "|".join(straight.iloc[0][CURVE[:1] + CURVE[3:6]])
+    return asked
 
 
 def _recipe(model: str) -> str:

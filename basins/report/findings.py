@@ -95,7 +95,10 @@ CLOSE, FAR = 0.05, 0.2
 
 
 class Effect(NamedTuple):
-    """What was measured: in which profile, of what, with its interval, and what it is beside."""
+    """What was measured: in which profile, of what, with its interval, and what it is beside.
+
+    `at` are the estimate and the ends of its interval in percent, where the card draws them.
+    """
 
     profile: str
     what: str
@@ -104,6 +107,7 @@ class Effect(NamedTuple):
     paper: str
     verdict: str
     claim: str
+    at: tuple[float, ...] = ()
 
 
 class Card(NamedTuple):
@@ -241,7 +245,16 @@ def _merges(
             near = less.loc[("deep_ensemble", "nc")]
             cue = less.loc[("deep_ensemble", "ri")]
             effects = [
-                Effect(profile, f"{of}, {said}", _percent(row), str(int(row["seeds"])), "–", "", "")
+                Effect(
+                    profile,
+                    f"{of}, {said}",
+                    _percent(row),
+                    str(int(row["seeds"])),
+                    "–",
+                    "",
+                    "",
+                    tuple(100 * float(row[end]) for end in ("mean", "ci_low", "ci_high")),
+                )
                 for of, place in (("NC", "nc"), ("RI", "ri"))
                 for said, technique in (("ensemble", "deep_ensemble"), ("average", "uniform_soup"))
                 for row in [means.loc[(technique, place)]]

@@ -43,6 +43,7 @@ def pack(tables: Mapping[str, pd.DataFrame], datasets: Mapping[str, str]) -> dic
     lines = {"straight": _line(straight, models), "curve": _line(curve, models)}
     first, dataset = models[0], datasets.get(str(curve["experiment"].iloc[0]), "")
     return {
+        "dataset": dataset,
         "pairs": [f"{a} → {b}" for a, b in models],
         "lines": lines,
         "examples": _examples(tables, dataset, {"straight": straight, "curve": curve}, first),

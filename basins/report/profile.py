@@ -33,6 +33,14 @@ DATA = {
 NETS = {"resnet": "ResNet-{depth}, width {width}", "bert": "BERT, {layers} layers of width {width}"}
 
 
+class Rows(NamedTuple):
+    """A profile's settings, rows and claims."""
+
+    params: Params
+    rows: Mapping[str, pd.DataFrame]
+    claims: list[dict[str, Any]]
+
+
 class Profile(NamedTuple):
     """What a profile's report is made of."""
 
@@ -46,17 +54,24 @@ class Profile(NamedTuple):
     provenance: dict[str, Any]
 
 
-def load(params: Params) -> Profile:
-    """Read what the stages before the report left, figures included."""
+def rows_of(params: Params) -> Rows:
+    """Read the rows and the claims of a profile."""
     reports = layout.reports(params)
     rows = {**results.read_all(reports / "results")}
     if outcomes := sorted((reports / "results" / "connect").glob("*.samples.csv")):
         rows["outcomes"] = results.gather(outcomes)
+    return Rows(params, rows, json.loads((reports / "claims.json").read_text()))
+
+
+def load(params: Params) -> Profile:
+    """Read what the stages before the report left, figures included."""
+    reports = layout.reports(params)
+    _, rows, claims = rows_of(params)
     sections = params.model_dump(include={"claims", "figures", "tables"})
     return Profile(
         params,
         rows,
-        json.loads((reports / "claims.json").read_text()),
+        claims,
         {
             key: page.Drawing(
                 heading(choice.name, rows, choice.options),
@@ -104,11 +119,13 @@ def presets(claims: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, 
     return shown
 
 
-def about(params: Params) -> str:
-    """Return the data, the networks and how many seeds, in a line."""
-    trained, texts = params.train.values(), params.classify.values()
+def about(params: Params, data_of: str = "") -> str:
+    """Return data, networks and how many seeds, in a line; of one dataset if it is named."""
+    trained = [r for r in params.train.values() if data_of in ("", r.data)]
+    texts = [r for r in params.classify.values() if data_of in ("", r.data)]
     data = dict.fromkeys(recipe.data for recipe in (*trained, *texts))
-    nets = [recipe.net for recipe in (*trained, *params.pretrain.values())]
+    encoders = params.pretrain.values() if texts else ()
+    nets = [recipe.net for recipe in (*trained, *encoders)]
     called = [NETS.get(net.name, net.name).format(**net.model_dump()) for net in nets]
     counts = {len(recipe.seeds) for recipe in trained} | {len(recipe.streams) for recipe in texts}
     least, most = min(counts, default=0), max(counts, default=0)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from basins.claims.ledger import KINDS, Shown
 from basins.report import contents, words
 
-WIDTH, LINE, PAD = 220.0, 7.0, 6.0
-"""The width of a row's plot, the height of an interval in it, and its margins."""
+LINE, ROW, PAD = 7.0, 44.0, 6.0
+"""The height of an interval in a row's plot, that of them all at most, and its margins."""
 
 
 class Interval(NamedTuple):
@@ -71,6 +71,7 @@ def _row(
     presets: Mapping[str, str],
 ) -> dict[str, Any]:
     first, counts = group[0], _counts(group)
+    line = max(2.5, min(LINE, ROW / len(group)))
     written = [contents.written(claim) for claim in group]
     return {
         "statement": words.linked(words.sentence(first["statement"])),
@@ -85,8 +86,8 @@ def _row(
         "paper": " ".join({str(claim["matches"]) for claim in group if claim["reported"]}),
         "exploratory": all(claim["exploratory"] for claim in group),
         "intervals": intervals(group),
-        "height": LINE * len(group) + PAD,
-        "line": LINE,
+        "height": line * len(group) + PAD,
+        "line": line,
         "claims": [
             {
                 **shown,

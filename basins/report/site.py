@@ -42,7 +42,7 @@ def render(
     profiles: Sequence[Profile],
     cards: Sequence[Card],
     hero: Mapping[str, Any] | None,
-    hero_of: str,
+    hero_about: str,
 ) -> str:
     """Return the page that the site opens with.
 
@@ -50,12 +50,11 @@ def render(
         profiles: all profiles, in their order.
         cards: the findings over all of them.
         hero: what the slider shows (`hero.pack`), if there is something.
-        hero_of: the profile that it is of.
+        hero_about: its data and networks, in a line.
     """
     claims = [{**claim, "profile": p.name} for p in profiles for claim in p.claims]
     figures = {(p.name, key): drawing for p in profiles for key, drawing in p.figures.items()}
-    answer, sentences = _answer(cards, claims)
-    about = {p.name: p.about for p in profiles}
+    said, sentences = answer(cards, claims)
     data = {"hero-data": hero} if hero else {}
     scripts = [*(["hero"] if hero else []), "scorecard"]
     shown = page.scores(claims, {}, {}, {})
@@ -64,20 +63,18 @@ def render(
         for row in paper["rows"]:
             for claim in row["claims"]:
                 claim["links"], claim["preset"] = links[claim["anchor"]]
+    note = f"{hero_about}. BatchNorm recomputed at every point on images without the cue."
     return page.template("site.html").render(
         **page.frame(scripts, data, tabs([p.name for p in profiles])),
         **shown,
         title=TITLE,
-        description=f"{answer} {sentences[0]}",
+        description=f"{said} {sentences[0]}",
         profile="",
         explorer=False,
-        answer=answer,
+        answer=said,
         sentences=sentences,
         hero=hero,
-        hero_note=f"Mean over {len(hero['pairs'])} seeds; {about[hero_of]}; BatchNorm recomputed "
-        "at every point on images without the cue."
-        if hero
-        else "",
+        hero_note=note if hero else "",
         cards=[
             page.shown_card(
                 card,
@@ -112,15 +109,15 @@ def _links(
     return links, preset and f"{own.name}/index.html{preset}"
 
 
-def _answer(cards: Sequence[Card], claims: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
+def answer(cards: Sequence[Card], claims: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
     """Return the answer that the rows give, the evidence for it, and how certain it is."""
     counted = {
         word: sum(c["verdict"] == word for c in claims) for word in ("supported", "contradicted")
     }
     undecided = len(claims) - sum(counted.values())
     certainty = (
-        f"How certain is it? Of {len(claims)} measured claims {counted['supported']} are supported, "
-        f"{counted['contradicted']} contradicted and {undecided} undecided or not applicable: "
+        f"How certain is it? Of {len(claims)} measured claims {counted['supported']} are "
+        f"supported, {counted['contradicted']} contradicted and {undecided} undecided or not applicable: "
         "networks are small, and claims with fewer than six seeds are never decided."
     )
     merging = next((card for card in cards if card.key == "merging"), None)
@@ -137,7 +134,5 @@ def _answer(cards: Sequence[Card], claims: Sequence[Mapping[str, Any]]) -> tuple
     )
     return "Two networks with the same accuracy can rely on different features.", [
         evidence,
-        "Along a path between two networks the same holds: accuracy can stay while what the "
-        "network relies on changes. Drag the slider to see it.",
         certainty,
     ]

@@ -153,4 +153,5 @@ def test_it_opens_on_a_fitted_path_between_two_recipes_at_its_middle(tables):
     assert explorer.pack(tables, confidence=0.95)["first"] == {
         "experiment": "toys", "path": "bezier", "alignment": "none", "batchnorm": "reset",
         "set": "nc", "pair": "plain/seed0 → odd/seed2", "t": "0.5",
+        "beside": "toys|linear|none|reset",
     }  # fmt: skip
