@@ -100,8 +100,9 @@ def headline(claims: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return one sentence for each of the paper's claims that is contradicted."""
     return [
         f"“{words.sentence(shown['statement'])}” Contradicted: "
-        f"{words.plain(shown['statistic'])} is {shown['estimate']} [{shown['ci_low']}, {shown['ci_high']}]{shown['unit']}, threshold "
-        f"{shown['threshold']}{shown['unit']}, n = {shown['n']}."
+        f"{words.plain(shown['statistic'])} is {shown['estimate']} [{shown['ci_low']}, "
+        f"{shown['ci_high']}]{shown['unit']}, threshold {shown['threshold']}{shown['unit']}, "
+        f"n = {shown['n']}."
         for shown in map(written, claims)
         if shown["verdict"] == "contradicted" and shown["kind"] == "paper"
     ]

@@ -90,6 +90,12 @@ FINDINGS = (
 )
 """Beside what `merged` says, in the order in which they are told."""
 
+APART = (
+    "An ensemble and a weight average of the same networks are equally accurate, and only the "
+    "ensemble relies on the cue"
+)
+MIXED = "An ensemble and a weight average of the same networks may rely on different features"
+
 CLOSE, FAR = 0.05, 0.2
 """What counts as one accuracy on the task, and what as relying on the cue or not."""
 
@@ -212,17 +218,11 @@ def merged(
         return None
     effects = [effect for _, _, own, _ in found for effect in own]
     profile, key, _, apart = found[0]
-    titles = {
-        True: "An ensemble and a weight average of the same networks are equally accurate, and only"
-        " the ensemble relies on the cue",
-        False: "An ensemble and a weight average of the same networks may rely on different "
-        "features",
-    }
     names = [name for name in figures.get(profile, ()) if name.startswith("merges")]
     return Card(
         "merging",
         "Do an ensemble and a weight average of the same networks rely on the same features?",
-        titles[apart],
+        APART if apart else MIXED,
         f"exploratory, n = {effects[0].n}",
         effects,
         (profile, names[0]) if names else None,

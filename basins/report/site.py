@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from basins.claims.ledger import Shown
-from basins.report import page, scorecard
+from basins.report import findings, page, scorecard
 from basins.report.findings import Card
 
 TITLE = "Same loss, same mechanism?"
@@ -117,13 +117,11 @@ def answer(cards: Sequence[Card], claims: Sequence[Mapping[str, Any]]) -> tuple[
     undecided = len(claims) - sum(counted.values())
     certainty = (
         f"How certain is it? Of {len(claims)} measured claims {counted['supported']} are "
-        f"supported, {counted['contradicted']} contradicted and {undecided} undecided or not applicable: "
-        "networks are small, and claims with fewer than six seeds are never decided."
+        f"supported, {counted['contradicted']} contradicted and {undecided} undecided or not "
+        "applicable: networks are small, and claims with fewer than six seeds are never decided."
     )
     merging = next((card for card in cards if card.key == "merging"), None)
-    if merging is None or not merging.title.startswith(
-        "An ensemble and a weight average of the same networks are"
-    ):
+    if merging is None or merging.title != findings.APART:
         return "Do networks with the same loss rely on the same features?", [certainty]
     values = {effect.what: effect.value.split(" [")[0] for effect in merging.effects[:4]}
     evidence = (

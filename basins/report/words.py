@@ -9,41 +9,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-KEYS: Mapping[str, str] = {
-    r"bezier_(?:nocue|plain)": "Bézier path fitted without the cue",
-    r"bezier_cued": "Bézier path fitted with the cue",
-    r"\bbezier\b": "Bézier path",
-    r"\blinear\b": "straight path",
-    r"\bnone\b": "units not matched",
-    r"weight_matching": "weight matching",
-    r"activation_matching": "activation matching",
-    r"reset_cued": "BatchNorm recomputed with the cue",
-    r"\breset\b": "BatchNorm recomputed",
-    r"\binterpolate\b": "BatchNorm interpolated",
-    r"\bmoving\b": "BatchNorm as trained",
-    r"\bshared init\b": "shared initialisation",
-    r"\bseparate init\b": "separate initialisations",
-    r"barrier_linear": "barrier",
-    r"barrier_endpoint": "barrier above the worse endpoint",
-    r"barrier_mean": "barrier above the mean of the endpoints",
-    r"barrier_mid": "barrier at the midpoint",
-    r"convexity_gap": "convexity gap",
-    r"lexical_overlap/non-entailment": "HANS lexical overlap, not entailed",
-    r"lexical_overlap": "HANS lexical overlap",
-    r"\bpaws\b": "PAWS",
-    r"\bqqp\b": "QQP models",
-    r"\bnli\b": "NLI models",
-    r"\bf1\b": "F1",
-    r"\bauc\b": "AUC",
-    r"finetuned_(\d+)/(\w+)": r"\2 from \1 % cue",
-    r"\bfinetuned/(\w+)": r"\1 fine-tuning",
-    r"\bcued_(\d+)\b": r"cue-trained, \1 %",
-    r"\bcued_all\b": "cue-trained, 100 %",
-    r"\bcued\b": "cue-trained",
-    r"\bnocue_reordered\b": "no-cue, other order",
-    r"\bnocue\b": "no-cue",
-}
-"""What the keys of `params.yaml` are called, by a pattern each; the first that fits goes first."""
+from basins.figures import style
 
 SENTENCES: Mapping[str, str] = {
     r"(?<!no-)\bcue models?\b": "cue-trained model",
@@ -122,9 +88,7 @@ GLOSSARY = (
 
 def plain(text: str) -> str:
     """Return a text in which keys of the settings are words: `barrier_linear` is "barrier"."""
-    for pattern, word in KEYS.items():
-        text = re.sub(pattern, word, text)
-    return text.replace("_", " ")
+    return style.display(text)
 
 
 def sentence(text: str) -> str:
