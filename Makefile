@@ -10,7 +10,7 @@ override ROOM := $(value ROOM)
 override TORCH := $(value TORCH)
 export PROFILE ROOM TORCH
 
-.PHONY: help installed profile repro encoder check test figures bench lint clean-cache
+.PHONY: help installed profile repro encoder check test figures site bench lint clean-cache
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,10 @@ figures: installed  ## claims, figures, tables and report of every profile, from
 	    echo "$$stage of $$params"; python stages/$$stage.py --params $$params || exit 1; \
 	  done; \
 	done
+	@python stages/readme.py
+
+site: figures  ## all reports as one site, which works offline: site/index.html
+	@python stages/site.py
 
 bench: installed  ## speed ratios, measured side by side on a quiet machine
 	python -m benchmarks

@@ -1,4 +1,4 @@
-"""The README's ledger says what the reports say."""
+"""The README says what the reports say."""
 
 from __future__ import annotations
 
@@ -11,53 +11,58 @@ from typing import Any
 import pytest
 
 from basins.claims.ledger import KINDS
-from basins.report.contents import VERDICTS
+from basins.params import read
+from basins.report import profile, readme, site, words
+from basins.report.contents import SHARE, VERDICTS
 
 PROJECT = Path(__file__).parents[1]
-WHOSE = {"paper": "the paper's", "control": "a control", "ours": "ours"}
-ENDS = ("estimate", "ci_low", "ci_high")
-INTERVAL = r"(?P<estimate>\S+) \[(?P<ci_low>\S+), (?P<ci_high>\S+)\]"
-CLAIM = re.compile(
-    r"`(?P<profile>\w+)` `(?P<id>\w+/\w+)` \| (?P<whose>[a-z' ]+) \| (?P<paper>[^|]+) \| "
-    rf"(?:{INTERVAL}|p = (?P<p>\S+)) \| (?P<verdict>[a-z ]+?)(?P<star> \*)? \|"
-)
+NUMBER = re.compile(r": (-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]")
 COUNT = re.compile(
     r"\| (?P<paper>[^|,]+), `(?P<profile>\w+)`, (?P<kind>[a-z' ]+) \| (?P<counts>.+) \|"
 )
 
 
 @pytest.fixture(scope="module")
-def lines() -> list[str]:
-    return (PROJECT / "README.md").read_text().splitlines()
+def page() -> str:
+    return (PROJECT / "README.md").read_text()
 
 
-def ledger(profile: str) -> list[dict[str, Any]]:
-    return json.loads((PROJECT / "reports" / profile / "claims.json").read_text())
+def ledger(name: str) -> list[dict[str, Any]]:
+    return json.loads((PROJECT / "reports" / name / "claims.json").read_text())
 
 
-def test_claims_are_those_of_the_reports(lines):
-    found = [match.groupdict() for line in lines if (match := CLAIM.search(line))]
-    assert len(found) >= 10
-    assert len(found) == sum(line.count("` `") for line in lines if line.startswith("| "))
-    for said in found:
-        (claim,) = [claim for claim in ledger(said["profile"]) if claim["id"] == said["id"]]
-        assert claim["verdict"] == said["verdict"], said
-        assert WHOSE[claim["kind"]] == said["whose"], said
-        assert (claim["registered"] == "no") == bool(said["star"]), said
-        assert ("matched" in said["paper"]) == (claim["reported"] is not None), said
-        if claim["reported"] is not None:
-            number, _, matched = said["paper"].partition(" (Table 1): ")
-            assert (matched == "matched") == (claim["matches"] == "yes"), said
-            assert float(number) == pytest.approx(claim["reported"], abs=0.00051), said
-        for key, of in (*zip(ENDS, ENDS, strict=True), ("p", "estimate")):
-            if (number := said[key]) is not None:
-                places = len(number.partition(".")[2])
-                assert float(number) == pytest.approx(claim[of], abs=0.5001 * 10**-places), said
+def test_what_follows_from_rows_is_up_to_date(page, monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    names = site.ordered([file.parent.name for file in Path("reports").glob("*/params.yaml")])
+    rows = [profile.rows_of(read(Path("reports", name, "params.yaml"), check=[])) for name in names]
+    for name, part in readme.parts(rows).items():
+        assert f"<!-- {name} -->\n{part}<!-- end -->" in page, "run `make figures`"
+    assert (PROJECT / "docs" / "glossary.md").read_text() == words.markdown()
 
 
-def test_counts_are_those_of_the_reports(lines):
+def test_numbers_are_those_of_the_claims_beside_them(page):
+    compared = 0
+    for line in page.splitlines():
+        known = re.findall(r"`(\w+/\w+)`", line)
+        numbers = NUMBER.findall(line)
+        if not line.startswith("| ") or not known or not numbers:
+            continue
+        (name,) = re.findall(r"\| `(\w+)`", line)
+        claims = {claim["id"]: claim for claim in ledger(name)}
+        assert len(known) == len(numbers), line
+        for identifier, ends in zip(known, numbers, strict=True):
+            claim = claims[identifier]
+            unit = 100 if SHARE.search(claim["statistic"]) else 1
+            for said, key in zip(ends, ("estimate", "ci_low", "ci_high"), strict=True):
+                places = len(said.partition(".")[2])
+                assert float(said) == pytest.approx(unit * claim[key], abs=0.5001 * 10**-places)
+                compared += 1
+    assert compared >= 9
+
+
+def test_counts_are_those_of_the_reports(page):
     counted: Counter[str] = Counter()
-    for line in lines:
+    for line in page.splitlines():
         if not (match := COUNT.match(line)):
             continue
         said = match.groupdict()
@@ -66,11 +71,15 @@ def test_counts_are_those_of_the_reports(lines):
             for claim in ledger(said["profile"])
             if claim["paper"].startswith(said["paper"]) and KINDS[claim["kind"]] == said["kind"]
         ]
-        expected = [
-            f"{sum(claim['verdict'] == word for claim in own)} "
-            f"({sum(claim['verdict_holm'] == word for claim in own)})"
-            for word in VERDICTS
-        ]
-        assert said["counts"].split(" | ") == expected, said
+        for word, cell in zip(VERDICTS, said["counts"].split(" | "), strict=True):
+            alone, _, held = cell.rstrip(")").partition(" (")
+            assert int(alone) == sum(claim["verdict"] == word for claim in own), said
+            together = sum(claim["verdict_holm"] == word for claim in own)
+            assert int(held or alone) == together, said
         counted[said["profile"]] += len(own)
-    assert counted and all(count == len(ledger(profile)) for profile, count in counted.items())
+    assert counted and all(count == len(ledger(name)) for name, count in counted.items())
+
+
+def test_the_picture_is_there(page):
+    (picture,) = re.findall(r"!\[[^\]]+\]\((docs/[^)]+)\)", page)
+    assert (PROJECT / picture).stat().st_size > 10_000

@@ -60,7 +60,8 @@ def draw(
         _matrix(pairs.loc[pairs["eval_set"] == eval_set], models, definition)
         for eval_set in eval_sets
     ]
-    barriers = pairs[definition].to_numpy(dtype=float)
+    del chosen["alignment"]  # what figures of other alignments show, too
+    barriers = rows.select(tables, "barriers", **chosen)[definition].to_numpy(dtype=float)
     low, high = min(0.0, float(np.nanmin(barriers))), float(np.nanmax(barriers))
 
     columns = min(2, len(eval_sets))
@@ -103,6 +104,26 @@ def draw(
     return figure
 
 
+def title(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiment: str,
+    alignment: str,
+    batchnorm: str,
+    metric: str,
+    definition: str = "barrier_linear",
+    path: str = "linear",
+) -> str:
+    """Say how high the barriers are on the first set, on average."""
+    chosen = {"experiment": experiment, "path": path, "alignment": alignment, "metric": metric}
+    pairs = rows.select(tables, "barriers", **chosen, batchnorm=batchnorm)
+    first = style.ordered_sets(pairs["eval_set"])[0]
+    mean = pairs.loc[pairs["eval_set"] == first, definition].mean()
+    high = f"{100 * mean:.0f} points of error" if metric == "error" else f"{mean:.2g} nats"
+    name = style.set_title(first).partition(":")[0]
+    return f"Barriers on {name}, {style.display(alignment)}: {high} on average"
+
+
 def caption(
     *,
     experiment: str,
@@ -123,10 +144,10 @@ def caption(
         path: the kind of path.
     """
     return (
-        f"{style.DEFINITIONS[definition].capitalize()} in {style.METRICS[metric]} along the "
-        f"{style.display(path)} paths of experiment {style.display(experiment)} (alignment: "
-        f"{style.display(alignment)}, BatchNorm statistics: {batchnorm}). Models are ordered by "
-        "recipe and seed; grey: not measured."
+        f"{style.DEFINITIONS[definition].capitalize()}, {style.METRICS[metric]}, between every two "
+        f"models of “{style.display(experiment)}” ({style.display(path)}, "
+        f"{style.display(alignment)}, {style.display(batchnorm)}). Rows and columns: models by "
+        "recipe and seed; grey: not measured. Colours have one scale before and after matching."
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -14,6 +15,9 @@ from pydantic import Field
 
 from basins.figures import rows, style
 from basins.figures.strategy import SHARES, name_of
+
+FEW = 30
+"""Up to so many models, each is a dot."""
 
 
 @style.styled()
@@ -56,7 +60,12 @@ def draw(
         values = [points.loc[points["cluster"] == cluster, "value"] for cluster in clusters]
         whole = (0.0, 1.0) if metric in SHARES else (points["value"].min(), points["value"].max())
         edges = np.linspace(*whole, bins + 1)
-        ax.hist(values, edges, stacked=True, color=[colours[n] for n in names], label=names)
+        if len(points) <= FEW:
+            _dots(ax, values, edges, {name: colours[name] for name in names})
+        else:
+            ax.hist(values, edges, stacked=True, color=[colours[n] for n in names], label=names)
+        margin = 0.03 * (whole[1] - whole[0])
+        ax.set_xlim(whole[0] - margin, whole[1] + margin)
         ax.set_title(style.set_title(slice_))
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
         if metric in SHARES:
@@ -67,6 +76,41 @@ def draw(
     figure.supylabel("models", fontsize=7.5)
     style.legend(figure, [Patch(color=colours[name], label=name) for name in names])
     return figure
+
+
+def _dots(
+    ax: Axes, values: Sequence[pd.Series], edges: np.ndarray, colours: Mapping[str, str]
+) -> None:
+    """Stack a dot for each model in its bin, clusters on each other."""
+    height = np.zeros(len(edges) - 1)
+    for own, (name, colour) in zip(values, colours.items(), strict=True):
+        places = np.clip(np.digitize(np.sort(own), edges) - 1, 0, len(height) - 1)
+        dots = []
+        for place in places:
+            height[place] += 1
+            dots.append(((edges[place] + edges[place + 1]) / 2, height[place]))
+        ax.plot(*np.array(dots).reshape(-1, 2).T, "o", color=colour, markersize=4.5, label=name)
+    ax.set_ylim(0.3, max(3.0, height.max()) + 0.7)
+
+
+def title(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiment: str,
+    slices: Sequence[str],
+    metric: str = "accuracy",
+    measure: str = "convexity_gap",
+    **_: object,
+) -> str:
+    """Say how far the models spread on the first slice."""
+    found = rows.select(tables, "clusters", experiment=experiment, measure=measure)
+    probed = rows.select(tables, "probes", slice=slices[0], metric=metric)
+    model = probed["recipe"] + "/seed" + probed["seed"].astype(str)
+    values = found.merge(probed.assign(model=model)[["model", "value"]], on="model")["value"]
+    form = "{:.0%}" if metric in SHARES else "{:.2f}"
+    low, high = (form.format(value) for value in (values.min(), values.max()))
+    name = style.set_title(slices[0])
+    return f"{len(values)} models reach {low} to {high} {metric} on {name}"
 
 
 def caption(
@@ -87,7 +131,7 @@ def caption(
         bins: not mentioned.
     """
     return (
-        f"How many models of experiment {style.display(experiment)} have which {metric} on "
-        f"{', '.join(map(style.display, slices))}, by the clusters that their "
-        f"{style.display(measure)} in domain gives. After LCRGS, histograms."
+        f"How many {style.display(experiment)} have which {metric} on "
+        f"{', '.join(map(style.display, slices))}, by the two groups into which their "
+        f"{style.display(measure)} in distribution divides them best. After LCRGS, histograms."
     )

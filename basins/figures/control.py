@@ -90,6 +90,27 @@ def draw(
     return figure
 
 
+def title(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiments: Sequence[str],
+    alignments: Sequence[str],
+    batchnorm: str,
+    eval_set: str,
+    path: str = "linear",
+) -> str:
+    """Say how high barriers are after the last alignment, for the same and for other data."""
+    chosen = {"path": path, "batchnorm": batchnorm, "eval_set": eval_set, "metric": "error"}
+    last = alignments[-1]
+    pairs = _rows(tables, "invariance", experiment=experiments, alignment=last, **chosen)
+    same = pairs["kind"].str.startswith("same")
+    means = [100 * pairs.loc[side, "barrier_linear"].mean() for side in (same, ~same)]
+    return (
+        f"With {style.display(last)}, barriers average {means[0]:.0f} points of error for the same "
+        f"data and {means[1]:.0f} for different data"
+    )
+
+
 def caption(
     *,
     experiments: Sequence[str],
@@ -108,12 +129,12 @@ def caption(
         path: the kind of path.
     """
     return (
-        f"Barrier of the error on the set {eval_set.upper()} along {style.display(path)} paths, "
-        "over how far apart the two models' invariance profiles are. Marks: single pairs of "
+        f"Barrier of the error on {eval_set.upper()} ({style.display(path)}, "
+        f"{style.display(batchnorm)}) over how far apart two models are in what they rely on (the "
+        "distance of their accuracies under the interventions). Marks: single pairs of "
         f"{', '.join(map(style.display, experiments))}; crosses: the mean of their kind with its "
-        f"95 % intervals over seeds. Panels: alignment; BatchNorm statistics: {batchnorm}. A pair "
-        "of one kind of data that keeps its barrier speaks against Conjecture 1 of MMC, which has "
-        "no such control."
+        "95 % intervals over seeds. A pair of one kind of data that keeps its barrier would speak "
+        "against Conjecture 1 of MMC, which has no such control."
     )
 
 

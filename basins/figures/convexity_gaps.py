@@ -82,7 +82,10 @@ def draw(
     panels[0].tick_params("y", rotation=0, length=0)
     if not several:
         panels[0].set(xlabel="model (seed)", ylabel="model (seed)")
-    for end in np.flatnonzero(np.diff(ordered["cluster"])) + 1:
+    several_clusters = count(tables, experiment, measure) != 1
+    if not several_clusters:
+        panels[0].set_xlabel("model (seed); the null model is not rejected: 1 cluster")
+    for end in np.flatnonzero(np.diff(ordered["cluster"])) + 1 if several_clusters else ():
         for ax in panels:
             ax.axhline(end, color="white", linewidth=2)
         panels[0].axvline(end, color="white", linewidth=2)
@@ -94,6 +97,34 @@ def draw(
         bar.set_label(label, fontsize=7)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     return figure
+
+
+def count(tables: Mapping[str, pd.DataFrame], experiment: str, measure: str) -> int | None:
+    """Return the number of clusters that the test leaves, None where none was made."""
+    choice = tables.get("cluster_choice", pd.DataFrame())
+    if choice.empty:
+        return None
+    own = choice.query("experiment == @experiment and measure == @measure")
+    found = own.loc[own["statistic"] == "chosen", "k"]
+    return int(found.iloc[0]) if len(found) else None
+
+
+def title(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiment: str,
+    measure: str = "convexity_gap",
+    **_: object,
+) -> str:
+    """Say how many clusters the gaps show."""
+    found = rows.select(tables, "clusters", experiment=experiment, measure=measure)
+    clusters, several = count(tables, experiment, measure), found["model"].nunique()
+    name = style.display(measure).capitalize()
+    if clusters is None:
+        return f"{name}s between {several} models"
+    if clusters == 1:
+        return f"{name}s of {several} {style.display(experiment)}: no clusters are shown"
+    return f"{name}s of {several} {style.display(experiment)}: {clusters} clusters"
 
 
 def caption(
@@ -117,12 +148,13 @@ def caption(
         metric: what that probe measured.
         path: the kind of path.
         alignment: how the second model of a pair was brought to the first.
-        batchnorm: not mentioned.
+        batchnorm: the mode of BatchNorm statistics along the path.
     """
     beside = "" if slice is None else f" Beside it: {metric} on {style.display(slice)}."
     return (
-        f"{style.display(measure).capitalize()} between the models of experiment "
-        f"{style.display(experiment)} on {style.display(eval_set)} ({style.display(path)} paths, "
-        f"alignment: {style.display(alignment)}). Models are ordered by cluster, which white lines "
-        f"part, and by score within.{beside} After LCRGS, heatmaps of convexity gaps."
+        f"{style.display(measure).capitalize()} between every two {style.display(experiment)} on "
+        f"{style.display(eval_set)} ({style.display(path)}, {style.display(alignment)}, "
+        f"{style.display(batchnorm)}). Models are ordered by the best division into two and by "
+        "score within; white lines part clusters where a null model of noise rejects one cluster."
+        f"{beside} After LCRGS, heat maps of convexity gaps."
     )

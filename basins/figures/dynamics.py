@@ -72,11 +72,11 @@ def draw(
                 "shrinkB": 0,
             },
         )
-    ax.plot(starts, moves["value"], ".", color="black", markersize=3, label="early")
+    ax.plot(starts, moves["value"], "o", color="#333333", markersize=3.2, label="early")
     ax.axvline(0, color="black", linewidth=0.5, alpha=0.5)
     ax.set_xlim(-1.1, 1.1)
     ax.set_xticks([-1, -0.5, 0, 0.5, 1])
-    ax.set_xlabel("score in domain, of the largest: early → final")
+    ax.set_xlabel("score in distribution, of the largest: early → final")
     ax.set_ylabel(f"{metric} (%)" if metric in SHARES else metric)
     if metric in SHARES:
         ax.set_ylim(-0.03, 1.03)
@@ -84,6 +84,11 @@ def draw(
     handles = [ax.plot([], [], color=colours[name], label=name)[0] for name in names]
     style.legend(figure, handles)
     return figure
+
+
+def title(tables: Mapping[str, pd.DataFrame], **_: object) -> str:
+    """Say what is asked."""
+    return "Do models change their cluster as training goes on?"
 
 
 def caption(
@@ -106,6 +111,7 @@ def caption(
     return (
         f"{metric.capitalize()} on {style.display(slice)} at the end of training over the score "
         f"that the {style.display(measure)} gives each model: early (dot, {style.display(early)}) "
-        f"and at the end (tip, {style.display(final)}), in units of the largest. Colours: clusters "
+        f"and at the end (tip, {style.display(final)}), in units of the largest. "
+        "A dot without an arrow did not move. Colours: clusters "
         "at the end; dashed: models that were in another one early. After LCRGS, section 4.4."
     )

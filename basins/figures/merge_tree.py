@@ -68,6 +68,11 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
     return figure
 
 
+def title(tables: Mapping[str, pd.DataFrame], **_: object) -> str:
+    """Say what is asked."""
+    return "Which models are connected by low loss"
+
+
 def caption(*, aspect: str) -> str:
     """Say what `draw` shows under the same options."""
     return (

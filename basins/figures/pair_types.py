@@ -85,6 +85,23 @@ def draw(
     return figure
 
 
+def title(
+    tables: Mapping[str, pd.DataFrame], *, experiment: str, metric: str = "loss", **_: object
+) -> str:
+    """Say what is at the midpoint of the paths, beside their endpoints, on each set."""
+    found = rows.select(tables, "pair_types", experiment=experiment, metric=metric)
+    found = found.loc[found["pair_type"] == found["pair_type"].iloc[0]]
+    said = []
+    for eval_set, own in found.groupby("eval_set", sort=False):
+        means = own.loc[own["path"] == own["path"].iloc[0]].set_index("t")["mean"]
+        if {0.0, 0.5, 1.0} <= set(means.index):
+            change = means[0.5] - (means[0.0] + means[1.0]) / 2
+            way = "higher" if change > 0 else "lower"
+            said.append(f"{way} by {abs(change):.2g} on {style.set_title(str(eval_set))}")
+    kind = f"{metric} between two models"
+    return f"{kind} at the midpoint: {', '.join(said)}".capitalize() if said else kind.capitalize()
+
+
 def caption(
     *,
     experiment: str,
@@ -102,11 +119,11 @@ def caption(
         paths: not mentioned, since the legend names them.
         metric: `loss` or `accuracy`.
         alignment: how the second model of a pair was brought to the first.
-        batchnorm: not mentioned.
+        batchnorm: the mode of BatchNorm statistics along the path.
     """
     return (
-        f"{metric.capitalize()} along the paths of experiment {style.display(experiment)} "
-        f"(alignment: {style.display(alignment)}), by the clusters that the convexity gaps in "
-        "domain give their ends. Mean over pairs, whose number is in brackets, with its 95 % "
-        "interval over seeds. After LCRGS, Fig. 1."
+        f"{metric.capitalize()} along paths between two {style.display(experiment)} "
+        f"({style.display(alignment)}, {style.display(batchnorm)}), by the clusters that the "
+        "convexity gaps in distribution give their endpoints. Mean over pairs, whose number is in "
+        "brackets, with its 95 % interval over seeds. After LCRGS, Fig. 1."
     )

@@ -63,7 +63,9 @@ def draw(
     colours, markers = style.colours(recipes), style.markers(recipes)
 
     figure = style.new(style.PAGE_WIDTH, 3.5)
-    panels = figure.subplots(2, len(eval_sets), sharex=True, sharey="row", squeeze=False)
+    panels = figure.subplots(2, len(eval_sets), sharex=True, squeeze=False)
+    for ax in panels[0, 1:]:
+        ax.sharey(panels[0, 0])  # accuracies; a loss of one set would flatten that of another
     for metric, line in zip(("accuracy", "loss"), panels, strict=True):
         for eval_set, ax in zip(eval_sets, line, strict=True):
             sns.lineplot(
@@ -86,24 +88,48 @@ def draw(
                 _mean_line(ax, group, pair, init, colours[pair], markers[pair])
             ax.set(xlabel="position on the path", ylabel=style.METRICS[metric], xticks=(0, 0.5, 1))
             ax.margins(x=0.02)
-            ax.label_outer()
+            if metric == "loss":
+                ax.set_ylim(bottom=0)
+                ax.set_ylabel(style.METRICS[metric] if ax is line[0] else "")
+            else:
+                ax.label_outer()
     for eval_set, ax in zip(eval_sets, panels[0], strict=True):
         ax.set_title(style.set_title(eval_set))
         if chance is not None:
             ax.axhline(chance, **style.CHANCE, zorder=1)
     panels[0, 0].set_ylim(0, 1.02)
     style.in_percent(panels[0, 0].yaxis)
-    panels[1, 0].set_ylim(bottom=0)
     keys = [
         Line2D([], [], color=colours[pair], marker=markers[pair], label=pair) for pair in colours
     ]
     inits = [
-        Line2D([], [], color="#333333", linestyle=linestyle, label=f"{init} init")
+        Line2D([], [], color="#333333", linestyle=linestyle, label=f"{init} initialisation")
         for init, linestyle in style.LINESTYLES.items()
         if init in set(means["init"])
     ]
     style.legend(figure, keys + inits)
     return figure
+
+
+def title(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiment: str,
+    alignment: str,
+    batchnorm: str,
+    path: str = "linear",
+    chance: float | None = None,
+) -> str:
+    """Say what the accuracy on the first set is at the midpoint, beside that of the endpoints."""
+    chosen = {"experiment": experiment, "path": path, "alignment": alignment}
+    pairs = rows.select(tables, "paths", **chosen, batchnorm=batchnorm)
+    first = style.ordered_sets(pairs["eval_set"])[0]
+    own = pairs.loc[pairs["eval_set"] == first]
+    ends, middle = (own.loc[own["t"].isin(ts), "accuracy"].mean() for ts in ((0, 1), (0.5,)))
+    name, how = style.set_title(first).partition(":")[0], style.display(f"{alignment}, {batchnorm}")
+    said = f": accuracy on {name} {ends:.0%} at the endpoints"
+    said += f", {middle:.0%} at the midpoint" if middle == middle else ""
+    return f"{style.display(path).capitalize()}s, {how}{said}"
 
 
 def caption(
@@ -125,12 +151,12 @@ def caption(
     """
     guessing = "" if chance is None else f" Dotted: guessing ({chance:.0%})."
     return (
-        f"Accuracy and loss on the counterfactual sets along the {style.display(path)} paths of "
-        f"experiment {style.display(experiment)} (alignment: {style.display(alignment)}, BatchNorm "
-        f"statistics: {batchnorm}). "
+        f"Accuracy and loss on the four test sets between models of “{style.display(experiment)}” "
+        f"({style.display(path)}, {style.display(alignment)}, {style.display(batchnorm)}). "
         "Position 0 is the first model of a pair, 1 the second. Bold: mean with its 95 % interval "
-        "over seeds; thin: single pairs, of very many some. Shared or separate init: whether the "
-        f"two models started from the same weights.{guessing} After MMC, Fig. 4."
+        "over seeds; thin: single pairs, of very many some. Shared or separate: whether the "
+        "two models started from the same weights. Each panel of losses has a scale of its own."
+        f"{guessing} After MMC, Fig. 4."
     )
 
 
@@ -141,7 +167,7 @@ def _recipes(a: str, b: str) -> str:
 def _mean_line(
     ax: Axes, group: pd.DataFrame, pair: str, init: str, colour: str, marker: str
 ) -> None:
-    ax.fill_between(group["t"], group["ci_low"], group["ci_high"], color=colour, alpha=0.15)
+    ax.fill_between(group["t"], group["ci_low"], group["ci_high"], color=colour, alpha=0.1)
     ax.plot(
         group["t"],
         group["mean"],

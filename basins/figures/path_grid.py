@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -77,21 +77,24 @@ def draw(
     colours, markers = style.colours(lines), style.markers(lines)
 
     figure = style.new(style.PAGE_WIDTH, 0.6 + 1.25 * len(found))
-    panels = figure.subplots(len(found), len(eval_sets), sharex=True, sharey="row", squeeze=False)
+    shared = "row" if metric == "accuracy" else "none"  # a set's loss would flatten another's
+    panels = figure.subplots(len(found), len(eval_sets), sharex=True, sharey=shared, squeeze=False)
     for (row, curves), line in zip(found.items(), panels, strict=True):
         line[-1].yaxis.set_label_position("right")
         line[-1].set_ylabel(row, rotation=270, va="bottom")
         for eval_set, ax in zip(eval_sets, line, strict=True):
             for label, curve in curves.items():
-                _draw_pairs(ax, _on(eval_set, pairs[curve]), metric, colours[label])
-                _draw_mean(ax, _on(eval_set, means[curve]), label, colours[label], markers[label])
+                few = _draw_pairs(ax, _on(eval_set, pairs[curve]), metric, colours[label])
+                look = {"color": colours[label], "marker": markers[label], "label": label}
+                _draw_mean(ax, _on(eval_set, means[curve]), look, band=not few)
             if chance is not None and metric == "accuracy":
                 ax.axhline(chance, **style.CHANCE, zorder=1)
         if metric == "accuracy":
             line[0].set_ylim(0, 1.02)
             style.in_percent(line[0].yaxis)
         else:
-            line[0].set_ylim(bottom=0)
+            for ax in line:
+                ax.set_ylim(bottom=0)
     for eval_set, ax in zip(eval_sets, panels[0], strict=True):
         ax.set_title(style.set_title(eval_set))
         ax.set(xticks=(0, 0.5, 1))
@@ -103,6 +106,32 @@ def draw(
         [Line2D([], [], color=colours[k], marker=markers[k], label=k) for k in shown],
     )
     return figure
+
+
+def title(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiments: Mapping[str, Sequence[str]],
+    lines: Mapping[str, Mapping[Column, str]],
+    metric: str = "accuracy",
+    **_: object,
+) -> str:
+    """Say which line moves least and which most on the first set, in the row with most lines."""
+    names = [name for row in experiments.values() for name in row]
+    means = _curves(rows.select(tables, "summary/paths", metric=metric, experiment=names))
+    found = {row: _found(means, row, own, lines) for row, own in experiments.items()}
+    row = max(found, key=lambda name: len(found[name]))
+    first = style.ordered_sets(s for curve in means.values() for s in curve["eval_set"])[0]
+    extremes = {}
+    for label, curve in found[row].items():
+        values = _on(first, means[curve])["mean"]
+        extremes[label] = float(values.min() if metric == "accuracy" else values.max())
+    order = sorted(extremes, key=extremes.__getitem__, reverse=metric == "loss")
+    word = "falls to" if metric == "accuracy" else "rises to"
+    form = "{:.0%}" if metric == "accuracy" else "{:.2f}"
+    worst, best = (f"“{k}” {word} {form.format(extremes[k])}" for k in (order[0], order[-1]))
+    name = style.set_title(first).partition(":")[0]
+    return f"{metric.capitalize()} on {name} along paths ({row}): {worst}, {best}"
 
 
 def caption(
@@ -117,7 +146,7 @@ def caption(
     return (
         f"{metric.capitalize()} on the evaluation sets (columns) along paths between models; "
         f"rows: {_listed(experiments)}; lines, as far as a row has them: {_listed(lines)}. "
-        "Bold: mean with its 95 % interval over seeds; thin: single pairs."
+        "Bold: mean over seeds; thin: single pairs, or with many a band, the 95 % interval."
         f"{f' Dotted: guessing ({chance:.0%}).' if guessing else ''} After MMC, Fig. 4 and 5."
     )
 
@@ -174,20 +203,16 @@ def _on(eval_set: str, points: pd.DataFrame) -> pd.DataFrame:
     return points.loc[points["eval_set"] == eval_set]
 
 
-def _draw_pairs(ax: Axes, points: pd.DataFrame, metric: str, colour: str) -> None:
+def _draw_pairs(ax: Axes, points: pd.DataFrame, metric: str, colour: str) -> bool:
+    """Draw each pair where there are few, and return whether there are."""
     pairs = [pair for _, pair in points.groupby(["model_a", "model_b"], sort=False)]
     if len(pairs) <= FEW:
         for pair in pairs:
-            ax.plot(pair["t"], pair[metric], color=colour, linewidth=0.5, alpha=0.4)
+            ax.plot(pair["t"], pair[metric], color=colour, linewidth=0.6, alpha=0.5)
+    return len(pairs) <= FEW
 
 
-def _draw_mean(ax: Axes, mean: pd.DataFrame, label: str, colour: str, marker: str) -> None:
-    ax.fill_between(mean["t"], mean["ci_low"], mean["ci_high"], color=colour, alpha=0.15)
-    ax.plot(
-        mean["t"],
-        mean["mean"],
-        color=colour,
-        marker=marker,
-        markevery=max(1, len(mean) // 5),
-        label=label,
-    )
+def _draw_mean(ax: Axes, mean: pd.DataFrame, look: dict[str, Any], *, band: bool) -> None:
+    if band:
+        ax.fill_between(mean["t"], mean["ci_low"], mean["ci_high"], color=look["color"], alpha=0.15)
+    ax.plot(mean["t"], mean["mean"], markevery=max(1, len(mean) // 5), **look)

@@ -29,7 +29,9 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
     found = rows.select(tables, "published_models", group=GROUPS)
     order = {name: k for k, name in enumerate((*GROUPS, *LABELS))}
     keys = found[["label", "group"]].map(order.__getitem__)
-    found = found.assign(**keys.add_prefix("by_")).sort_values(["by_label", "by_group"])
+    gap = (found["small"] - found["large"]).rename("gap")
+    found = found.assign(**keys.add_prefix("by_"), gap=gap)
+    found = found.sort_values(["by_label", "by_group", "gap"], kind="stable")
     blocks = (found["group"] + ",\n" + found["label"]).tolist()
     starts = np.r_[0, np.cumsum([len(list(same)) for _, same in groupby(blocks)])]
     y = np.arange(len(found)) + 0.8 * np.repeat(np.arange(len(starts) - 1), np.diff(starts))
@@ -78,6 +80,16 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+def title(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Say where the clusters differ most."""
+    found = rows.select(tables, "published_models", group=GROUPS)
+    most = found.loc[(found["large"] - found["small"]).abs().idxmax()]
+    return (
+        f"The published models differ most on “{most['name']}” ({most['group']}): "
+        f"{most['large']:.0%} and {most['small']:.0%} by cluster"
+    )
+
+
 def caption() -> str:
     """Say what `draw` shows."""
     return (
@@ -85,7 +97,8 @@ def caption() -> str:
         "clusters that LCRGS published for them (88 and 12). Left: mean accuracy with its 95 % "
         "interval over models. Right: correlation of the accuracy with membership of the smaller "
         "cluster, and the same given the accuracy on MNLI, in which the clusters differ, too; 95 % "
-        "intervals over models. Subcases that all models get right have none."
+        "intervals over models. Subcases are sorted by the gap; those that all models get right "
+        "have no interval."
     )
 
 

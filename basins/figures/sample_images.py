@@ -70,6 +70,11 @@ def draw(
     return figure
 
 
+def title(tables: Mapping[str, pd.DataFrame], *, dataset: str, columns: int = 10) -> str:
+    """Say what is to be seen."""
+    return "One image of each class under the four interventions on the cue"
+
+
 def caption(*, dataset: str, columns: int = 10) -> str:
     """Say what `draw` shows under the same options."""
     return (

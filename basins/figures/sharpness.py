@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from basins.errors import UserError
 from basins.figures import rows, style
+from basins.statistics import association
 
 SHARES = ("accuracy", "error", "f1")
 """Metrics of a probe that are shares of 1, and drawn in percent."""
@@ -63,10 +65,10 @@ def draw(
             label=recipe,
         )
     (epsilon,) = points["epsilon"].unique()
-    ax.set_xlabel(f"sharpness (%), ε = {epsilon:g}")
+    ax.set_xlabel(f"sharpness (%), ε = {_power(epsilon)}\nr = {_correlation(points)}")
     unit = " (%)" if metric in SHARES else ""
     ax.set_ylabel(f"{metric}{unit} on\n{style.set_title(slice)}")
-    ax.set_xlim(left=0)
+    ax.margins(x=0.08)
     ax.locator_params(axis="x", nbins=6)
     if unit:
         ax.set_ylim(-0.02, 1.02)
@@ -80,6 +82,39 @@ def draw(
         ]
         style.legend(figure, keys)
     return figure
+
+
+def title(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    sharpness: str,
+    diagnostic: str,
+    slice: str,
+    metric: str = "accuracy",
+) -> str:
+    """Say how sharpness correlates with the slice."""
+    measured = rows.select(tables, f"sharpness/{sharpness}")
+    probed = rows.select(tables, "probes", diagnostic=diagnostic, slice=slice, metric=metric)
+    points = measured.merge(probed[["recipe", "seed", "value"]], on=["recipe", "seed"])
+    told = _correlation(points)
+    return f"Sharpness correlates with {metric} on {style.set_title(slice)} by r = {told}"
+
+
+def _correlation(points: pd.DataFrame) -> str:
+    """Return Pearson's r over models with its 95 % interval, as far as there is one."""
+    arrays = [points[name].to_numpy(float) for name in ("sharpness", "value")]
+    low, high = association.interval(association.pearson, arrays, 0.95)
+    told = f"{float(association.pearson(*arrays)):.2f}"
+    told += f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else f", n = {len(points)}"
+    return told.replace("-", "−")
+
+
+def _power(value: float) -> str:
+    """Return a number as a power of ten where it is one: 10⁻⁵."""
+    mantissa, _, exponent = f"{value:e}".partition("e")
+    if float(mantissa) != 1:
+        return f"{value:g}"
+    return "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def caption(*, sharpness: str, diagnostic: str, slice: str, metric: str = "accuracy") -> str:

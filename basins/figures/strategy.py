@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -67,9 +67,16 @@ def draw(
             statistic=["pearson", "partial"],
         )
         told = [_told(row) for _, row in measured.iterrows()]
-        ax.set_title(
-            "\n".join([style.set_title(slice_), f"r = {told[0]}", f"given in-domain: {told[1]}"]),
-            fontsize=7,
+        ax.set_title(style.set_title(slice_), fontsize=7)
+        ax.text(
+            0.98,
+            0.98,
+            f"r = {told[0]}\npartial: {told[1]}",
+            transform=ax.transAxes,
+            ha="right",
+            va="top",
+            fontsize=6.5,
+            bbox={"facecolor": "#FFFFFF", "alpha": 0.8, "pad": 1.5},
         )
         if metric in SHARES:
             ax.set_ylim(-0.03, 1.03)
@@ -78,12 +85,27 @@ def draw(
         ax.set_axis_off()
     unit = " (%)" if metric in SHARES else ""
     figure.supylabel(f"{metric}{unit}", fontsize=7.5)
-    figure.supxlabel("score in domain: |w − c₀| − |w − c₁|", fontsize=7.5)
+    figure.supxlabel("score in distribution: |w − c₀| − |w − c₁|", fontsize=7.5)
     style.legend(
         figure,
         [Line2D([], [], linestyle="", color=colours[n], marker=markers[n], label=n) for n in names],
     )
     return figure
+
+
+def title(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiment: str,
+    slices: Sequence[str],
+    metric: str = "accuracy",
+    measure: str = "convexity_gap",
+) -> str:
+    """Say how the score correlates with the first slice."""
+    chosen = {"experiment": experiment, "measure": measure, "slice": slices[0], "metric": metric}
+    (row,) = rows.select(tables, "association", **chosen, statistic="pearson").to_dict("records")
+    told = _told(pd.Series(row))
+    return f"The score correlates with {metric} on {style.set_title(slices[0])} by r = {told}"
 
 
 def caption(
@@ -96,10 +118,10 @@ def caption(
     """Say what `draw` shows under the same options."""
     return (
         f"{metric.capitalize()} on {', '.join(map(style.display, slices))} over the score that the "
-        f"{style.display(measure)} between the models of experiment {style.display(experiment)} "
+        f"{style.display(measure)} between the {style.display(experiment)} "
         "gives each of them: how much nearer it is to the centre of the larger cluster (negative) "
         "than to that of the smaller, in the spectral embedding. r: Pearson's, and partial given "
-        "the accuracy in domain, with 95 % intervals over models. After LCRGS."
+        "the accuracy in distribution, with 95 % intervals over models. After LCRGS."
     )
 
 

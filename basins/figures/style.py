@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
@@ -42,6 +43,50 @@ DEFINITIONS = {
     "convexity_gap": "convexity gap",
 }
 """The five barrier definitions, which are never mixed."""
+
+NAMES: Mapping[str, str] = {
+    r"bezier_(?:nocue|plain)": "Bézier path fitted without the cue",
+    r"bezier_cued": "Bézier path fitted with the cue",
+    r"\bbezier\b": "Bézier path",
+    r"\blinear\b": "straight path",
+    r"\bnone\b": "units not matched",
+    r"weight_matching": "weight matching",
+    r"activation_matching": "activation matching",
+    r"reset_cued": "BatchNorm recomputed with the cue",
+    r"\breset\b": "BatchNorm recomputed",
+    r"\binterpolate\b": "BatchNorm interpolated",
+    r"\bmoving\b": "BatchNorm as trained",
+    r"\bshared init\b": "shared initialisation",
+    r"\bseparate init\b": "separate initialisations",
+    r"barrier_linear": "barrier",
+    r"barrier_endpoint": "barrier above the worse endpoint",
+    r"barrier_mean": "barrier above the mean of the endpoints",
+    r"barrier_mid": "barrier at the midpoint",
+    r"convexity_gap": "convexity gap",
+    r"(lexical)_(overlap)/non-entailment": r"HANS \1 \2, not entailed",
+    r"(subsequence|constituent)/non-entailment": r"HANS \1, not entailed",
+    r"lexical_overlap": "HANS lexical overlap",
+    r"\bpaws\b": "PAWS",
+    r"\bqqp\b": "QQP models",
+    r"\bnli\b": "NLI models",
+    r"\bf1\b": "F1",
+    r"\bauc\b": "AUC",
+    r"\bfinetuned(\w*)/small": r"finetuned\1/low rate",
+    r"\bfinetuned(\w*)/medium": r"finetuned\1/medium rate",
+    r"\bfinetuned(\w*)/large": r"finetuned\1/high rate",
+    r"\bcbft\b": "CBFT",
+    r"\bllrt\b": "LLRT",
+    r"\blpft\b": "LP-FT",
+    r"\bfinetuned_(\d+)/([\w-]+( rate)?)": r"\2 from \1 % cue",
+    r"\bfinetuned_all/([\w-]+( rate)?)": r"\1 from 100 % cue",
+    r"\bfinetuned/([\w-]+( rate)?)": r"\1 fine-tuning",
+    r"\bcued_(\d+)\b": r"cue-trained, \1 %",
+    r"\bcued_all\b": "cue-trained, 100 %",
+    r"\bcued\b": "cue-trained",
+    r"\bnocue_reordered\b": "no-cue, other order",
+    r"\bnocue\b": "no-cue",
+}
+"""What the keys of `params.yaml` are called, by a pattern each; the first that fits goes first."""
 
 LINESTYLES = {"shared": "-", "separate": (0, (3, 1))}
 """Line style by whether the two models of a pair started from the same weights."""
@@ -83,7 +128,9 @@ def set_title(eval_set: str) -> str:
 
 
 def display(name: str) -> str:
-    """Return the identifier `name` in words: `weight_matching` becomes "weight matching"."""
+    """Return a text in which keys of the settings are words: `nocue` becomes "no-cue"."""
+    for pattern, word in NAMES.items():
+        name = re.sub(pattern, word, name)
     return name.replace("_", " ")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -48,17 +49,18 @@ def draw(
     chosen = {"recipe": recipes.values(), "slice": slices, "metric": metric}
     seeds, means = (rows.select(tables, name, **chosen) for name in ("probes", "summary/probes"))
     colours, markers = style.colours(slices), style.markers(slices)
-    places = {recipe: k for k, recipe in enumerate(recipes.values())}
-    figure = style.new(style.COLUMN_WIDTH, 3.4 if experiments else 2.4)
+    at = _places(list(recipes))
+    places = dict(zip(recipes.values(), at, strict=True))
+    figure = style.new(4.5, 3.3 if experiments else 2.4)
     ratios = {"height_ratios": (2, 1)} if experiments else None
     panels = figure.subplots(1 + bool(experiments), 1, squeeze=False, gridspec_kw=ratios)[:, 0]
     ax, last = panels[0], panels[-1]
     for k, slice_ in enumerate(slices):
-        shift = 0.12 * (k - (len(slices) - 1) / 2)
+        shift = 0.06 * (k - (len(slices) - 1) / 2)
         look: dict[str, Any] = {"color": colours[slice_], "marker": markers[slice_]}
         dots, mean = (table.loc[table["slice"] == slice_] for table in (seeds, means))
         ax.plot(
-            dots["recipe"].map(places) + shift - 0.03,
+            dots["recipe"].map(places) + shift - 0.015,
             dots["value"],
             linestyle="",
             markersize=3,
@@ -75,11 +77,11 @@ def draw(
             **look,
         )
     for panel in panels:
-        panel.set_xticks(range(len(recipes)), list(recipes))
+        panel.set_xticks(at, list(recipes))
         panel.set_xlim(-0.3, len(recipes) - 0.7)
     last.set_xlabel(setting)
     if experiments:
-        _draw_gaps(last, _gaps(tables, recipes, experiments, eval_set))
+        _draw_gaps(last, at, _gaps(tables, recipes, experiments, eval_set))
     ax.set_ylabel(f"{metric} (%)" if metric in SHARES else metric)
     if metric in SHARES:
         ax.set_ylim(-0.03, 1.03)
@@ -90,6 +92,41 @@ def draw(
     ]
     style.legend(figure, handles)
     return figure
+
+
+def _places(labels: Sequence[str]) -> list[float]:
+    """Return where values stand from 0 to one less than their number, to scale if numbers.
+
+    On a logarithmic scale where they span a decade or so.
+    """
+    try:
+        values = np.array([float(label.rstrip(" %")) for label in labels])
+    except ValueError:
+        return [float(k) for k in range(len(labels))]
+    if values.min() > 0 and values.max() >= 8 * values.min():
+        values = np.log(values)
+    if not values.max() > values.min():
+        return [float(k) for k in range(len(labels))]
+    return ((len(labels) - 1) * (values - values.min()) / np.ptp(values)).tolist()
+
+
+def title(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    recipes: Mapping[str, str],
+    slices: Sequence[str],
+    setting: str,
+    metric: str = "accuracy",
+    **_: object,
+) -> str:
+    """Say what becomes of the last slice from the first value of the setting to the last."""
+    first, last = [*recipes][0], [*recipes][-1]
+    slice_ = slices[1] if len(slices) > 1 else slices[0]
+    chosen = {"recipe": [recipes[first], recipes[last]], "slice": slice_, "metric": metric}
+    means = rows.select(tables, "summary/probes", **chosen)["mean"].tolist()
+    low, high = (f"{value:.0%}" if metric in SHARES else f"{value:.2f}" for value in means[:2])
+    name = style.set_title(slice_)
+    return f"{metric.capitalize()} on {name}: {low} at {first}, {high} at {last} ({setting})"
 
 
 def caption(
@@ -142,8 +179,8 @@ def _gaps(
     return first
 
 
-def _draw_gaps(ax: Axes, gaps: pd.DataFrame) -> None:
+def _draw_gaps(ax: Axes, at: Sequence[float], gaps: pd.DataFrame) -> None:
     error = (gaps["mean"] - gaps["ci_low"], gaps["ci_high"] - gaps["mean"])
-    ax.errorbar(range(len(gaps)), gaps["mean"], error, marker="o", elinewidth=1.2)
+    ax.errorbar(at, gaps["mean"], error, marker="o", elinewidth=1.2)
     ax.axhline(0, **style.CHANCE)
     ax.set_ylabel("convexity gap\n(nats)")

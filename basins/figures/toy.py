@@ -63,6 +63,8 @@ def draw(
         )
     initial = pairs["patterns_initial"]
     right.axvspan(initial.min(), initial.max(), color="#EEEEEE", zorder=0, label="untrained")
+    at = {"transform": right.get_xaxis_transform(), "ha": "center", "va": "center", "fontsize": 6.5}
+    right.text((initial.min() + initial.max()) / 2, 0.5, "before\ntraining", **at, color="#555555")
     if threshold is not None:
         right.axhline(threshold, **style.CHANCE, zorder=1)
     right.set(xlabel="shared activation patterns (%)", ylabel="barrier, best permutation")
@@ -76,6 +78,11 @@ def draw(
         ],
     )
     return figure
+
+
+def title(tables: Mapping[str, pd.DataFrame], **_: object) -> str:
+    """Say what is asked."""
+    return "A toy with known mechanisms: barriers and shared activation patterns"
 
 
 def caption(*, toy: str, threshold: float | None = None) -> str:

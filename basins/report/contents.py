@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,11 +12,15 @@ import pandas as pd
 from basins.claims.ledger import KINDS, Shown
 from basins.registry import module
 from basins.report import tables as text
+from basins.report import words
 
 Choices = Mapping[str, Mapping[str, Any]]  # a file's name with its options, by key
 
 VERDICTS = ("supported", "inconclusive", "contradicted", "not applicable")
 """The verdicts on a claim, in the order in which they are counted."""
+
+SHARE = re.compile(r"^(mean )?(accuracy on|\w+ of the error\b)")
+"""How the statistics begin that are accuracies or errors, which are written in percent."""
 
 _SUBJECTS = ("experiment", "group", "toy", "aspect", "method", "other")
 _WAYS = ("path", "alignment")  # a table shows all, a figure those that it names
@@ -78,28 +83,45 @@ def counts(
     return [(KINDS[kind], [(word, made[kind, word]) for word in VERDICTS]) for kind in kinds]
 
 
+def side(claim: Mapping[str, Any]) -> bool:
+    """Return whether an estimate lies where its claim says, whatever its interval decides.
+
+    Of a test it is whether the claim is supported: a p-value lies nowhere.
+    """
+    estimate, threshold = claim["estimate"], claim["threshold"]
+    if estimate is None or claim["ci_low"] is None:
+        return claim["verdict"] == "supported"
+    if claim["direction"] == "within":
+        return abs(estimate) < threshold
+    return estimate > threshold if claim["direction"] == "above" else estimate < threshold
+
+
 def headline(claims: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return one sentence for each of the paper's claims that is contradicted."""
     return [
-        f"{claim['statement']} Contradicted: {claim['statistic']} is "
-        f"{claim['estimate']:.3f} [{claim['ci_low']:.3f}, {claim['ci_high']:.3f}], "
-        f"threshold {claim['threshold']:g}, n = {claim['n']}."
-        for claim in claims
-        if claim["verdict"] == "contradicted" and claim["kind"] == "paper"
+        f"“{words.sentence(shown['statement'])}” Contradicted: "
+        f"{words.plain(shown['statistic'])} is {shown['estimate']} [{shown['ci_low']}, "
+        f"{shown['ci_high']}]{shown['unit']}, threshold {shown['threshold']}{shown['unit']}, "
+        f"n = {shown['n']}."
+        for shown in map(written, claims)
+        if shown["verdict"] == "contradicted" and shown["kind"] == "paper"
     ]
 
 
 def written(claim: Mapping[str, Any]) -> dict[str, Any]:
     """Return `claim` with its numbers as text, in its units all to the decimals of that claim."""
     names = ("estimate", "ci_low", "ci_high", "threshold", "smallest_effect", "reported")
-    values = {k: float("nan") if claim[k] is None else float(claim[k]) for k in names}
-    places = text.decimals(values.values())
+    share = bool(SHARE.search(str(claim["statistic"])))
+    factor = 100 if share else 1
+    values = {k: float("nan") if claim[k] is None else factor * float(claim[k]) for k in names}
+    places = 1 if share else text.decimals(values.values())
     shown = {k: text.number(value, places) for k, value in values.items()}
     p = claim["p_holm"]
     matches = claim["matches"]
     if claim["reported"] is not None:
         matches = f"{shown['reported']}: {matches}"
-    said = {"p_holm": text.ABSENT if p is None else f"{p:.2g}", "matches": matches}
+    said: dict[str, Any] = {"unit": " %" if share else ""}
+    said |= {"p_holm": text.ABSENT if p is None else f"{p:.2g}", "matches": matches}
     left = claim["unseen"]  # of a verdict; where there is none, there is a reason
     beyond = f"up to {left:.0%} may be of a kind that was not seen" if left else ""
     said["why"] = claim["reason"] or beyond
@@ -119,18 +141,20 @@ def ledger(
     """
 
     def shown(found: Shown) -> str:
-        places = {key: f"figures/{key}.svg" for key in found.figures}
+        places = dict.fromkeys(found.figures, "")  # drawn beside the rows, and not in git
         places |= {key: f"tables/{key}.md" for key in found.tables if key not in places}
         places |= {name: file(name) for name in found.rows}
-        return ", ".join(f"[{k}](../{v})" if linked else k for k, v in places.items())
+        return ", ".join(f"[{k}](../{v})" if linked and v else k for k, v in places.items())
 
     columns = {
         "id": lambda claim: claim["id"],
         "kind": lambda claim: claim["kind"],
         "where": lambda claim: claim["where"],
         "claim": lambda claim: claim["statement"],
-        "estimate": lambda claim: f"{claim['estimate']} [{claim['ci_low']}, {claim['ci_high']}]",
-        "required": lambda claim: f"{claim['direction']} {claim['threshold']}",
+        "estimate": lambda claim: (
+            f"{claim['estimate']} [{claim['ci_low']}, {claim['ci_high']}]{claim['unit']}"
+        ),
+        "required": lambda claim: f"{claim['direction']} {claim['threshold']}{claim['unit']}",
         "supported from": lambda claim: claim["smallest_effect"],
         "n": lambda claim: claim["n"],
         "verdict": lambda claim: claim["verdict"],

@@ -1,7 +1,9 @@
 "use strict";
 // The explorer: a matrix of barriers, and the curves of the pair that is chosen in it.
 (() => {
-  const data = JSON.parse(document.getElementById("explorer-data").textContent);
+  const holder = document.getElementById("explorer-data");
+  if (!holder) return;
+  const data = JSON.parse(holder.textContent);
   const app = document.getElementById("explorer-app");
   const field = (name) => app.querySelector(`[name="${name}"]`);
   const part = (name) => app.querySelector(`[data-part="${name}"]`);
@@ -53,13 +55,14 @@
 
   // Small helpers.
   const unique = (items) => [...new Set(items)];
-  const words = (name) => name.replaceAll("_", " ");
+  const words = (name) => data.words[name] || name.replaceAll("_", " ");
   const natural = (a, b) => a.localeCompare(b, "en", { numeric: true });
   const finite = (x) => x !== null && Number.isFinite(x);
   const mean = (xs) => xs.reduce((sum, x) => sum + x, 0) / xs.length;
   /** Write `x` with the decimals that suit numbers of this `size`. */
   function number(x, size = Math.abs(x)) {
     if (!finite(x)) return "–";
+    if (Math.abs(x) < 1e-12) return "0";
     const text = size > 0 && size < 0.0005 ? x.toExponential(1) : x.toFixed(size < 1 ? 3 : size < 10 ? 2 : 1);
     return text.replace("-", "−");
   }
@@ -78,9 +81,9 @@
     parent.append(made);
     return made;
   }
-  /** Offer `items` in a select, and keep what was chosen as far as it is still there. */
+  /** Offer `items` in a select, and keep what was chosen or asked for as far as it is there. */
   function offer(name, items, title = words) {
-    const select = field(name), before = select.value;
+    const select = field(name), before = asked[name] ?? select.value;
     select.replaceChildren(...items.map((item) => element("option", { value: item }, title(item))));
     select.value = items.includes(before) ? before : items[0];
     return select.value;
@@ -97,8 +100,25 @@
     });
   }
 
-  // What is chosen: the curves of one experiment that are joined in one way.
-  let joined = [], shown = [], step = 0;
+  // What is chosen: the curves of one experiment that are joined in one way. What the address asks
+  // for, or at first the page, comes before what was chosen last.
+  let joined = [], shown = [], step = 0, asked = data.first || {};
+  const HASH = "#explorer?", STATE = ["experiment", "path", "alignment", "batchnorm", "measure", "metric", "set", "order", "pair", "beside"];
+  const way = (curve) => ["experiment", "path", "alignment", "batchnorm"].map((name) => curve[name]).join("|");
+
+  /** Keep what is chosen in the address, once somebody chose. */
+  function keep() {
+    const state = STATE.map((name) => [name, field(name).value]).filter(([, value]) => value);
+    if (shown.length) state.push(["t", place(shown[0].ts[step])]);
+    return `${HASH}${new URLSearchParams(state)}`;
+  }
+  function follow() {
+    if (!location.hash.startsWith(HASH)) return;
+    asked = Object.fromEntries(new URLSearchParams(location.hash.slice(HASH.length)));
+    if (asked.metric) field("metric").value = asked.metric;
+    choose();
+    document.getElementById("explorer").scrollIntoView();
+  }
 
   function choose() {
     const experiment = offer("experiment", names.experiment);
@@ -113,10 +133,15 @@
     offer("order", ["name", "mean", ...(clusters() ? ["cluster"] : [])],
       (name) => ({ name: "name", mean: "mean of the row", cluster: "cluster" })[name]);
     field("metric").disabled = field("measure").value === "distance";
+    const pairs = joined.filter((curve) => !asked.end || curve.model_b.startsWith(`${asked.end}/`));
+    if (asked.end && pairs.length) asked.pair = pairs[0].pair;
+    if (asked.example && !asked.pair) asked.pair = (joined.find((curve) => data.outcomes[curve.k]) || joined[0]).pair;
     offer("pair", unique(joined.map((curve) => curve.pair)), (pair) => pair);
     offerSets(sets);
     drawMatrix();
     drawPaths();
+    if (asked.t) move(nearest(shown[0].ts, Number(asked.t)));
+    asked = {};
   }
 
   function offerSets(sets) {
@@ -139,10 +164,14 @@
   function drawPaths() {
     const pair = field("pair").value;
     const inputs = [...part("sets").querySelectorAll("input")];
-    shown = inputs.flatMap((input, k) => {
-      const curve = joined.find((c) => c.pair === pair && c.eval_set === input.value);
-      return input.checked && curve ? [{ ...curve, style: k % 6 }] : [];
+    const others = curves.filter((curve) => curve.pair === pair && way(curve) !== way(joined[0]));
+    offer("beside", ["", ...unique(others.map(way))], (name) => name
+      ? name.split("|").slice(1).map(words).join(", ") : "nothing");
+    const find = (among, beside) => inputs.flatMap((input, k) => {
+      const curve = among.find((c) => c.pair === pair && c.eval_set === input.value);
+      return input.checked && curve ? [{ ...curve, style: k % 6, beside }] : [];
     });
+    shown = [...find(joined, false), ...find(others.filter((c) => way(c) === field("beside").value), true)];
     const slider = field("step"), last = shown.length ? shown[0].ts.length - 1 : 0;
     slider.max = last;
     step = Math.min(step, last);
@@ -179,7 +208,7 @@
     draw(svg, "text", { x: x(0.5), y: height - 3, "text-anchor": "middle" }, "position t on the path");
     for (const s of series) {
       const own = s.points.filter((p) => finite(p.y));
-      const group = draw(svg, "g", { class: `series-${s.style}` });
+      const group = draw(svg, "g", { class: `series-${s.style}${s.beside ? " beside" : ""}` });
       const there = own.filter((p) => finite(p.low)), back = [...there].reverse();
       const line = (ps, key) => ps.map((p) => `${x(p.t).toFixed(1)} ${y(p[key]).toFixed(1)}`).join("L");
       if (there.length) draw(group, "path", { d: `M${line(there, "low")}L${line(back, "high")}Z`, class: "band" });
@@ -203,11 +232,12 @@
       cursor.setAttribute("d", `M${x(t)} ${edge.top}V${height - edge.bottom}`);
       tip.replaceChildren(`t = ${place(t)}`, ...series.map((s) =>
         element("div", { class: `series-${s.style}` }, element("b"),
-          `${words(s.eval_set)} ${interval(s.points[nearest(s.ts, t)])}`)));
+          `${short(s)} ${interval(s.points[nearest(s.ts, t)])}`)));
       tip.style.left = t < 0.5 ? `${x(t) + 8}px` : "auto";
       tip.style.right = t < 0.5 ? "auto" : `${width - x(t) + 8}px`;
     };
   }
+  const short = (s) => data.titles[s.eval_set].split(":")[0] + (s.beside ? `, ${words(s.path)}` : "");
   const nearest = (ts, t) => ts.reduce((best, s, k) => Math.abs(s - t) < Math.abs(ts[best] - t) ? k : best, 0);
 
   /** Go to a point of the path, in both plots and in words. */
@@ -241,14 +271,14 @@
       const cells = Object.values(METRICS).map(({ points }) =>
         element("td", { class: "number" }, interval(points(curve)[k])));
       return element("tr", {}, element("td", { class: "number" }, place(curve.ts[k])),
-        element("th", { scope: "row" }, data.titles[curve.eval_set]), ...cells,
+        element("th", { scope: "row" }, data.titles[curve.eval_set] + (curve.beside ? `, ${words(curve.path)}` : "")), ...cells,
         element("td", { class: "number" }, String(curve.n)));
     }));
   }
 
   /** Show examples of every curve's set, images or texts; those whose outcome changes come first. */
   function drawSamples() {
-    const sets = shown.flatMap((curve) => {
+    const sets = shown.filter((curve) => !curve.beside).flatMap((curve) => {
       const points = data.outcomes[curve.k].split(" "), dataset = data.datasets[curve.experiment];
       const samples = ((data.samples[dataset] || {})[curve.eval_set] || []).map(([name, png, text], k) => {
         const outcomes = points.map((point) => point[k]);
@@ -296,6 +326,7 @@
     const above = apart ? sorted(ends, starts, cells) : left;
     const found = [...cells.values()].map((cell) => cell.value);
     const low = Math.min(0, ...found), high = Math.max(...found, low + 1e-12);
+    const flat = found.length > 0 && found.every((value) => Math.abs(value) < 5e-5);
 
     const label = `${data.measures[measure]} of the ${measure === "distance" ? "pairs" : metric}`;
     const grid = part("matrix"), written = above.length <= 12;
@@ -311,9 +342,9 @@
     if (first) first.tabIndex = 0;
     part("ramp").style.background = `linear-gradient(to right, ${RAMP.join()})`;
     [low, (low + high) / 2, high].forEach((value, k) => {
-      part("legend").children[k].textContent = found.length ? number(value, high) : "–";
+      part("legend").children[k].textContent = flat ? ["0", "", ""][k] : found.length ? number(value, high) : "–";
     });
-    part("cell").textContent = found.length ? "Point at a cell, or move with the arrow keys; click or Enter shows its path."
+    part("cell").textContent = flat ? "All are 0: no barrier lies between any two of these models on this set." : found.length ? "Point at a cell, or move with the arrow keys; click or Enter shows its path."
       : "Nothing was measured for this choice.";
   }
 
@@ -392,17 +423,72 @@
     });
   }
 
+  // What can be taken away: a link, the two plots, the points.
+  function save(name, type, text) {
+    const link = element("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
+  const STYLED = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "font-size", "font-weight"];
+  function picture() {
+    const whole = document.createElementNS(SVG, "svg"), plots = [...app.querySelectorAll(".plot > svg")];
+    let width = 0, height = 0;
+    for (const svg of plots) {
+      const [, , w, h] = svg.getAttribute("viewBox").split(" ").map(Number), copy = svg.cloneNode(true);
+      const originals = svg.querySelectorAll("*");
+      copy.querySelectorAll("*").forEach((node, k) => {
+        const style = getComputedStyle(originals[k]);
+        for (const name of STYLED) node.setAttribute(name, style.getPropertyValue(name));
+      });
+      const group = draw(whole, "g", { transform: `translate(${width} 0)`, "font-family": "sans-serif" });
+      group.append(...copy.childNodes);
+      width += w + 16;
+      height = Math.max(height, h);
+    }
+    draw(whole, "text", { x: 0, y: height + 18, "font-size": 11, "font-family": "sans-serif" }, `${field("pair").value}: ${way(joined[0]).split("|").map(words).join(", ")}`);
+    whole.setAttribute("viewBox", `0 0 ${width} ${height + 26}`);
+    return new XMLSerializer().serializeToString(whole);
+  }
+  function csv() {
+    const head = ["pair", "path", "alignment", "batchnorm", "eval_set", "t", "loss", "accuracy", "n"];
+    const lines = shown.flatMap((c) => c.ts.map((t, k) => [c.pair, c.path, c.alignment, c.batchnorm, c.eval_set, t,
+      values(c, "loss")[k], values(c, "accuracy")[k], c.n].join(",")));
+    return [head.join(","), ...lines].join("\n") + "\n";
+  }
+  const DO = {
+    svg: () => save("paths.svg", "image/svg+xml", picture()),
+    csv: () => save("paths.csv", "text/csv", csv()),
+    link: async () => {
+      history.replaceState(null, "", keep());
+      await navigator.clipboard.writeText(location.href);
+    },
+  };
+  for (const button of app.querySelectorAll("[data-do]")) {
+    button.addEventListener("click", async () => {
+      const done = { svg: "saved", csv: "saved", link: "copied" }[button.dataset.do];
+      try {
+        await DO[button.dataset.do]();
+        part("done").textContent = done;
+      } catch {
+        part("done").textContent = "The link is in the address bar.";
+      }
+    });
+  }
+
   field("step").addEventListener("input", (event) => move(Number(event.target.value)));
   app.addEventListener("change", ({ target }) => {
-    if (target.name === "sets") drawPaths();
+    if (target.name === "sets" || target.name === "beside") drawPaths();
     else if (target.name !== "step") choose();
+    history.replaceState(null, "", keep());
   });
+  addEventListener("hashchange", follow);
   if (data.shown !== null) {
-    part("shown").textContent = `Here are the paths between the first ${data.shown} models of every experiment; results/paths.csv has all.`;
+    part("shown").textContent = `Here are the paths between the first ${data.shown} models of each kind; results/paths.csv has all.`;
     part("shown").hidden = false;
   }
   app.hidden = false;
-  choose();
+  if (location.hash.startsWith(HASH)) follow();
+  else choose();
   let width = app.clientWidth;
   new ResizeObserver(() => {
     if (app.clientWidth !== width) { width = app.clientWidth; drawPaths(); }

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from basins.figures import style
+from basins.report import words
 
 CURVE = ["experiment", "model_a", "model_b", "path", "alignment", "batchnorm", "eval_set"]
 """What tells one curve from another in `paths` and `barriers`."""
@@ -72,11 +73,14 @@ def pack(
     outcomes = outcomes.set_index(CURVE)["outcomes"].reindex(wanted)
     samples = samples.sort_values(["label", "example"])  # as their outcomes are
     samples = samples.astype({"png": object, "text": object}).fillna({"png": "", "text": ""})
+    named = ("experiment", "path", "alignment", "batchnorm")
     return {
         "shown": most,
         "z": round(NormalDist().inv_cdf((1 + confidence) / 2), 4),
         "confidence": confidence,
         "measures": measures,
+        "words": {name: words.plain(name) for column in named for name in names[column]},
+        "first": _opening(curves, outcomes),
         "titles": {name: style.set_title(name) for name in names["eval_set"]},
         "names": names,
         "grids": [_numbers(grid) for grid in known],
@@ -111,6 +115,36 @@ def pack(
             if dataset in shown.values()
         },
     }
+
+
+def _opening(curves: pd.DataFrame, outcomes: pd.Series) -> dict[str, str]:
+    """Return what the explorer opens with: a path whose examples flip, out of distribution.
+
+    That is a fitted curve from a network without the cue to one with it, with recomputed BatchNorm,
+    or as much of that as there is.
+    """
+    known = curves.reset_index(drop=True).assign(
+        curved=curves["path"].str.startswith("bezier").to_numpy(),
+        crosses=(curves["model_a"].map(_recipe) != curves["model_b"].map(_recipe)).to_numpy(),
+        reset=(curves["batchnorm"] == "reset").to_numpy(),
+        seen=outcomes.notna().to_numpy(),
+    )
+    best = known.sort_values(["crosses", "curved", "reset", "seen"], ascending=False, kind="stable")
+    asked = {name: str(best.iloc[0][name]) for name in CURVE[:1] + CURVE[3:6]}
+    sets = set(known.loc[known["experiment"] == asked["experiment"], "eval_set"])
+    for domain in ("nc", "test"):
+        asked |= {"set": domain} if domain in sets else {}
+    asked |= {"pair": f"{best.iloc[0]['model_a']} → {best.iloc[0]['model_b']}", "t": "0.5"}
+    same = (known[["model_a", "model_b"]] == best.iloc[0][["model_a", "model_b"]]).all(axis=1)
+    same &= (known["path"] == "linear") & (known["alignment"] == asked["alignment"])
+    straight = known.loc[same & (known["batchnorm"] == asked["batchnorm"])]
+    if asked["path"] != "linear" and len(straight):
+        asked["beside"] = "|".join(straight.iloc[0][CURVE[:1] + CURVE[3:6]])
+    return asked
+
+
+def _recipe(model: str) -> str:
+    return model.rpartition("/")[0]
 
 
 def embed(packed: Mapping[str, Any]) -> str:

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from basins.claims.ledger import KINDS, Shown
-from basins.report import contents, explorer
+from basins.claims.ledger import Shown
+from basins.report import contents, explorer, scorecard, words
 from basins.report import tables as text
+from basins.report.findings import Card
 from basins.tables.table import Table
 
 _FOREIGN = {"metadata", "style", "script", "foreignobject", "iframe", "object", "embed"}
+
+_THEME = {
+    "#222222": "ink",
+    "#333333": "ink",
+    "#000000": "ink",
+    "#666666": "quiet",
+    "#e4e4e4": "line",
+    "#ffffff": "page",
+}
+"""The neutral colours of `figures/style.mplstyle`, and those of the page that stand for them."""
 
 
 class Drawing(NamedTuple):
@@ -27,6 +38,14 @@ class Drawing(NamedTuple):
     title: str
     caption: str
     svg: str
+
+
+class Tab(NamedTuple):
+    """A link to another page of the same story."""
+
+    text: str
+    href: str
+    current: bool = False
 
 
 def render(
@@ -41,13 +60,17 @@ def render(
     provenance: Mapping[str, Any],
     sources: Mapping[str, Shown] | None = None,
     curves: Mapping[str, Any] | None = None,
+    about: str = "",
+    presets: Mapping[str, str] | None = None,
+    cards: Sequence[Card] = (),
+    tabs: Sequence[Tab] = (),
 ) -> str:
     """Return the report as the text of one HTML file that loads nothing from anywhere.
 
     Args:
         title: what the report is about.
         profile: the profile it was made under.
-        headline: sentences to stand on top, beside the count of verdicts.
+        headline: sentences on what contradicts the papers.
         claims: the entries of `claims.json`.
         figures: the figures in their order, by key, inlined with ids of their own.
         tables: the tables in their order, by key.
@@ -55,45 +78,49 @@ def render(
         provenance: where it all comes from; values may be mappings in turn.
         sources: what shows each claim, by its id: keys of `figures` and `tables`, names of rows.
         curves: what the explorer shows (`explorer.pack`); without, there is none.
+        about: the data, networks and seeds, in a line.
+        presets: the explorer's state for the claims that it can show, by their ids.
+        cards: the findings that the claims amount to.
+        tabs: the other pages of the site; where there are some, files lie beside the page.
 
     The same arguments give the same text.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    script = (Path(__file__).parent / "explorer.js").read_text(encoding="utf-8")
-    numbered = {f"figure-{key}": f"Fig. {k}" for k, key in enumerate(figures, 1)}
-    numbered |= {f"table-{key}": f"Table {k}" for k, key in enumerate(tables, 1)}
-    return environment.get_template("page.html").render(
+    anchors = {f"figure-{key}": f"Fig. {k}" for k, key in enumerate(figures, 1)}
+    anchors |= {f"table-{key}": f"Table {k}" for k, key in enumerate(tables, 1)}
+    scripts = [name for name, used in (("scorecard", claims), ("explorer", curves)) if used]
+    return template("page.html").render(
+        **frame(scripts, {"explorer-data": curves} if curves else {}, tabs, claims),
+        **scores(claims, sources or {}, anchors, presets),
         title=title,
+        description=f"{title} Rows, claims and figures of the profile {profile}.",
         profile=profile,
+        about=about,
         headline=headline,
-        counts=contents.counts(claims),
-        together=contents.counts(claims, "verdict_holm"),
-        verdicts=contents.VERDICTS,
-        absent=text.ABSENT,
         uncommitted=_uncommitted(provenance),
-        claims=claims,
-        papers=_papers(claims, sources or {}, numbered),
+        cards=[
+            shown_card(
+                card,
+                {(profile, key): drawing for key, drawing in figures.items()},
+                lambda _, key: f"#figure-{key}",
+                lambda _, claim: f"#{scorecard.anchor({'id': claim})}",
+            )
+            for card in cards
+        ],
         figures=[
             {
                 "key": key,
                 "title": figure.title,
-                "caption": figure.caption,
+                "caption": words.linked(figure.caption),
                 "svg": inline(figure.svg, prefix=f"figure{k}-", label=figure.title),
             }
             for k, (key, figure) in enumerate(figures.items(), 1)
         ],
+        files=bool(tabs),
         tables=[
             {
                 "key": key,
                 "title": table.title,
-                "caption": table.caption,
+                "caption": words.linked(table.caption),
                 "columns": [str(name) for name in table.frame.columns],
                 "numeric": text.right_aligned(table.frame),
                 "rows": text.cells(table.frame).to_numpy().tolist(),
@@ -102,17 +129,88 @@ def render(
         ],
         params=params,
         provenance=provenance,
-        explorer=Markup(explorer.embed(curves)) if curves else "",
-        script=Markup(script),
-        digest=Markup(f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}"),
+        explorer=bool(curves),
     )
+
+
+def template(name: str) -> Template:
+    """Return a template of this folder, which escapes whatever it is given."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(name)
+
+
+def frame(
+    scripts: Sequence[str],
+    data: Mapping[str, Mapping[str, Any]],
+    tabs: Sequence[Tab],
+    terms: object = True,
+) -> dict[str, Any]:
+    """Return what every page has: its scripts and their data, tabs, and terms if there are any."""
+    files = [Path(__file__).parent / f"{name}.js" for name in scripts]
+    script = "".join(file.read_text(encoding="utf-8") for file in files)
+    return {
+        "script": Markup(script),
+        "digest": Markup(f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}"),
+        "embedded": {name: Markup(explorer.embed(packed)) for name, packed in data.items()},
+        "tabs": tabs,
+        "terms": words.GLOSSARY if terms else (),
+        "anchor": words.anchor,
+    }
+
+
+def scores(
+    claims: Sequence[Mapping[str, Any]],
+    sources: Mapping[str, Shown],
+    anchors: Mapping[str, str],
+    presets: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return what the scorecard shows; see `scorecard.groups`."""
+    return {
+        "claims": claims,
+        "counts": contents.counts(claims),
+        "together": contents.counts(claims, "verdict_holm"),
+        "verdicts": contents.VERDICTS,
+        "absent": text.ABSENT,
+        "papers": scorecard.groups(claims, sources, anchors, presets),
+    }
+
+
+def shown_card(
+    card: Card,
+    figures: Mapping[tuple[str, str], Drawing],
+    figure_at: Callable[[str, str], str],
+    claim_at: Callable[[str, str], str],
+) -> dict[str, Any]:
+    """Return a finding as the page shows it.
+
+    `figures` are by profile and key; `figure_at` and `claim_at` return the address of a figure and
+    of a claim, given the profile.
+    """
+    drawing = figures.get(card.figure) if card.figure else None
+    prefix = f"finding-{card.key}-"
+    return card._asdict() | {
+        "several": len({effect.profile for effect in card.effects}) > 1,
+        "href": figure_at(*card.figure) if card.figure and drawing else "",
+        "svg": inline(drawing.svg, prefix=prefix, label=drawing.title) if drawing else "",
+        "effects": [
+            effect._asdict() | {"href": effect.claim and claim_at(effect.profile, effect.claim)}
+            for effect in card.effects
+        ],
+    }
 
 
 def inline(svg: str, *, prefix: str, label: str) -> Markup:
     """Return the text of an SVG file as markup to stand inside HTML among other figures.
 
     Every id and every reference to one gets `prefix`; comments, metadata, styles and scripts are
-    left out; `label` is what a screen reader says.
+    left out; ink, grid and paper take the page's colours; `label` is what a screen reader says.
     """
     root = ElementTree.fromstring(svg)
     for parent in list(root.iter()):
@@ -124,7 +222,7 @@ def inline(svg: str, *, prefix: str, label: str) -> Markup:
         attributes = {_local(name): value for name, value in element.attrib.items()}
         element.attrib.clear()
         element.attrib.update(
-            (name, _prefixed(name, value, prefix))
+            (name, _themed(element.tag, name, _prefixed(name, value, prefix)))
             for name, value in attributes.items()
             if not name.lower().startswith("on") and _stays(name, value)
         )
@@ -157,41 +255,14 @@ def _uncommitted(provenance: Mapping[str, Any]) -> bool:
     return "not in git" in commit or "with local changes" in commit
 
 
-def _papers(
-    claims: Sequence[Mapping[str, Any]],
-    sources: Mapping[str, Shown],
-    numbered: Mapping[str, str],
-) -> list[dict[str, Any]]:
-    """Return the claims by paper, each with its links; `numbered` names the anchors of the page."""
-    papers: dict[str, list[Mapping[str, Any]]] = {}
-    for claim in claims:
-        papers.setdefault(claim["paper"], []).append(claim)
-    return [
-        {
-            "title": title,
-            "counts": [
-                (word, sum(claim["verdict"] == word for claim in own)) for word in contents.VERDICTS
-            ],
-            "kinds": [
-                {
-                    "words": words,
-                    "claims": [_entry(c, sources, numbered) for c in own if c["kind"] == k],
-                }
-                for k, words in KINDS.items()
-            ],
-        }
-        for title, own in papers.items()
-    ]
+def _themed(tag: str, name: str, value: str) -> str:
+    """Return an attribute with the neutral colours of the figures' style as those of the page.
 
-
-def _entry(
-    claim: Mapping[str, Any], sources: Mapping[str, Shown], numbered: Mapping[str, str]
-) -> dict[str, Any]:
-    links = _links(sources.get(claim["id"], Shown()), numbered)
-    return contents.written(claim) | {"links": links}
-
-
-def _links(found: Shown, numbered: Mapping[str, str]) -> list[dict[str, str]]:
-    anchors = [f"figure-{key}" for key in found.figures] + [f"table-{key}" for key in found.tables]
-    links = [{"text": numbered[anchor], "href": f"#{anchor}"} for anchor in anchors]
-    return links + [{"text": f"{name}.csv", "href": contents.file(name)} for name in found.rows]
+    White text stands on a dark cell and stays white.
+    """
+    if name not in ("style", "fill", "stroke"):
+        return value
+    for colour, variable in _THEME.items():
+        if not (tag in ("text", "tspan") and colour == "#ffffff"):
+            value = value.replace(colour, f"var(--{variable})")
+    return value

@@ -148,11 +148,14 @@ def test_several_paths_are_lines_of_their_own(tables):
     both = {"pair_types": pd.concat([tables["pair_types"], curved])}
     figure = pair_types.draw(both, experiment="nli", paths=["bezier", "linear"])
     assert [len(ax.lines) for ax in figure.axes] == [2] * 6
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["bezier", "linear"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "Bézier path",
+        "straight path",
+    ]
 
 
 def test_cells_are_the_gaps_ordered_by_cluster_and_score(tables):
-    gaps, strip, *_ = convexity_gaps.draw(tables, **OPTIONS["convexity_gaps"]).axes
+    gaps, strip, *_ = convexity_gaps.draw(clustered(tables, 2), **OPTIONS["convexity_gaps"]).axes
     order = [5, 0, 3, 2, 1, 4]
     assert [text.get_text() for text in gaps.get_xticklabels()] == list(map(str, order))
     cells = gaps.collections[0].get_array().reshape(6, 6)
@@ -164,6 +167,21 @@ def test_cells_are_the_gaps_ordered_by_cluster_and_score(tables):
     assert across.get_ydata()[0] == down.get_xdata()[0] == 4
     values = tables["probes"].query("slice == 'lexical_overlap'")["value"].to_numpy()
     np.testing.assert_array_equal(strip.collections[0].get_array().ravel(), values[order])
+
+
+def clustered(tables, count):
+    """Return the tables with so many clusters left by the test."""
+    choice = tables["cluster_choice"]
+    return {**tables, "cluster_choice": choice.replace({"k": {1: count}})}
+
+
+def test_no_lines_part_clusters_that_the_null_model_does_not_leave(tables):
+    options = OPTIONS["convexity_gaps"]
+    assert clustered(tables, 1)["cluster_choice"].equals(tables["cluster_choice"])
+    gaps, *_ = convexity_gaps.draw(tables, **options).axes
+    assert len(gaps.lines) == 0 and "1 cluster" in gaps.get_xlabel()
+    assert "no clusters are shown" in convexity_gaps.title(tables, **options)
+    assert "2 clusters" in convexity_gaps.title(clustered(tables, 2), **options)
 
 
 def test_distances_do_not_start_at_zero(tables):
@@ -183,13 +201,21 @@ def test_points_are_the_models_and_titles_say_how_sure(tables):
             own = (found["cluster"] == label).to_numpy()
             np.testing.assert_array_equal(drawn[name].get_xdata(), found["score"][own])
             np.testing.assert_array_equal(drawn[name].get_ydata(), values[own])
-    assert "r = −0.60 [−0.90, 0.25]" in first.get_title()
-    assert "given in-domain: −0.70 [−0.90, 0.25]" in first.get_title()
-    assert second.get_title().endswith("r = −0.60\ngiven in-domain: −0.70")
+    assert [text.get_text() for ax in (first, second) for text in ax.texts] == [
+        "r = −0.60 [−0.90, 0.25]\npartial: −0.70 [−0.90, 0.25]",
+        "r = −0.60\npartial: −0.70",
+    ]
+    assert strategy.title(tables, **OPTIONS["strategy"]).endswith("by r = −0.60 [−0.90, 0.25]")
 
 
-def test_bars_count_the_models_of_each_cluster(tables):
-    figure = cluster_histogram.draw(tables, **OPTIONS["cluster_histogram"], bins=10)
+def test_dots_and_bars_count_the_models_of_each_cluster(tables, monkeypatch):
+    options = {**OPTIONS["cluster_histogram"], "bins": 10}
+    dots = cluster_histogram.draw(tables, **options).axes[0].lines
+    assert [len(line.get_xdata()) for line in dots] == [LABELS.count(0), LABELS.count(1)]
+    drawn = np.concatenate([line.get_xydata() for line in dots])
+    assert len(np.unique(drawn, axis=0)) == len(LABELS)  # none hides another
+    monkeypatch.setattr(cluster_histogram, "FEW", 0)
+    figure = cluster_histogram.draw(tables, **options)
     larger, smaller = ([bar.get_height() for bar in c] for c in figure.axes[0].containers)
     values = tables["probes"].query("slice == 'lexical_overlap'")["value"].to_numpy()
     for heights, label in ((larger, 0), (smaller, 1)):
@@ -201,7 +227,9 @@ def test_published_dots_are_the_rows_by_label_and_heuristic(tables):
     figure = published_models.draw(tables)
     left, right = figure.axes
     names = [text.get_text() for text in left.get_yticklabels()]
-    assert names == ["passive", "preposition", "NP/S", "adverb"]
+    assert names[2:] == ["NP/S", "adverb"] and sorted(names[:2]) == ["passive", "preposition"]
+    gaps = tables["published_models"].set_index("name").loc[names[:2], ["small", "large"]]
+    assert (gaps["small"] - gaps["large"]).is_monotonic_increasing
     rows = tables["published_models"].query("group in @published_models.GROUPS").set_index("name")
     bars = {str(bar.get_label()): bar for ax in figure.axes for bar in ax.containers
             if isinstance(bar, ErrorbarContainer)}  # fmt: skip

@@ -117,32 +117,52 @@ def test_one_set_fills_one_column(tables):
 
 
 def test_probe_dots_and_means_are_the_rows(tables):
-    ax = counterfactual_probe.draw(tables, diagnostic="counterfactual", chance=0.25).axes[0]
-    drawn = {str(line.get_label()): line for line in ax.lines}
-    bars = {str(bar.get_label()): bar for bar in ax.containers}
-    assert list(drawn["guessing"].get_ydata()) == [0.25, 0.25]
-    for recipe in ("plain", "spurious"):
-        picked = "recipe == @recipe and metric == 'accuracy'"
-        dots, mean = tables["probes"].query(picked), tables["summary/probes"].query(picked)
-        np.testing.assert_array_equal(drawn[f"{recipe} seeds"].get_ydata(), dots["value"])
-        places = np.round(drawn[f"{recipe} seeds"].get_xdata()).astype(int)
-        assert [ORDER[k] for k in places] == list(dots["slice"])
-        marks, _, (interval,) = bars[f"{recipe} mean"]
-        np.testing.assert_array_equal(marks.get_ydata(), mean["mean"])
-        spans = np.array([segment[:, 1] for segment in interval.get_segments()])
+    panels = counterfactual_probe.draw(tables, diagnostic="counterfactual", chance=0.25).axes
+    assert [ax.get_title() for ax in panels] == TITLES
+    recipes = [text.get_text() for text in panels[0].get_yticklabels()]
+    assert recipes == ["plain", "spurious"]
+    for slice_, ax in zip(ORDER, panels, strict=True):
+        drawn = {str(line.get_label()): line for line in ax.lines}
+        assert list(drawn["guessing"].get_xdata()) == [0.25, 0.25]
+        picked = f"slice == '{slice_}' and metric == 'accuracy'"
+        dots, mean = (tables[name].query(picked) for name in ("probes", "summary/probes"))
+        np.testing.assert_array_equal(drawn["seeds"].get_xdata(), dots["value"])
+        places = np.round(drawn["seeds"].get_ydata()).astype(int)
+        assert [recipes[k] for k in places] == list(dots["recipe"])
+        marks, _, (interval,) = ax.containers[0]
+        np.testing.assert_array_equal(marks.get_xdata(), mean["mean"])
+        spans = np.array([segment[:, 0] for segment in interval.get_segments()])
         np.testing.assert_allclose(spans, mean[["ci_low", "ci_high"]])
 
 
 def test_the_probe_of_some_recipes_shows_them_in_their_order(tables):
     chosen = {"diagnostic": "counterfactual", "recipes": ["spurious"]}
-    (key,) = counterfactual_probe.draw(tables, **chosen).legends[0].get_texts()
-    assert key.get_text() == "spurious"
-    chosen["recipes"] = ["spurious", "plain"]
-    keys = counterfactual_probe.draw(tables, **chosen).legends[0].get_texts()
-    assert [key.get_text() for key in keys] == ["spurious", "plain"]
+    for recipes in (["spurious"], ["spurious", "plain"]):
+        ax = counterfactual_probe.draw(tables, **{**chosen, "recipes": recipes}).axes[0]
+        assert [text.get_text() for text in ax.get_yticklabels()] == recipes
     chosen["recipes"] = ["absent"]
     with pytest.raises(UserError, match="recipe 'absent'; there are: plain, spurious"):
         counterfactual_probe.draw(tables, **chosen)
+
+
+def test_keys_are_written_in_words():
+    assert style.display("nocue") == "no-cue"
+    assert style.display("finetuned_80/small") == "low rate from 80 % cue"
+    assert style.display("finetuned/cbft") == "CBFT fine-tuning"
+    assert style.display("sum_of_parts") == "sum of parts"
+
+
+def test_matrices_of_all_alignments_have_one_scale(tables):
+    higher = tables["barriers"].assign(alignment="matched", barrier_linear=99.0)
+    tables["barriers"] = pd.concat([tables["barriers"], higher])
+    figure = barrier_matrix.draw(tables, **CHOSEN, metric="loss")
+    assert figure.axes[0].collections[0].get_clim()[1] == 99.0
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_titles_are_sentences_from_rows(tables, name):
+    said = find("figures", name, "title")(tables, **OPTIONS[name])
+    assert said[0].isupper() and "_" not in said
 
 
 def test_sample_images_show_every_pixel_in_place(tables):

@@ -35,7 +35,7 @@ def test_points_are_models(both, metric):
         assert values[2] == pytest.approx(0.3 * r + 0.3 + 0.02)
         expected = [(1.0 + k + 0.1 * seed, values[seed]) for seed in (2, 1, 0)]
         np.testing.assert_allclose(line.get_xydata(), expected)
-    assert "1e-05" in ax.get_xlabel()
+    assert "ε = 10⁻⁵" in ax.get_xlabel() and "r = " in ax.get_xlabel()
     assert ("%" in ax.get_ylabel()) == (metric == "accuracy")
 
 

@@ -63,22 +63,30 @@ def file(tmp_path_factory) -> Path:
         "since": "2026-01-01", "exploratory": "seen",
     }  # fmt: skip
     verdicts = [(verdict, kind) for verdict in VERDICTS for kind in KINDS]
+    curves = explorer.pack(
+        planted.tables(), confidence=0.95, datasets={"toys": "shapes", "alone": "texts"}
+    )
     html = page.render(
         title="Planted",
         profile="smoke",
         headline=["One is contradicted."],
         claims=[
-            {**claim, "id": f"a/{v}", "verdict": v, "verdict_holm": v, "kind": kind}
+            {
+                **claim,
+                "id": f"a/{v} {kind}",
+                "verdict": v,
+                "verdict_holm": v,
+                "kind": kind,
+                "statement": f"It is {v}, {kind}.",
+            }
             for v, kind in verdicts
         ],
         figures={"one": page.Drawing("one", "A figure.", DRAWING)},
         tables={"one": Table("Numbers", "All.", pd.DataFrame({"n": [3], "name": ["x" * 200]}))},
         params="profile: smoke",
         provenance={"commit": "not in git"},
-        sources={f"a/{v}": Shown(("one",), ("one",), ("probes",)) for v in VERDICTS},
-        curves=explorer.pack(
-            planted.tables(), confidence=0.95, datasets={"toys": "shapes", "alone": "texts"}
-        ),
+        sources={f"a/{v} {k}": Shown(("one",), ("one",), ("probes",)) for v, k in verdicts},
+        curves={**curves, "first": {}},
     )
     path = tmp_path_factory.mktemp("report") / "index.html"
     path.write_text(html, encoding="utf-8")
@@ -245,15 +253,66 @@ def test_texts_are_shown_sentence_by_sentence_and_those_that_change_come_first(o
     assert opened.evaluate(CONTRASTS)[0][0] >= 4.5
 
 
-def test_claims_are_shown_by_verdict_and_lead_to_their_figure(opened):
-    rows = opened.locator(".claims tr[data-verdict]")
-    assert rows.count() == len(VERDICTS) * len(KINDS)
+def test_claims_are_filtered_searched_and_lead_to_their_figure(opened):
+    rows, count = opened.locator("details.claim"), opened.locator('#claims [name="count"]')
+
+    def shown() -> list[str | None]:
+        return [row.get_attribute("data-verdicts") for row in rows.all() if row.is_visible()]
+
+    assert len(shown()) == len(VERDICTS) * len(KINDS)
     for verdict in VERDICTS:
-        opened.check(f'#claims [value="{verdict}"]')
-        shown = [row.get_attribute("data-verdict") for row in rows.all() if row.is_visible()]
-        assert shown == [verdict] * len(KINDS)
-    opened.locator(".claims a:visible").first.click()
+        word = verdict.replace(" ", "-")
+        opened.select_option('#claims [name="verdict"]', word)
+        assert shown() == [word] * len(KINDS)
+        assert opened.url.endswith(f"#claims?verdict={word}")
+    opened.fill('#claims [name="q"]', "it is not applicable, ours")
+    assert len(shown()) == 1 and count.inner_text() == "1 of 12 claims"
+    opened.locator("details.claim > summary:visible").first.click()
+    opened.locator(".measured a:visible", has_text="Fig. 1").first.click()
     assert opened.url.endswith("#figure-one")
+
+
+def test_the_address_of_a_claim_opens_it(chromium, file):
+    shown = chromium.new_page(viewport=DESK, reduced_motion="reduce")
+    shown.goto(f"{file.as_uri()}#claim-a-contradicted ours")
+    row = shown.locator('[id="claim-a-contradicted ours"]')
+    assert row.is_visible()
+    box = row.bounding_box()
+    assert box is not None and 0 <= box["y"] < DESK["height"]
+    shown.close()
+
+
+def test_what_is_chosen_is_in_the_address_which_brings_it_back(opened, chromium):
+    opened.select_option('[name="path"]', "bezier")
+    opened.select_option('[name="set"]', "c")
+    opened.select_option('[name="pair"]', "plain/seed1 → odd/seed2")
+    opened.locator('[name="step"]').fill("2")
+    opened.locator('[name="step"]').press("ArrowLeft")
+    state = {name: opened.input_value(f'[name="{name}"]') for name in ("path", "set", "pair")}
+    again = chromium.new_page(viewport=DESK)
+    again.goto(opened.url)
+    assert {name: again.input_value(f'[name="{name}"]') for name in state} == state
+    assert again.locator('[data-part="t"]').inner_text() == "t = 0.5"
+    again.close()
+
+
+def test_another_path_between_the_same_models_is_drawn_beside(opened):
+    lines = opened.locator('[data-part="loss"] .line')
+    assert lines.count() == 2
+    opened.select_option(
+        '[name="beside"]', label="Bézier path, units not matched, BatchNorm recomputed"
+    )
+    assert lines.count() == 4
+    assert opened.locator('[data-part="readout"] th').all_text_contents()[2:] == [
+        "NC: without cue, Bézier path", "C: with cue, Bézier path",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "holds"), [("svg", "<svg"), ("csv", "pair,path")])
+def test_the_curves_can_be_taken_away(opened, what, holds):
+    with opened.expect_download() as started:
+        opened.click(f'[data-do="{what}"]')
+    assert Path(started.value.path()).read_text().startswith(holds)
 
 
 @pytest.mark.parametrize(
@@ -287,8 +346,9 @@ def test_without_scripts_the_page_says_where_the_rows_are(opened):
     assert not opened.locator("#explorer-app").is_visible()
 
 
+@pytest.mark.skipif(not REPORT.exists(), reason="needs `make figures`")
 @pytest.mark.parametrize("opened", [{"viewport": PHONE, "path": REPORT}], indirect=True)
-def test_the_committed_report_opens(opened):
+def test_the_drawn_report_opens(opened):
     assert opened.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     opened.select_option('[name="experiment"]', "nli")
     assert len(_models(opened)) == 12

@@ -53,13 +53,13 @@ FIGURES = {
 
 def test_each_of_the_papers_claims_that_is_contradicted_has_its_sentence():
     claims = [
-        {**CLAIM, "ci_high": 0.0149, "verdict": verdict, "kind": kind}
+        {**CLAIM, "ci_high": 0.0149, "verdict": verdict, "kind": kind, "p_holm": None}
         for verdict in contents.VERDICTS
         for kind in ("paper", "control", "ours")
     ]
     assert headline(claims) == [
-        "Paths have barriers. Contradicted: mean barrier is 0.012 [0.010, 0.015], "
-        "threshold 0.05, n = 3."
+        "“Paths have barriers.” Contradicted: mean barrier is 0.0123 [0.0101, 0.0149], "
+        "threshold 0.0500, n = 3."
     ]
 
 
@@ -127,10 +127,32 @@ def test_the_ledger_has_a_row_a_claim_and_leads_to_files():
         "fig4, barriers, published_models",
     ]  # fmt: skip
     assert linked.at[0, "shown by"] == (
-        "[fig4](../figures/fig4.svg), [barriers](../tables/barriers.md), "
+        "fig4, [barriers](../tables/barriers.md), "
         "[published_models](../../published/published_models.csv)"
     )
     decided = [{**claims[0], "verdict": "supported", "reason": "", "unseen": 0.265}]
     remarks = contents.ledger(decided, sources).iloc[0]["how far it holds, or why not"]
     assert remarks.startswith("up to 26% may be of a kind that was not seen; confounded: luck")
     assert contents.ledger([], {}).columns.tolist() == plain.columns.tolist()
+
+
+def test_accuracies_and_errors_are_in_percent():
+    claim = {**CLAIM, "verdict": "inconclusive", "p_holm": None, "ci_high": 0.0149}
+    for statistic in ("mean accuracy on RI of cued", "mean barrier_linear of the error on NC"):
+        shown = contents.written({**claim, "statistic": statistic, "reported": 0.0151})
+        assert (shown["estimate"], shown["threshold"], shown["unit"]) == ("1.2", "5.0", " %")
+        assert shown["matches"].startswith("1.5")
+    shown = contents.written({**claim, "statistic": "r with the accuracy on NC"})
+    assert (shown["estimate"], shown["unit"]) == ("0.0123", "")
+
+
+@pytest.mark.parametrize(
+    ("direction", "estimate", "side"),
+    [("above", 0.1, True), ("above", 0.0, False), ("below", 0.0, True), ("within", -0.04, True),
+     ("within", -0.06, False)],
+)  # fmt: skip
+def test_an_estimate_lies_on_a_side_whatever_is_decided(direction, estimate, side):
+    claim = {**CLAIM, "direction": direction, "estimate": estimate, "verdict": "inconclusive"}
+    assert contents.side(claim) == side
+    test = {**claim, "ci_low": None}
+    assert not contents.side(test) and contents.side({**test, "verdict": "supported"})

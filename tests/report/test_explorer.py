@@ -147,3 +147,11 @@ def test_json_survives_a_page_and_cannot_end_its_script():
     hostile = {"</script><script>alert(1)</script><!--": ["é", 1, None]}
     text = explorer.embed(hostile)
     assert "<" not in text and json.loads(text) == hostile
+
+
+def test_it_opens_on_a_fitted_path_between_two_recipes_at_its_middle(tables):
+    assert explorer.pack(tables, confidence=0.95)["first"] == {
+        "experiment": "toys", "path": "bezier", "alignment": "none", "batchnorm": "reset",
+        "set": "nc", "pair": "plain/seed0 → odd/seed2", "t": "0.5",
+        "beside": "toys|linear|none|reset",
+    }  # fmt: skip

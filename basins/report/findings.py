@@ -1,0 +1,273 @@
+"""The findings that come first, each a sentence that follows from the verdicts of its claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from basins.report import contents, words
+from basins.statistics.merges import averages, gains
+
+Ledgers = Mapping[str, Sequence[Mapping[str, Any]]]  # the claims of each profile
+
+
+class Finding(NamedTuple):
+    """A question, and what is said where estimates lie on the side of all its claims, or not.
+
+    `claims` are keys of the ledger, each with what it measures; of several by `|`, the first that a
+    profile has. `figures` are keys of its figures in the same way.
+    """
+
+    key: str
+    asks: str
+    holds: str
+    fails: str
+    claims: Mapping[str, str]
+    figures: str
+
+
+FINDINGS = (
+    Finding(
+        "fine-tuning",
+        "Does fine-tuning on clean data remove a cue?",
+        "Fine-tuning at a low rate keeps the cue; CBFT removes it",
+        "Fine-tuning does not always keep the cue, or CBFT does not always remove it",
+        {
+            "mmc/c6_small_80|mmc/c6_small": "RI after fine-tuning at a low rate",
+            "mmc/c6_cbft_ri_80|mmc/c6_cbft_ri": "RI after CBFT",
+        },
+        "probe_finetuned|fig5",
+    ),
+    Finding(
+        "curve",
+        "Do networks with different mechanisms lie in one connected basin?",
+        "A curve without a barrier on the data it was fitted to has one on other data",
+        "A curve without a barrier on the data it was fitted to need not have one on other data",
+        {
+            "mmc/c1_nocue": "barrier (error) on NC, curve fitted to NC",
+            "mmc/c2_nocue": "barrier (error) on C, the same curve",
+            "mmc/c1_cued": "barrier (error) on C, curve fitted to C",
+            "mmc/c2_cued": "barrier (error) on NC, the same curve",
+        },
+        "fig4",
+    ),
+    Finding(
+        "conjecture",
+        "Does a barrier after matching mean different mechanisms?",
+        "After matching, networks of different data keep a higher barrier than networks of the "
+        "same data",
+        "After matching, barriers are about as high between networks of the same data as between "
+        "networks of different data",
+        {"mmc/c12_contrast": "barrier (error), different data less the same data"},
+        "control",
+    ),
+    Finding(
+        "clusters",
+        "Do fine-tuned text models fall into clusters of strategies?",
+        "Convexity gaps part the seeds of one recipe into clusters",
+        "No clusters are shown among the seeds of one recipe",
+        {"lcrgs/c3_several": "p of the test for clusters"},
+        "nli_gaps|qqp_forced_gaps|qqp_gaps",
+    ),
+    Finding(
+        "midpoint",
+        "Does averaging two fine-tuned models help out of distribution?",
+        "The average of two fine-tuned models has a lower loss out of distribution than they have",
+        "The average of two fine-tuned models does not have a lower loss out of distribution",
+        {"lcrgs/c7_any_out": "loss at the midpoint less the mean of the endpoints"},
+        "nli_types|qqp_types",
+    ),
+    Finding(
+        "published",
+        "Do the clusters of the LCRGS authors' own models predict HANS?",
+        "The clusters of the paper's own models predict accuracy on HANS at equal accuracy on MNLI",
+        "The clusters of the paper's own models do not predict HANS at equal accuracy on MNLI",
+        {"lcrgs/c4_published_given": "partial correlation with HANS"},
+        "published",
+    ),
+)
+"""Beside what `merged` says, in the order in which they are told."""
+
+APART = (
+    "An ensemble and a weight average of the same networks are equally accurate, and only the "
+    "ensemble relies on the cue"
+)
+MIXED = "An ensemble and a weight average of the same networks may rely on different features"
+
+CLOSE, FAR = 0.05, 0.2
+"""What counts as one accuracy on the task, and what as relying on the cue or not."""
+
+
+class Effect(NamedTuple):
+    """What was measured: in which profile, of what, with its interval, and what it is beside.
+
+    `at` are the estimate and the ends of its interval in percent, where the card draws them.
+    """
+
+    profile: str
+    what: str
+    value: str
+    n: str
+    paper: str
+    verdict: str
+    claim: str
+    at: tuple[float, ...] = ()
+
+
+class Card(NamedTuple):
+    """A finding as it came out: `figure` is a profile and a key of its figures."""
+
+    key: str
+    asks: str
+    title: str
+    status: str
+    effects: list[Effect]
+    figure: tuple[str, str] | None
+
+
+def cards(
+    ledgers: Ledgers,
+    tables: Mapping[str, Mapping[str, pd.DataFrame]],
+    figures: Mapping[str, Sequence[str]],
+    confidence: float = 0.95,
+) -> list[Card]:
+    """Return the findings that the profiles have claims, or merges, for.
+
+    Args:
+        ledgers: the claims of each profile, in the order in which profiles are looked at.
+        tables: the rows of each profile; of those `merge/...` are read.
+        figures: the keys of each profile's figures.
+        confidence: that of intervals over sets of merged models.
+    """
+    made = [merged(tables, figures, confidence)]
+    made += [_card(finding, ledgers, figures) for finding in FINDINGS]
+    return [card for card in made if card is not None]
+
+
+def _card(finding: Finding, ledgers: Ledgers, figures: Mapping[str, Sequence[str]]) -> Card | None:
+    measured: list[tuple[str, str, Mapping[str, Any]]] = []
+    for profile, claims in ledgers.items():
+        known = {claim["id"]: claim for claim in claims}
+        for keys, what in finding.claims.items():
+            if claim := next((known[key] for key in keys.split("|") if key in known), None):
+                measured.append((profile, what, claim))
+    if not measured:
+        return None
+    first = [claim for profile, _, claim in measured if profile == measured[0][0]]
+    sides = [contents.side(claim) for claim in first]
+    keys = finding.figures.split("|")
+    return Card(
+        finding.key,
+        finding.asks,
+        finding.holds if all(sides) else finding.fails,
+        status(first),
+        [_effect(*one) for one in measured],
+        _figure(keys, list(dict.fromkeys(p for p, _, _ in measured)), figures),
+    )
+
+
+def status(claims: Sequence[Mapping[str, Any]]) -> str:
+    """Return how certain the claims of a finding are, in words."""
+    verdicts = {claim["verdict"] for claim in claims}
+    if verdicts == {"not applicable"}:
+        return "not applicable"
+    if verdicts <= {"supported"}:
+        return "supported"
+    if "contradicted" in verdicts:
+        return "contradicted"
+    n = min(claim["n"] for claim in claims)
+    return f"not decided with n = {n}"
+
+
+def _effect(profile: str, what: str, claim: Mapping[str, Any]) -> Effect:
+    shown = contents.written(claim)
+    interval = "" if claim["ci_low"] is None else f" [{shown['ci_low']}, {shown['ci_high']}]"
+    return Effect(
+        profile,
+        what,
+        f"{shown['estimate']}{interval}{shown['unit']}",
+        str(claim["n"]),
+        shown["reported"] + shown["unit"]
+        if claim["reported"] is not None
+        else words.plain(claim["where"]),
+        claim["verdict"],
+        claim["id"],
+    )
+
+
+def _figure(
+    keys: Sequence[str], profiles: Sequence[str], figures: Mapping[str, Sequence[str]]
+) -> tuple[str, str] | None:
+    pairs = ((p, key) for p in profiles for key in keys if key in figures.get(p, ()))
+    return next(pairs, None)
+
+
+def merged(
+    tables: Mapping[str, Mapping[str, pd.DataFrame]],
+    figures: Mapping[str, Sequence[str]],
+    confidence: float,
+) -> Card | None:
+    """Return what an ensemble and a weight average of the same fine-tuned networks rely on.
+
+    No claim of a paper, so its status says only whether the intervals over sets part.
+    """
+    found = list(_merges(tables, confidence))
+    if not found:
+        return None
+    effects = [effect for _, _, own, _ in found for effect in own]
+    profile, key, _, apart = found[0]
+    names = [name for name in figures.get(profile, ()) if name.startswith("merges")]
+    return Card(
+        "merging",
+        "Do an ensemble and a weight average of the same networks rely on the same features?",
+        APART if apart else MIXED,
+        f"exploratory, n = {effects[0].n}",
+        effects,
+        (profile, names[0]) if names else None,
+    )
+
+
+def _merges(
+    tables: Mapping[str, Mapping[str, pd.DataFrame]], confidence: float
+) -> Iterator[tuple[str, str, list[Effect], bool]]:
+    for profile, own in tables.items():
+        for key, rows in own.items():
+            name = key.removeprefix("merge/")
+            sets, techniques = (set(rows.get(column, ())) for column in ("eval_set", "technique"))
+            if name == key or not {"nc", "ri"} <= sets:
+                continue
+            if not {"deep_ensemble", "uniform_soup"} <= techniques or "finetuned" not in name:
+                continue
+            means = _accuracies(averages(rows, confidence))
+            less = _accuracies(gains(rows, "uniform_soup", confidence))
+            near = less.loc[("deep_ensemble", "nc")]
+            cue = less.loc[("deep_ensemble", "ri")]
+            effects = [
+                Effect(
+                    profile,
+                    f"{of}, {said}",
+                    _percent(row),
+                    str(int(row["seeds"])),
+                    "–",
+                    "",
+                    "",
+                    tuple(100 * float(row[end]) for end in ("mean", "ci_low", "ci_high")),
+                )
+                for of, place in (("NC", "nc"), ("RI", "ri"))
+                for said, technique in (("ensemble", "deep_ensemble"), ("average", "uniform_soup"))
+                for row in [means.loc[(technique, place)]]
+            ]
+            apart = abs(near["mean"]) < CLOSE and cue["mean"] > FAR and cue["ci_low"] > 0
+            yield profile, key, effects, bool(apart)
+
+
+def _accuracies(summary: pd.DataFrame) -> pd.DataFrame:
+    own = summary.loc[summary["metric"] == "accuracy"]
+    return own.drop_duplicates(["technique", "eval_set"]).set_index(["technique", "eval_set"])
+
+
+def _percent(row: pd.Series) -> str:
+    mean, low, high = (f"{100 * row[name]:.1f}" for name in ("mean", "ci_low", "ci_high"))
+    return f"{mean} [{low}, {high}] %"

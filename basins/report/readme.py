@@ -1,0 +1,63 @@
+"""The parts of the README that follow from the ledgers: the answer, findings, and how many hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from basins.claims.ledger import KINDS
+from basins.report import contents, findings, profile, site
+from basins.report.findings import Card
+
+VERDICTS = contents.VERDICTS
+
+
+def parts(profiles: Sequence[profile.Rows]) -> dict[str, str]:
+    """Return the text of each part of the README that is marked by its name."""
+    cards = findings.cards(
+        {one.params.profile: one.claims for one in profiles},
+        {one.params.profile: one.rows for one in profiles},
+        {},
+    )
+    claims = [claim for one in profiles for claim in one.claims]
+    answer, sentences = site.answer(cards, claims)
+    return {
+        "answer": "\n\n".join([f"**{answer}**", *sentences]) + "\n",
+        "findings": "".join(_findings(cards)),
+        "counts": "".join(_counts(profiles)),
+    }
+
+
+def _findings(cards: Sequence[Card]) -> Iterator[str]:
+    """Yield the lines of a table, a finding each, with what the first profile says of it."""
+    yield "| finding | measured [95 % interval] | profile, claims | n | status |\n"
+    yield "|---|---|---|---|---|\n"
+    for card in cards:
+        first = card.effects[0]
+        own = [effect for effect in card.effects if effect.profile == first.profile]
+        others = list(dict.fromkeys(e.profile for e in card.effects if e.profile != first.profile))
+        papers = (f" (paper: {e.paper})" if e.paper[:1].isdigit() else "" for e in own)
+        said = [f"{e.what}: {e.value}{paper}" for e, paper in zip(own, papers, strict=True)]
+        claims = [f"`{first.profile}`", *(f"`{e.claim}`" for e in own if e.claim)]
+        also = f"; also `{'`, `'.join(others)}`" if others else ""
+        cells = [card.title, "<br>".join(said), " ".join(claims) + also, first.n, card.status]
+        yield f"| {' | '.join(cells)} |\n"
+
+
+def _counts(profiles: Sequence[profile.Rows]) -> Iterator[str]:
+    """Yield the lines of a table: how many claims of each kind have each verdict, by profile."""
+    yield f"| claims; in brackets after Holm's correction | {' | '.join(VERDICTS)} |\n"
+    yield f"|---|{'---|' * len(VERDICTS)}\n"
+    for one in profiles:
+        papers = {claim["paper"]: claim["paper"].partition(":")[0] for claim in one.claims}
+        for paper, short in papers.items():
+            for kind, words in KINDS.items():
+                own = [c for c in one.claims if c["paper"] == paper and c["kind"] == kind]
+                if own:
+                    cells = [_cell([claim["verdict"] for claim in own], word) for word in VERDICTS]
+                    held = [_cell([c["verdict_holm"] for c in own], word) for word in VERDICTS]
+                    both = (a if a == b else f"{a} ({b})" for a, b in zip(cells, held, strict=True))
+                    yield f"| {short}, `{one.params.profile}`, {words} | {' | '.join(both)} |\n"
+
+
+def _cell(verdicts: Sequence[str], word: str) -> str:
+    return str(verdicts.count(word))

@@ -1,0 +1,136 @@
+"""The site: one story over all profiles, with the profiles' reports as its tabs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from basins.claims.ledger import Shown
+from basins.report import findings, page, scorecard
+from basins.report.findings import Card
+
+TITLE = "Same loss, same mechanism?"
+ORDER = ("cifar", "laptop", "study", "quora")
+"""The profiles in the order of the story; any others follow."""
+
+
+class Profile(NamedTuple):
+    """What the story needs to know of a profile."""
+
+    name: str
+    about: str
+    claims: Sequence[Mapping[str, Any]]
+    sources: Mapping[str, Shown]
+    presets: Mapping[str, str]
+    figures: Mapping[str, page.Drawing]
+    commit: str
+
+
+def ordered(names: Sequence[str]) -> list[str]:
+    """Return the profiles in the order of the story."""
+    return sorted(names, key=lambda name: (name not in ORDER, name in ORDER and ORDER.index(name)))
+
+
+def tabs(names: Sequence[str], current: str = "") -> list[page.Tab]:
+    """Return the links from one page of the site to all: `current` is a profile, or none."""
+    up = "../" if current else ""
+    story = page.Tab("Overview", f"{up}index.html", not current)
+    return [story, *(page.Tab(n, f"{up}{n}/index.html", n == current) for n in ordered(names))]
+
+
+def render(
+    profiles: Sequence[Profile],
+    cards: Sequence[Card],
+    hero: Mapping[str, Any] | None,
+    hero_about: str,
+) -> str:
+    """Return the page that the site opens with.
+
+    Args:
+        profiles: all profiles, in their order.
+        cards: the findings over all of them.
+        hero: what the slider shows (`hero.pack`), if there is something.
+        hero_about: its data and networks, in a line.
+    """
+    claims = [{**claim, "profile": p.name} for p in profiles for claim in p.claims]
+    figures = {(p.name, key): drawing for p in profiles for key, drawing in p.figures.items()}
+    said, sentences = answer(cards, claims)
+    data = {"hero-data": hero} if hero else {}
+    scripts = [*(["hero"] if hero else []), "scorecard"]
+    shown = page.scores(claims, {}, {}, {})
+    links = {scorecard.anchor(claim): _links(claim, profiles) for claim in claims}
+    for paper in shown["papers"]:
+        for row in paper["rows"]:
+            for claim in row["claims"]:
+                claim["links"], claim["preset"] = links[claim["anchor"]]
+    note = f"{hero_about}. BatchNorm recomputed at every point on images without the cue."
+    return page.template("site.html").render(
+        **page.frame(scripts, data, tabs([p.name for p in profiles])),
+        **shown,
+        title=TITLE,
+        description=f"{said} {sentences[0]}",
+        profile="",
+        explorer=False,
+        answer=said,
+        sentences=sentences,
+        hero=hero,
+        hero_note=note if hero else "",
+        cards=[
+            page.shown_card(
+                card,
+                figures,
+                lambda profile, key: f"{profile}/index.html#figure-{key}",
+                lambda profile, claim: f"#{scorecard.anchor({'id': claim, 'profile': profile})}",
+            )
+            for card in cards
+        ],
+        profiles=[p._asdict() for p in profiles],
+        exploratory=sum(bool(claim["exploratory"]) for claim in claims),
+        lacking=sum(claim["verdict"] == "not applicable" for claim in claims),
+        few=sum(claim["n"] < 6 for claim in claims),
+        total=len(claims),
+    )
+
+
+def _links(
+    claim: Mapping[str, Any], profiles: Sequence[Profile]
+) -> tuple[list[dict[str, str]], str]:
+    """Return the links of a claim into its profile's page, and to its curves there."""
+    own = next(p for p in profiles if p.name == claim["profile"])
+    anchors = {f"figure-{key}": drawing.title for key, drawing in own.figures.items()}
+    found = scorecard.links(own.sources.get(claim["id"], Shown()), anchors)
+    preset = own.presets.get(claim["id"], "")
+    links = [
+        {"text": link["text"], "href": f"{own.name}/index.html{link['href']}"}
+        if link["href"].startswith("#")
+        else {"text": link["text"], "href": f"{own.name}/{link['href']}"}
+        for link in found
+    ]
+    return links, preset and f"{own.name}/index.html{preset}"
+
+
+def answer(cards: Sequence[Card], claims: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
+    """Return the answer that the rows give, the evidence for it, and how certain it is."""
+    counted = {
+        word: sum(c["verdict"] == word for c in claims) for word in ("supported", "contradicted")
+    }
+    undecided = len(claims) - sum(counted.values())
+    certainty = (
+        f"How certain is it? Of {len(claims)} measured claims {counted['supported']} are "
+        f"supported, {counted['contradicted']} contradicted and {undecided} undecided or not "
+        "applicable: networks are small, and claims with fewer than six seeds are never decided."
+    )
+    merging = next((card for card in cards if card.key == "merging"), None)
+    if merging is None or merging.title != findings.APART:
+        return "Do networks with the same loss rely on the same features?", [certainty]
+    values = {effect.what: effect.value.split(" [")[0] for effect in merging.effects[:4]}
+    evidence = (
+        "An ensemble and a weight average of the same fine-tuned networks reach "
+        f"{values['NC, ensemble']} % and {values['NC, average']} % on images without the cue. On "
+        f"random images, where only the cue tells the label, the ensemble scores "
+        f"{values['RI, ensemble']} % and the average {values['RI, average']} %."
+    )
+    return "Two networks with the same accuracy can rely on different features.", [
+        evidence,
+        certainty,
+    ]

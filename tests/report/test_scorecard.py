@@ -1,0 +1,138 @@
+"""The scorecard draws intervals on their claim's side, and findings say what verdicts say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from basins.report import citation, findings, scorecard, site, words
+
+CLAIM: dict[str, Any] = {
+    "id": "mmc/c3_raw", "paper": "Paper: a title", "where": "Fig. 4", "kind": "paper",
+    "statement": "Half-way between models the cue model reads the cue.",
+    "statistic": "mean barrier_linear of the loss on NC", "estimate": 0.5, "ci_low": 0.25,
+    "ci_high": 1.0, "threshold": 0.25, "direction": "above", "n": 12, "verdict": "supported",
+    "verdict_holm": "supported", "p_holm": 0.01, "reason": "", "unseen": 0.2, "confound": "",
+    "smallest_effect": None, "reported": None, "matches": "not reported", "registered": "yes",
+    "since": "", "exploratory": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("direction", "around"),
+    [
+        ("above", (0.25, 0.0, 0.75)),  # less the threshold
+        ("below", (-0.25, -0.75, 0.0)),  # the other way round
+        ("within", (-0.25, -0.75, 0.0)),  # 0.25 less the size
+    ],
+)
+def test_the_claims_side_is_on_the_right(direction, around):
+    (drawn,) = scorecard.intervals([{**CLAIM, "direction": direction}])
+    span = min(max(map(abs, around)), 2.5 * abs(around[0]))
+    for value, expected in zip(drawn[1:4], around, strict=True):
+        assert value == pytest.approx(max(-1, min(1, expected / span)))
+    assert (drawn.low_cut, drawn.high_cut) == (around[1] < -span, around[2] > span)
+
+
+def test_an_interval_around_zero_holds_zero_within_a_margin():
+    claim = {**CLAIM, "direction": "within", "estimate": 0.1, "ci_low": -0.1, "ci_high": 0.2}
+    (drawn,) = scorecard.intervals([claim])
+    assert drawn.high == pytest.approx(1)  # 0 lies furthest inside
+    assert 0 < drawn.low < drawn.mean < drawn.high  # type: ignore[operator]
+
+
+def test_the_papers_value_and_what_was_not_measured():
+    absent = {**CLAIM, "estimate": None, "ci_low": None, "ci_high": None}
+    with_paper, none = scorecard.intervals([{**CLAIM, "reported": 0.5}, absent])
+    assert with_paper.paper == with_paper.mean
+    assert none[1:4] == (None, None, None)
+
+
+def test_claims_with_one_statement_are_one_row():
+    second = {**CLAIM, "id": "mmc/c3_matched", "estimate": 0.75, "verdict": "inconclusive"}
+    other = {**CLAIM, "id": "mmc/c1", "statement": "Another.", "kind": "ours"}
+    (paper,) = scorecard.groups([CLAIM, other, second], {}, {})
+    assert [row["plain"] for row in paper["rows"]] == [
+        "At the midpoint between models the cue-trained model relies on the cue",
+        "Another",
+    ]
+    row = paper["rows"][0]
+    assert row["counts"] == [("supported", 1), ("inconclusive", 1)]
+    assert row["numbers"] == "0.500 to 0.750"
+    assert [claim["anchor"] for claim in row["claims"]] == [
+        "claim-mmc-c3_raw", "claim-mmc-c3_matched",
+    ]  # fmt: skip
+    assert paper["counts"] == [("supported", 2), ("inconclusive", 1)]
+
+
+def test_a_finding_says_what_its_estimates_say_and_how_certain_it_is():
+    few = {**CLAIM, "id": "mmc/c12_contrast", "n": 3, "verdict": "inconclusive"}
+    (card,) = findings.cards({"p": [few]}, {}, {"p": ["control"]})
+    assert (card.key, card.status) == ("conjecture", "not decided with n = 3")
+    assert card.title.startswith("After matching, networks of different data keep a higher")
+    assert card.figure == ("p", "control") and card.effects[0].claim == few["id"]
+    (card,) = findings.cards({"p": [{**few, "estimate": 0.1}]}, {}, {})
+    assert card.title.startswith("After matching, barriers are about as high")
+    assert card.figure is None
+    (card,) = findings.cards({"p": [{**few, "verdict": "supported"}]}, {}, {})
+    assert card.status == "supported"
+
+
+def merges(ensemble: float) -> dict[str, pd.DataFrame]:
+    accuracy = {("deep_ensemble", "nc"): 0.8, ("uniform_soup", "nc"): 0.79}
+    accuracy |= {("deep_ensemble", "ri"): ensemble, ("uniform_soup", "ri"): 0.1}
+    table = pd.DataFrame(
+        {
+            "technique": technique, "alignment": "none", "batchnorm": "reset", "members": 3,
+            "eval_set": eval_set, "set": seed, "n": 100, "loss": 1.0, "loss_se": 0.1,
+            "accuracy": value + 0.01 * seed,
+        }
+        for (technique, eval_set), value in accuracy.items()
+        for seed in range(3)
+    )  # fmt: skip
+    return {"merge/finetuned": table}
+
+
+@pytest.mark.parametrize(("ensemble", "apart"), [(0.8, True), (0.15, False)])
+def test_merging_is_told_as_the_rows_have_it(ensemble, apart):
+    (card,) = findings.cards({}, {"p": merges(ensemble)}, {"p": ["merges"]})
+    assert card.title == (findings.APART if apart else findings.MIXED)
+    values = {effect.what: effect.value for effect in card.effects}
+    assert values["RI, ensemble"].startswith(f"{100 * ensemble + 1:.1f} [")
+    said, sentences = site.answer([card], [CLAIM])
+    assert said.startswith("Two networks" if apart else "Do networks")
+    assert len(sentences) == 1 + apart and "1 are supported" in sentences[-1]
+
+
+def test_terms_lead_to_their_meaning_once_and_nothing_breaks_out():
+    shown = words.linked("RI <b>, RI and a barrier")
+    assert shown.count('href="#term-ri-random-image"') == 1
+    assert 'href="#term-loss-barrier"' in shown and "&lt;b&gt;" in shown
+    anchors = [words.anchor(term) for term in words.GLOSSARY]
+    assert len(set(anchors)) == len(anchors)
+    for line in words.markdown().splitlines()[4:]:
+        assert not line or line.startswith("**")
+
+
+def test_every_number_has_a_macro_that_latex_can_read(tmp_path):
+    text = citation.macros({"laptop": [CLAIM]})
+    assert citation.command("laptop", "mmc/c3_raw") == "laptopMmcCthreeRaw"
+    assert "\\newcommand{\\laptopMmcCthreeRaw}{0.500}" in text
+    assert "\\newcommand{\\laptopMmcCthreeRawN}{12}" in text
+
+
+def test_the_papers_are_cited_as_the_project_cites_them():
+    text = citation.bibtex(Path(__file__).parents[2] / "CITATION.cff")
+    assert text.count("@inproceedings{") == 2 and "@inproceedings{lubana2023," in text
+    assert text.count("{") == text.count("}")
+
+
+def test_tabs_lead_to_all_pages_in_the_order_of_the_story():
+    tabs = site.tabs(["quora", "mine", "cifar"], "cifar")
+    assert [tab.text for tab in tabs] == ["Overview", "cifar", "quora", "mine"]
+    assert [tab.current for tab in tabs] == [False, True, False, False]
+    assert [tab.href for tab in tabs][:2] == ["../index.html", "../cifar/index.html"]
+    assert [tab.href for tab in site.tabs(["cifar"])] == ["index.html", "cifar/index.html"]
