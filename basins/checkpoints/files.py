@@ -47,7 +47,7 @@ def splits(data: Path | str) -> Splits:
         return {path.stem: _table(path)}
     if not path.is_dir():
         known = ", ".join(TABLES)
-        raise UserError(f"{data}: no folder of a dataset, and no table ({known})")
+        raise UserError(f"{data}: not a DatasetDict on disk, and no table ({known})")
     saved = any((path / name).exists() for name in ("dataset_dict.json", "state.json"))
     tables = sorted(file for file in path.iterdir() if file.suffix in TABLES)
     if not saved and any(_images(path)):

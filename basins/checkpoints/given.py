@@ -99,6 +99,19 @@ def networks(
     return Models(states, hashes, paths, frame, None, None)
 
 
+def frame(paths: dict[str, Path], net: nn.Module | str | None, device: torch.device) -> Models:
+    """Return one network for the weights at paths, none of which are read but a folder's own."""
+    if net is None:
+        first, *others = (checkpoint.read_config(path) for path in paths.values())
+        if any(checkpoint.function(first) != checkpoint.function(other) for other in others):
+            raise UserError(f"{' and '.join(map(str, paths.values()))}: their config.json differ")
+        made = checkpoint.load(next(iter(paths.values())))
+    else:
+        first, made = None, models.build(net) if isinstance(net, str) else copy.deepcopy(net)
+    made = made.float().to(device).eval()
+    return Models({}, models.hashed(paths), paths, made, first, None)
+
+
 def _state(name: str, model: Model, frame: nn.Module, device: torch.device) -> State:
     if isinstance(model, str | Path):
         found = models.state(Path(model), frame)

@@ -162,8 +162,9 @@ def connect(
             raise UserError("stream=True: give both networks as paths of safetensors")
         if (path, alignment, batchnorm) != ("linear", "none", batchnorm) or batchnorm == "reset":
             raise UserError("stream=True: it is for path='linear', alignment='none', interpolate")
-        read, task = _read({"a": a}, data, loss, metrics, net, train, device)
-        read.states.clear()  # the network itself holds what is looked at
+        place = devices.pick(device)
+        read = given.frame({"a/seed0": Path(a), "b/seed0": Path(b)}, net, place)
+        task = given.task(read, data, loss=loss, metrics=metrics, train=train, device=place)
         found = streamed.between(read.net, Path(a), Path(b), grid(points), task.sets)
         ids = {"path": path, "alignment": alignment}
         joins = measure.Joins(grid(points), ids, {("a/seed0", "b/seed0"): found})

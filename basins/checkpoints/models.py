@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,8 +62,10 @@ class Models:
 
     def double_entry(self) -> dict[str, Any]:
         """Return what came of computing losses a second time, so far."""
-        measured = dict.fromkeys([self.net, self.engine.folded.function])
-        return outcome([*map(double_entry, measured)])
+        known = [self.net]
+        if "engine" in self.__dict__:  # making one takes the network's memory again
+            known.append(self.engine.folded.function)
+        return outcome([*map(double_entry, dict.fromkeys(known))])
 
     def sized(self) -> Callable[[Sequence[np.ndarray], str], list[np.ndarray]] | None:
         """Return what resizes and cuts images as the first network's folder says, if it does."""
@@ -355,6 +357,11 @@ def _shards(index: Path) -> list[Path]:
 def files(path: Path) -> list[Path]:
     """Return the files of a model's weights: several where they were saved in shards."""
     return _files(path)
+
+
+def hashed(paths: Mapping[str, Path]) -> dict[str, str]:
+    """Return the sha256 of each model's files."""
+    return {name: _hash(_files(path)) for name, path in paths.items()}
 
 
 def state(path: Path, net: nn.Module) -> State:
