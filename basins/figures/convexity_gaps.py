@@ -64,6 +64,7 @@ def draw(
     least = float(np.nanmin(square)) if measure == "distance" else 0.0
     sns.heatmap(square, cmap="rocket_r", vmin=least, cbar=False, ax=panels[0])
     panels[0].set(xlabel="", ylabel="", facecolor="#E8E8E8")
+    panels[0].grid(False)
     if slice is not None:
         values = rows.select(tables, "probes", slice=slice, metric=metric)
         model = values["recipe"] + "/seed" + values["seed"].astype(str)

@@ -143,9 +143,11 @@ def caption(
 ) -> str:
     """Say what `draw` shows under the same options."""
     guessing = chance is not None and metric == "accuracy"
+    modes = dict.fromkeys(line["batchnorm"] for line in lines.values() if "batchnorm" in line)
+    how = f" ({', '.join(map(style.display, modes))})" if modes else ""
     return (
-        f"{metric.capitalize()} on the evaluation sets (columns) along paths between models; "
-        f"rows: {_listed(experiments)}; lines, as far as a row has them: {_listed(lines)}. "
+        f"{metric.capitalize()} on the test sets (columns) along paths between models{how}; rows: "
+        f"{_listed(experiments)}; lines, as far as a row has them: {_listed(lines)}. "
         "Bold: mean over seeds; thin: single pairs, or with many a band, the 95 % interval."
         f"{f' Dotted: guessing ({chance:.0%}).' if guessing else ''} After MMC, Fig. 4 and 5."
     )

@@ -48,7 +48,7 @@ def draw(
     aspect = height / width
 
     figure = style.new(
-        style.PAGE_WIDTH, 0.45 + aspect * len(eval_sets) * (style.PAGE_WIDTH - 0.9) / len(classes)
+        style.PAGE_WIDTH, 0.25 + aspect * len(eval_sets) * (style.PAGE_WIDTH - 0.9) / len(classes)
     )
     ax = figure.subplots()
     for line, eval_set in enumerate(eval_sets):

@@ -362,7 +362,7 @@
 
   function matrixCell(a, b, cell, low, high, written) {
     const td = element("td", { role: "gridcell", tabindex: "-1" });
-    td.dataset.text = `${a} and ${b}: ${cell ? number(cell.value) : a === b ? "the same model" : "not joined"}`;
+    td.dataset.text = `${a} and ${b}: ${cell ? number(cell.value, written ? high : undefined) : a === b ? "the same model" : "not joined"}`;
     if (cell) {
       if (cell.ends.every(finite) && cell.ends.length) td.dataset.text += ` [${cell.ends.map((end) => number(end)).join(", ")}]`;
       const colour = ramp((cell.value - low) / (high - low));

@@ -80,7 +80,7 @@ def pack(
         "confidence": confidence,
         "measures": measures,
         "words": {name: words.plain(name) for column in named for name in names[column]},
-        "first": _opening(curves, outcomes),
+        "first": _opening(curves, pd.Series(outcomes)),
         "titles": {name: style.set_title(name) for name in names["eval_set"]},
         "names": names,
         "grids": [_numbers(grid) for grid in known],

@@ -235,8 +235,10 @@ def _merges(
     for profile, own in tables.items():
         for key, rows in own.items():
             name = key.removeprefix("merge/")
-            sets, techniques = (set(rows.get(column, ())) for column in ("eval_set", "technique"))
-            if name == key or not {"nc", "ri"} <= sets:
+            if name == key:
+                continue
+            sets, techniques = ({*rows[column]} for column in ("eval_set", "technique"))
+            if not {"nc", "ri"} <= sets:
                 continue
             if not {"deep_ensemble", "uniform_soup"} <= techniques or "finetuned" not in name:
                 continue

@@ -54,7 +54,9 @@ def pack(tables: Mapping[str, pd.DataFrame], datasets: Mapping[str, str]) -> dic
 def _line(rows: pd.DataFrame, models: list[tuple[Any, ...]]) -> dict[str, Any]:
     """Return the points of the first experiment's paths, and the accuracy there of every pair."""
     known = {}
-    for (a, b, eval_set), own in rows.groupby(["model_a", "model_b", "eval_set"], sort=False):
+    names = ["model_a", "model_b", "eval_set"]
+    for _, own in rows.groupby(names, sort=False):
+        a, b, eval_set = own[names].iloc[0]
         one = own.loc[own["experiment"] == own["experiment"].iloc[0]].sort_values("t")
         known[a, b, eval_set] = one
     ts = known[(*models[0], SETS[0])]["t"].tolist()

@@ -126,7 +126,9 @@ def about(params: Params, data_of: str = "") -> str:
     data = dict.fromkeys(recipe.data for recipe in (*trained, *texts))
     encoders = params.pretrain.values() if texts else ()
     nets = [recipe.net for recipe in (*trained, *encoders)]
-    called = [NETS.get(net.name, net.name).format(**net.model_dump()) for net in nets]
+    called = [
+        NETS.get(net.name, net.name).format(**net.model_dump()) for net in nets if net is not None
+    ]
     counts = {len(recipe.seeds) for recipe in trained} | {len(recipe.streams) for recipe in texts}
     least, most = min(counts, default=0), max(counts, default=0)
     many = f"{least}" if least == most else f"{least} to {most}"
