@@ -32,7 +32,7 @@ def measure(repetitions: int) -> Iterator[Row]:
         first = seconds(lambda: repro(copy))
         again = np.array([seconds(lambda: repro(copy)) for _ in range(1 + repetitions)])[1:]
         params = read(copy / "params.yaml", check=[])
-        stages = len(layout.stages(params)) + 1  # and `check`
+        stages = len([*layout.stages(params)]) + 1  # and `check`
         empty = [name for name in layout.TOGETHER if not getattr(params, name)]
         forced = [
             [seconds(partial(repro, copy, "--single-item", "--force", name)) for name in empty]

@@ -361,7 +361,7 @@ A, B = "a.safetensors", "b.safetensors"
         (["connect", A, B, "--net", "net.py:fails", *DATA], "RuntimeError: no net"),
         (["connect", A, B, "--net", "net.py:absent", *DATA], "AttributeError"),
         (["connect", A, B, "--net", "absent.py:f", *DATA], "no such file"),
-        (["connect", A, B, "--net", "net.py:linear", "--data", "nowhere"], "not a DatasetDict"),
+        (["connect", A, B, "--net", "net.py:linear", "--data", "nowhere"], "nowhere"),
         (["connect", "gpt", "gpt", *DATA], "gpt: no such file: model.safetensors"),
         (["cluster", A, B, *LINEAR], "4 or more"),
         (["plane", A, B, *LINEAR], "fewer take --directions"),

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.json
-import pyarrow.parquet
 from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 from datasets.utils.logging import disable_progress_bar
+from pyarrow import csv
+from pyarrow.json import read_json
+from pyarrow.parquet import read_table
 
 from basins.checkpoints.models import short
 from basins.errors import UserError
@@ -133,16 +133,16 @@ def _array(file: Path) -> Dataset:
 
 
 def _separated(by: str) -> Callable[[Path], pa.Table]:
-    quoted = pa.csv.ParseOptions(delimiter=by, newlines_in_values=True)
-    return lambda file: pa.csv.read_csv(file, parse_options=quoted)
+    quoted = csv.ParseOptions(delimiter=by, newlines_in_values=True)
+    return lambda file: csv.read_csv(file, parse_options=quoted)
 
 
 TABLES: dict[str, Callable[[Path], pa.Table | Dataset]] = {
     ".csv": _separated(","),
     ".tsv": _separated("\t"),
-    ".jsonl": pa.json.read_json,
+    ".jsonl": read_json,
     ".json": _array,
-    ".parquet": pa.parquet.read_table,
+    ".parquet": read_table,
 }
 
 

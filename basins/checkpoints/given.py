@@ -185,7 +185,8 @@ def task(
     for name, one in made.items():
         outputs = _try(read, one, name) if isinstance(one, Batches) else 0
         binary[name] = _binary(one) if outputs == 2 else None
-    return Task(made, binary, read, draw, metrics=scored)
+    sets: Any = made  # of the engine's own kinds, or Rollouts, which measure themselves
+    return Task(sets, binary, read, draw, metrics=scored)
 
 
 def identity(found: Task) -> str:
@@ -288,7 +289,7 @@ def _texts(data: Data, read: Models) -> list[str] | None:
     if isinstance(data, Dataset) and "text" in data.column_names:
         data = data["text"][:]
     plain = isinstance(data, Sequence) and bool(data) and all(isinstance(x, str) for x in data)
-    return list(data) if plain else None
+    return [*map(str, data)] if plain else None
 
 
 def _blocks(name: str, texts: list[str], read: Models) -> Iterator[tuple[Tensor, Tensor]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pandas as pd
 import torch
@@ -340,7 +340,8 @@ def align(
     """
     read, task = _read({"a": a, "b": b}, data, loss, None, net, train, device)
     spec = measure.symmetry(read, task)
-    state = measure.aligned(read, task, spec, *read.states, alignment)
+    first, second = read.states
+    state = measure.aligned(read, task, spec, first, second, alignment)
     made = copy.deepcopy(read.net)
     made.load_state_dict(state)
     return made.eval()
@@ -386,8 +387,8 @@ def _names(networks: Several | Model) -> dict[str, Model]:
         networks = [networks]
     if isinstance(networks, Mapping):
         if all(isinstance(value, torch.Tensor) for value in networks.values()):
-            return {"model": networks}  # a state dict
-        return dict(networks)
+            return {"model": cast(Model, networks)}  # a state dict
+        return dict(cast("Mapping[str, Model]", networks))
     found: dict[str, Model] = {}
     for number, model in enumerate(networks):
         path = isinstance(model, str | Path)

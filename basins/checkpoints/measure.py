@@ -406,7 +406,8 @@ def merge(
         ) from None
     if len(members) != 1:
         raise UserError(f"--technique {technique}: makes an ensemble; take one that mixes weights")
-    found = evaluations(engine, members, sources, _calibration(task, batchnorm), task.sets)
+    calibration: Any = _calibration(task, batchnorm)
+    found = evaluations(engine, members, sources, calibration, task.sets)
     state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     rows = []
     for (mode, name), evaluation in found.items():

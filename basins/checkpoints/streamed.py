@@ -85,7 +85,10 @@ def between(
                     continue
                 if t == 0 and name in trained:
                     squares += float((first.double() - last.double()).square().sum())
-                mixed = first if t == 0 else last if t == 1 else torch.lerp(*_float(first, last), t)
+                mixed = first if t == 0 else last
+                if 0 < t < 1:
+                    start, end = _float(first, last)
+                    mixed = torch.lerp(start, end, t)
                 place.copy_(mixed)
             for name, data in sets.items():
                 curves["interpolate", name].append(evaluate(net, data))
@@ -142,7 +145,7 @@ def _write(like: Tensors, made: Callable[[str], Tensor], target: Path) -> None:
     with whole_file(target) as partial, partial.open("wb") as file:
         file.write(struct.pack("<Q", len(written)) + written)
         for name in like.where:
-            file.write(made(name).contiguous().reshape(-1).view(torch.uint8).numpy())
+            file.write(made(name).contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
 def _float(*tensors: Tensor) -> tuple[Tensor, ...]:

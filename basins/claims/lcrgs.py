@@ -203,7 +203,7 @@ def alone(results: Results, *, experiment: str, size: Factor) -> Measured:
         rows[[side, "barrier_linear"]].set_axis(["model", "value"], axis=1)
         for side in ("model_a", "model_b")
     ]
-    least = pd.concat(both).groupby("model")["value"].min()
+    least: pd.Series = pd.concat(both).groupby("model")["value"].min()  # pyright: ignore
     words = f"share of models whose least barrier_linear to another exceeds {size:g} ({experiment})"
     hits, models = (least > size).to_numpy(float), [least.index.to_numpy(str)]
     interval = jackknife(hits, models, results.confidence, outcomes=True)
@@ -495,14 +495,14 @@ def _strategies(results: Results, experiment: str, slice_: str, metric: str) -> 
     values = _probed(results, experiment, slice_, metric)
     curves = results.rows("paths", experiment=experiment, eval_set=results.in_domain[experiment])
     values[:] = residuals(values.to_numpy(), in_domain(curves, list(values.index)))
-    first, second = (rows[side].map(values) for side in ("model_a", "model_b"))
-    return rows.assign(strategy=(first - second).abs())
+    first, second = (np.asarray(values[rows[side]]) for side in ("model_a", "model_b"))
+    return rows.assign(strategy=np.abs(first - second))
 
 
 def _factorial(results: Results, aspect: str, experiment: str, slice_: str | None) -> pd.DataFrame:
     """Return the pairs of a factorial by their barrier in domain, or their accuracy on a slice."""
     rows = results.gaps(experiment)
-    levels = {
+    levels: dict[str, Any] = {
         factor: results.aspect(aspect, "B2", f"level, {factor}").set_index("models")["value"]
         for factor in FACTORIAL
     }

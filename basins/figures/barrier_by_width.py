@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ def draw(
         ]
         curve = pd.DataFrame(own)
         error = (curve["mean"] - curve["ci_low"], curve["ci_high"] - curve["mean"])
-        look = {"color": colours[label], "marker": markers[label]}
+        look: dict[str, Any] = {"color": colours[label], "marker": markers[label]}
         ax.errorbar([*widths], curve["mean"], error, label=label, elinewidth=0.8, **look)
     ax.set_xscale("log")
     ax.set_xticks([*widths], list(experiments))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,8 +51,9 @@ def draw(
     models, matrix = square(tables, experiment, eval_set, "barrier_linear")
     values = strategies(tables, models, slice)
     figure = style.new(style.PAGE_WIDTH, 5.6)
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1.3, 1))
-    panels = top.subplots(1, 2)
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.3, 1))
+    top, bottom = parts
+    panels: Any = top.subplots(1, 2)
     for ax, (by, then) in zip(panels, (("head", "order"), ("order", "head")), strict=True):
         keys = [[levels[f][m] for m in models] for f in (then, by)]
         order = np.lexsort(keys)
@@ -180,7 +182,7 @@ def _line(
     eval_set: str,
 ) -> None:
     models, matrix = square(tables, experiment, eval_set, "barrier_linear")
-    head, order = (levels[f][models].to_numpy() for f in ("head", "order"))
+    head, order = (np.asarray(levels[f][models]) for f in ("head", "order"))
     values = strategies(tables, models, slice_)
     first, last = head.min(), head.max()
     twin = ax.twinx()

@@ -55,7 +55,7 @@ def draw(
         ax.set_title(f"{name} (n = {len(models)})", pad=4)
     for ax in panels[len(experiments) :]:
         ax.set_axis_off()
-    scales(figure, panels[: len(experiments)], high, slice)
+    scales(figure, [*panels[: len(experiments)]], high, slice)
     return figure
 
 
@@ -101,7 +101,7 @@ def square(
         {*pairs["model_a"], *pairs["model_b"]}, key=lambda m: (rows.recipe(m), rows.seed(m))
     )
     number = {model: k for k, model in enumerate(models)}
-    first, second = (pairs[side].map(number).to_numpy() for side in ("model_a", "model_b"))
+    first, second = ([number[m] for m in pairs[side]] for side in ("model_a", "model_b"))
     found = np.full((len(models), len(models)), np.nan)
     found[first, second] = found[second, first] = pairs[measure]
     np.fill_diagonal(found, 0)

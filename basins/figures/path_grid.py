@@ -125,7 +125,7 @@ def title(
     extremes = {}
     for label, curve in found[row].items():
         values = _on(first, means[curve])["mean"]
-        extremes[label] = float(values.min() if metric == "accuracy" else values.max())
+        extremes[label] = (min if metric == "accuracy" else max)(map(float, values))
     order = sorted(extremes, key=extremes.__getitem__, reverse=metric == "loss")
     word = "falls to" if metric == "accuracy" else "rises to"
     form = "{:.0%}" if metric == "accuracy" else "{:.2f}"

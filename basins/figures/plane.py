@@ -107,20 +107,21 @@ def caption(
 def _levels(planes: Sequence[pd.DataFrame], metric: str) -> np.ndarray:
     """Return the bounds of the colours, from the best value to the worst between the models."""
     finite = [plane.loc[np.isfinite(plane[metric])] for plane in planes]
-    values = pd.concat(finite)[metric]
-    between = pd.concat([plane.loc[_between(plane)] for plane in finite])[metric]
+    values = pd.concat(finite)[metric].to_numpy(float)
+    between = pd.concat([plane.loc[_between(plane)] for plane in finite])[metric].to_numpy(float)
     low, high = (values, between) if metric == "loss" else (between, values)
     scale = MaxNLocator(COLOURS, steps=(1, 2, 2.5, 5, 10))
-    return np.asarray(scale.tick_values(low.min(), high.max()))
+    return np.asarray(scale.tick_values(float(low.min()), float(high.max())))
 
 
-def _between(plane: pd.DataFrame) -> pd.Series:
+def _between(plane: pd.DataFrame) -> np.ndarray:
     """Return which points lie within the models' triangle, or half-way along other directions."""
-    u, v, count = plane["u"], plane["v"], plane["model"].nunique()
+    u, v = (plane[axis].to_numpy(float) for axis in "uv")
+    count = len(set(plane["model"].dropna()))
     if count == 3:
         return (np.minimum(u, v) >= 0) & (u + v < 1 + 1e-6)
-    along = u.abs() <= 0.5 if count == 1 else u.between(0, 1)
-    return along & (v.abs() <= 0.5)
+    along = np.abs(u) <= 0.5 if count == 1 else (u >= 0) & (u <= 1)
+    return along & (np.abs(v) <= 0.5)
 
 
 def _contours(ax: Axes, plane: pd.DataFrame, metric: str, levels: np.ndarray) -> TriContourSet:

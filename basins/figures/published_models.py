@@ -29,7 +29,7 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
     found = rows.select(tables, "published_models", group=GROUPS)
     order = {name: k for k, name in enumerate((*GROUPS, *LABELS))}
     keys = found[["label", "group"]].map(order.__getitem__)
-    gap = (found["small"] - found["large"]).rename("gap")
+    gap = found["small"] - found["large"]
     found = found.assign(**keys.add_prefix("by_"), gap=gap)
     found = found.sort_values(["by_label", "by_group", "gap"], kind="stable")
     blocks = (found["group"] + ",\n" + found["label"]).tolist()

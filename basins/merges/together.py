@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 from torch import nn
@@ -79,7 +79,8 @@ def merge(
         turn = step % len(tasks)
         inputs, labels = next(streams[turn])
         nets[turn].train()
-        output = functional_call(nets[turn], shared | heads[turn], tuple(inputs))
+        weights: dict[str, Any] = shared | heads[turn]
+        output = functional_call(nets[turn], weights, tuple(inputs))
         loss = functional.cross_entropy(getattr(output, "logits", output), labels)
         if not loss.isfinite():
             raise UserError(f"together: step {step + 1}: the loss is {float(loss)}; lower the rate")

@@ -162,7 +162,7 @@ class Attention(nn.Module):
         parts = (layout.split(states) for states in (query, key, value))
         for group, asks, *known in zip(layout.groups, *parts, strict=True):
             asks = group.pad(asks) if self.every else asks
-            mixed = self.attend(asks, *map(group.pad, known), group.mask)
+            mixed = self.attend(asks, *map(group.pad, known), group.mask)  # pyright: ignore
             found.append(group.pack(mixed) if self.every else mixed)
         together = torch.cat(found)
         return together[None] if self.every else together

@@ -389,7 +389,7 @@ class Engine:
         found: dict[tuple[str, str], list[Evaluation]] = {
             (mode, name): [] for mode in batchnorm for name in sets
         }
-        settled = self.mixer(controls, batchnorm, precision, bends)
+        settled = self.mixer(controls, batchnorm, precision, bends)  # pyright: ignore
         for point in points:
             for mode in batchnorm:
                 function = settled(point, mode)

@@ -32,13 +32,14 @@ def pairs(
         strategy: a number of every model, or None.
     """
     sides = [
-        pd.DataFrame({factor: rows[side].map(levels[factor]) for factor in FACTORIAL})
+        pd.DataFrame({f: np.asarray(levels[f][rows[side]]) for f in FACTORIAL}, rows.index)
         for side in ("model_a", "model_b")
     ]
     crossed = [f + " " + side[f].astype(str) for side in sides for f in ("head", "order")]
     value = rows["barrier_linear"]
     if strategy is not None:
-        value = (rows["model_a"].map(strategy) - rows["model_b"].map(strategy)) ** 2
+        first, second = (np.asarray(strategy[rows[side]]) for side in ("model_a", "model_b"))
+        value = (first - second) ** 2
     models = [" + ".join(own) for own in zip(*crossed, strict=True)]
     return (sides[0] == sides[1]).assign(value=value, models=models)
 

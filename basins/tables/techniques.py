@@ -47,7 +47,7 @@ def table(
         merge, mechanism = case["merge"], case["mechanism"]
         known = rows.select(tables, f"merge/{merge}.techniques")
         for _, row in known.iterrows():
-            found.setdefault(row["technique"], _about(row))
+            found.setdefault(str(row["technique"]), _about(row))
         own = _one(tables, case)
         level, less = averages(own, confidence), None
         if "deep_ensemble" in set(own["technique"]):
@@ -110,5 +110,5 @@ def _kept(less: pd.DataFrame, mechanism: str, label: str, found: Mapping[str, An
 
 
 def _cell(row: pd.Series) -> str:
-    mean, low, high = (100 * row[name] for name in ("mean", "ci_low", "ci_high"))
+    mean, low, high = (100 * float(row[name]) for name in ("mean", "ci_low", "ci_high"))  # pyright: ignore
     return f"{mean:z.1f}" + (f" [{low:z.1f}, {high:z.1f}]" if isfinite(low) else "")
