@@ -235,7 +235,7 @@ def _merges(
     for profile, own in tables.items():
         for key, rows in own.items():
             name = key.removeprefix("merge/")
-            if name == key:
+            if name == key or "eval_set" not in rows:  # beside rows lies what techniques need
                 continue
             sets, techniques = ({*rows[column]} for column in ("eval_set", "technique"))
             if not {"nc", "ri"} <= sets:
