@@ -194,7 +194,7 @@ def several(results: Results, *, experiment: str) -> Measured:
 @paper.above("c3_alone", "beside the clusters", kind="ours", shown=GAPS).says(
     "Some models of one head are connected to no other."
 )
-@measure(ANY)
+@measure(GAPS)
 def alone(results: Results, *, experiment: str, size: Factor) -> Measured:
     """Return the share of models whose least barrier to any other exceeds `size`."""
     rows = results.gaps(experiment)
@@ -218,7 +218,7 @@ def alone(results: Results, *, experiment: str, size: Factor) -> Measured:
 @paper.below("head_matched", "beside Fig. 1", kind="ours", shown=GAPS).says(
     "Matching their units brings models that begin with heads of their own nearer to each other."
 )
-@measure(ANY)
+@measure(GAPS)
 def further(
     results: Results,
     *,
