@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,6 +19,7 @@ from torch.nn.utils import parametrizations
 from torch.nn.utils import spectral_norm as old_spectral_norm
 from torch.optim.swa_utils import update_bn
 
+import basins
 from basins.align.batchnorm import Folded
 from basins.data.resident import Resident, normalise
 from basins.landscape.barriers import BARRIERS
@@ -285,3 +289,39 @@ def test_a_network_for_batches_of_one_size_is_measured_in_them() -> None:
         found = evaluate(net, whole)
     right = functional.cross_entropy(net(normalise(whole.images)), whole.labels)
     assert found.losses.mean() == pytest.approx(float(right.detach()), 1e-5)
+
+
+@settings(max_examples=max(8, CASES // 8), suppress_health_check=[HealthCheck.too_slow])
+@given(net=networks())
+def test_connect_probe_merge_and_report_say_what_a_plain_loop_says(net: nn.Module) -> None:
+    plain = copy.deepcopy(net)
+    a, b = another(net), another(net)
+    losses = {}
+    for t in (0.0, 0.5, 1.0):
+        losses[t] = by_hand(plain, mixed(t, a, b), False)
+        exact = by_hand(copy.deepcopy(plain).double(), mixed(t, a, b), False)
+        assume(np.abs(losses[t] - exact).max() < 2e-4)
+    data = normalise(IMAGES), DATA.labels
+    with warnings.catch_warnings(), TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
+        joined = basins.connect(a, b, data, net=net, points=3)
+        probed = basins.probe({"a": a, "b": b}, data, net=net).probes
+        merged = basins.merge([a, b], data, net=net).merge
+        page = Path(basins.report(joined.save(Path(folder) / "rows"))).read_text()
+    means = {t: float(each.mean(dtype=np.float64)) for t, each in losses.items()}
+    assert dict(zip(joined.paths["t"], joined.paths["loss"], strict=True)) == about(means)
+    barrier = means[0.5] - (means[0.0] + means[1.0]) / 2
+    (row,) = joined.barriers.query("metric == 'loss'").to_dict("records")
+    assert row["barrier_linear"] == pytest.approx(max(barrier, 0), abs=4e-3)
+    shown = re.search(r">loss</td>\s*<td[^>]*>([^<]*)</td>\s*<td[^>]*>([^<]*)</td>", page)
+    assert shown is not None
+    written = [row["barrier_linear"], row["barrier_mean"]]
+    assert [*map(float, shown.groups())] == pytest.approx(written, rel=6e-3, abs=1e-4)
+    of = probed.query("metric == 'loss'").set_index("recipe")["value"]
+    assert of.to_dict() == about({"a": means[0.0], "b": means[1.0]})
+    soup = merged.loc[merged["technique"] == "uniform_soup", "loss"]
+    assert soup.tolist() == about([means[0.5]])
+
+
+def about(values):
+    return pytest.approx(values, rel=2e-3, abs=2e-3)
