@@ -173,6 +173,33 @@ def across(
     return Measured(words, results.between(rows, column, clusters))
 
 
+@paper.above("c12_selves", "beside App. G", kind="ours", shown=ANY_CURVES).says(
+    "Half-way on a nonlinear path between two models, they do worse out of domain than half-way on "
+    "one from each to itself, whose bend is trained as long."
+)
+@measure(ANY_CURVES)
+def selves(
+    results: Results,
+    *,
+    experiment: str,
+    selves: str,
+    path: str,
+    eval_set: str,
+    column: str = "barrier_mid",
+) -> Measured:
+    """Return a mean measure over pairs, less that of the paths from their two models to themselves.
+
+    Both are relative to the mean of a path's ends, so the ends cancel in the difference.
+    """
+    rows = results.pairs(experiment, eval_set, path=path)
+    alone = results.pairs(selves, eval_set, path=path)
+    of = pd.Series(alone[column].to_numpy(), index=alone["model_a"])
+    ends = [rows[side].map(of) for side in ("model_a", "model_b")]
+    rows = rows.assign(value=rows[column] - sum(ends) / 2)
+    words = f"{column} {_on(rows)}, less that of the paths from its two models to themselves"
+    return Measured(words, results.mean(rows))
+
+
 @paper.test("c3_several", "clusters by convexity gap").says(
     "The convexity gaps part the models of one recipe into clusters, which noise would not do."
 )

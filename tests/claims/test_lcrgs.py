@@ -71,7 +71,15 @@ MODELS = {"c5_swap", "c5_entailed"}
 TESTS = {"c3_several", "control_forced", "control_planted", "control_basin"}
 STRATEGIES = {"strategy_between", "strategy_gap"}
 SHARES = {"share_of", "share_more"}
-STUDY = {*STRATEGIES, *SHARES, "c3_alone", "head_apart", "head_probed", "head_matched"}
+STUDY = {
+    *STRATEGIES,
+    *SHARES,
+    "c3_alone",
+    "head_apart",
+    "head_probed",
+    "head_matched",
+    "c12_selves",
+}
 APART = {"c9_apart", "c9_grows", "c9_growth", "c9_trapped", "c9_correlation", "c12_across"}
 PARTED = {name for name, (_, which, *_) in PAIRS.items() if which != "all"}
 VARIED = {"c4_score", "c4_given", "c5_reversed", "c6_paws", "c10_rival"}
@@ -411,6 +419,24 @@ def test_pairs_of_two_experiments_are_compared(name, verdict):
     options = {"experiment": "one", "against": "two", "eval_set": "test", "threshold": THRESHOLD}
     entry = decide(name, options, {"barriers": pd.concat(rows)})
     assert entry["verdict"] == verdict
+    assert entry["estimate"] == pytest.approx(size, abs=0.01 if spread is SPREAD else 0.2)
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_a_bend_is_held_against_those_of_its_two_ends(verdict):
+    size, spread = effect("c12_selves", verdict)
+    trained = np.linspace(1, 4, SEEDS)  # what an epoch more does to each model
+    planted_ = {"experiment": "curves", "path": "bezier"}
+    pairs = barriers("all", mid, None, size, spread + trained / 2, **planted_)
+    selves = [
+        {"model_a": f"nli/seed{k}", "model_b": f"again/seed{k}", "barrier_mid": trained[k]}
+        for k in reversed(range(SEEDS))
+    ]
+    own = pairs.iloc[-1:].drop(columns=["model_a", "model_b", "barrier_mid"])
+    own = pd.DataFrame(selves).merge(own.assign(experiment="selves"), how="cross")
+    options = {**CURVED, "selves": "selves", "threshold": THRESHOLD}
+    entry = decide("c12_selves", options, {"barriers": pd.concat([pairs, own])})
+    assert (entry["verdict"], entry["n"]) == (verdict, SEEDS)
     assert entry["estimate"] == pytest.approx(size, abs=0.01 if spread is SPREAD else 0.2)
 
 
