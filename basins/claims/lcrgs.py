@@ -39,16 +39,16 @@ Which = Literal["between", "within", "all"]
 
 @paper.above(
     "c1_gap", "Fig. 1, heatmaps of convexity gaps", shown=GAPS, column="convexity_gap", which="all"
-).says("Models tuned from one encoder have a convexity gap between them on the loss in domain.")
+).says("The loss in distribution has a convexity gap between models tuned from one encoder.")
 @paper.above(
     "c2_missed", "definition of the convexity gap", shown=GAPS, column="missed", which="all"
 ).says("The convexity gap sees what the barrier above the chord misses.")
 @paper.below("c7_midpoint", "Fig. 1", column="barrier_mid", which="within").says(
-    "Half-way between two models of one cluster, the loss is lower than at the two."
+    "At the midpoint between two models of one cluster, the loss is lower than at the two."
 )
 @paper.below(
     "c7_any", "beside Fig. 1", kind="ours", shown=GAPS, column="barrier_mid", which="all"
-).says("Half-way between any two models of one encoder, the loss is lower than at the two.")
+).says("At the midpoint between any two models of one encoder, the loss is lower than at the two.")
 @paper.below("c11_within", "transitivity", column="convexity_gap", which="within").says(
     "Models of one cluster are linearly connected: there is hardly a gap between any two."
 )
@@ -58,7 +58,7 @@ Which = Literal["between", "within", "all"]
     shown=CURVES,
     column="barrier_linear",
     which="between",
-).says("A nonlinear path joins models of different clusters without a barrier in domain.")
+).says("A nonlinear path joins models of different clusters without a barrier in distribution.")
 @paper.above(
     "c12_worse",
     "App. G, as cited",
@@ -67,7 +67,8 @@ Which = Literal["between", "within", "all"]
     column="barrier_mid",
     which="between",
 ).says(
-    "Half-way on a nonlinear path across clusters, models do worse out of domain than its ends.",
+    "Half-way on a nonlinear path between clusters, the loss out of distribution is above its "
+    "ends'.",
     confound="its bend is trained for an epoch more than its ends",
 )
 @paper.below(
@@ -77,7 +78,7 @@ Which = Literal["between", "within", "all"]
     shown=ANY_CURVES,
     column="barrier_linear",
     which="all",
-).says("A nonlinear path joins any two models of one encoder without a barrier in domain.")
+).says("A nonlinear path joins any two models of one encoder without a barrier in distribution.")
 @paper.above(
     "c12_any_worse",
     "beside App. G",
@@ -86,7 +87,7 @@ Which = Literal["between", "within", "all"]
     column="barrier_mid",
     which="all",
 ).says(
-    "Half-way on a nonlinear path, models do worse out of domain than its ends.",
+    "Half-way on a nonlinear path, the loss out of distribution is above its ends'.",
     confound="its bend is trained for an epoch more than its ends",
 )
 @measure(GAPS, parted)
@@ -133,7 +134,9 @@ def between_less_within(
 
 @paper.above(
     "c12_across", "beside App. G", kind="control", shown=ANY_CURVES, column="barrier_mid"
-).says("Half-way on a nonlinear path, more is lost out of domain across clusters than within one.")
+).says(
+    "Half-way on a nonlinear path, more is lost out of distribution across clusters than within."
+)
 @measure(GAPS, parted)
 def across(
     results: Results, *, experiment: str, eval_set: str, path: str, clusters: str, column: str
@@ -249,7 +252,7 @@ def triangles(results: Results, *, experiment: str) -> Measured:
 
 
 @paper.below("c8_plateau", "Fig. 1").says(
-    "Out of domain, a path between clusters has no barrier to speak of beside its ends' change."
+    "Out of distribution, a path between clusters has hardly a barrier beside its ends' change."
 )
 @measure(GAPS, parted)
 def plateau(results: Results, *, experiment: str, eval_set: str, share: Factor) -> Measured:

@@ -42,7 +42,7 @@ def strategy_between(
 
 
 @part.above("strategy_gap", "beside the scatter plots", kind="ours").says(
-    "Models that are further apart in domain differ more in strategy, at equal accuracy."
+    "Models that are further apart in distribution differ more in strategy, at equal accuracy."
 )
 @measure(SCORES, learned, varied)
 def strategy_gap(
@@ -56,10 +56,10 @@ def strategy_gap(
 
 
 @part.below("c4_score", "scatter plots", statistic="pearson").says(
-    "A score that knows the loss in domain alone goes with how models generalise."
+    "A score that knows the loss in distribution alone correlates with how models generalise."
 )
 @part.below("c4_given", "beside the scatter plots", kind="ours", statistic="partial").says(
-    "The score goes with how models generalise also at equal accuracy in domain."
+    "The score correlates with how models generalise also at equal accuracy in distribution."
 )
 @part.above("c10_rival", "distance against convexity gap", shown=RIVALS, statistic="behind").says(
     "The convexity gap tells how models generalise better than a plainer measure does."
@@ -118,7 +118,7 @@ def smaller(results: Results, *, experiment: str, slice: str, metric: str = "acc
     "Which cluster a published model is in tells how it does on HANS."
 )
 @part.below("c4_published_given", "beside the histograms", kind="ours", statistic="partial").says(
-    "Clusters of published models go with HANS also at equal accuracy on MNLI."
+    "Clusters of published models correlate with HANS also at equal accuracy on MNLI."
 )
 @measure(PUBLISHED)
 def published(
