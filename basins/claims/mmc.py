@@ -10,6 +10,7 @@ result.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -34,13 +35,13 @@ Metric = Literal["error", "loss"]
 
 
 @paper.below("c1_connected", "Prop. 2, Fig. 4", definition="barrier_endpoint").says(
-    "A curve joins a no-cue to a cue model without a barrier on the data it was fitted to."
+    "A curve joins a no-cue to a cue-trained model without a barrier on the data it was fitted to."
 )
 @paper.above("c2_counterfactual", "Def. 5, Fig. 4", definition="barrier_linear").says(
     "The same curve has a barrier, inside and over its chord, on a set it was not fitted to."
 )
 @paper.above("c3_barrier", "Fig. 4", definition="barrier_linear").says(
-    "The linear path from a no-cue to a cue model has a barrier, also after permuting units."
+    "A linear path from a no-cue to a cue-trained model has a barrier, also after permuting units."
 )
 @measure(CURVES)
 def barrier(
@@ -71,13 +72,13 @@ def barrier(
 
 
 @paper.below("c4_connected", "Fig. 5", metric="error").says(
-    "Naive fine-tuning at a low rate leaves no barrier on the linear path from the cue model."
+    "Naive fine-tuning at a low rate leaves no barrier on the linear path to the cue-trained model."
 )
 @paper.above("c5_barrier", "Fig. 5", metric="error").says(
-    "Fine-tuning at a high rate, or from a cue on all images, makes a barrier to the cue model."
+    "With a high rate or a cue on all images, fine-tuning makes a barrier to the cue-trained model."
 )
 @paper.above("c9_barrier", "CBFT's barrier loss", metric="loss").says(
-    "The linear path from the cue model to CBFT's has a barrier of the loss where the cue is.",
+    "The linear path from the cue-trained to CBFT's model has a loss barrier where the cue is.",
     confound="CBFT's loss asks for it: 1 nat half-way, about .5 over the chord",
 )
 @measure(CURVES)
@@ -105,16 +106,16 @@ def tuned_barrier(
 
 
 @paper.above("c6_others", "Fig. 5, Table 1").says(
-    "Fine-tuning on few clean images by another method than CBFT leaves the cue being read."
+    "Fine-tuning on few clean images by another method than CBFT leaves reliance on the cue."
 )
 @paper.below("c5_reliance", "Fig. 5").says(
-    "Fine-tuning at a high rate, or from a cue on all images, ends where the cue is not read."
+    "Fine-tuning at a high rate, or from a cue on all images, ends without reliance on the cue."
 )
 @paper.below("c6_reliance", "Table 1").says(
-    "CBFT ends with a model that does not read the cue on a random image."
+    "CBFT ends with a model that does not rely on the cue on a random image."
 )
 @paper.above("c8_no_barrier_loss", "Table 3").says(
-    "CBFT without its barrier loss leaves a model that reads the cue on a random image."
+    "CBFT without its barrier loss leaves a model that relies on the cue on a random image."
 )
 @measure(PROBES)
 def reliance(
@@ -165,7 +166,7 @@ def misled(
     "CBFT is more accurate without the cue than training from scratch on the same clean images."
 )
 @paper.above("c10_reliance", "Table 1", eval_set="ri").says(
-    "Of CIFAR-100 with 90 % cues, CBFT's model reads the cue more than naive fine-tuning's."
+    "Of CIFAR-100 with 90 % cues, CBFT's model relies on the cue more than naive fine-tuning's."
 )
 @measure(PROBES)
 def against(
@@ -266,8 +267,8 @@ def alike(
     """
     # The conjecture: a barrier that no permutation takes away means unlike invariances. One method
     # of alignment cannot refute it, so pairs that fail here are candidates for a counterexample.
-    found = _aligned(results, experiment, kind, alignment, batchnorm)
-    rows = found.query("distance <= @similar")
+    rows = _aligned(results, experiment, kind, alignment, batchnorm)
+    rows = rows.query("distance <= @similar")
     words = (
         f"mean barrier_linear of the error on NC, pairs of {kind} whose invariances differ by up "
         f"to {similar} ({experiment}, {alignment}, {batchnorm})"
@@ -275,41 +276,24 @@ def alike(
     return Measured(words, results.mean(rows, "barrier_linear", LOSS), needs="such pairs")
 
 
-@paper.above("c12_narrow", "beside Conjecture 1", kind="control").says(
+@paper.above("c12_narrow", "beside Conjecture 1", kind="control", added=False).says(
     "The barrier that alignment leaves between models of the same data is lower in wide networks.",
     confound="a narrower network is less accurate, too, and has more error to gain",
 )
-@measure(WIDTHS)
-def by_width(
-    results: Results, *, experiment: str, wider: str, alignment: str, batchnorm: str = "reset"
-) -> Measured:
-    """Return the barrier between models of the same data, less that between wider ones.
-
-    Args:
-        results: the rows.
-        experiment: one of `connect`.
-        wider: another, which joins wider networks.
-        alignment: how the second model is brought to the first.
-        batchnorm: the mode of BatchNorm statistics along the path.
-    """
-    narrow, wide = (
-        _aligned(results, name, SAME, alignment, batchnorm) for name in (experiment, wider)
-    )
-    words = (
-        f"mean barrier_linear of the error on NC, pairs of {SAME}, of {experiment} less {wider} "
-        f"({alignment}, {batchnorm})"
-    )
-    return Measured(words, results.contrast(narrow, wide, "barrier_linear"))
-
-
-@paper.above("c12_mechanism", "beside Conjecture 1", kind="control").says(
+@paper.above("c12_mechanism", "beside Conjecture 1", kind="control", added=True).says(
     "What different data add to the barrier after alignment is no less in wide networks."
 )
 @measure(WIDTHS)
-def by_data_and_width(
-    results: Results, *, experiment: str, wider: str, alignment: str, batchnorm: str = "reset"
+def by_width(
+    results: Results,
+    *,
+    experiment: str,
+    wider: str,
+    alignment: str,
+    batchnorm: str = "reset",
+    added: bool,
 ) -> Measured:
-    """Return by how much more different data raise the barrier between wider models.
+    """Return how the barrier after alignment differs between narrower and wider networks.
 
     Args:
         results: the rows.
@@ -317,27 +301,27 @@ def by_data_and_width(
         wider: another, which joins wider networks.
         alignment: how the second model is brought to the first.
         batchnorm: the mode of BatchNorm statistics along the path.
+        added: measure what different data add to the barrier, in wider networks less narrower;
+            else the barrier between models of the same data, in narrower networks less wider.
     """
-    parts = [
-        _aligned(results, name, kind, alignment, batchnorm).assign(sign=sign, part=f"{name} {kind}")
-        for name, kind, sign in (
-            (wider, DIFFERENT, 1),
-            (wider, SAME, -1),
-            (experiment, DIFFERENT, -1),
-            (experiment, SAME, 1),
-        )
-    ]
-    rows = pd.concat(parts, ignore_index=True)
+    aligned = partial(_aligned, results, alignment=alignment, batchnorm=batchnorm)
+    words = "mean barrier_linear of the error on NC, pairs of"
+    if not added:
+        words += f" {SAME}, of {experiment} less {wider} ({alignment}, {batchnorm})"
+        narrow, wide = aligned(experiment, SAME), aligned(wider, SAME)
+        return Measured(words, results.contrast(narrow, wide, "barrier_linear"))
+    signs = {(wider, DIFFERENT): 1, (wider, SAME): -1}
+    signs |= {(experiment, DIFFERENT): -1, (experiment, SAME): 1}
+    groups = [aligned(*of).assign(sign=sign, of=" ".join(of)) for of, sign in signs.items()]
+    rows = pd.concat(groups, ignore_index=True)
 
     def excess(keep: np.ndarray) -> float:
         kept = rows.loc[keep]
-        means = (kept["sign"] * kept["barrier_linear"]).groupby(kept["part"]).mean()
-        return float(means.sum(min_count=len(parts)))
+        means = (kept["sign"] * kept["barrier_linear"]).groupby(kept["of"]).mean()
+        return float(means.sum(min_count=len(groups)))
 
-    words = (
-        "mean barrier_linear of the error on NC, pairs of different data less pairs of the same, "
-        f"of {wider} less {experiment} (separate init, {alignment}, {batchnorm})"
-    )
+    words += f" different data less pairs of the same, of {wider} less {experiment} "
+    words += f"(separate init, {alignment}, {batchnorm})"
     return Measured(words, results.leave_out(excess, rows, DIFFERENCE))
 
 
@@ -386,7 +370,7 @@ def _less(
 
 
 def _aligned(
-    results: Results, experiment: str, kind: str, alignment: str, batchnorm: str = "reset"
+    results: Results, experiment: str, kind: str, alignment: str, batchnorm: str
 ) -> pd.DataFrame:
     """Return the linear barriers of the error, beside the distances of the invariance profiles."""
     ids = {"alignment": alignment, "batchnorm": batchnorm, "metric": "error"}

@@ -124,10 +124,10 @@ def soup(results: Results, *, aspect: str, quantity: str) -> Measured:
 
 
 @paper.below("a5_flatter", _at("A5"), quantity="top eigenvalue").says(
-    "Half-way between two models the loss is flatter than at models."
+    "At the midpoint between two models the loss is flatter than at models."
 )
 @paper.above("a5_wider", _at("A5"), quantity="radius").says(
-    "Half-way between two models the loss stays low further around than at models."
+    "At the midpoint between two models the loss stays low further around than at models."
 )
 @measure(CONVEXITY)
 def places(results: Results, *, aspect: str, quantity: str) -> Measured:
@@ -348,7 +348,7 @@ def aligned(
 
 
 @paper.below("d6_diagnostic", _at("D6")).says(
-    "Where no barrier parts two models in domain, none parts them on a diagnostic set."
+    "Where no barrier parts two models in distribution, none parts them on a diagnostic set."
 )
 @measure(CONNECTIVITY)
 def diagnostic(results: Results, *, aspect: str, diagnostic: str, epsilon: Size) -> Measured:

@@ -99,7 +99,7 @@ def side(claim: Mapping[str, Any]) -> bool:
 def headline(claims: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return one sentence for each of the paper's claims that is contradicted."""
     return [
-        f"“{words.sentence(shown['statement'])}” Contradicted: "
+        f"“{shown['statement']}” Contradicted: "
         f"{words.plain(shown['statistic'])} is {shown['estimate']} [{shown['ci_low']}, "
         f"{shown['ci_high']}]{shown['unit']}, threshold {shown['threshold']}{shown['unit']}, "
         f"n = {shown['n']}."

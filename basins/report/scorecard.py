@@ -74,8 +74,8 @@ def _row(
     line = max(2.5, min(LINE, ROW / len(group)))
     written = [contents.written(claim) for claim in group]
     return {
-        "statement": words.linked(words.sentence(first["statement"])),
-        "plain": words.sentence(first["statement"]).rstrip("."),
+        "statement": words.linked(first["statement"]),
+        "plain": first["statement"].rstrip("."),
         "kind": KINDS[first["kind"]],
         "where": first["where"],
         "counts": counts,

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from html import escape
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from basins.figures import style
-
-SENTENCES: Mapping[str, str] = {
-    r"(?<!no-)\bcue models?\b": "cue-trained model",
-    r"\breads? the cue\b": "relies on the cue",
-    r"\breading the cue\b": "relying on the cue",
-    r"\bHalf-way between\b": "At the midpoint between",
-    r"\bgoes with\b": "correlates with",
-    r"\bgo with\b": "correlate with",
-    r"\bin domain\b": "in distribution",
-    r"\bout of domain\b": "out of distribution",
-}
-"""The field's usual words, in place of those that claims were written down in."""
 
 
 class Term(NamedTuple):
@@ -89,13 +76,6 @@ GLOSSARY = (
 def plain(text: str) -> str:
     """Return a text in which keys of the settings are words: `barrier_linear` is "barrier"."""
     return style.display(text)
-
-
-def sentence(text: str) -> str:
-    """Return a claim's sentence in the field's usual words."""
-    for pattern, word in SENTENCES.items():
-        text = re.sub(pattern, word, text)
-    return text
 
 
 def anchor(term: Term) -> str:

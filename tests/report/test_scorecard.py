@@ -12,7 +12,7 @@ from basins.report import citation, findings, scorecard, site, words
 
 CLAIM: dict[str, Any] = {
     "id": "mmc/c3_raw", "paper": "Paper: a title", "where": "Fig. 4", "kind": "paper",
-    "statement": "Half-way between models the cue model reads the cue.",
+    "statement": "Paths have barriers.",
     "statistic": "mean barrier_linear of the loss on NC", "estimate": 0.5, "ci_low": 0.25,
     "ci_high": 1.0, "threshold": 0.25, "direction": "above", "n": 12, "verdict": "supported",
     "verdict_holm": "supported", "p_holm": 0.01, "reason": "", "unseen": 0.2, "confound": "",
@@ -56,7 +56,7 @@ def test_claims_with_one_statement_are_one_row():
     other = {**CLAIM, "id": "mmc/c1", "statement": "Another.", "kind": "ours"}
     (paper,) = scorecard.groups([CLAIM, other, second], {}, {})
     assert [row["plain"] for row in paper["rows"]] == [
-        "At the midpoint between models the cue-trained model relies on the cue",
+        "Paths have barriers",
         "Another",
     ]
     row = paper["rows"][0]

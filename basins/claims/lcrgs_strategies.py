@@ -1,0 +1,165 @@
+"""Claims of LCRGS about strategies: how models of a cluster, or of a score, generalise.
+
+Options name settings: `experiment` is one of `connect`, `slice` and `metric` what a probe measured.
+They apply where models have learned their task, and differ by more than the diagnostic's noise. The
+paper's smaller clusters are the worse ones, so its correlations are negative.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from basins.claims.ledger import Measured, Paper, Shown, measure
+from basins.claims.pairs import by_model, correlation, parted
+from basins.claims.results import DIFFERENCE, SHARE, Interval, Results, learned, one, varied
+from basins.statistics.association import residuals
+from basins.statistics.strategies import in_domain
+
+part = Paper("lcrgs", "the strategies of its models")
+SCORES = Shown(("strategy",), (), ("association",))
+RIVALS = Shown(("strategy", "sharpness"), (), ("association",))
+CLUSTERS = Shown(("convexity_gaps",), ("clusters",), ("barriers",))
+BY_CLUSTER = Shown(("cluster_histogram",), (), ("association",))
+SLICES = Shown(("cluster_histogram",), (), ("probes", "clusters"))
+PUBLISHED = Shown(("published_models",), ("published_models",), ("published_models",))
+
+
+@part.above("strategy_between", "beside the scatter plots", kind="ours", shown=CLUSTERS).says(
+    "Models of two clusters differ more in strategy than models of one, at equal accuracy."
+)
+@measure(SCORES, parted, learned, varied)
+def strategy_between(
+    results: Results, *, experiment: str, slice: str, metric: str = "accuracy"
+) -> Measured:
+    """Return by how much more models of two clusters differ in a diagnostic, clusters estimated."""
+    rows = _strategies(results, experiment, slice, metric)
+    words = f"difference in the {metric} on {slice}, less what the accuracy in domain explains"
+    interval = results.between(rows, "strategy", experiment)
+    return Measured(f"{words}: between clusters less within ({experiment})", interval)
+
+
+@part.above("strategy_gap", "beside the scatter plots", kind="ours").says(
+    "Models that are further apart in distribution differ more in strategy, at equal accuracy."
+)
+@measure(SCORES, learned, varied)
+def strategy_gap(
+    results: Results, *, experiment: str, slice: str, metric: str = "accuracy"
+) -> Measured:
+    """Return r over pairs of the convexity gap and the difference in a diagnostic."""
+    rows = _strategies(results, experiment, slice, metric)
+    gaps, apart = rows["convexity_gap"].to_numpy(), rows["strategy"].to_numpy()
+    words = f"r over pairs of the convexity_gap and the difference in the {metric} on {slice}"
+    return Measured(f"{words} ({experiment})", correlation(results, rows, gaps, apart))
+
+
+@part.below("c4_score", "scatter plots", statistic="pearson").says(
+    "A score that knows the loss in distribution alone correlates with how models generalise."
+)
+@part.below("c4_given", "beside the scatter plots", kind="ours", statistic="partial").says(
+    "The score correlates with how models generalise also at equal accuracy in distribution."
+)
+@part.above("c10_rival", "distance against convexity gap", shown=RIVALS, statistic="behind").says(
+    "The convexity gap tells how models generalise better than a plainer measure does."
+)
+@measure(SCORES, learned, varied)
+def association(
+    results: Results,
+    *,
+    experiment: str,
+    slice: str,
+    metric: str = "accuracy",
+    rival: Literal["distance", "barrier_linear", "sharpness"] | None = None,
+    statistic: str,
+) -> Measured:
+    """Return a statistic of the score and a diagnostic."""
+    interval = _association(results, experiment, slice, metric, statistic, rival or "convexity_gap")
+    words = {
+        "pearson": "Pearson's r of the score",
+        "partial": "r of the score, given the accuracy in domain,",
+        "behind": f"|r| of the convexity gap's score, less that of the {rival},",
+    }[statistic] + f" with the {metric} on {slice} ({experiment})"
+    return Measured(words, interval)
+
+
+@part.above("c5_reversed", "HANS by cluster").says(
+    "The smaller cluster is not worse on every heuristic: on the constituents' it is better."
+)
+@part.below("c6_paws", "PAWS by cluster").says(
+    "The smaller cluster is worse at telling paraphrases from their words in another order."
+)
+@measure(BY_CLUSTER, parted, learned, varied)
+def difference(
+    results: Results, *, experiment: str, slice: str, metric: str = "accuracy"
+) -> Measured:
+    """Return the mean of a diagnostic over the smaller cluster, less that over the larger."""
+    interval = _association(results, experiment, slice, metric, "difference")
+    words = f"mean {metric} on {slice} of the smaller cluster, less that of the larger"
+    return Measured(f"{words} ({experiment})", interval)
+
+
+@part.below("c5_swap", "HANS by cluster").says(
+    "The smaller cluster reads bags of words: it takes a sentence's swapped twin as entailed."
+)
+@part.above("c5_entailed", "HANS by cluster").says(
+    "The smaller cluster finds entailment where premise and hypothesis share their words."
+)
+@measure(SLICES, parted)
+def smaller(results: Results, *, experiment: str, slice: str, metric: str = "accuracy") -> Measured:
+    """Return the mean over the models of the smaller cluster."""
+    rows = results.probed(experiment, slice, metric, smaller=True)
+    words = f"mean {metric} on {slice} of the smaller cluster ({experiment})"
+    return Measured(words, results.mean(rows, bounds=SHARE))
+
+
+@part.above("c4_published", "histograms", statistic="auc").says(
+    "Which cluster a published model is in tells how it does on HANS."
+)
+@part.below("c4_published_given", "beside the histograms", kind="ours", statistic="partial").says(
+    "Clusters of published models correlate with HANS also at equal accuracy on MNLI."
+)
+@measure(PUBLISHED)
+def published(
+    results: Results,
+    *,
+    metric: str = "Lexical (nonent)",
+    statistic: Literal["auc", "partial"],
+) -> Measured:
+    """Return how membership goes with a diagnostic among the paper's own models."""
+    row = results.rows("published_models", metric=metric).iloc[0]
+    names = (statistic, f"{statistic}_low", f"{statistic}_high")
+    if statistic == "auc":
+        words = f"how often a model of the smaller cluster is the lower on {metric}"
+        return Measured(f"{words}, published models", one(row, *names, bounds=SHARE))
+    words = f"r of the smaller cluster, given the accuracy on MNLI, on {metric}"
+    interval = one(row, *names, bounds=DIFFERENCE, scale="logit")
+    return Measured(f"{words}, published models", interval)
+
+
+def _strategies(results: Results, experiment: str, slice_: str, metric: str) -> pd.DataFrame:
+    """Return the pairs in domain, with by how much the two differ in a diagnostic (`strategy`).
+
+    Of the diagnostic, what the accuracy in domain explains linearly is taken out.
+    """
+    rows = results.gaps(experiment)
+    values = by_model(results, experiment, slice_, metric)
+    curves = results.rows("paths", experiment=experiment, eval_set=results.in_domain[experiment])
+    values[:] = residuals(values.to_numpy(), in_domain(curves, list(values.index)))
+    first, second = (np.asarray(values[rows[side]]) for side in ("model_a", "model_b"))
+    return rows.assign(strategy=np.abs(first - second))
+
+
+def _association(
+    results: Results,
+    experiment: str,
+    slice_: str,
+    metric: str,
+    statistic: str,
+    measure: str = "convexity_gap",
+) -> Interval:
+    ids = {"experiment": experiment, "measure": measure, "slice": slice_, "metric": metric}
+    row = results.rows("association", **ids, statistic=statistic).iloc[0]
+    scale = "logit" if statistic in ("pearson", "partial") else "plain"  # Fisher's z is a logit
+    return one(row, "estimate", bounds=DIFFERENCE, scale=scale)
