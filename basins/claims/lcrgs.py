@@ -170,7 +170,7 @@ def selves(
     of = pd.Series(alone[column].to_numpy(), index=alone["model_a"])
     ends = [rows[side].map(of) for side in ("model_a", "model_b")]
     rows = rows.assign(value=rows[column] - sum(ends) / 2)
-    words = f"{column} {_on(rows)}, less that of the paths from its two models to themselves"
+    words = f"{column} {on(rows)}, less that of the paths from its two models to themselves"
     return Measured(words, results.mean(rows))
 
 
