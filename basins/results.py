@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -26,6 +27,7 @@ TABLES = (
     "summary/probes",
     "summary/invariance",
 )
+LARGE = frozenset({"paths", "barriers", "probes"})
 # Of models that others trained and published: the same for every profile (stages/published.py).
 PUBLISHED = Path("reports/published/published_models.csv")
 APART = (
@@ -37,6 +39,11 @@ APART = (
 )  # kinds whose tables stay as their stages wrote them
 # Folders of what several stages write.
 KINDS = ("data", "models", "connect", "probe", "clusters", *APART)
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """Return the file of a gathered table; one of many rows is compressed."""
+    return folder / (f"{name}.csv.gz" if name in LARGE else f"{name}.csv")
 
 
 def read(file: Path) -> pd.DataFrame:
@@ -51,9 +58,10 @@ def read(file: Path) -> pd.DataFrame:
 
 
 def write(table: pd.DataFrame, file: Path) -> None:
-    """Write one table as a whole, with seven significant digits."""
-    with whole_file(file) as partial:
-        table.to_csv(partial, index=False, float_format="%.7g", lineterminator="\n")
+    """Write one table as a whole, with seven significant digits; that of a `.gz` compressed."""
+    text = table.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode()
+    with whole_file(file) as partial:  # without a time: the same rows are the same bytes
+        partial.write_bytes(gzip.compress(text, mtime=0) if file.suffix == ".gz" else text)
 
 
 def gather(files: Iterable[Path]) -> pd.DataFrame:
@@ -66,5 +74,5 @@ def read_all(folder: Path) -> Mapping[str, pd.DataFrame]:
     apart = sorted(
         f"{kind}/{file.stem}" for kind in APART for file in (folder / kind).glob("*.csv")
     )
-    tables = {name: read(folder / f"{name}.csv") for name in (*TABLES, *apart)}
+    tables = {name: read(file_of(folder, name)) for name in (*TABLES, *apart)}
     return {**tables, "published_models": read(PUBLISHED)}

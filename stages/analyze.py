@@ -42,7 +42,7 @@ def main() -> None:
     others = {"samples": gathered("data", params.data)}
     others |= {table: clustered(table, columns) for table, columns in TABLES.items()}
     for name, table in {**rows, **averages, **others}.items():
-        results.write(table, folder / f"{name}.csv")
+        results.write(table, results.file_of(folder, name))
     made = provenance((folder / "data" / f"{name}.json" for name in params.data), params.device)
     of_pairs = {name: folder / "connect" / f"{name}.json" for name in params.connect}
     made["double_entry"] = {

@@ -13,7 +13,7 @@ from basins.report import citation, findings, hero, profile, site
 from basins.store import whole_folder
 
 REPORTS = Path("reports")
-KEPT = ("*.csv", "*.json", "*.md", "*.tex", "*.yaml", "figures/*", "results/**/*.csv", "tables/*")
+KEPT = ("*.csv", "*.json", "*.md", "*.tex", "*.yaml", "figures/*", "results/**/*.csv*", "tables/*")
 """What is copied beside a profile's page, so that its links lead somewhere."""
 
 

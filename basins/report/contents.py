@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from basins.claims.ledger import KINDS, Shown
 from basins.registry import module
 from basins.report import tables as text
 from basins.report import words
+from basins.results import file_of
 
 Choices = Mapping[str, Mapping[str, Any]]  # a file's name with its options, by key
 
@@ -71,7 +73,8 @@ def all_sources(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Shown]:
 
 def file(rows: str) -> str:
     """Return where the table `rows` lies, seen from the report."""
-    return f"../published/{rows}.csv" if rows == "published_models" else f"results/{rows}.csv"
+    published = rows == "published_models"
+    return f"../published/{rows}.csv" if published else str(file_of(Path("results"), rows))
 
 
 def counts(

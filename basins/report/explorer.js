@@ -483,7 +483,7 @@
   });
   addEventListener("hashchange", follow);
   if (data.shown !== null) {
-    part("shown").textContent = `Here are the paths between the first ${data.shown} models of each kind; results/paths.csv has all.`;
+    part("shown").textContent = `Here are the paths between the first ${data.shown} models of each kind; results/paths.csv.gz has all.`;
     part("shown").hidden = false;
   }
   app.hidden = false;

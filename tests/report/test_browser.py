@@ -342,7 +342,7 @@ def test_a_phone_scrolls_no_further_than_down(opened):
 
 @pytest.mark.parametrize("opened", [{"java_script_enabled": False}], indirect=True)
 def test_without_scripts_the_page_says_where_the_rows_are(opened):
-    assert opened.get_by_role("link", name="results/paths.csv").is_visible()
+    assert opened.get_by_role("link", name="results/paths.csv.gz").is_visible()
     assert not opened.locator("#explorer-app").is_visible()
 
 

@@ -144,7 +144,7 @@ def test_ids_are_unique_and_every_reference_meets_one(html):
 def test_a_claim_leads_to_its_figure_table_and_rows(html):
     found = Elements(html).found
     links = [str(a["href"]) for tag, a in found if tag == "a"]
-    wanted = ["#figure-two", "#table-one", "results/probes.csv"]
+    wanted = ["#figure-two", "#table-one", "results/probes.csv.gz"]
     assert [href for href in links if href in wanted] == 3 * wanted
     assert links.count("../published/published_models.csv") == 3
 
