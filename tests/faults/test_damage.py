@@ -45,7 +45,8 @@ def test_no_stage_uses_a_damaged_input(
 
 def test_what_dvc_sees_it_has_made_again(runner: tiny.Runner, finished: Path, copy: Path) -> None:
     results = copy / "reports" / "tiny" / "results"
-    files = [copy / MODEL, copy / ARROW, results / "connect" / "pairs.csv", results / "paths.csv.gz"]
+    tables = [results / "connect" / "pairs.csv", results / "paths.csv.gz"]
+    files = [copy / MODEL, copy / ARROW, *tables]
     files += [next((copy / "losses" / "pairs").iterdir()), copy / "reports/tiny/figures/paths.svg"]
     for file in files:
         flip(file)
