@@ -26,7 +26,7 @@ def draw(
     slice: str,
     line: str | None = None,
     eval_set: str = "test",
-    high: float = 0.1,
+    high: float = 0.2,
     confidence: float = 0.95,
 ) -> Figure:
     """Draw all barriers of a factorial by head and by order, and what each factor explains.
@@ -50,14 +50,15 @@ def draw(
     levels = {f: _levels(table, f) for f in FACTORIAL}
     models, matrix = square(tables, experiment, eval_set, "barrier_linear")
     values = strategies(tables, models, slice)
-    figure = style.new(style.PAGE_WIDTH, 5.6)
-    parts: Any = figure.subfigures(2, 1, height_ratios=(1.3, 1))
+    figure = style.new(style.PAGE_WIDTH, 6.0)
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.5, 1))
     top, bottom = parts
     panels: Any = top.subplots(1, 2)
     for ax, (by, then) in zip(panels, (("head", "order"), ("order", "head")), strict=True):
         keys = [[levels[f][m] for m in models] for f in (then, by)]
         order = np.lexsort(keys)
         heat(ax, matrix[np.ix_(order, order)], values[order], high)
+        ax.set_title(f"barriers by {by}", pad=20)  # above the strip
         _blocks(ax, np.array(keys[1])[order], by)
     scales(top, panels, high, slice)
     axes = bottom.subplots(1, 3 if line else 2, width_ratios=(1, 1.15, 1.25) if line else (1, 1.3))
@@ -75,7 +76,7 @@ def caption(
     slice: str,
     line: str | None = None,
     eval_set: str = "test",
-    high: float = 0.1,
+    high: float = 0.2,
     confidence: float = 0.95,
 ) -> str:
     """Say what `draw` shows under the same options.
@@ -116,14 +117,14 @@ def _blocks(ax: Axes, keys: np.ndarray, by: str) -> None:
     ends = [*np.nonzero(np.diff(keys))[0] + 1, len(keys)]
     starts = [0, *ends[:-1]]
     for end in ends[:-1]:
-        ax.axhline(end - 0.5, color="white", linewidth=0.6)
-        ax.axvline(end - 0.5, color="white", linewidth=0.6)
+        ax.axhline(end - 0.5, color="#888888", linewidth=0.6)
+        ax.axvline(end - 0.5, color="#888888", linewidth=0.6)
     centres = [(a + b - 1) / 2 for a, b in zip(starts, ends, strict=True)]
     names = [f"{keys[start]:g}" for start in starts]
     ax.set_xticks(centres, names)
     ax.set_yticks(centres, names)
     ax.tick_params(length=0, labelsize=6)
-    ax.set(title=f"barriers by {by}", xlabel=by, ylabel=by)
+    ax.set(xlabel=by, ylabel=by)
 
 
 def _shares(

@@ -27,7 +27,7 @@ def draw(
     slice: str,
     eval_set: str = "test",
     measure: str = "barrier_linear",
-    high: float = 0.1,
+    high: float = 0.2,
 ) -> Figure:
     """Draw a heatmap for each experiment, all on one scale, and above it how its models generalise.
 
@@ -47,12 +47,12 @@ def draw(
     """
     columns = min(3, len(experiments))
     lines = -(-len(experiments) // columns)
-    figure = style.new(style.PAGE_WIDTH, 0.1 + 2.05 * lines)
+    figure = style.new(style.PAGE_WIDTH, 0.5 + 2.05 * lines)
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for ax, (name, experiment) in zip(panels, experiments.items(), strict=False):
         models, matrix = square(tables, experiment, eval_set, measure)
         heat(ax, matrix, strategies(tables, models, slice), high)
-        ax.set_title(f"{name} (n = {len(models)})", pad=4)
+        ax.set_title(f"{name} (n = {len(models)})", pad=15)  # above the strip
     for ax in panels[len(experiments) :]:
         ax.set_axis_off()
     scales(figure, [*panels[: len(experiments)]], high, slice)
@@ -65,7 +65,7 @@ def caption(
     slice: str,
     eval_set: str = "test",
     measure: str = "barrier_linear",
-    high: float = 0.1,
+    high: float = 0.2,
 ) -> str:
     """Say what `draw` shows under the same options.
 
@@ -124,8 +124,8 @@ def strategies(
     return known.loc[list(models)].to_numpy()
 
 
-def heat(ax: Axes, matrix: np.ndarray, values: np.ndarray, high: float) -> Axes:
-    """Draw a matrix [N, N] on `ax`, and above it a strip of `values` [N]; return the strip."""
+def heat(ax: Axes, matrix: np.ndarray, values: np.ndarray, high: float) -> None:
+    """Draw a matrix [N, N] on `ax`, and above it a strip of `values` [N]."""
     ax.imshow(matrix, cmap="magma", vmin=0, vmax=high, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
@@ -135,20 +135,19 @@ def heat(ax: Axes, matrix: np.ndarray, values: np.ndarray, high: float) -> Axes:
     strip.grid(False)
     for spine in (*ax.spines.values(), *strip.spines.values()):
         spine.set_visible(False)
-    ax.title.set_y(1.0 + STRIP)
-    return strip
 
 
 def scales(figure: FigureBase, panels: Sequence[Axes], high: float, slice_: str) -> None:
     """Add the colour bars of `heat` beside panels."""
-    for cmap, end, label in (
-        ("magma", high, "barrier (nats)"),
-        ("viridis", 1.0, f"accuracy on {style.display(slice_)}"),
+    for cmap, end, label, side in (
+        ("magma", high, "barrier (nats)", "right"),
+        ("viridis", 1.0, f"accuracy on {style.display(slice_)} (strips)", "bottom"),
     ):
         bar = figure.colorbar(
             ScalarMappable(Normalize(0, end), cmap),
             ax=list(panels),
-            shrink=0.8,
+            location=side,
+            shrink=0.8 if side == "right" else 0.4,
             aspect=35,
             pad=0.02,
             extend="max" if cmap == "magma" else "neither",

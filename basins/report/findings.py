@@ -68,15 +68,31 @@ FINDINGS = (
         "Do fine-tuned text models fall into clusters of strategies?",
         "Convexity gaps part the seeds of one recipe into clusters",
         "No clusters are shown among the seeds of one recipe",
-        {"lcrgs/c3_several": "p of the test for clusters"},
+        {"lcrgs/c3_several|lcrgs/cell_several_one_head": "p of the test for clusters"},
         "nli_gaps|qqp_forced_gaps|qqp_gaps",
+    ),
+    Finding(
+        "heads",
+        "What decides how far apart two fine-tuned text models are, and does it matter?",
+        "New heads put models of one encoder apart; the further apart two models of one head are, "
+        "the more they differ in strategy",
+        "New heads do not put models of one encoder apart, or distance says nothing of strategy",
+        {
+            "lcrgs/cell_head": "mean barrier (nats), a new head each less one head for all",
+            "lcrgs/cell_strategy_gap_lexical_overlap": "r of gap and difference in HANS accuracy, "
+            "at equal accuracy, one head for all",
+        },
+        "cell_factorial",
     ),
     Finding(
         "midpoint",
         "Does averaging two fine-tuned models help out of distribution?",
         "The average of two fine-tuned models has a lower loss out of distribution than they have",
         "The average of two fine-tuned models does not have a lower loss out of distribution",
-        {"lcrgs/c7_any_out": "loss at the midpoint less the mean of the endpoints"},
+        {
+            "lcrgs/c7_any_out|lcrgs/cell_any_lexical_overlap": "loss at the midpoint less the "
+            "mean of the endpoints"
+        },
         "nli_types|qqp_types",
     ),
     Finding(
