@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from basins.settings import Classification, Merge, Params, Recipe
+from basins.store import folder_hash, seal, whole_file, whole_folder
 
 MODELS, LOSSES = Path("models"), Path("losses")
 TOGETHER = ("probe", "plane", "merge", "sharpness", "aspect", "toy", "clusters")
@@ -74,6 +76,22 @@ def _words(value: Any) -> Iterator[str]:
     elif isinstance(value, Mapping | list | tuple):
         for inner in value.values() if isinstance(value, Mapping) else value:
             yield from _words(inner)
+
+
+def lay_out(
+    params: Params, name: str, items: Iterable[tuple[Path, str]], lay: Callable[[Path, Path], None]
+) -> None:
+    """Fill a folder of models as a whole: `lay(item, place)` for every item and its place there.
+
+    Its hash is kept beside the rows: stages that read many recipes depend on the hashes, which a
+    clone without models has, too.
+    """
+    with whole_folder(MODELS / name) as folder:
+        for item, place in items:
+            lay(item, folder / place)
+        seal(folder)
+    with whole_file(results(params, "models") / f"{name}.json") as file:
+        file.write_text(json.dumps({"sha256": folder_hash(MODELS / name)}, indent=1) + "\n")
 
 
 def recipe(params: Params, name: str) -> Recipe:

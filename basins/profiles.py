@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from ruamel.yaml.error import YAMLError
 from basins.errors import UserError
 
 BASE = "laptop"
+FEW = 20
+"""So many changes are told one by one, more of them as a count of each section."""
 
 
 def names(folder: Path) -> list[str]:
@@ -60,6 +63,14 @@ def changes(old: str, new: str) -> list[str]:
         for key in dict.fromkeys([*before, *after])
         if before.get(key, "absent") != after.get(key, "absent")
     ]
+
+
+def summary(changes: Sequence[str]) -> Sequence[str]:
+    """Return the changes themselves where they are few, or how many there are in each section."""
+    if len(changes) <= FEW:
+        return changes
+    sections = Counter(change.split(":")[0].split(".")[0] for change in changes)
+    return [f"{section}: {count} settings" for section, count in sections.items()]
 
 
 def _mapping(yaml: YAML, file: Path) -> Any:

@@ -15,10 +15,13 @@ from basins import devices
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "datasets", "dvc")
 
 
-def provenance(datasets: Iterable[Path], device: Literal["auto", "cpu", "cuda"]) -> dict[str, Any]:
+def provenance(
+    datasets: Iterable[Path], experiments: Iterable[Path], device: Literal["auto", "cpu", "cuda"]
+) -> dict[str, Any]:
     """Return commit, data checksums, versions and device; nothing in it changes from run to run.
 
-    `datasets` are the files of checksums that the data stage writes.
+    `datasets` are the files of checksums that the data stage writes, and `experiments` those of the
+    second computation of losses that `connect` writes.
     """
     return {
         "commit": _commit(),
@@ -27,6 +30,11 @@ def provenance(datasets: Iterable[Path], device: Literal["auto", "cpu", "cuda"])
         "processor": _processor(),
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
+        "double_entry": {
+            file.stem: json.loads(file.read_text())["double_entry"]
+            for file in experiments
+            if file.is_file()  # rows of before it was kept
+        },
     }
 
 

@@ -43,13 +43,9 @@ def main() -> None:
     others |= {table: clustered(table, columns) for table, columns in TABLES.items()}
     for name, table in {**rows, **averages, **others}.items():
         results.write(table, results.file_of(folder, name))
-    made = provenance((folder / "data" / f"{name}.json" for name in params.data), params.device)
-    of_pairs = {name: folder / "connect" / f"{name}.json" for name in params.connect}
-    made["double_entry"] = {
-        name: json.loads(file.read_text())["double_entry"]
-        for name, file in of_pairs.items()
-        if file.is_file()  # rows of before it was kept
-    }
+    datasets = (folder / "data" / f"{name}.json" for name in params.data)
+    experiments = (folder / "connect" / f"{name}.json" for name in params.connect)
+    made = provenance(datasets, experiments, params.device)
     with whole_file(layout.reports(params) / "provenance.json") as file:
         file.write_text(json.dumps(made, indent=1) + "\n")
     with whole_file(layout.reports(params) / "params.yaml") as file:

@@ -7,21 +7,19 @@ from basins import parallel
 if __name__ == "__main__":
     parallel.start("basins.landscape.terrain")
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 import common
-from basins import layout, results
+from basins import layout
 from basins.data.calibration import Calibration
 from basins.errors import one_line
 from basins.landscape import terrain
+from basins.landscape.aspects import measurements, tunes
 from basins.nets.control import Control
-from basins.registry import module
 from basins.settings import Aspect, Params
-from basins.store import folder_hash, whole_folder
+from basins.store import folder_hash
 from basins.training.sample import Sample
 
 
@@ -31,46 +29,30 @@ def main() -> None:
     device, run = common.work(params)
     items = {name: tests(params, settings, device) for name, settings in aspects.items()}
     rows = iter(run([item for several in items.values() for item in several], title="aspects"))
-    with whole_folder(layout.results(params, "aspects")) as folder:
-        for name, several in items.items():
-            table = pd.concat([next(rows) for _ in several], ignore_index=True)
-            results.write(table, folder / f"{name}.csv")
+    tables = ([next(rows) for _ in several] for several in items.values())
+    common.write(params, "aspects", zip(items, map(pd.concat, tables), strict=True))
 
 
 def tests(params: Params, settings: Aspect, device: Any) -> list[terrain.Measurement]:
     """Return every test of an aspect, on the models of one entry."""
-    data = layout.data(settings.data)
-    calibration = settings.calibration and Calibration(data, **settings.calibration.model_dump())
-    rows, seed = settings.rows, params.data[settings.data].seed
-    early = layout.early(params, settings.models).items()
-
-    def controls(folders: Iterable[Path]) -> tuple[Control, ...]:
-        return tuple(Control.of(folder) for folder in folders)
-
-    return [
-        terrain.Measurement(
-            aspect=settings.aspect.model_dump(),
-            test=test,
-            models=controls(layout.models(params, settings.models)),
-            origins=tuple(layout.origins(params, settings.models, tunes)),
-            early={steps: controls(folders) for steps, folders in early},
-            data=data,
-            fingerprint=folder_hash(data),
-            sets=tuple(settings.eval_sets),
-            rows=rows,
-            train=Sample(data, rows, **settings.shares(), seed=seed),
-            batchnorm=settings.batchnorm,
-            calibration=calibration,
-            tables=terrain.gathered(layout.results(params), settings.experiments),
-            device=device,
-        )
-        for test in getattr(module("landscape", settings.aspect.name, "measure"), "TESTS", (None,))
-    ]
-
-
-def tunes(method: str) -> bool:
-    """Return whether a method of fine-tuning begins with a trained model."""
-    return hasattr(module("training", method, ("finetune", "train")), "finetune")
+    data, early = layout.data(settings.data), layout.early(params, settings.models)
+    calibration = settings.calibration and settings.calibration.model_dump()
+    seed = params.data[settings.data].seed
+    return measurements(
+        settings.aspect.model_dump(),
+        models=tuple(map(Control.of, layout.models(params, settings.models))),
+        origins=tuple(layout.origins(params, settings.models, tunes)),
+        early={steps: tuple(map(Control.of, folders)) for steps, folders in early.items()},
+        data=data,
+        fingerprint=folder_hash(data),
+        sets=tuple(settings.eval_sets),
+        rows=settings.rows,
+        train=Sample(data, settings.rows, **settings.shares(), seed=seed),
+        batchnorm=settings.batchnorm,
+        calibration=calibration and Calibration(data, **calibration),
+        tables=terrain.gathered(layout.results(params), settings.experiments),
+        device=device,
+    )
 
 
 if __name__ == "__main__":

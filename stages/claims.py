@@ -10,12 +10,11 @@ from pathlib import Path
 
 from basins import layout, results
 from basins.claims.headline import metrics
-from basins.claims.ledger import entries, together
-from basins.claims.registration import FOLDER, Registration
+from basins.claims.ledger import ledger, register
+from basins.claims.registration import Registration
 from basins.claims.results import Results
-from basins.errors import UserError, one_line
-from basins.params import Params, read
-from basins.registry import module
+from basins.errors import one_line
+from basins.params import read
 from basins.store import whole_file
 
 
@@ -28,51 +27,27 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     params = read(arguments.params, check=["claims"])
+    claims, folder = params.model_dump(include={"claims"})["claims"], layout.results(params)
     registered = Registration.read(params.profile)
-    folder = layout.results(params)
-    seen = not arguments.register or any(folder.rglob("*.csv"))
-    tables = results.read_all(folder) if seen else {}
-    found = Results.of(params, tables)
     if arguments.register:
-        register(params, found, registered)
+        tables = results.read_all(folder) if any(folder.rglob("*.csv")) else {}
+        for line in register(claims, Results.of(params, tables), registered, since()):
+            print(line)
+        print(f"commit {registered.write(params.profile)} before the run")
         return
-    ledger = []
-    for name, claims in params.claims.items():
-        settings = {key: claim.model_dump() for key, claim in claims.items()}
-        paper = module("claims", name, "paper").paper
-        ledger += entries(paper, found, settings, registered)
-    ledger = together(ledger, params.statistics.confidence)
-    numbers = {**metrics(ledger, tables), "registered_sha256": registered.digest()}
-    for name, content in (("claims", ledger), ("metrics", numbers)):
+    tables = results.read_all(folder)
+    decided = ledger(claims, Results.of(params, tables), registered)
+    numbers = {**metrics(decided, tables), "registered_sha256": registered.digest()}
+    for name, content in (("claims", decided), ("metrics", numbers)):
         with whole_file(layout.reports(params) / f"{name}.json") as file:
             file.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def register(params: Params, found: Results, registered: Registration) -> None:
-    """Write down every claim that is not in the registration as it stands.
-
-    One whose rows are there already is marked as exploratory.
-    """
+def since() -> str:
+    """Return the commit and the date of today."""
     words = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
-    since = f"{commit or 'no commit'} {datetime.now(UTC).date()}"
-    for name, claims in params.claims.items():
-        paper = module("claims", name, "paper").paper
-        for key, claim in claims.items():
-            setting = claim.model_dump()
-            known = registered.claims.get(f"{name}/{key}")
-            if known and known["settings"] == setting:
-                continue
-            try:
-                seen = bool([*entries(paper, found, {key: setting}, registered)])
-            except UserError:  # of rows that are not there
-                seen = False
-            registered.add(f"{name}/{key}", setting, since, seen)
-            print(f"{name}/{key}: {'exploratory, its rows are there' if seen else 'registered'}")
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with whole_file(FOLDER / f"{params.profile}.json") as file:
-        file.write_text(registered.text())
-    print(f"commit {FOLDER / params.profile}.json before the run")
+    return f"{commit or 'no commit'} {datetime.now(UTC).date()}"
 
 
 if __name__ == "__main__":

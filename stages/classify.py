@@ -41,7 +41,7 @@ def main() -> None:
     }
     folders = run([*items.values()], title=f"classify {name}")
     places = (place.removeprefix("/") for place in items)
-    common.lay_out(params, name, zip(folders, places, strict=True), lay_out)
+    layout.lay_out(params, name, zip(folders, places, strict=True), lay_out)
 
 
 if __name__ == "__main__":

@@ -12,16 +12,14 @@ from basins.errors import one_line
 from basins.settings import Clusters, Params
 from basins.statistics.resampled import resampled
 from basins.statistics.strategies import STRAIGHT, analyse
-from basins.store import whole_folder
 
 
 def main() -> None:
     """Write the tables of every entry, into a folder of its own."""
     params, entries = common.section("clusters", __doc__)
-    with whole_folder(layout.results(params, "clusters")) as folder:
-        for key, settings in entries.items():
-            for table, rows in clustered(params, key, settings).items():
-                results.write(rows, folder / key / f"{table}.csv")
+    tables = ((key, clustered(params, key, settings)) for key, settings in entries.items())
+    named = ((f"{key}/{name}", rows) for key, of in tables for name, rows in of.items())
+    common.write(params, "clusters", named)
 
 
 def clustered(params: Params, key: str, settings: Clusters) -> dict[str, pd.DataFrame]:

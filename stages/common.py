@@ -1,19 +1,19 @@
-"""How a stage begins and ends: its settings, who does its work, and where its models are laid."""
+"""How a stage begins and ends: its settings, who does its work, and the tables it writes."""
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from basins import layout
 from basins.params import pick, read
 from basins.settings import Params
-from basins.store import folder_hash, seal, whole_file, whole_folder
+from basins.store import whole_folder
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from basins.item import Run
 
 
@@ -43,22 +43,10 @@ def work(params: Params) -> tuple[Any, Run]:
     return device, runner(devices.workers(params.workers, device), scheduler)
 
 
-def lay_out(
-    params: Params, name: str, items: Iterable[tuple[Path, str]], lay: Callable[[Path, Path], None]
-) -> None:
-    """Fill a folder of models as a whole: `lay(item, place)` for every item and its place there."""
-    with whole_folder(layout.MODELS / name) as folder:
-        for item, place in items:
-            lay(item, folder / place)
-        seal(folder)
-    keep_hash(params, name)
+def write(params: Params, kind: str, tables: Iterable[tuple[str, pd.DataFrame]]) -> None:
+    """Write the tables of all entries of a section, by name, as one folder of results."""
+    from basins import results  # pandas takes a second, too
 
-
-def keep_hash(params: Params, name: str) -> None:
-    """Keep the hash of a folder of models beside the rows.
-
-    Stages that read many recipes depend on the hashes, which a clone without models has, too.
-    """
-    made = {"sha256": folder_hash(layout.MODELS / name)}
-    with whole_file(layout.results(params, "models") / f"{name}.json") as file:
-        file.write_text(json.dumps(made, indent=1) + "\n")
+    with whole_folder(layout.results(params, kind)) as folder:
+        for name, table in tables:
+            results.write(table, folder / f"{name}.csv")

@@ -8,7 +8,6 @@ if __name__ == "__main__":
     parallel.start("basins.paths.experiment", "basins.statistics.curves")
 
 import json
-from collections.abc import Sequence
 
 import common
 from basins import layout, results
@@ -24,35 +23,33 @@ from basins.store import seal, whole_file, whole_folder
 def main() -> None:
     """Evaluate what the store does not hold yet, in parallel, then write rows and losses."""
     params, name, settings = common.entry("connect", __doc__)
-    experiment = prepare(params, settings, settings.eval_sets or SETS)
+    experiment = prepare(params, settings)
     grids = evaluated(experiment, settings.model_dump()["points"])
     with whole_folder(layout.LOSSES / name) as folder:
         experiment.write(grids, folder)
         seal(folder)
-    rows = tables(experiment, grids, params.statistics.confidence)
-    files = dict(zip((f"{name}.csv", f"{name}.barriers.csv"), rows, strict=True))
+    points, barriers = tables(experiment, grids, params.statistics.confidence)
     shown = results.read(layout.results(params, "data") / f"{settings.data}.csv")
-    examples = {str(of): rows["example"].to_numpy() for of, rows in shown.groupby("eval_set")}
-    files[f"{name}.samples.csv"] = samples(experiment, grids, examples)
+    made = {"": points, ".barriers": barriers, ".samples": samples(experiment, grids, shown)}
     with whole_file(layout.results(params, "connect") / f"{name}.json") as file:
         file.write_text(json.dumps({"double_entry": experiment.double_entry()}) + "\n")
-    for file, table in files.items():
+    for kind, table in made.items():
         table.insert(0, "experiment", name)
-        results.write(table, layout.results(params, "connect") / file)
+        results.write(table, layout.results(params, "connect") / f"{name}{kind}.csv")
 
 
-def prepare(params: Params, settings: Setting, names: Sequence[str]) -> Experiment:
-    """Return an experiment, aligned and fitted, to be measured on these evaluation sets."""
+def prepare(params: Params, settings: Setting) -> Experiment:
+    """Return an experiment, aligned and fitted, to be measured on its evaluation sets."""
     device, run = common.work(params)
     calibration = settings.calibration and settings.calibration.model_dump()
-    data = layout.data(settings.data)
+    given = (settings.batchnorm, calibration, params.precision, device)
     return Experiment.prepare(
         layout.models(params, settings.start),
         layout.models(params, settings.end),
         settings.pairs,
         paths={choice.called: choice.choice() for choice in settings.paths},
         alignments={choice.called: choice.choice() for choice in settings.alignments},
-        sets=measured(data, names, settings.batchnorm, calibration, params.precision, device),
+        sets=measured(layout.data(settings.data), settings.eval_sets or SETS, *given),
         protocol=settings.protocol,
         run=run,
     )

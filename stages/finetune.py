@@ -40,7 +40,7 @@ def main() -> None:
     ]
     folders = run(items, title=f"finetune {name}")
     places = (f"{item.label}/seed{item.seed}" for item in items)
-    common.lay_out(params, name, zip(folders, places, strict=True), copy_item)
+    layout.lay_out(params, name, zip(folders, places, strict=True), copy_item)
 
 
 if __name__ == "__main__":

@@ -7,48 +7,35 @@ from basins import parallel
 if __name__ == "__main__":
     parallel.start("basins.merges.merged")
 
+from collections.abc import Iterator
 from functools import cache
 
 import pandas as pd
 
 import common
-from basins import layout, results
+from basins import layout
 from basins.errors import one_line
 from basins.merges import experiment
 from basins.merges.merged import Part
-from basins.merges.traits import traits
 from basins.nets.control import Control
 from basins.paths.experiment import measured
 from basins.settings import Merge, Params, Task
-from basins.store import whole_folder
 from basins.training.sample import Sample
 
 
 def main() -> None:
     """Merge and evaluate what the store does not hold yet, in parallel, then write the rows."""
     params, merges = common.section("merge", __doc__)
-    with whole_folder(layout.results(params, "merge")) as folder:
-        for name, settings in merges.items():
-            table = merged(params, settings)
-            table.insert(0, "merge", name)
-            results.write(table, folder / f"{name}.csv")
-            results.write(needs(settings), folder / f"{name}.techniques.csv")
+    common.write(
+        params, "merge", (t for name in merges for t in tables(params, name, merges[name]))
+    )
 
 
-def needs(settings: Merge) -> pd.DataFrame:
-    """Return what each technique of an entry is and needs, as its file declares it."""
-    return pd.DataFrame(
-        {"technique": choice.called, "name": choice.name, **traits(choice.name)._asdict()}
-        for choice in settings.techniques
-    ).drop(columns="mixes")
-
-
-def merged(params: Params, settings: Merge) -> pd.DataFrame:
-    """Return the rows of every technique on every set of models of one entry."""
+def tables(params: Params, name: str, settings: Merge) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the rows of every technique on every set of models, and what techniques need."""
     device, run = common.work(params)
     control = cache(Control.of)
     folders, bases = zip(*layout.merged(params, settings), strict=True)
-    groups = [tuple(map(control, group)) for group in folders]
     calibration = settings.calibration and settings.calibration.model_dump()
     given = (settings.batchnorm, calibration, params.precision, device)
 
@@ -59,17 +46,13 @@ def merged(params: Params, settings: Merge) -> pd.DataFrame:
 
     parts = [part(name, settings.tasks[name]) for name in settings.models if settings.tasks]
     _, sample, sets = parts[0] if parts else part("", settings)
-    rows = experiment.rows(
-        groups,
-        [base and control(base) for base in bases],
-        {technique.called: technique.choice() for technique in settings.techniques},
-        {way.called: way.choice() for way in settings.alignments},
-        sample,
-        sets,
-        run,
-        parts,
-    )
-    return pd.DataFrame(rows).reindex(columns=[*experiment.COLUMNS])
+    techniques = {choice.called: choice.choice() for choice in settings.techniques}
+    ways = {choice.called: choice.choice() for choice in settings.alignments}
+    groups = [tuple(map(control, group)) for group in folders]
+    of = [base and control(base) for base in bases]
+    rows = experiment.rows(groups, of, techniques, ways, sample, sets, run, parts)
+    yield name, experiment.table(name, rows)
+    yield f"{name}.techniques", experiment.needs(techniques)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ if __name__ == "__main__":
 import pandas as pd
 
 import common
-from basins import layout, results
+from basins import layout
 from basins.errors import one_line
 from basins.landscape.directions import Displaced
 from basins.landscape.plane import evaluate
@@ -18,21 +18,16 @@ from basins.nets.control import Control
 from basins.paths.experiment import measured
 from basins.settings import Params, Plane
 from basins.statistics.paths import plane_rows
-from basins.store import whole_folder
 from basins.training.sample import Sample
 
 
 def main() -> None:
     """Evaluate what the store does not hold yet, in parallel, then write a row for every point."""
     params, planes = common.section("plane", __doc__)
-    with whole_folder(layout.results(params, "plane")) as folder:
-        for name, settings in planes.items():
-            table = lattice(params, settings)
-            table.insert(0, "plane", name)
-            results.write(table, folder / f"{name}.csv")
+    common.write(params, "plane", ((name, lattice(params, name, planes[name])) for name in planes))
 
 
-def lattice(params: Params, settings: Plane) -> pd.DataFrame:
+def lattice(params: Params, name: str, settings: Plane) -> pd.DataFrame:
     """Return the rows of one plane."""
     device, run = common.work(params)
     models = tuple(Control.of(layout.MODELS / model) for model in settings.models)
@@ -47,7 +42,9 @@ def lattice(params: Params, settings: Plane) -> pd.DataFrame:
         work = [Displaced(models[0], settings.directions, k, *rest) for k in range(missing)]
         models = (*models, *run(work, title="directions"))
     plane = evaluate(models, settings.steps, settings.margin, sets, run, missing)
-    return plane_rows(plane, settings.models)
+    table = plane_rows(plane, settings.models)
+    table.insert(0, "plane", name)
+    return table
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import common
 from basins import layout
 from basins.errors import UserError, one_line
 from basins.registry import module
-from basins.store import copy_item, seal, whole_folder
+from basins.store import copy_item
 from basins.training.encoders import Pretraining
 from basins.training.mixed import inputs
 
@@ -16,10 +18,8 @@ def main() -> None:
     params, name, settings = common.entry("pretrain", __doc__)
     method = module("training", settings.method.name, ("pretrain", "bring"))
     if hasattr(method, "bring"):
-        with whole_folder(layout.MODELS / name) as folder:
-            method.bring(folder, params.root(), settings.long_rows, **settings.method.options)
-            seal(folder)
-        common.keep_hash(params, name)
+        bring = partial(method.bring, **settings.method.options, long_rows=settings.long_rows)
+        layout.lay_out(params, name, [(params.root(), "")], lambda root, to: bring(to, root))
         return
     if settings.net is None or settings.vocabulary is None:
         raise UserError(f"pretrain.{name}: a net and a vocabulary are missing")
@@ -33,7 +33,7 @@ def main() -> None:
         **settings.model_dump(include={"method", "net", "vocabulary", "long_rows", "seed"}),
     )
     [folder] = run([item], title=f"pretrain {name}")
-    common.lay_out(params, name, [(folder, "")], copy_item)
+    layout.lay_out(params, name, [(folder, "")], copy_item)
 
 
 if __name__ == "__main__":

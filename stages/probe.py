@@ -13,12 +13,12 @@ from typing import Any
 import pandas as pd
 
 import common
-from basins import layout, results
+from basins import layout
 from basins.errors import one_line
 from basins.nets.control import Control
 from basins.probes.probing import Measure, Probing
 from basins.statistics.examples import estimate
-from basins.store import folder_hash, whole_folder
+from basins.store import folder_hash
 
 
 def main() -> None:
@@ -36,9 +36,7 @@ def main() -> None:
     rows = {name: [] for name in probes}
     for (name, item), measures in zip(items, values, strict=True):
         rows[name] += estimated(item, measures, confidence)
-    with whole_folder(layout.results(params, "probe")) as folder:
-        for name, of in rows.items():
-            results.write(pd.DataFrame(of), folder / f"{name}.csv")
+    common.write(params, "probe", ((name, pd.DataFrame(of)) for name, of in rows.items()))
 
 
 def estimated(

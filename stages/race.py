@@ -22,7 +22,7 @@ from connect import prepare
 def main() -> None:
     """Evaluate all ends, then race every curve on every set and in every BatchNorm mode."""
     params, name, settings = common.entry("race", __doc__)
-    experiment = prepare(params, settings, settings.eval_sets)
+    experiment = prepare(params, settings)
     ts = grid(settings.points)
     experiment.evaluate(dict.fromkeys(experiment.joined, (ts[0], ts[-1])))
     work = {

@@ -10,20 +10,19 @@ if __name__ == "__main__":
 import pandas as pd
 
 import common
-from basins import layout, results
+from basins import layout
 from basins.errors import one_line
 from basins.landscape.sharpness import Ascent
 from basins.nets.control import Control
 from basins.settings import Params, Sharpness
-from basins.store import folder_hash, whole_folder
+from basins.store import folder_hash
 
 
 def main() -> None:
     """Climb from every model in parallel, as far as the store does not know it, then write rows."""
     params, entries = common.section("sharpness", __doc__)
-    with whole_folder(layout.results(params, "sharpness")) as folder:
-        for name, settings in entries.items():
-            results.write(climbed(params, settings), folder / f"{name}.csv")
+    tables = ((name, climbed(params, settings)) for name, settings in entries.items())
+    common.write(params, "sharpness", tables)
 
 
 def climbed(params: Params, settings: Sharpness) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from pathlib import Path
 
 from basins import layout, lock, profiles, results
@@ -12,8 +11,6 @@ from basins.params import read
 from basins.store import whole_file
 
 FOLDER, PARAMS = Path("profiles"), Path("params.yaml")
-FEW = 20
-"""So many changes are printed one by one, more of them as a count of each section."""
 
 
 def main() -> None:
@@ -46,7 +43,9 @@ def switch(name: str, discard: bool = False) -> None:
                 f"Undo them, or lose them with: python stages/switch.py {name} --discard"
             )
         else:
-            lines = [f"  {change}" for change in summary(profiles.changes(current, wanted))]
+            lines = [
+                f"  {change}" for change in profiles.summary(profiles.changes(current, wanted))
+            ]
     with whole_file(PARAMS) as file:
         file.write_text(wanted, encoding="utf-8")
     params = read(PARAMS)
@@ -54,14 +53,6 @@ def switch(name: str, discard: bool = False) -> None:
         (layout.results(params, kind)).mkdir(parents=True, exist_ok=True)
     print(f"profile {name}", *lines, sep="\n")
     print(f"expected: {params.expected_minutes:g} minutes on two cores")
-
-
-def summary(changes: list[str]) -> list[str]:
-    """Return the changes themselves where they are few, or how many there are in each section."""
-    if len(changes) <= FEW:
-        return changes
-    sections = Counter(change.split(":")[0].split(".")[0] for change in changes)
-    return [f"{section}: {count} settings" for section, count in sections.items()]
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def main() -> None:
     spare = [item for key in others if key != name for item in seeds(params, key, inputs, device)]
     folders = run(mine, title=f"train {name}", spare=[item for item in spare if not item.find()])
     places = (f"seed{item.seed}" for item in mine)
-    common.lay_out(params, name, zip(folders, places, strict=True), copy_item)
+    layout.lay_out(params, name, zip(folders, places, strict=True), copy_item)
 
 
 def seeds(params: Params, name: str, inputs: str, device: Any) -> list[Training]:

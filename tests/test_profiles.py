@@ -113,3 +113,9 @@ def test_an_unknown_profile_lists_those_there_are(folder: Path) -> None:
 )
 def test_changes_name_every_leaf_that_differs(old: str, new: str, changed: list[str]) -> None:
     assert profiles.changes(old, new) == changed
+
+
+def test_many_changes_are_counted_by_section() -> None:
+    few = [f"a.{k}: 1 -> 2" for k in range(profiles.FEW)]
+    assert profiles.summary(few) == few
+    assert profiles.summary([*few, "b: 1 -> 2"]) == [f"a: {profiles.FEW} settings", "b: 1 settings"]

@@ -19,7 +19,7 @@ from scipy.special import expit, logit
 from basins.claims.registration import Registration
 from basins.claims.results import Results
 from basins.errors import UserError
-from basins.registry import check_options, split_options
+from basins.registry import check_options, module, split_options
 from basins.statistics.verdict import Direction, holm, p_value, unseen, verdict
 
 Kind = Literal["paper", "control", "ours"]
@@ -163,6 +163,42 @@ class Paper:
     test = partialmethod(claim, "test")
 
 
+def ledger(
+    claims: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    results: Results,
+    registered: Registration,
+) -> list[dict[str, Any]]:
+    """Return the entries of all claims, whose settings are by paper and key, with both verdicts."""
+    every: list[dict[str, Any]] = []
+    for name, settings in claims.items():
+        every += entries(module("claims", name, "paper").paper, results, settings, registered)
+    return together(every, results.confidence)
+
+
+def register(
+    claims: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    results: Results,
+    registered: Registration,
+    since: str,
+) -> Iterator[str]:
+    """Write down every claim that is not registered as it stands, and yield a line of each.
+
+    One whose rows are there already is marked as exploratory. `since` is the commit and the date.
+    """
+    for name, settings in claims.items():
+        paper = module("claims", name, "paper").paper
+        for key, setting in settings.items():
+            known = registered.claims.get(f"{name}/{key}")
+            if known and known["settings"] == setting:
+                continue
+            try:
+                seen = bool([*entries(paper, results, {key: setting}, registered)])
+            except UserError:  # of rows that are not there
+                seen = False
+            registered.add(f"{name}/{key}", setting, since, seen)
+            yield f"{name}/{key}: {'exploratory, its rows are there' if seen else 'registered'}"
+
+
 def entries(
     paper: Paper,
     results: Results,
@@ -297,13 +333,13 @@ def smallest_effect(measured: Measured, threshold: float, direction: Direction) 
     return float(least + (most - least) * expit(needed) if bounded else needed)
 
 
-def together(ledger: Sequence[Mapping[str, Any]], confidence: float) -> list[dict[str, Any]]:
+def together(entries: Sequence[Mapping[str, Any]], confidence: float) -> list[dict[str, Any]]:
     """Return all claims of a ledger with the verdict that each keeps when all are held at once.
 
     `p_holm` is `p` adjusted for their number (Holm), and `verdict_holm` is `inconclusive` where
     that is not below 1 - confidence. A claim that does not apply stays so.
     """
-    adjusted = holm([np.nan if claim["p"] is None else claim["p"] for claim in ledger])
+    adjusted = holm([np.nan if claim["p"] is None else claim["p"] for claim in entries])
     return [
         {
             **claim,
@@ -312,7 +348,7 @@ def together(ledger: Sequence[Mapping[str, Any]], confidence: float) -> list[dic
             if p < 1 - confidence or claim["verdict"] == "not applicable"
             else "inconclusive",
         }
-        for claim, p in zip(ledger, adjusted, strict=True)
+        for claim, p in zip(entries, adjusted, strict=True)
     ]
 
 

@@ -18,6 +18,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from basins.store import whole_file
+
 FOLDER = Path("profiles/registered")
 
 
@@ -54,6 +56,13 @@ class Registration:
         if seen:
             entry["exploratory"] = "written down when its rows were there"
         self.claims[identifier] = entry
+
+    def write(self, profile: str) -> Path:
+        """Write the file of a profile and return it."""
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        with whole_file(FOLDER / f"{profile}.json") as file:
+            file.write_text(self.text())
+        return FOLDER / f"{profile}.json"
 
     def text(self) -> str:
         """Return the file's text: one line a claim."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+import pandas as pd
 
 from basins.align import alignments, equivalence
 from basins.item import Run
@@ -62,6 +64,20 @@ def rows(
     for (label, way, number, _), of_item in zip(work, results, strict=True):
         for row in of_item:
             yield {"technique": label, "alignment": way, "set": number, **row}
+
+
+def table(name: str, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the rows of the merge `name` as a table, of all `COLUMNS`."""
+    return pd.DataFrame({"merge": name, **row} for row in rows).reindex(columns=["merge", *COLUMNS])
+
+
+def needs(techniques: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return what each technique is and needs, as its file declares it; they are as in `rows`."""
+    made = [
+        {"technique": label, "name": choice["name"], **traits(choice["name"])._asdict()}
+        for label, choice in techniques.items()
+    ]
+    return pd.DataFrame(made).drop(columns="mixes")
 
 
 def align(groups: Sequence[Group], way: dict[str, Any], sets: Sets, run: Run) -> list[Group]:

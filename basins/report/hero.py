@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
+from basins.report import profile
 from basins.report.explorer import CURVE, OPTIONAL
 
 SETS = ("nc", "ri")
@@ -103,3 +104,18 @@ def _cue(tables: Mapping[str, pd.DataFrame], dataset: str) -> list[dict[str, str
     samples = tables["samples"].query("dataset == @dataset").sort_values(["label", "example"])
     both = [samples.loc[samples["eval_set"] == name].head(1) for name in ("nc", "c")]
     return [one[["class", "png"]].to_dict("records")[0] for one in both if len(one)]
+
+
+def first(profiles: Iterable[profile.Profile]) -> tuple[dict[str, Any] | None, str]:
+    """Return what the slider shows, of the first profile whose examples have outcomes, and a line.
+
+    Where none has, of the first that has both kinds of path.
+    """
+    candidates = []
+    for one in profiles:
+        if packed := pack(one.rows, profile.datasets(one.params)):
+            live = any(e["curve"] for examples in packed["examples"].values() for e in examples)
+            about = profile.about(one.params, packed["dataset"])
+            candidates.append((live, packed, f"Profile {one.params.profile}: {about}"))
+    _, packed, about = max(candidates, key=lambda one: one[0], default=(False, None, ""))
+    return packed, about

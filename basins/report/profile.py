@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ from basins.store import file_hash
 from basins.tables.table import Table
 
 TITLE = "Same loss, same mechanism?"
+LINKED = ("*.csv", "*.json", "*.md", "*.tex", "*.yaml", "figures/*", "results/**/*.csv*", "tables/*")
+"""What a page's links lead to, beside it."""
 
 DATA = {
     "shapes": "synthetic images",
@@ -180,3 +183,11 @@ def hashes(reports: Path) -> str:
     """Return the SHA-256 of the figures and the page, as `sha256sum --check` reads them."""
     files = [*sorted((reports / "figures").glob("*.svg")), reports / "index.html"]
     return "".join(f"{file_hash(file)}  {file.relative_to(reports)}\n" for file in files)
+
+
+def copy(reports: Path, folder: Path) -> None:
+    """Copy what a profile's page links to into the folder that the page stands in."""
+    for file in (file for pattern in LINKED for file in reports.glob(pattern)):
+        target = folder / file.relative_to(reports)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from basins.claims.ledger import Shown
-from basins.report import findings, page, scorecard
+from basins.report import findings, page, profile, scorecard
 from basins.report.findings import Card
 
 TITLE = "Same loss, same mechanism?"
@@ -24,6 +24,19 @@ class Profile(NamedTuple):
     presets: Mapping[str, str]
     figures: Mapping[str, page.Drawing]
     commit: str
+
+    @classmethod
+    def of(cls, made: profile.Profile) -> Profile:
+        """Return it of what a profile's report is made of."""
+        return cls(
+            made.params.profile,
+            profile.about(made.params),
+            made.claims,
+            made.sources,
+            made.presets,
+            made.figures,
+            str(made.provenance["commit"]),
+        )
 
 
 def ordered(names: Sequence[str]) -> list[str]:

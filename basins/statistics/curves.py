@@ -57,21 +57,24 @@ def tables(
 
 
 def samples(
-    experiment: Experiment, grids: Mapping[Joined, Grid], chosen: Mapping[str, np.ndarray]
+    experiment: Experiment, grids: Mapping[Joined, Grid], examples: pd.DataFrame
 ) -> pd.DataFrame:
     """Return which of some examples are classified right along every curve.
 
-    `chosen` has, by evaluation set, their indices [k]; of other sets there are no rows. `outcomes`
-    has a word for each point, and in it `+` (right) or `-` (wrong) for each of them.
+    `examples` are rows with their `eval_set`, and the index in it (`example`); of other sets there
+    are no rows. `outcomes` has a word for each point, and in it `+` (right) or `-` (wrong) for each
+    of them.
     """
+    indices = {of: rows["example"].to_numpy() for of, rows in examples.groupby("eval_set")}
 
-    def told(points: Sequence[Evaluation], own: np.ndarray) -> str:
-        return " ".join("".join(np.where(point.correct[own], "+", "-")) for point in points)
+    def outcomes(points: Sequence[Evaluation], shown: np.ndarray) -> str:
+        return " ".join("".join(np.where(point.correct[shown], "+", "-")) for point in points)
 
     rows = [
-        joined.ids() | {"batchnorm": mode, "eval_set": name, "outcomes": told(points, chosen[name])}
+        joined.ids()
+        | {"batchnorm": mode, "eval_set": name, "outcomes": outcomes(points, indices[name])}
         for joined, ts in grids.items()
         for (mode, name), points in experiment.losses(joined, ts).curves.items()
-        if name in chosen
+        if name in indices
     ]
     return pd.DataFrame(rows, columns=[*Joined._fields, "batchnorm", "eval_set", "outcomes"])

@@ -156,5 +156,5 @@ def test_the_stage_writes_the_sets_and_refuses_a_drawn_cue(root):
     assert disk.class_names(root / "data/shapes") == waterbirds.CLASSES
     done = stage(cue={"name": "box"})
     assert done.returncode and done.stderr.strip() == (
-        "error: data.shapes.cue: leave it out; the cue is in the images of waterbirds"
+        "error: data.shapes.cue: leave it out; the cue is in the images themselves"
     )

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -35,8 +36,8 @@ def test_an_outcome_is_that_of_the_examples_asked_for_point_by_point():
         ("reset", "c"): planted([[0, 1], [1, 1]]),
         ("reset", "ri"): planted([[0], [1]]),
     }
-    chosen = {"nc": np.array([3, 1]), "c": np.array([0])}
-    rows = samples(experiment(curves), {JOINED: (0.0, 1.0)}, chosen)
+    shown = pd.DataFrame({"eval_set": ["nc", "nc", "c"], "example": [3, 1, 0]})
+    rows = samples(experiment(curves), {JOINED: (0.0, 1.0)}, shown)
     told = [("reset", "nc", "+- ++"), ("moving", "nc", "-+ --"), ("reset", "c", "- +")]
     keys = ("batchnorm", "eval_set", "outcomes")
     wanted = [JOINED.ids() | dict(zip(keys, row, strict=True)) for row in told]
@@ -44,7 +45,7 @@ def test_an_outcome_is_that_of_the_examples_asked_for_point_by_point():
 
 
 def test_without_examples_there_are_columns_and_no_rows():
-    rows = samples(experiment({("reset", "nc"): planted([[1]])}), {JOINED: (0.0,)}, {})
+    rows = samples(experiment({("reset", "nc"): planted([[1]])}), {JOINED: (0.0,)}, table([]))
     assert rows.empty and [*rows] == [*JOINED.ids(), "batchnorm", "eval_set", "outcomes"]
 
 
@@ -76,9 +77,8 @@ def test_of_texts_batched_by_length_each_sample_has_its_own_outcome():
     assert placed.order.tolist() != [*range(300)]
     shown = table(of_text("mine", {"test": columns}, {"test": ("no", "yes")}))
     curves = {("interpolate", "test"): [evaluate(First().eval(), placed)]}
-    chosen = {"test": shown["example"].to_numpy()}
-    rows = samples(experiment(curves), {JOINED: (0.0,)}, chosen)
-    kinds = [columns["kind"][k] for k in chosen["test"]]
+    rows = samples(experiment(curves), {JOINED: (0.0,)}, shown)
+    kinds = [columns["kind"][k] for k in shown["example"]]
     assert set(kinds) == {"same", "other"}
     told = "".join("+" if kind == "same" else "-" for kind in kinds)
     assert rows["outcomes"].tolist() == [told]
