@@ -20,7 +20,8 @@ from basins.store import file_hash
 from basins.tables.table import Table
 
 TITLE = "Same loss, same mechanism?"
-LINKED = ("*.csv", "*.json", "*.md", "*.tex", "*.yaml", "figures/*", "results/**/*.csv*", "tables/*")
+ROWS = "results/**/*.csv*"
+LINKED = ("*.csv", "*.json", "*.md", "*.tex", "*.yaml", "figures/*", ROWS, "tables/*")
 """What a page's links lead to, beside it."""
 
 DATA = {
