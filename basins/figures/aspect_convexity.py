@@ -70,7 +70,7 @@ def title(tables: Mapping[str, pd.DataFrame], **_: object) -> str:
 def caption(*, aspect: str) -> str:
     """Say what `draw` shows under the same options."""
     return (
-        f"Is the loss convex within a mode ({style.display(aspect)})? A1: the barrier on the "
+        "Is the loss convex within a mode? A1: the barrier on the "
         "straight path between two models. A2: the loss of a random mixture of models less the "
         "mixture of their losses; above 0 the loss is not convex. A3: how much lower the loss of "
         "the mean of weights (soup), and of probabilities (ensemble), is than that of a cluster's "

@@ -107,8 +107,8 @@ def title(
     probed = rows.select(tables, "probes", slice=slices[0], metric=metric)
     model = probed["recipe"] + "/seed" + probed["seed"].astype(str)
     values = found.merge(probed.assign(model=model)[["model", "value"]], on="model")["value"]
-    form = "{:.0%}" if metric in SHARES else "{:.2f}"
-    low, high = (form.format(value) for value in (values.min(), values.max()))
+    write = style.percent if metric in SHARES else "{:.2f}".format
+    low, high = (write(value) for value in (values.min(), values.max()))
     name = style.set_title(slices[0])
     return f"{len(values)} models reach {low} to {high} {metric} on {name}"
 

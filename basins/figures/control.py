@@ -9,21 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from pydantic import Field
 
 from basins.figures import rows, style
 
-KINDS = (
-    "same data, separate init",
-    "same data, shared init",
-    "different data, separate init",
-    "different data, shared init",
-)
-"""The kinds of pair, in the order of their colours."""
+LOOKS = {
+    "same data, separate init": {"color": "C0", "marker": "o", "linestyle": "-"},
+    "different data, separate init": {"color": "C1", "marker": "s", "linestyle": "-"},
+    "same data, shared init": {"color": "C0", "marker": "^", "linestyle": "--"},
+    "different data, shared init": {"color": "C1", "marker": "D", "linestyle": "--"},
+}
+"""The kinds of pair: colours tell the same data from different, dashes a shared start."""
+
+BARRIER = f"{style.DEFINITIONS['barrier_linear']}, {style.METRICS['error']}"
 
 Names = Annotated[list[str], Field(min_length=1)]
 
@@ -38,12 +40,11 @@ def draw(
     eval_set: str,
     path: str = "linear",
 ) -> Figure:
-    """Draw the barrier of the error over the distance of invariances, a panel per alignment.
+    """Draw the barrier of the error by kind of pair, a panel per alignment.
 
-    Reads `invariance` (a mark per pair of models: how far apart their invariance profiles are, in
-    points of accuracy, and the barrier above the chord) and `summary/invariance` (the mean of each
-    kind of pair, with its 95 % intervals over seeds). A pair high up on the left has a barrier but
-    no difference in mechanism that the interventions show.
+    Reads `invariance` (a mark per pair of models: the barrier above the chord, and how far apart
+    their invariance profiles are, in points of accuracy) and `summary/invariance` (the mean of each
+    kind of pair, with its 95 % interval over seeds).
 
     Args:
         tables: rows of `results/` by the name of their table.
@@ -58,36 +59,43 @@ def draw(
         UserError: a table is missing or has no such rows.
     """
     chosen = {"path": path, "batchnorm": batchnorm, "eval_set": eval_set, "metric": "error"}
-    colours, markers = style.colours(KINDS), style.markers(KINDS)
-    width = style.PAGE_WIDTH if len(alignments) > 1 else style.COLUMN_WIDTH
-    figure = style.new(width, 3)
-    panels = figure.subplots(1, len(alignments), sharex=True, sharey=True, squeeze=False)[0]
-    keys = {}
+    chosen |= {"experiment": experiments, "alignment": alignments}
+    pairs, means = (
+        _first(rows.select(tables, t, **chosen)) for t in ("invariance", "summary/invariance")
+    )
+    kinds = [kind for kind in LOOKS if kind in set(pairs["kind"])]
+    figure, panels = by_alignment(alignments, 0.75 + 0.36 * len(kinds))
+    apart = 100 * pairs.groupby("kind")["distance"].mean()
     for alignment, ax in zip(alignments, panels, strict=True):
-        pairs, means = (
-            _rows(tables, table, experiment=experiments, alignment=alignment, **chosen)
-            for table in ("invariance", "summary/invariance")
-        )
-        for kind in KINDS:
-            marks = pairs.loc[pairs["kind"] == kind]
-            if marks.empty:
-                continue
-            look = {"linestyle": "", "marker": markers[kind], "markersize": 4}
-            look |= {"color": colours[kind], "label": kind}
-            ax.plot(marks["distance"], marks["barrier_linear"], **look, alpha=0.6)
-            mean = means.loc[means["kind"] == kind].set_index("quantity")
-            _draw_mean(ax, mean, kind, colours[kind])
-            keys[kind] = Line2D([], [], **look)
-        ax.axhline(0, color="#999999", linewidth=0.6, zorder=1)
-        ax.set_title("not aligned" if alignment == "none" else style.display(alignment))
-        ax.label_outer()
-        style.in_percent(ax.xaxis)
-    panels[0].set_ylabel(f"{style.DEFINITIONS['barrier_linear']}, {style.METRICS['error']}")
-    figure.supxlabel("distance of the invariance profiles (points)", fontsize=7.5)
-    panels[0].set_xlim(left=0)
-    style.in_percent(panels[0].yaxis)
-    style.legend(figure, [keys[kind] for kind in KINDS if kind in keys])
+        for place, kind in enumerate(kinds):
+            marks, mean = (
+                table.loc[(table["kind"] == kind) & (table["alignment"] == alignment)]
+                for table in (pairs, means)
+            )
+            mean = mean.loc[mean["quantity"] == "barrier"]
+            look = LOOKS[kind] | {"linestyle": ""}
+            up = place - 0.2 + 0.1 * (np.arange(len(marks)) % 2)  # of equal values both are seen
+            ax.plot(marks["barrier_linear"], up, **look, alpha=0.5, label=kind)
+            ends = (mean["mean"] - mean["ci_low"], mean["ci_high"] - mean["mean"])
+            look |= {"marker": "|", "markersize": 8, "markeredgewidth": 1.5}
+            ax.errorbar(mean["mean"], [place + 0.2] * len(mean), xerr=ends, **look)
+        ax.axvline(0, **style.CHANCE, zorder=1)
+        ax.tick_params(axis="y", length=0)
+    style.in_percent(panels[0].xaxis)
+    names = [f"{kind}\n({apart[kind]:.0f} points apart)" for kind in kinds]
+    panels[0].set_yticks(range(len(kinds)), names)
+    panels[0].set_ylim(len(kinds) - 0.5, -0.5)
+    figure.supxlabel(BARRIER, fontsize=7.5)
     return figure
+
+
+def by_alignment(alignments: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of that height in inches with a panel for each alignment, under its name."""
+    figure = style.new(style.PAGE_WIDTH if len(alignments) > 1 else style.COLUMN_WIDTH, height)
+    panels = figure.subplots(1, len(alignments), sharex=True, sharey=True, squeeze=False)[0]
+    for alignment, ax in zip(alignments, panels, strict=True):
+        ax.set_title(style.display(alignment).capitalize())
+    return figure, [*panels]
 
 
 def title(
@@ -102,7 +110,8 @@ def title(
     """Say how high barriers are after the last alignment, for the same and for other data."""
     chosen = {"path": path, "batchnorm": batchnorm, "eval_set": eval_set, "metric": "error"}
     last = alignments[-1]
-    pairs = _rows(tables, "invariance", experiment=experiments, alignment=last, **chosen)
+    chosen |= {"experiment": experiments, "alignment": last}
+    pairs = _first(rows.select(tables, "invariance", **chosen))
     same = pairs["kind"].str.startswith("same")
     means = [100 * pairs.loc[side, "barrier_linear"].mean() for side in (same, ~same)]
     return (
@@ -122,7 +131,7 @@ def caption(
     """Say what `draw` shows under the same options.
 
     Args:
-        experiments: one or more of `connect`.
+        experiments: not mentioned, since their kinds of pair are.
         alignments: not mentioned, since the panels name them.
         batchnorm: the mode of BatchNorm statistics along the path.
         eval_set: what the barrier was measured on.
@@ -130,35 +139,15 @@ def caption(
     """
     return (
         f"Barrier of the error on {eval_set.upper()} ({style.display(path)}, "
-        f"{style.display(batchnorm)}) over how far apart two models are in what they rely on (the "
-        "distance of their accuracies under the interventions). Marks: single pairs of "
-        f"{', '.join(map(style.display, experiments))}; crosses: the mean of their kind with its "
-        "95 % intervals over seeds. A pair of one kind of data that keeps its barrier would speak "
-        "against Conjecture 1 of MMC, which has no such control."
+        f"{style.display(batchnorm)}) by what two models were trained on. Marks: single pairs; "
+        "bars: their mean with its 95 % interval over seeds; in brackets: the mean distance of two "
+        "models' accuracies under the interventions, that is, how different their mechanisms are. "
+        "Models of the same data that keep a barrier speak against Conjecture 1 of MMC, which has "
+        "no such control."
     )
 
 
-def _rows(
-    tables: Mapping[str, pd.DataFrame], table: str, **chosen: str | Sequence[str]
-) -> pd.DataFrame:
-    """Return the chosen rows of every kind from the first experiment that has it."""
-    found = rows.select(tables, table, **chosen)
+def _first(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of every kind from the first experiment that has it."""
     first = found.groupby("kind", sort=False)["experiment"].transform("first")
     return found.loc[found["experiment"] == first]
-
-
-def _draw_mean(ax: Axes, mean: pd.DataFrame, kind: str, colour: str) -> None:
-    x, y = mean.loc["distance"], mean.loc["barrier"]
-    ax.errorbar(
-        x["mean"],
-        y["mean"],
-        xerr=[[x["mean"] - x["ci_low"]], [x["ci_high"] - x["mean"]]],
-        yerr=[[y["mean"] - y["ci_low"]], [y["ci_high"] - y["mean"]]],
-        marker="+",
-        markersize=7,
-        markeredgewidth=1.3,
-        linestyle="",
-        color=colour,
-        elinewidth=0.8,
-        label=f"{kind}, mean",
-    )

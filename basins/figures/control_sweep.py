@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from basins.figures import rows, style
-from basins.figures.control import KINDS
+from basins.figures.control import BARRIER, LOOKS, by_alignment
 
 
 @style.styled()
@@ -46,36 +46,27 @@ def draw(
     """
     chosen = {"path": path, "batchnorm": batchnorm, "eval_set": eval_set, "metric": "error"}
     chosen |= {"quantity": "barrier"}
-    colours, markers = style.colours(KINDS), style.markers(KINDS)
-    figure = style.new(style.PAGE_WIDTH if len(alignments) > 1 else style.COLUMN_WIDTH, 2.6)
-    panels = figure.subplots(1, len(alignments), sharex=True, sharey=True, squeeze=False)[0]
+    figure, panels = by_alignment(alignments, 2.6)
     places = {name: place for place, name in enumerate(experiments.values())}
     handles = {}
     for alignment, ax in zip(alignments, panels, strict=True):
         found = rows.select(
             tables, "summary/invariance", experiment=places, alignment=alignment, **chosen
         )
-        for shift, kind in enumerate(KINDS):
+        for shift, (kind, look) in enumerate(LOOKS.items()):
             mean = found.loc[found["kind"] == kind]
             if mean.empty:
                 continue
-            look = {"color": colours[kind], "marker": markers[kind], "label": kind}
-            ax.errorbar(
-                mean["experiment"].map(places) + 0.06 * (shift - 1.5),
-                mean["mean"],
-                (mean["mean"] - mean["ci_low"], mean["ci_high"] - mean["mean"]),
-                elinewidth=1.2,
-                **look,
-            )
-            handles[kind] = ax.plot([], [], **look)[0]
+            at = mean["experiment"].map(places) + 0.06 * (shift - 1.5)
+            ends = (mean["mean"] - mean["ci_low"], mean["ci_high"] - mean["mean"])
+            ax.errorbar(at, mean["mean"], ends, elinewidth=1.2, label=kind, **look)
+            handles[kind] = ax.plot([], [], label=kind, **look)[0]
         ax.axhline(0, **style.CHANCE)
-        ax.set_title("not aligned" if alignment == "none" else style.display(alignment))
         ax.set_xticks(range(len(experiments)), list(experiments))
         ax.set_xlabel(setting)
-        ax.label_outer()
-    panels[0].set_ylabel(f"{style.DEFINITIONS['barrier_linear']}, {style.METRICS['error']}")
+    panels[0].set_ylabel(BARRIER)
     style.in_percent(panels[0].yaxis)
-    style.legend(figure, [handles[kind] for kind in KINDS if kind in handles])
+    style.legend(figure, [handles[kind] for kind in LOOKS if kind in handles])
     return figure
 
 
@@ -99,8 +90,8 @@ def caption(
         path: the kind of path.
     """
     return (
-        f"Mean barrier of the error on the set {eval_set.upper()} along {style.display(path)} "
-        f"paths, by what the two models were trained on, over the {setting} "
-        f"({', '.join(experiments)}), with 95 % intervals over seeds. Panels: alignment; BatchNorm "
-        f"statistics: {batchnorm}. A barrier between models of the same data is none of mechanism."
+        f"Mean barrier of the error on the set {eval_set.upper()} along a {style.display(path)}, "
+        f"by what the two models were trained on, over the {setting} "
+        f"({', '.join(experiments)}), with 95 % intervals over seeds ({style.display(batchnorm)}). "
+        "A barrier between models of the same data is none of mechanism."
     )

@@ -57,8 +57,9 @@ def draw(
     square = square.reindex(index=models, columns=models)
     square = square.where(square.notna(), square.T)
 
-    figure = style.new(style.COLUMN_WIDTH if slice is None else style.COLUMN_WIDTH + 0.75, 2.85)
-    widths = (1,) if slice is None else (8, 1.3)
+    wide = style.COLUMN_WIDTH + (0 if slice is None else 0.75)
+    figure = style.new(wide, max(2.85, 1.4 + 0.12 * min(len(models), 40)))
+    widths = (1,) if slice is None else (12, 1)
     panels = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     figure.set_layout_engine("none")
     least = float(np.nanmin(square)) if measure == "distance" else 0.0
@@ -73,28 +74,29 @@ def draw(
         panels[1].set(xlabel="", ylabel="", xticks=[], yticks=[])
     figure.set_layout_engine("constrained")
 
-    several = len({rows.recipe(model) for model in models}) > 1
-    named = [f"{rows.recipe(m)} {rows.seed(m)}" if several else f"{rows.seed(m)}" for m in models]
+    named = rows.called(models)
+    several = not named[0].isdigit()
     every = -(-len(models) // 40)
     shown = np.arange(0, len(models), every)
-    for axis in (panels[0].xaxis, panels[0].yaxis):
-        axis.set_ticks(shown + 0.5, [named[k] for k in shown], size=5.5 if len(models) > 16 else 7)
-    panels[0].tick_params("x", rotation=90 if several else 0, length=0)
-    panels[0].tick_params("y", rotation=0, length=0)
+    size = 5.5 if len(models) > 16 else 7
+    panels[0].yaxis.set_ticks(shown + 0.5, [named[k] for k in shown], size=size)
+    panels[0].xaxis.set_ticks(shown + 0.5, ["" if several else named[k] for k in shown], size=size)
+    panels[0].tick_params(rotation=0, length=0)
     if not several:
         panels[0].set(xlabel="model (seed)", ylabel="model (seed)")
     several_clusters = count(tables, experiment, measure) != 1
     if not several_clusters:
-        panels[0].set_xlabel("model (seed); the null model is not rejected: 1 cluster")
+        panels[0].set_xlabel("models; the null model is not rejected: 1 cluster")
     for end in np.flatnonzero(np.diff(ordered["cluster"])) + 1 if several_clusters else ():
         for ax in panels:
             ax.axhline(end, color="white", linewidth=2)
         panels[0].axvline(end, color="white", linewidth=2)
     names = {**style.DEFINITIONS, "distance": "Euclidean distance"}
     unit = "" if measure == "distance" else f", {style.METRICS['loss']}"
-    labels = [names[measure] + unit, f"{metric} on {style.set_title(slice or '')}"]
+    labels = [names[measure] + unit, f"{metric} on\n{style.set_title(slice or '')}"]
     for ax, label, side in zip(panels, labels, ("top", "right"), strict=False):
-        bar = figure.colorbar(ax.collections[0], ax=ax, location=side, aspect=30, pad=0.03)
+        beside = ax if side == "top" else [*panels]
+        bar = figure.colorbar(ax.collections[0], ax=beside, location=side, aspect=30, pad=0.03)
         bar.set_label(label, fontsize=7)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     return figure

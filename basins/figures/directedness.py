@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from basins.figures import rows, style
 from basins.figures.aspect_convexity import picked, strip
 
-NULLS = ("shuffled labels", "random direction")
+NULLS = {"shuffled": "shuffled labels", "random": "random direction"}
 
 
 @style.styled()
@@ -22,11 +22,13 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
     """
     table = rows.select(tables, f"aspects/{aspect}", aspect="directedness")
     tests = list(dict.fromkeys(sorted(table["test"])))
-    columns = min(3, len(tests))
-    lines = -(-len(tests) // columns)
+    names = [*tests, "C5 joint"] if "C5" in tests else tests  # another unit, another panel
+    names.sort()
+    columns = min(4, len(names))
+    lines = -(-len(names) // columns)
     figure = style.new(style.PAGE_WIDTH, 1.95 * lines)
-    panels = dict(zip(tests, figure.subplots(lines, columns, squeeze=False).ravel(), strict=False))
-    for spare in figure.axes[len(tests) :]:
+    panels = dict(zip(names, figure.subplots(lines, columns, squeeze=False).ravel(), strict=False))
+    for spare in figure.axes[len(names) :]:
         spare.remove()
 
     def models(test: str, quantity: str) -> list[pd.DataFrame]:
@@ -48,17 +50,21 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
                 style_ = {"marker": "o", "linewidth": 0.6 if many else 0, "alpha": 0.6}
                 ax.plot(own["x"], own["value"], color="C0", **style_)
             ax.axhline(0, **style.CHANCE)
-            ax.set(title="C3: gradients point ahead", xlabel="step", ylabel="restricted secant")
+            ax.set(title="C3: gradients", xlabel="step", ylabel="restricted secant")
         elif test == "C4":
-            found = {"direction": picked(table, test, "slope", null=0)}
-            found |= {null: picked(table, test, "slope", group=null) for null in NULLS}
+            found = {"clusters": picked(table, test, "slope", null=0)}
+            found |= {k: picked(table, test, "slope", group=null) for k, null in NULLS.items()}
             strip(ax, {name: thinned(values) for name, values in found.items()})
             ax.axhline(0, **style.CHANCE)
-            ax.set(title="C4: between clusters", ylabel="slope (nats)")
+            ax.set(title="C4: directions", ylabel="slope (nats)")
         elif test == "C5":
-            strip(ax, {q: picked(table, test, q) for q in ("cosine", "additivity")})
+            strip(ax, {"pairs": picked(table, test, "cosine")})
             ax.axhline(0, **style.CHANCE)
-            ax.set(title="C5: task vectors", ylabel="cosine; nats")
+            ax.set(title="C5: task vectors", ylabel="cosine")
+        elif test == "C5 joint":
+            strip(ax, {"pairs": picked(table, "C5", "additivity")})
+            ax.axhline(0, **style.CHANCE)
+            ax.set(title="C5: both at once", ylabel="loss not additive (nats)")
         elif test == "C6":
             own = table.loc[table["test"] == test]
             far = own.loc[own["x"] == own["x"].max()]
@@ -77,16 +83,15 @@ def title(tables: Mapping[str, pd.DataFrame], **_: object) -> str:
 def caption(*, aspect: str) -> str:
     """Say what `draw` shows under the same options."""
     return (
-        "Does training move, and do weights mean something, along directions "
-        f"({style.display(aspect)})? C1: the loss on the straight line from a model's start to it. "
-        "C2: how straight trajectories are, beside random walks of as long steps (with early "
-        "checkpoints only). C3: above 0, going down the gradient goes towards where training ends. "
-        "C4: how the loss on the diagnostic set moves along the direction between two clusters, "
-        "towards what the other half of the models predicts, beside directions of shuffled labels "
-        "and random ones. C5: cosines of task vectors, and what two do together beyond each by "
-        "itself. C6: the loss on the way to the others' centroid less that on the way back. "
-        "Operationalised and tested here; SoK: On Finding Common Ground in Loss Landscapes has "
-        "no experiments."
+        "Does training move, and do weights mean something, along directions? C1: the loss on the "
+        "straight line from a model's start to it. C2: how straight trajectories are, beside "
+        "random walks of as long steps (with early checkpoints only). C3: above 0, going down the "
+        "gradient goes towards where training ends. C4: how the loss on the diagnostic set moves "
+        "along the direction between two clusters, towards what the other half of the models "
+        "predicts, beside directions of shuffled labels and random ones. C5: cosines of task "
+        "vectors, and what two do together beyond each by itself. C6: the loss on the way to the "
+        "others' centroid less that on the way back. Operationalised and tested here; SoK: On "
+        "Finding Common Ground in Loss Landscapes has no experiments."
     )
 
 

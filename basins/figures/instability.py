@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from basins.errors import UserError
 from basins.figures import rows, style
@@ -26,7 +27,7 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
     tests = [test for test in drawn if test in set(table["test"])]
     if not tests:
         raise UserError(f"aspects/{aspect} has no rows of B1 to B4; add recipes that fork")
-    figure = style.new(style.PAGE_WIDTH if len(tests) > 1 else style.COLUMN_WIDTH, 2.2)
+    figure = style.new(style.PAGE_WIDTH if len(tests) > 1 else style.COLUMN_WIDTH, 2.4)
     for test, ax in zip(tests, figure.subplots(1, len(tests), squeeze=False)[0], strict=True):
         drawn[test](table, ax)
     return figure
@@ -40,9 +41,9 @@ def title(tables: Mapping[str, pd.DataFrame], **_: object) -> str:
 def caption(*, aspect: str) -> str:
     """Say what `draw` shows under the same options."""
     return (
-        f"What decides the mode that training ends in ({style.display(aspect)})? B1: the barrier "
-        "between runs of one parent that see other batches after a step; line: fitted so that it "
-        "does not rise, with its interval over parents. B2: barriers by what two models share. B3: "
+        "What decides the mode that training ends in? B1: the barrier "
+        "between runs of one parent that see other batches after a step; bars: fitted so that they "
+        "do not rise, with their interval over parents. B2: barriers by what two models share. B3: "
         "how well weights after a step tell the final cluster (dotted: guessing). B4: the barrier "
         "between models whose weights were moved a little and those that were not; 0 is a rerun. "
         "Panels without rows are left out. Operationalised and tested here; SoK: On Finding Common "
@@ -59,8 +60,8 @@ def _instability(table: pd.DataFrame, ax: Axes) -> None:
     pairs = table.loc[table["quantity"] == "instability"]
     ax.plot(pairs["x"], pairs["value"], "o", color="C0", alpha=0.35, markersize=2.2)
     curve, low, high = (_series(table, f"instability, {q}") for q in ("isotonic", "low", "high"))
-    ax.fill_between(curve.index, low, high, color="C0", alpha=0.15)
-    ax.plot(curve.index, curve, color="C0")
+    ax.errorbar(curve.index, curve, (curve - low, high - curve), fmt="_", markersize=9)
+    ax.set_xticks(curve.index)
     ax.set(title="B1: instability", xlabel="step of the fork", ylabel="barrier (nats)")
     ax.set_ylim(bottom=0)
 
@@ -81,7 +82,7 @@ def _early(table: pd.DataFrame, ax: Axes) -> None:
         ax.plot(curve.index, curve, color=colours[quantity], marker=markers[quantity], label=label)
     ax.axhline(0.5, **style.CHANCE)
     ax.set(title="B3: early signs", xlabel="step", ylabel="AUC", ylim=(-0.03, 1.03))
-    ax.legend()
+    ax.legend(loc="upper left", bbox_to_anchor=(-0.05, -0.28), handlelength=1.4)
 
 
 def _perturbed(table: pd.DataFrame, ax: Axes) -> None:
@@ -89,6 +90,7 @@ def _perturbed(table: pd.DataFrame, ax: Axes) -> None:
     least = pairs.loc[pairs["x"] > 0, "x"].min()
     ax.plot(pairs["x"], pairs["value"], "o", color="C0", alpha=0.5, markersize=2.2)
     ax.set_xscale("symlog", linthresh=float(least) if pd.notna(least) else 1.0)
-    ax.set_xticks(sorted(pairs["x"].unique()))
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.set(title="B4: perturbations", xlabel="size (share of the norm)", ylabel="barrier (nats)")
+    sizes = sorted(pairs["x"].unique())
+    ax.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set(title="B4: perturbations", xlabel="share of the norm", ylabel="barrier (nats)")

@@ -52,31 +52,37 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
     sns.heatmap(square[np.ix_(order, order)], cmap="rocket_r", vmin=0, cbar=False, ax=right)
     figure.set_layout_engine("constrained")
 
-    recipes = {rows.recipe(model) for model in models}
-    labels = [str(rows.seed(m)) if len(recipes) == 1 else m.replace("/seed", " ") for m in ordered]
+    labels = rows.called(ordered)
+    alone = labels[0].isdigit()
     every = -(-len(models) // 40)
     shown = np.arange(0, len(models), every)
     for axis in (right.xaxis, right.yaxis):
         size = 5.5 if len(models) > 16 else 7
         axis.set_ticks(shown + 0.5, [labels[k] for k in shown], size=size)
     right.tick_params(axis="y", rotation=0, length=0)
-    right.tick_params(axis="x", rotation=0 if len(recipes) == 1 else 90, length=0)
-    right.set(xlabel="model (seed)" if len(recipes) == 1 else "model", ylabel="")
+    right.tick_params(axis="x", rotation=0 if alone else 90, length=0)
+    right.set(xlabel="model (seed)" if alone else "model", ylabel="")
     bar = figure.colorbar(right.collections[0], ax=right, location="right", aspect=30, pad=0.03)
     bar.set_label(f"{style.DEFINITIONS['barrier_linear']}, {style.METRICS['loss']}", fontsize=7)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     return figure
 
 
-def title(tables: Mapping[str, pd.DataFrame], **_: object) -> str:
-    """Say what is asked."""
-    return "Which models are connected by low loss"
+def title(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> str:
+    """Say how many models are joined to another with no more than the noise."""
+    found = rows.select(tables, f"aspects/{aspect}", test="D1", null=0)
+    (noise,) = found.loc[found["quantity"] == "noise", "value"]
+    pairs = found.loc[found["quantity"] == "barrier"]
+    ends = pairs["models"].str.split(" + ", regex=False, expand=True)
+    near = pairs["value"] <= 2 * noise
+    joined, models = (len({*part[0], *part[1]}) for part in (ends.loc[near], ends))
+    return f"{joined} of {models} models have a barrier to another that is within twice the noise"
 
 
 def caption(*, aspect: str) -> str:
     """Say what `draw` shows under the same options."""
     return (
-        f"Which models are joined by low loss ({style.display(aspect)}). Right: the barrier of the "
+        "Which models are joined by low loss. Right: the barrier of the "
         "loss between any two models. Left: the merge tree, single linkage of these barriers; a "
         "model joins another, perhaps by way of others, at the height where their bars meet. "
         "Merges in the grey band, twice the noise of all barriers at once, may be of models with "

@@ -17,6 +17,7 @@ from basins.figures import rows, style
 GROUP = ["recipe_a", "recipe_b", "init"]
 
 MANY = 300  # pairs that are drawn one by one, at most
+FEW = 6  # seeds below which an interval would fill the panel: single pairs say more
 
 
 @style.styled()
@@ -77,7 +78,7 @@ def draw(
                 units="pair",
                 estimator=None,
                 linewidth=0.5,
-                alpha=0.3,
+                alpha=0.4,
                 legend=False,
                 ax=ax,
             )
@@ -127,8 +128,8 @@ def title(
     own = pairs.loc[pairs["eval_set"] == first]
     ends, middle = (own.loc[own["t"].isin(ts), "accuracy"].mean() for ts in ((0, 1), (0.5,)))
     name, how = style.set_title(first).partition(":")[0], style.display(f"{alignment}, {batchnorm}")
-    said = f": accuracy on {name} {ends:.0%} at the endpoints"
-    said += f", {middle:.0%} at the midpoint" if middle == middle else ""
+    said = f": accuracy on {name} {style.percent(ends)} at the endpoints"
+    said += f", {style.percent(middle)} at the midpoint" if middle == middle else ""
     return f"{style.display(path).capitalize()}s, {how}{said}"
 
 
@@ -143,20 +144,20 @@ def caption(
     """Say what `draw` shows under the same options.
 
     Args:
-        experiment: one of `connect`.
+        experiment: not mentioned, since the legend has its models.
         alignment: how the second model of a pair was brought to the first.
         batchnorm: the mode of BatchNorm statistics along the path.
         path: the kind of path.
         chance: the accuracy of guessing, a share, or None.
     """
-    guessing = "" if chance is None else f" Dotted: guessing ({chance:.0%})."
     return (
-        f"Accuracy and loss on the four test sets between models of “{style.display(experiment)}” "
+        f"Accuracy and loss on the four test sets between two models "
         f"({style.display(path)}, {style.display(alignment)}, {style.display(batchnorm)}). "
-        "Position 0 is the first model of a pair, 1 the second. Bold: mean with its 95 % interval "
-        "over seeds; thin: single pairs, of very many some. Shared or separate: whether the "
-        "two models started from the same weights. Each panel of losses has a scale of its own."
-        f"{guessing} After MMC, Fig. 4."
+        "Position 0 is the first model of a pair, 1 the second. Bold: mean over seeds, from "
+        f"{FEW} on with its 95 % interval; thin: single pairs, of very many some. Shared or "
+        "separate: whether the two models started from the same weights. Each panel of losses has "
+        "a scale of its own."
+        f"{style.guessing(chance)} After MMC, Fig. 4."
     )
 
 
@@ -167,7 +168,8 @@ def _recipes(a: str, b: str) -> str:
 def _mean_line(
     ax: Axes, group: pd.DataFrame, pair: str, init: str, colour: str, marker: str
 ) -> None:
-    ax.fill_between(group["t"], group["ci_low"], group["ci_high"], color=colour, alpha=0.1)
+    if group["seeds"].iloc[0] >= FEW:
+        ax.fill_between(group["t"], group["ci_low"], group["ci_high"], color=colour, alpha=0.1)
     ax.plot(
         group["t"],
         group["mean"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -80,8 +80,9 @@ def draw(
     shared = "row" if metric == "accuracy" else "none"  # a set's loss would flatten another's
     panels = figure.subplots(len(found), len(eval_sets), sharex=True, sharey=shared, squeeze=False)
     for (row, curves), line in zip(found.items(), panels, strict=True):
-        line[-1].yaxis.set_label_position("right")
-        line[-1].set_ylabel(row, rotation=270, va="bottom")
+        if len(found) > 1:
+            line[-1].yaxis.set_label_position("right")
+            line[-1].set_ylabel(row, rotation=270, va="bottom")
         for eval_set, ax in zip(eval_sets, line, strict=True):
             for label, curve in curves.items():
                 few = _draw_pairs(ax, _on(eval_set, pairs[curve]), metric, colours[label])
@@ -128,10 +129,10 @@ def title(
         extremes[label] = (min if metric == "accuracy" else max)(map(float, values))
     order = sorted(extremes, key=extremes.__getitem__, reverse=metric == "loss")
     word = "falls to" if metric == "accuracy" else "rises to"
-    form = "{:.0%}" if metric == "accuracy" else "{:.2f}"
-    worst, best = (f"“{k}” {word} {form.format(extremes[k])}" for k in (order[0], order[-1]))
-    name = style.set_title(first).partition(":")[0]
-    return f"{metric.capitalize()} on {name} along paths ({row}): {worst}, {best}"
+    write = style.percent if metric == "accuracy" else "{:.2f}".format
+    worst, best = (f"“{k}” {word} {write(extremes[k])}" for k in (order[0], order[-1]))
+    name, one = style.set_title(first).partition(":")[0], f" ({row})" if len(found) > 1 else ""
+    return f"{metric.capitalize()} on {name} along paths{one}: {worst}, {best}"
 
 
 def caption(
@@ -142,19 +143,15 @@ def caption(
     chance: float | None = None,
 ) -> str:
     """Say what `draw` shows under the same options."""
-    guessing = chance is not None and metric == "accuracy"
+    guessing = style.guessing(chance if metric == "accuracy" else None)
     modes = dict.fromkeys(line["batchnorm"] for line in lines.values() if "batchnorm" in line)
     how = f" ({', '.join(map(style.display, modes))})" if modes else ""
+    some = ", as far as a row has them" if len(experiments) > 1 else ""
     return (
-        f"{metric.capitalize()} on the test sets (columns) along paths between models{how}; rows: "
-        f"{_listed(experiments)}; lines, as far as a row has them: {_listed(lines)}. "
-        "Bold: mean over seeds; thin: single pairs, or with many a band, the 95 % interval."
-        f"{f' Dotted: guessing ({chance:.0%}).' if guessing else ''} After MMC, Fig. 4 and 5."
+        f"{metric.capitalize()} on the test sets (columns) along paths between models{how}. "
+        f"Lines{some}: {'; '.join(lines)}. Bold: mean over seeds; thin: single pairs, or with many "
+        f"a band, the 95 % interval.{guessing} After MMC, Fig. 4 and 5."
     )
-
-
-def _listed(labels: Iterable[str]) -> str:
-    return ", ".join(f"“{label}”" for label in labels)
 
 
 def _curves(points: pd.DataFrame) -> dict[Curve, pd.DataFrame]:

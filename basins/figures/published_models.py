@@ -86,7 +86,7 @@ def title(tables: Mapping[str, pd.DataFrame]) -> str:
     most = found.loc[(found["large"] - found["small"]).abs().idxmax()]
     return (
         f"The published models differ most on “{most['name']}” ({most['group']}): "
-        f"{most['large']:.0%} and {most['small']:.0%} by cluster"
+        f"{style.percent(most['large'])} and {style.percent(most['small'])} by cluster"
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from basins.errors import UserError
+from basins.figures import style
 
 
 def select(
@@ -43,6 +44,13 @@ def recipe(model: str) -> str:
 def seed(model: str) -> int:
     """Return the seed of a model: 0 of `nocue/seed0`."""
     return int(model.rpartition("/seed")[2])
+
+
+def called(models: Sequence[str]) -> list[str]:
+    """Return what models are called among themselves: by seed alone, where all have one recipe."""
+    several = len({recipe(model) for model in models}) > 1
+    names = [f"{style.display(recipe(m))} " if several else "" for m in models]
+    return [f"{name}{seed(m)}" for name, m in zip(names, models, strict=True)]
 
 
 def _listed(names: Iterable[object]) -> str:

@@ -67,6 +67,7 @@ NAMES: Mapping[str, str] = {
     r"(subsequence|constituent)/non-entailment": r"HANS \1, not entailed",
     r"lexical_overlap": "HANS lexical overlap",
     r"\bpaws\b": "PAWS",
+    r"\bqqp_forced\b": "QQP models with PAWS",
     r"\bqqp\b": "QQP models",
     r"\bnli\b": "NLI models",
     r"\bf1\b": "F1",
@@ -115,9 +116,10 @@ def new(width: float, height: float) -> Figure:
 
 
 def ordered_sets(eval_sets: Iterable[str]) -> list[str]:
-    """Return the distinct `eval_sets`: nc, c, rc, ri, then any others as they come."""
-    present = list(dict.fromkeys(eval_sets))
-    return [s for s in EVAL_SETS if s in present] + [s for s in present if s not in EVAL_SETS]
+    """Return the distinct `eval_sets`: nc, c, rc, ri, test, then any others as they come."""
+    known = [*EVAL_SETS, "test"]
+    present = dict.fromkeys(eval_sets)
+    return [s for s in known if s in present] + [s for s in present if s not in known]
 
 
 def set_title(eval_set: str) -> str:
@@ -154,6 +156,16 @@ def legend(figure: Figure, handles: Sequence[Artist]) -> None:
         if columns == 1 or box.get_window_extent().width <= figure.bbox.width:
             return
         box.remove()
+
+
+def percent(share: float) -> str:
+    """Write a share of 1 in whole percent."""
+    return f"{100 * share:z.0f} %"
+
+
+def guessing(chance: float | None) -> str:
+    """Return what a caption says of the accuracy of guessing, where it is marked."""
+    return "" if chance is None else f" Dotted: guessing ({percent(chance)})."
 
 
 def in_percent(axis: Axis) -> None:

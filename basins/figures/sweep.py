@@ -124,7 +124,9 @@ def title(
     slice_ = slices[1] if len(slices) > 1 else slices[0]
     chosen = {"recipe": [recipes[first], recipes[last]], "slice": slice_, "metric": metric}
     means = rows.select(tables, "summary/probes", **chosen)["mean"].tolist()
-    low, high = (f"{value:.0%}" if metric in SHARES else f"{value:.2f}" for value in means[:2])
+    low, high = (
+        f"{style.percent(value)}" if metric in SHARES else f"{value:.2f}" for value in means[:2]
+    )
     name = style.set_title(slice_)
     return f"{metric.capitalize()} on {name}: {low} at {first}, {high} at {last} ({setting})"
 

@@ -17,12 +17,13 @@ OPTIONS = {
     "batchnorm": "reset",
     "eval_set": "nc",
 }
+KINDS = list(control.LOOKS)
 PAIRS = [
     # experiment, kind, distance and barrier of each pair before alignment; after, half the barrier
-    ("mechanisms", control.KINDS[0], [(0.02, 0.4), (0.04, 0.5)]),
-    ("mechanisms", control.KINDS[2], [(0.6, 0.8), (0.7, 0.6)]),
-    ("same_data", control.KINDS[1], [(0.01, 0.02)]),
-    ("same_data", control.KINDS[0], [(0.3, 0.3)]),
+    ("mechanisms", KINDS[0], [(0.02, 0.4), (0.04, 0.5)]),
+    ("mechanisms", KINDS[1], [(0.6, 0.8), (0.7, 0.6)]),
+    ("same_data", KINDS[2], [(0.01, 0.02)]),
+    ("same_data", KINDS[0], [(0.3, 0.3)]),
 ]
 
 
@@ -55,29 +56,31 @@ def tables() -> dict[str, pd.DataFrame]:
     }
 
 
-def test_marks_are_the_pairs_and_crosses_their_means(tables):
+def test_marks_are_the_pairs_and_bars_their_means(tables):
     figure = control.draw(tables, **OPTIONS)
-    assert [ax.get_title() for ax in figure.axes] == ["not aligned", "matching"]
+    assert [ax.get_title() for ax in figure.axes] == ["Units not matched", "Matching"]
+    shown = [f"{KINDS[0]}\n(3 points apart)", f"{KINDS[1]}\n(65 points apart)"]
+    shown.append(f"{KINDS[2]}\n(1 points apart)")
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == shown
     for ax, factor in zip(figure.axes, (1.0, 0.5), strict=True):
         drawn = {str(line.get_label()): line for line in ax.lines}
-        crosses = {str(bar.get_label()): bar for bar in ax.containers}
-        for _, kind, places in PAIRS[:3]:
-            marks = np.array(drawn[kind].get_data()).T
-            np.testing.assert_allclose(marks, np.array(places) * [1, factor])
-            cross, _, (across, up) = crosses[f"{kind}, mean"]
-            x, y = np.mean(places, axis=0) * [1, factor]
-            assert np.ravel(cross.get_data()) == pytest.approx([x, y])
-            assert np.ravel(across.get_segments()) == pytest.approx([x - 0.01, y, x + 0.03, y])
-            assert np.ravel(up.get_segments()) == pytest.approx([x, y - 0.01, x, y + 0.03])
-        assert len(crosses) == 3
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == list(control.KINDS[:3])
+        for k, (bar, (_, kind, places)) in enumerate(zip(ax.containers, PAIRS[:3], strict=True)):
+            barriers = factor * np.array(places)[:, 1]
+            across, up = drawn[kind].get_data()
+            np.testing.assert_allclose(across, barriers)
+            assert (np.round(np.array(up)) == k).all()
+            mark, _, (ends,) = bar
+            mean = barriers.mean()
+            assert np.ravel(mark.get_data()) == pytest.approx([mean, k + 0.2])
+            assert np.ravel(ends.get_segments()) == pytest.approx(
+                [mean - 0.01, k + 0.2, mean + 0.03, k + 0.2]
+            )
 
 
 def test_the_first_experiment_that_has_a_kind_gives_it(tables):
     figure = control.draw(tables, **{**OPTIONS, "experiments": ["same_data", "mechanisms"]})
     drawn = {str(line.get_label()): line for line in figure.axes[0].lines}
-    assert np.ravel(drawn[control.KINDS[0]].get_data()) == pytest.approx([0.3, 0.3])
+    assert drawn[KINDS[0]].get_xdata() == pytest.approx([0.3])
 
 
 def test_what_is_absent_is_named(tables):
@@ -102,6 +105,6 @@ def test_everything_stays_inside_and_repeats_byte_for_byte(tables, alignments, t
         assert first == second
 
 
-def test_the_caption_names_set_and_experiments():
+def test_the_caption_names_the_set_and_no_key():
     text = control.caption(**OPTIONS)
-    assert "NC" in text and "mechanisms, same data" in text and "BatchNorm recomputed" in text
+    assert "NC" in text and "BatchNorm recomputed" in text and "same_data" not in text

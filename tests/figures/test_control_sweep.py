@@ -10,8 +10,9 @@ import pytest
 
 from basins.errors import UserError
 from basins.figures import control_sweep, style
-from basins.figures.control import KINDS
+from basins.figures.control import LOOKS
 
+KINDS = list(LOOKS)
 OPTIONS = {
     "experiments": {"16": "narrow", "64": "wide"},
     "setting": "width",
@@ -40,7 +41,7 @@ def tables() -> dict[str, pd.DataFrame]:
 
 def test_every_kind_has_its_mean_and_interval_at_each_value(tables):
     figure = control_sweep.draw(tables, **OPTIONS)
-    assert [ax.get_title() for ax in figure.axes] == ["matching", "other"]
+    assert [ax.get_title() for ax in figure.axes] == ["Matching", "Other"]
     for ax in figure.axes:
         assert [text.get_text() for text in ax.get_xticklabels()] == ["16", "64"]
         drawn = {str(bar.get_label()): bar for bar in ax.containers}
@@ -78,4 +79,4 @@ def test_everything_stays_inside_and_repeats_byte_for_byte(tables, tmp_path: Pat
 
 def test_the_caption_names_set_setting_and_values():
     text = control_sweep.caption(**OPTIONS)
-    assert "NC" in text and "width (16, 64)" in text and "reset" in text
+    assert "NC" in text and "width (16, 64)" in text and "BatchNorm recomputed" in text

@@ -17,6 +17,7 @@ from matplotlib.font_manager import findfont
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
+from basins.claims.published import PUBLISHED
 from basins.errors import UserError
 from basins.figures import barrier_matrix, counterfactual_probe, path_curves, sample_images, style
 from basins.registry import check_options, find, names
@@ -69,7 +70,9 @@ def test_path_curves_do_not_depend_on_the_order_of_rows(tables):
     assert _lines(path_curves.draw(tables, **CHOSEN)) == first
 
 
-def test_interval_bands_span_the_interval(tables):
+def test_interval_bands_span_the_interval_from_six_seeds_on(tables):
+    assert not path_curves.draw(tables, **CHOSEN).axes[0].collections
+    tables["summary/paths"] = tables["summary/paths"].assign(seeds=6)
     ax = path_curves.draw(tables, **CHOSEN).axes[0]
     rows = tables["summary/paths"].query("eval_set == 'nc' and metric == 'accuracy'")
     spans = [band.get_paths()[0].get_extents() for band in ax.collections]
@@ -133,6 +136,17 @@ def test_probe_dots_and_means_are_the_rows(tables):
         np.testing.assert_array_equal(marks.get_xdata(), mean["mean"])
         spans = np.array([segment[:, 0] for segment in interval.get_segments()])
         np.testing.assert_allclose(spans, mean[["ci_low", "ci_high"]])
+
+
+def test_the_probe_marks_what_the_paper_reports(tables):
+    renamed = {"recipe": {"plain": "finetuned_80/cbft", "spurious": "cued_80"}}
+    tables = {name: table.replace(renamed) for name, table in tables.items()}
+    panels = counterfactual_probe.draw(
+        tables, diagnostic="counterfactual", published="cifar10"
+    ).axes
+    for ax, value in zip(panels, PUBLISHED["cifar10"]["80"]["cbft"], strict=True):
+        (line,) = [line for line in ax.lines if line.get_label() == "published"]
+        np.testing.assert_allclose(line.get_xdata(), [value / 100, np.nan])
 
 
 def test_the_probe_of_some_recipes_shows_them_in_their_order(tables):

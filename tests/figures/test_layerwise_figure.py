@@ -32,23 +32,27 @@ def tables():
     return {"aspects/fine": pd.DataFrame(found).assign(aspect="connectivity", test="D5", null=0)}
 
 
-def test_bars_are_rows(tables):
+def test_dots_are_rows(tables):
     check_options(layerwise.draw, {"aspect": "fine"}, "figure")
     panels = layerwise.draw(tables, aspect="fine").axes
     assert [ax.get_title() for ax in panels] == [
-        "m/seed0 and m/seed1 (within)", "m/seed0 and m/seed2 (between)",
+        "models 0 and 1 (within clusters)", "models 0 and 2 (between clusters)",
     ]  # fmt: skip
+    assert [t.get_text() for t in panels[0].get_yticklabels()] == ["stem", "blocks 0", "head"]
     for p, ax in enumerate(panels):
-        assert [t.get_text() for t in ax.get_xticklabels()] == ["stem", "blocks 0", "head"]
-        bars = iter(ax.containers)
+        *dots, whole, interaction = ax.lines
         for side in range(2):
             for q in range(3):
-                heights = [bar.get_height() for bar in next(bars)]
-                expected = [1 + p + 0.1 * side + 0.01 * q + 0.2 * k for k in range(3)]
-                np.testing.assert_allclose(heights, expected)
-        assert [line.get_ydata()[0] for line in ax.lines] == [2.5, -0.5]
-        low, high = ax.get_ylim()
+                line = dots[3 * side + q]
+                across, up = (np.array(values, float) for values in line.get_data())
+                layers = np.round(up).astype(int)
+                np.testing.assert_allclose(across, 1 + p + 0.1 * side + 0.01 * q + 0.2 * layers)
+                assert sorted(layers) == [0, 1, 2]
+                assert (line.get_markerfacecolor() == "none") == bool(side)
+        assert [line.get_xdata()[0] for line in (whole, interaction)] == [2.5, -0.5]
+        low, high = ax.get_xlim()
         assert low < -0.5 and high > 2.5  # nothing is cut off
+    assert layerwise.title(tables, aspect="fine").endswith("at most 2.5 nats; all together, 2.5")
 
 
 def test_what_is_absent_is_named(tables):
@@ -67,4 +71,4 @@ def test_the_files_repeat(tables, tmp_path):
 
 
 def test_the_caption():
-    assert "fine" in layerwise.caption(aspect="fine")
+    assert "hollow: at the second" in layerwise.caption(aspect="fine")
