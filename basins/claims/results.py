@@ -37,8 +37,9 @@ LOSS: Bounds = (0, np.inf)
 class Results:
     """A profile's tables, and the confidence of intervals that are taken from them.
 
-    `in_domain` has the evaluation set of each experiment whose models are clustered. What is asked
-    for and not there raises `UserError`, naming what there is.
+    `in_domain` has the evaluation set in distribution of each experiment: that whose gaps cluster
+    its models, or the first of those that it names. What is asked for and not there raises
+    `UserError`, naming what there is.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -49,7 +50,10 @@ class Results:
     @classmethod
     def of(cls, params: Params, tables: Mapping[str, pd.DataFrame]) -> Results:
         """Return the tables of a profile under its settings."""
-        in_domain = {made.experiment: made.eval_set for made in params.clusters.values()}
+        in_domain = {
+            name: made.eval_sets[0] for name, made in params.connect.items() if made.eval_sets
+        }
+        in_domain |= {made.experiment: made.eval_set for made in params.clusters.values()}
         return cls(tables, params.statistics.confidence, in_domain)
 
     def at(self, confidence: float) -> Results:
@@ -111,7 +115,9 @@ class Results:
         """Return the pairs whose convexity gaps in domain cluster an experiment's models."""
         if experiment not in self.in_domain:
             there = _listed(self.in_domain)
-            raise UserError(f"no clusters of the models of {experiment!r}; there are: {there}")
+            raise UserError(
+                f"{experiment!r} has no evaluation set in distribution; with one: {there}"
+            )
         return self.pairs(experiment, self.in_domain[experiment])
 
     def several(self, experiment: str) -> Several:

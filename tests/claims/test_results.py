@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,6 +26,14 @@ def held(labels, ratio=5.0, known=None):
     rows = rows.assign(experiment="nli", measure="convexity_gap")
     tables = {"barriers": pd.concat([other, gaps]), "clusters": rows}
     return Results(tables, 0.95, {"nli": "test"})
+
+
+def test_without_clusters_the_first_set_of_an_experiment_is_in_distribution():
+    of = {"hard": SimpleNamespace(eval_sets=["test", "ood"]), "nc": SimpleNamespace(eval_sets=None)}
+    clusters = {"one": SimpleNamespace(experiment="nli", eval_set="dev")}
+    statistics = SimpleNamespace(confidence=0.95)
+    params = SimpleNamespace(connect=of, clusters=clusters, statistics=statistics)
+    assert Results.of(params, {}).in_domain == {"hard": "test", "nli": "dev"}
 
 
 def test_clusters_of_gaps_in_domain_are_shown():
@@ -75,7 +85,9 @@ def test_models_that_only_guess_have_learned_nothing(accuracy, base):
 
 
 def test_an_experiment_without_clusters_is_named():
-    with pytest.raises(UserError, match="no clusters of the models of 'qqp'; there are: nli"):
+    with pytest.raises(
+        UserError, match="'qqp' has no evaluation set in distribution; with one: nli"
+    ):
         held(LABELS).gaps("qqp")
 
 
