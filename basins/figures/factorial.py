@@ -142,19 +142,20 @@ def _shares(
     known = pd.Series(strategies(tables, models, slice_), index=models)
     for side, (name, strategy) in enumerate((("barrier", None), ("strategy", known))):
         table = pairs(barriers, levels, strategy)
+        factors = [factor for factor in FACTORIAL if not table[factor].all()]
         means, low, high = [], [], []
-        for factor in FACTORIAL:
+        for factor in factors:
             found = leave_out(partial(shared, table, factor), units(table), confidence)
             means.append(found["mean"])
             low.append(found["mean"] - found["ci_low"])
             high.append(found["ci_high"] - found["mean"])
-        places = np.arange(len(FACTORIAL)) + 0.16 * (2 * side - 1)
+        places = np.arange(len(factors)) + 0.16 * (2 * side - 1)
         ax.errorbar(
             places, means, yerr=(low, high), fmt="os"[side], color=f"C{side}", label=name, capsize=2
         )
     ax.axhline(0, **style.CHANCE)
-    ax.set_xticks(range(len(FACTORIAL)), FACTORIAL)
-    ax.set(title="what each explains", ylabel="share", xlim=(-0.5, len(FACTORIAL) - 0.5))
+    ax.set_xticks(range(len(factors)), factors)
+    ax.set(title="what each explains", ylabel="share", xlim=(-0.5, len(factors) - 0.5))
     ax.legend()
 
 

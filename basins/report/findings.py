@@ -81,8 +81,10 @@ FINDINGS = (
             "lcrgs/cell_head": "mean barrier (nats), a new head each less one head for all",
             "lcrgs/cell_strategy_gap_lexical_overlap": "r of gap and difference in HANS accuracy, "
             "at equal accuracy, one head for all",
+            "lcrgs/share_head": "share of the barriers that the head explains",
+            "lcrgs/share_order": "share of the barriers that the order of rows explains",
         },
-        "cell_factorial",
+        "cell_factorial|factorial",
     ),
     Finding(
         "midpoint",

@@ -53,11 +53,13 @@ def shared(rows: pd.DataFrame, factor: str, kept: np.ndarray) -> float:
     """Return the share of a factor in the `value` of pairs.
 
     `rows` has, for every factor of `FACTORIAL`, whether a pair shares it; those `kept`, bool [n],
-    count. Not a number where there are no pairs to compare, or they are not apart at all.
+    count. A factor that all pairs share is no part of the design. Not a number where there are no
+    pairs to compare, or they are not apart at all.
     """
-    same, values = rows[[*FACTORIAL]].to_numpy(bool)[kept], rows["value"].to_numpy(float)[kept]
-    alone = np.array([name == factor for name in FACTORIAL])
+    varied = [name for name in FACTORIAL if not rows[name].all()]
+    same, values = rows[varied].to_numpy(bool)[kept], rows["value"].to_numpy(float)[kept]
+    alone = np.array([name == factor for name in varied])
     left, whole = (values[(same == pattern).all(1)] for pattern in (alone, np.zeros_like(alone)))
-    if not len(left) or not len(whole) or not whole.mean() > 0:
+    if factor not in varied or not len(left) or not len(whole) or not whole.mean() > 0:
         return float("nan")
     return float(1 - left.mean() / whole.mean())

@@ -40,6 +40,15 @@ def test_barriers_are_split_by_what_pairs_share():
     assert len(units(table)) == 4 and len(set(np.concatenate(units(table)))) == 12
 
 
+def test_a_factor_at_one_level_is_no_part_of_the_design():
+    same = {f: JOINED["model_a"].map(v) == JOINED["model_b"].map(v) for f, v in LEVELS.items()}
+    barrier = 0.01 + 0.07 * ~same["head"] + 0.02 * ~same["order"]
+    held = {**LEVELS, "dropout": 0 * LEVELS["dropout"]}
+    table = pairs(JOINED.assign(barrier_linear=barrier), held).loc[~(same["head"] & same["order"])]
+    found = [shared(table, factor, np.ones(len(table), bool)) for factor in FACTORIAL]
+    assert found == pytest.approx([0.7, 0.2, np.nan], nan_ok=True)
+
+
 def test_nothing_to_compare_is_not_a_number():
     table = pairs(JOINED.assign(barrier_linear=0.0), LEVELS)
     assert np.isnan(shared(table, "head", np.ones(len(table), bool)))
