@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -28,6 +29,9 @@ Step = Callable[[], None]
 Function = Callable[[Item, Step], Result]
 Outcomes = Generator[tuple[int, Callable[[], Result]], None, None]
 Counts = MutableSequence[int]
+
+TIDY = 20.0
+"""Seconds after which a worker gives memory back: .1 s of work for what would be gigabytes."""
 
 # In a worker: how many steps of each item are done, in memory shared with the parent. A pool hands
 # such memory over when a process starts and at no other time, so it has to be kept here.
@@ -229,7 +233,7 @@ def _start_worker(counts: Counts, worker: int) -> None:
         sys.unraisablehook = _stop_again
     devices.prepare()
     _take_gpu(worker)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_look_after, daemon=True).start()
 
 
 def _stop(*_: object) -> None:
@@ -261,9 +265,22 @@ def _call(function: Function[Item, Result], item: Item, index: int | None) -> Re
     return function(item, step)
 
 
-def _end_with_parent() -> None:
-    """End this process when its parent is gone: a killed parent cannot tell its workers to stop."""
+def _look_after() -> None:
+    """Give free memory back now and then, and end this process when its parent is gone.
+
+    A killed parent cannot tell its workers to stop.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
-    connection.wait([parent.sentinel])
+    while not connection.wait([parent.sentinel], TIDY):
+        give_back()
     os._exit(1)
+
+
+def give_back() -> None:
+    """Give memory that is free back to the system, where the C library can (glibc).
+
+    Batches of texts are of another size at every step, and leave the heap in pieces.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)

@@ -291,3 +291,21 @@ def test_nothing_spare_is_begun_where_others_are_nearly_done(tmp_path: Path) -> 
     found = parallel.run(in_turn, items, workers=2, title="test", steps=1, spare=spare)
     assert found == ["short", "long"]
     assert not (tmp_path / "spare began").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+def test_free_memory_is_given_back() -> None:
+    script = """
+from pathlib import Path
+from basins.parallel import give_back
+def pages(): return int(Path("/proc/self/statm").read_text().split()[1])
+kept = [bytearray(100_000) for _ in range(2000)]  # 200 MB, too small for pieces of their own
+del kept[:-1]
+before = pages()
+give_back()
+print((before - pages()) * 4096 / 2**20)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) > 100
