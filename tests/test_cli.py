@@ -365,7 +365,7 @@ A, B = "a.safetensors", "b.safetensors"
         (["connect", "gpt", "gpt", *DATA], "gpt: no such file: model.safetensors"),
         (["cluster", A, B, *LINEAR], "4 or more"),
         (["plane", A, B, *LINEAR], "fewer take --directions"),
-        (["plane", A, A, B, B, *LINEAR], "4 models"),
+        (["plane", A, f"x={A}", B, f"y={B}", *LINEAR], "4 models"),
         (["plane", A, *LINEAR, "--directions", "random", "--reach", "0"], "more than 0"),
         (["merge", A, B, *LINEAR, "--technique", "soup", "--out", "o"], "no 'soup'"),
         (["merge", A, B, *LINEAR, "--technique", "deep_ensemble", "--out", "o"], "an ensemble"),

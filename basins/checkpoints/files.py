@@ -16,7 +16,7 @@ from pyarrow import csv
 from pyarrow.json import read_json
 from pyarrow.parquet import read_table
 
-from basins.checkpoints.models import short
+from basins.checkpoints.states import short
 from basins.errors import UserError
 from basins.store import file_hash, folder_hash
 
@@ -137,12 +137,17 @@ def _separated(by: str) -> Callable[[Path], pa.Table]:
     return lambda file: csv.read_csv(file, parse_options=quoted)
 
 
+def _lines(file: Path) -> Dataset:
+    return Dataset.from_dict({"text": file.read_text().splitlines()})
+
+
 TABLES: dict[str, Callable[[Path], pa.Table | Dataset]] = {
     ".csv": _separated(","),
     ".tsv": _separated("\t"),
     ".jsonl": read_json,
     ".json": _array,
     ".parquet": read_table,
+    ".txt": _lines,
 }
 
 
