@@ -210,7 +210,7 @@ def read(
 def _of_classes(models: Models) -> None:
     """Raise `UserError` where a config says that the networks are no classifiers of one class."""
     config = models.config or {}
-    if not checkpoint.of_library(config):
+    if models.classes is not None or not checkpoint.of_library(config):
         return
     kind, count = config.get("problem_type"), len(checkpoint.classes(config))
     causal = any(

@@ -261,7 +261,7 @@ def save(models: Models, state: State, target: Path) -> None:
     folder has something in it.
     """
     with new_folder(models, target, "float32") as folder:
-        weights.save(state, folder / WEIGHTS)
+        weights.save({name: t.clone() for name, t in state.items()}, folder / WEIGHTS)  # tied ones
 
 
 @contextmanager
