@@ -64,6 +64,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)  # put back as it was, afterwards
     monkeypatch.setattr(cluster_rows, "DRAWS", 39)
+    monkeypatch.setenv("BASINS_STORE", str(tmp_path.with_name(f"{tmp_path.name}-store")))
     Path("net.py").write_text(NET)
     splits = {}
     for seed, (name, count) in enumerate({"train": 300, "test": 60, "odd": 40}.items()):

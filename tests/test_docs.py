@@ -46,6 +46,7 @@ def bench(tmp_path, monkeypatch):
     before = set(sys.modules)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("BASINS_STORE", str(tmp_path / "store"))
     monkeypatch.setattr(cluster_rows, "DRAWS", 19)  # quicker; the numbers are not looked at
     yield tmp_path
     for name in set(sys.modules) - before:

@@ -121,7 +121,8 @@ def frame(given: Mapping[str, Model], net: nn.Module | str | None, device: torch
             made = checkpoint.initialise(first) if empty else checkpoint.load(where)
         else:
             made = models.build(net) if isinstance(net, str) else copy.deepcopy(net)
-    made = made.float().to(device).eval()
+    made = made.float().eval()
+    made = made if empty else made.to(device)  # which would take what is tied apart
     hashes = {name: states.digest(states.files(path)) for name, path in paths.items()}
     return Models({}, hashes, paths, made, first, None)
 

@@ -141,7 +141,6 @@ def merge(
     options: Mapping[str, Any],
     generator: np.random.Generator,
     target: Path,
-    size: int = SHARD,
 ) -> None:
     """Write what a technique makes of checkpoints, tensor by tensor, in the first one's types.
 
@@ -156,7 +155,6 @@ def merge(
         options: of it.
         generator: what it draws from.
         target: a folder, for `model.safetensors`, or shards and their index.
-        size: of a shard, in bytes.
 
     Raises:
         UserError: a checkpoint lacks a tensor, or the technique takes more than one at once.
@@ -187,7 +185,7 @@ def merge(
             [state] = technique(_One(each, start, stub, none, generator), **options)  # type: ignore
             return state[name].to(found[0].dtype)
 
-        _write({name: read[0].kind(names[0][name]) for name in sorted(like)}, made, target, size)
+        _write({name: read[0].kind(names[0][name]) for name in sorted(like)}, made, target)
 
 
 def _in_common(
@@ -212,13 +210,12 @@ def _write(
     kinds: Mapping[str, tuple[str, list[int], int]],
     made: Callable[[str], Tensor],
     target: Path,
-    size: int,
 ) -> None:
     """Write tensors one after the other, each file behind a header that says where each will be.
 
     Of every tensor is given its type, its shape and its bytes.
     """
-    shards = [*_shards({name: kind[2] for name, kind in kinds.items()}, size)]
+    shards = [*_shards({name: kind[2] for name, kind in kinds.items()}, SHARD)]
     several, index = len(shards) > 1, {}
     for number, names in enumerate(shards, 1):
         file = f"model-{number:05}-of-{len(shards):05}.safetensors" if several else states.WEIGHTS
