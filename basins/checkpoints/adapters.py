@@ -38,6 +38,12 @@ class Adapter(NamedTuple):
         """The files that decide what it adds."""
         return [self.folder / CONFIG, _weights(self.folder)]
 
+    @property
+    def kept(self) -> Sequence[str]:
+        """The modules that were trained whole; of a classifier its head, unless it says others."""
+        heads = ("classifier", "score") if self.config.get("task_type") == "SEQ_CLS" else ()
+        return self.config.get("modules_to_save") or heads
+
 
 def of(path: Path) -> Adapter | None:
     """Return the adapter in a folder, None where there is none.
@@ -90,7 +96,7 @@ def merged(state: Mapping[str, Tensor], adapter: Adapter, tied: Mapping[str, str
             pairs.setdefault(part[1], {"kind": kind})[part[3]] = tensor.float()  # type: ignore
             continue
         name = re.sub(r"\.(base_layer|modules_to_save(\.default)?)\.", ".", name)
-        whole = any(part in name.split(".") for part in config.get("modules_to_save") or ())
+        whole = any(part in name.split(".") for part in adapter.kept)
         bias = config.get("bias", "none") != "none" and name.endswith(".bias")
         if not (whole or bias) or name not in found:
             raise UserError(f"{adapter.folder}: {key} has no place in the base; merge it by peft")
@@ -116,10 +122,10 @@ def merged(state: Mapping[str, Tensor], adapter: Adapter, tied: Mapping[str, str
     return found
 
 
-def saved_rows(adapter: Adapter, names: Sequence[str]) -> int | None:
+def outputs(adapter: Adapter) -> int | None:
     """Return how many outputs a head has that the adapter keeps whole, None where it keeps none."""
     for key, shape in states.shapes([_weights(adapter.folder)]).items():
-        if key.endswith(".weight") and any(name in key.split(".") for name in names):
+        if key.endswith(".weight") and any(name in key.split(".") for name in adapter.kept):
             return shape[0]
     return None
 

@@ -321,12 +321,7 @@ def images(data: Path | str, name: str, split: Dataset, where: str, models: Mode
         and pa.types.is_fixed_size_list(split.data.column(column).type)
     ):
         return disk.read(Path(data), name).images  # as this project writes them: mapped, not copied
-    found = (
-        split[column]
-        if isinstance(split.features[column], Image)
-        else split.with_format("numpy")[column]
-    )
-    pictures = [np.asarray(picture) for picture in found]
+    pictures = _decoded(split, column, where)
     pictures = pictures if sized is None else sized(pictures, where)
     if len({picture.shape for picture in pictures}) > 1:
         raise UserError(f"{where}: images of several sizes; resize them to one")
@@ -339,6 +334,33 @@ def images(data: Path | str, name: str, split: Dataset, where: str, models: Mode
             f"not {images.dtype} {list(images.shape)}"
         )
     return images.astype(np.uint8)
+
+
+def _decoded(split: Dataset, column: str, where: str) -> list[np.ndarray]:
+    """Return images one by one; where some are grey and others coloured, all are in colours.
+
+    Raises `UserError` where one is not readable, or only some have transparency.
+    """
+    if not isinstance(split.features[column], Image):
+        return [np.asarray(picture) for picture in split.with_format("numpy")[column]]
+    alone, found = split.select_columns([column]), []
+    for row in range(len(split)):
+        try:
+            picture = alone[row][column]
+            if picture.mode not in ("L", "RGB", "RGBA", "I;16", "I", "F", "LA"):  # palettes, say
+                colours = "RGBA" if "transparency" in picture.info else "RGB"
+                picture = picture.convert("L" if picture.mode == "1" else colours)
+            found.append(picture)
+        except Exception as error:  # Pillow's, of someone else's files
+            raise UserError(f"{where}: image {row} is not readable ({short(error)})") from None
+    modes = [picture.mode for picture in found]
+    if len({*modes}) > 1:
+        if {*modes} != {"L", "RGB"}:
+            raise UserError(f"{where}: images of the modes {', '.join(sorted({*modes}))}; take one")
+        grey = f"{modes.count('L')} of {len(modes)} images are grey, and read as RGB"
+        warnings.warn(f"{where}: {grey}", stacklevel=2)
+        found = [picture.convert("RGB") for picture in found]
+    return [np.asarray(picture) for picture in found]
 
 
 def _text(

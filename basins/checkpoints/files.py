@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,6 +113,10 @@ def _pictures(path: Path) -> Splits:
         ]
         if not files:
             raise UserError(f"{folder}: no images; put them into <class>/<image> there")
+        if empty := [name for k, name in enumerate(classes) if all(k != n for _, n in files)]:
+            warnings.warn(
+                f"{folder}: no image of {', '.join(empty)}, which is a class", stacklevel=2
+            )
         columns = {"image": [file for file, _ in files], "label": [number for _, number in files]}
         kinds = Features(image=Value("string"), label=ClassLabel(names=classes))
         split = Dataset.from_dict(columns, kinds).cast_column("image", Image())

@@ -294,15 +294,13 @@ def _streamed(
     draws = merge_stream(technique, read, [*nets])
     function, _ = technique_of(technique, chosen)
     with models.new_folder(read, target) as folder:
-        given_ = (read.net, paths, start, function, chosen, draws, folder)
-        streamed.merge(*given_)
+        streamed.merge(read.net, paths, start, function, chosen, draws, folder)
     if data is None:
         return Found({}, "merge", {"models": read.hashes, "torch": torch.__version__})
     session = opened("merge", {**nets, "merged/seed0": target}, data, options, stream=True)
-    names = [*nets, "merged/seed0"]
-    found = session.run([session.work("streamed", n, n, count=1, points=1) for n in names])
-    *sources, made = (one.curves for one in found)
-    task, each = session.bench.task, dict(zip(nets, sources, strict=True))
-    return found(
-        session, {"merge": tables.merge_table(technique, "none", made, each, task)}, "merge"
-    )
+    each = [*nets, "merged/seed0"]
+    taken = session.run([session.work("streamed", n, n, count=1, points=1) for n in each])
+    *sources, made = (one.curves for one in taken)
+    known = dict(zip(nets, sources, strict=True))
+    table = tables.merge_table(technique, "none", made, known, session.bench.task)
+    return session.found({"merge": table}, "merge")

@@ -217,7 +217,8 @@ class Bench:
         entry, calibration = engine.anew(), cast(Any, self.calibration(batchnorm))
         found = evaluations(engine, members, sources, calibration, self.task.sets)
         step()
-        state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+        counters = {n: t for n, t in members[0].items() if not t.is_floating_point()}
+        state = {name: t.clone() for name, t in {**net.state_dict(), **counters}.items()}
         curves = {key: [evaluation] for key, evaluation in found.items()}
         return Measured(curves, np.zeros(0), entry, state)
 

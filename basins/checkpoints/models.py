@@ -354,8 +354,7 @@ def _with_head(folder: Path, config: dict[str, Any], adapter: Adapter) -> dict[s
     """Return the config of a classifier, of an encoder whose adapter brings a head."""
     if any("ForSequenceClassification" in str(name) for name in config.get("architectures") or ()):
         return config
-    kept = adapter.config.get("modules_to_save") or ("classifier", "score")
-    if (count := adapters.saved_rows(adapter, kept)) is None:
+    if (count := adapters.outputs(adapter)) is None:
         raise UserError(f"{adapter.folder}: neither it nor its base {folder} has a classifier")
     names = [f"LABEL_{k}" for k in range(count)]
     net = checkpoint.classifier(folder, names)
@@ -363,7 +362,8 @@ def _with_head(folder: Path, config: dict[str, Any], adapter: Adapter) -> dict[s
     prefix = f"{net.base_model_prefix}."
     like = net.state_dict()
     found = weights.in_common(there, like, prefix, folder, "give another base")
-    lacks = {n: t for n, t in like.items() if n not in found and not {*kept} & {*n.split(".")}}
+    saved = {n.removeprefix(adapters.PREFIX) for n in states.shapes(adapter.files[1:])}
+    lacks = {n: t for n, t in like.items() if n not in found and n not in saved}
     if lacks:
         raise UserError(f"{folder}: it lacks {weights.listed(lacks)}, and so does the adapter")
     labels = {"id2label": {str(k): name for k, name in enumerate(names)}}

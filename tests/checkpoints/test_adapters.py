@@ -76,9 +76,11 @@ def test_a_head_comes_with_the_adapter_of_an_encoder():
              f"{QUERY}.lora_B.weight": torch.zeros(8, 2)}, task_type="SEQ_CLS")  # fmt: skip
     net.classifier.load_state_dict({n.removeprefix("classifier."): t for n, t in head.items()})
     assert probed(labels=MNLI) == pytest.approx(right(net, "base", (0, 1, 2)).mean(), 1e-4)
-    adapter({"classifier.weight": head["classifier.weight"]}, modules_to_save=["classifier"],
-            task_type="SEQ_CLS")  # fmt: skip
-    assert probed(labels=MNLI) != 0
+    adapter({"classifier.weight": numbers(3, 8)}, task_type="SEQ_CLS")
+    with pytest.raises(
+        UserError, match=r"lacks 1 tensor \(3 numbers\): classifier.bias .* adapter"
+    ):
+        probed(labels=MNLI)
 
 
 class Layers(nn.Module):

@@ -70,7 +70,7 @@ def tied(seed: int) -> dict[str, Tensor]:
     return {n: t.clone() for n, t in made.state_dict().items() if n != "head.weight"}
 
 
-OPTIONS: dict[str, dict[str, Any]] = {"ties": {"scope": "tensor"}, "fedavg": {"weights": [1, 3]}}
+OPTIONS: dict[str, dict[str, Any]] = {"ties": {"scope": "tensor"}, "fedavg": {"rows": [1, 3]}}
 
 
 @pytest.mark.parametrize("technique", names("merges", "merge"))
