@@ -13,7 +13,7 @@ from datasets import Dataset
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from basins.checkpoints import examples, files
+from basins.checkpoints import examples, files, pictures
 from basins.checkpoints.models import Models
 from basins.checkpoints.objectives import IGNORED, Objective
 from basins.data.images import Evaluation
@@ -95,8 +95,8 @@ class Form:
         """Yield batches of a dataset: sentences, texts, images, or columns of numbers."""
         where, columns = f"{self.where}, {name}", data.column_names
         label = next((column for column in TARGETS if column in columns), None)
-        if any(column in columns for column in examples.IMAGES):
-            pixels = torch.from_numpy(examples.images(self.where, name, data, where, self.read))
+        if any(column in columns for column in pictures.COLUMNS):
+            pixels = torch.from_numpy(pictures.images(self.where, name, data, where, self.read))
             targets = None if label is None else data.with_format("torch")[label][:]
             for start in range(0, len(data), BATCH):
                 part = slice(start, start + BATCH)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from basins import weights
-from basins.checkpoints import examples, files, models, states
+from basins.checkpoints import examples, files, models, pictures, states
 from basins.checkpoints.examples import Task
 from basins.checkpoints.forms import TARGETS, Batches, Data, Form, Rollouts, is_batch
 from basins.checkpoints.measure import Bench
@@ -254,7 +254,7 @@ def _as_ours(splits: Mapping[str, Any], read: Models) -> bool:
     columns = next(iter(splits.values())).column_names
     if not any(name in columns for name in examples.LABELS) and "text" in columns:
         return False
-    plain = read.config is None and not any(name in columns for name in examples.IMAGES)
+    plain = read.config is None and not any(name in columns for name in pictures.COLUMNS)
     return not (plain and any(name in columns for name in TARGETS))
 
 

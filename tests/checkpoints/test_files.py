@@ -80,8 +80,9 @@ def picture(name: str, mode: str, size: int = 4) -> None:
 
 def images(kind: str) -> basins.Found:
     Path("net.py").write_text(
-        "from torch import nn\n\n\ndef rgb():\n    return nn.Sequential(nn.Flatten(), nn.Linear(48, 2))\n"
-        "\n\ndef grey():\n    return nn.Sequential(nn.Flatten(), nn.Linear(16, 2))\n"
+        "from torch.nn import Flatten, Linear, Sequential\n\n\n"
+        "def rgb():\n    return Sequential(Flatten(), Linear(48, 2))\n\n\n"
+        "def grey():\n    return Sequential(Flatten(), Linear(16, 2))\n"
     )
     width = 48 if kind == "rgb" else 16
     torch.manual_seed(0)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
 
-from basins.checkpoints import adapters, examples, files
+from basins.checkpoints import adapters, examples, files, pictures
 from basins.errors import UserError
 from tests.junk.mangle import line, mangled
 
@@ -79,7 +79,7 @@ def test_a_mangled_image_is_read_or_refused(folder: Path, content: bytes) -> Non
         warnings.simplefilter("ignore")
         try:
             split = files.splits(folder / "pictures")["data"]
-            found = examples.images("pictures", "data", split, "pictures, data", models)
+            found = pictures.images("pictures", "data", split, "pictures, data", models)
         except UserError as error:
             assert "pictures" in line(error)
             return
