@@ -173,6 +173,8 @@ def merge(given: argparse.Namespace) -> None:
     found = basins.merge(given.models, given.data, **more, **_options(given))
     shown = [table.dropna(axis="columns", how="all") for table in found.tables.values()]
     _show(found, *(table.drop(columns=["merge", "set", "members"]) for table in shown))
+    if not shown:
+        print(f"merged: {given.out}")
 
 
 def report(given: argparse.Namespace) -> None:

@@ -123,7 +123,7 @@ class Bench:
         entry, paths = _anew(self.models.net), [self.models.folders[name] for name in names]
         ts = grid(points) if points > 1 else (0.0,)
         curves, distance = between(self.models.net, *paths, ts, self.task.sets, step)
-        return Measured(curves, np.array(distance), entry)
+        return Measured(curves, np.array(distance), copy.copy(entry))
 
     def probe(self, names: Sequence[str], step: Step) -> Measured:
         """Evaluate one network as it is, on all sets as its tokenizer reads them."""
@@ -133,7 +133,7 @@ class Bench:
         sets = self.task.own.get(name, self.task.sets)
         curves = {("interpolate", key): [evaluate(net, examples)] for key, examples in sets.items()}
         step()
-        return Measured(curves, np.zeros(0), entry)
+        return Measured(curves, np.zeros(0), copy.copy(entry))
 
     def plane(
         self,
@@ -356,7 +356,7 @@ def merge_stream(technique: str, models: Models, names: Sequence[str]) -> np.ran
 
 
 def _anew(net: nn.Module) -> DoubleEntry:
-    """Begin a network's double entry anew, so that nothing measured before decides on it."""
+    """Begin a network's one double entry anew, so that nothing measured before decides on it."""
     entry = double_entry(net)
     vars(entry).update(vars(DoubleEntry()))
     return entry

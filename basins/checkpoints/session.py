@@ -49,7 +49,7 @@ class Session:
     ) -> None:
         self.title, self.bench, self.recipe = title, bench, recipe
         self.options, self.origin = options, origin
-        self.device = next(bench.models.net.parameters()).device
+        self.device: torch.device = options["device"]
         self.entries: list[DoubleEntry] = []
         self.known = self.count = 0
 
@@ -174,7 +174,7 @@ def opened(
     origin["data"] = given.files_identity(data) if path else given.identity(bench.task)
     if whole["out"] is not None:
         rows.check(Path(whole["out"]), origin)
-    return Session(title, bench, recipe, whole, origin)
+    return Session(title, bench, recipe, {**whole, "device": device}, origin)
 
 
 def paired(a: Model, b: Model) -> dict[str, Model]:
