@@ -153,7 +153,7 @@ def read(
     chosen = names or [n for n in splits if n not in TRAINING and known[n] is not None]
     if not chosen:
         raise UserError(f"{data}: no labelled split to evaluate on; it has: {', '.join(splits)}")
-    _of_classes(models)
+    of_classes(models)
     config = {**(models.config or {}), **({"long_rows": "truncate"} if truncate else {})}
     order = None if models.text else _order(models, known, chosen)
     different = tokenizers(models) if models.text else {}
@@ -206,7 +206,7 @@ def read(
     return Task(sets, binary, models, draw, own, differs)
 
 
-def _of_classes(models: Models) -> None:
+def of_classes(models: Models) -> None:
     """Raise `UserError` where a config says that the networks are no classifiers of one class."""
     config = models.config or {}
     if models.classes is not None or not checkpoint.of_library(config):

@@ -128,7 +128,7 @@ class Form:
         for start in range(0, len(data), ROWS):
             part = range(start, min(len(data), start + ROWS))
             fields = examples.sentences(data, np.array(part))
-            options: dict[str, Any] = {"truncation": self.truncate, "max_length": limit}
+            options = {"truncation": True, "max_length": limit} if self.truncate else {}
             found = tokenizer(*fields.values(), padding=True, return_tensors="pt", **options)
             if (most := max(most, found["input_ids"].shape[1])) > limit:
                 raise UserError(f"{where}: a row of {most} tokens; networks take {limit}: truncate")

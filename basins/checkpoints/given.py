@@ -193,6 +193,8 @@ def task(
         if missing := [name for name in names or ["but train"] if name not in splits]:
             raise UserError(f"{where}: no split {missing[0]!r}; there are: {', '.join(splits)}")
         data = {name: splits[name] for name in names}
+    if measured is None:
+        examples.of_classes(read)
     several = isinstance(data, Mapping) and not is_batch(data)
     sets = {str(k): v for k, v in data.items()} if several else {"data": data}
     form = Form(read, measured, truncate, device, where)
