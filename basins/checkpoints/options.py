@@ -15,7 +15,8 @@ from basins.checkpoints.measure import BatchNorm
 from basins.checkpoints.objectives import Function
 from basins.errors import UserError
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Measuring(TypedDict, total=False):
