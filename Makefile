@@ -10,7 +10,8 @@ override ROOM := $(value ROOM)
 override TORCH := $(value TORCH)
 export PROFILE ROOM TORCH
 
-.PHONY: help installed profile repro encoder check test figures site bench lint clean-cache
+INTERFACE := basins.checkpoints.interface basins.checkpoints.options basins.checkpoints.found
+.PHONY: help installed profile repro encoder check test figures site api bench lint clean-cache
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -44,6 +45,11 @@ figures: installed  ## claims, figures, tables and report of every profile, from
 
 site: figures  ## all reports as one site, which works offline: site/index.html
 	@python stages/site.py
+
+api: installed  ## the Python interface as pages, from its docstrings: build/api (needs `pip install '.[api]'`)
+	@python -c 'import pdoc' 2>/dev/null || { echo "error: pdoc is not installed; pip install '.[api]'" >&2; exit 1; }
+	@python -m pdoc --docformat google --output-directory build/api $(INTERFACE)
+	@echo "reference: build/api/index.html"
 
 bench: installed  ## speed ratios, measured side by side on a quiet machine
 	python -m benchmarks

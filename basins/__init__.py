@@ -1,7 +1,8 @@
 """When two trained networks reach the same loss, did they learn the same mechanism?
 
-From Python, for any networks and batches: `connect`, `cluster`, `probe`, `merge`, `align` and
-`report`, which return `Found`.
+From Python, for any networks and batches: `connect`, `cluster`, `probe`, `plane`, `merge`, `align`
+and `report`. They return `Found`; their options are those of `Measuring`, `Settling`, `Mixing` and
+`Joining`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from basins.checkpoints.interface import Found, align, cluster, connect, merge, probe, report
+    from basins.checkpoints.found import Found
+    from basins.checkpoints.interface import align, cluster, connect, merge, plane, probe, report
+    from basins.checkpoints.options import Joining, Measuring, Mixing, Settling
 
-__all__ = ["Found", "align", "cluster", "connect", "merge", "probe", "report"]
+__all__ = ["Found", "Joining", "Measuring", "Mixing", "Settling", "align", "cluster", "connect"]
+__all__ += ["merge", "plane", "probe", "report"]
 
 
 class _Lazily:

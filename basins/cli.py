@@ -8,33 +8,34 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+import basins
 from basins.errors import UserError, one_line
 
-if TYPE_CHECKING:  # torch takes seconds, and neither --help nor the report needs it
-    from basins.checkpoints.examples import Task
-    from basins.checkpoints.measure import Joins
-    from basins.checkpoints.models import Models
-
-CONFIDENCE = 0.95
 DIRECTIONS = "from the first model, where there are fewer than three: normalised by filter, or"
 DIRECTIONS += " of the Hessian's highest eigenvalues on training rows"
 REACH = "how far, both ways: in units of the filters' norms (random), or distance; default 1"
 
 MODEL = (
-    "[NAME=]PATH: a folder of this project, or of a classifier of text or images of Hugging Face; "
+    "[NAME=]PATH: a folder of this project, of a network of Hugging Face, or of a LoRA adapter; "
     "with --net a state dict (.safetensors, or as torch.save writes it) or a folder with one"
 )
 DATA = (
-    "a datasets.DatasetDict on disk, a table (.csv, .tsv, .jsonl, .json, .parquet) or a folder of "
-    "them, images by class, or hub:OWNER/NAME@COMMIT; `image` or sentence columns, and `label`"
+    "a datasets.DatasetDict on disk, a table (.csv, .tsv, .jsonl, .json, .parquet, .txt) or a "
+    "folder of them, images by class, or hub:OWNER/NAME@COMMIT; `image`, sentence or number "
+    "columns, and `label`"
 )
 NET = "makes the MODELs' network; or torchvision:NAME or timm:NAME"
+LOSS = (
+    "classification (the default), regression, binary, multilabel, language, reward, or "
+    "FILE.py:FUNCTION of output and targets, which returns a number for each example"
+)
+JOBS = "processes that share the work; finished steps are remembered in .cache, or BASINS_STORE"
+STREAM = "tensor by tensor from safetensors, so that "
 NAMES = "which class each output of the networks is, where their configs do not say so"
 BATCHNORM = (
     "statistics along the path; default: reset, on training images, where there are any; repair: "
@@ -71,13 +72,19 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser, whose results have a `command` that is called with them."""
     whole = argparse.ArgumentParser("basins", description=__doc__)
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
-    measured, joined, mixed, kept = (argparse.ArgumentParser(add_help=False) for _ in range(4))
-    measured.add_argument("--data", metavar="PATH", required=True, help=DATA)
-    measured.add_argument("--eval-set", metavar="SPLIT", nargs="+", help="default: all but train")
+    needed, measured, joined, mixed, kept = (
+        argparse.ArgumentParser(add_help=False) for _ in range(5)
+    )
+    needed.add_argument("--data", metavar="PATH", required=True, help=DATA)
+    measured.add_argument(
+        "--eval-set", dest="eval_sets", metavar="SPLIT", nargs="+", help="default: all but train"
+    )
+    measured.add_argument("--loss", default="classification", help=LOSS)
     measured.add_argument("--net", metavar="FILE.py:FUNCTION", help=NET)
     measured.add_argument("--labels", metavar="NAME=NUMBER,...", help=NAMES)
     measured.add_argument("--truncate", action="store_true", help="cut text that is too long")
     measured.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    measured.add_argument("--jobs", metavar="N", type=_at_least(1), default=1, help=JOBS)
     joined.add_argument("--path", default="linear", help="a file of basins/paths/")
     joined.add_argument("--points", type=_at_least(3), default=11, help="on a path, with its ends")
     alignments = ("none", "weight_matching", "activation_matching", "straight_through")
@@ -93,9 +100,11 @@ def parser() -> argparse.ArgumentParser:
         own.set_defaults(command=function)
         return own
 
-    own = command(connect, measured, joined, mixed, kept)
+    own = command(connect, needed, measured, joined, mixed, kept)
     own.add_argument("models", metavar="MODEL", nargs=2, help=MODEL)
-    own = command(cluster, measured, joined, mixed, kept)
+    one = f"{STREAM}one network is in memory; linear"
+    own.add_argument("--stream", action="store_true", help=one)
+    own = command(cluster, needed, measured, joined, mixed, kept)
     own.add_argument("models", metavar="MODEL", nargs="+", help=f"four or more; {MODEL}")
     own.add_argument(
         "--clusters",
@@ -103,15 +112,18 @@ def parser() -> argparse.ArgumentParser:
         type=_at_least(1),
         help="default: as many as a test shows, of 12 models or more",
     )
-    own = command(probe, measured, kept)
+    own = command(probe, needed, measured, kept)
     own.add_argument("models", metavar="MODEL", nargs="+", help=MODEL)
     own = command(merge, measured, mixed)
     own.add_argument("models", metavar="MODEL", nargs="+", help=MODEL)
+    own.add_argument("--data", metavar="PATH", help=DATA)
+    one = f"{STREAM}no network is; for techniques that can be computed so"
+    own.add_argument("--stream", action="store_true", help=one)
     own.add_argument("--technique", required=True, help="a file of basins/merges/")
     own.add_argument("--option", metavar="NAME=VALUE", nargs="+", default=[], help="of it")
     own.add_argument("--base", metavar="PATH", type=Path, help="what the models were tuned from")
     own.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="new, of the merge")
-    own = command(plane, measured, kept)
+    own = command(plane, needed, measured, kept)
     own.add_argument("models", metavar="MODEL", nargs="+", help=f"one to three; {MODEL}")
     own.add_argument("--directions", choices=("random", "hessian"), help=DIRECTIONS)
     own.add_argument("--reach", type=float, default=1.0, help=REACH)
@@ -127,130 +139,65 @@ def parser() -> argparse.ArgumentParser:
 
 def connect(given: argparse.Namespace) -> None:
     """Join two models by a path: losses along it, and its five barriers."""
-    models, task, origin = _read(given)
-    _, (paths, barriers) = _joined(given, models, task)
-    _keep(given.out, {"paths": paths, "barriers": barriers}, origin, models)
-    _show(barriers.filter(BARRIERS))
+    a, b = given.models
+    found = basins.connect(a, b, given.data, stream=given.stream, **_options(given))
+    _show(found, found.rows.filter(BARRIERS))
 
 
 def cluster(given: argparse.Namespace) -> None:
     """Join all pairs of models, and cluster the models by their convexity gaps."""
-    from basins.checkpoints import measure
-
-    if len(given.models) < 4:
-        raise UserError(f"cluster: {len(given.models)} models; clusters take 4 or more")
-    models, task, origin = _read(given)
-    found, (paths, barriers) = _joined(given, models, task)
-    probes = measure.probe_table(models, task, CONFIDENCE)
-    chosen = barriers.loc[0, ["path", "alignment", "batchnorm", "eval_set"]].to_dict()
-    tables = measure.cluster_tables(
-        found, paths, barriers, probes, chosen, given.clusters, CONFIDENCE
-    )
-    tables |= {"paths": paths, "barriers": barriers, "probes": probes}
-    _keep(given.out, tables, {**origin, "clusters": chosen}, models)
-    for name, columns in (("clusters", CLUSTERS), ("cluster_choice", CHOICE)):
-        _show(tables[name].query("measure == 'convexity_gap'").filter(columns))
+    found = basins.cluster(given.models, given.data, k=given.clusters, **_options(given))
+    choice = found.cluster_choice.query("measure == 'convexity_gap'").filter(CHOICE)
+    _show(found, found.rows.query("measure == 'convexity_gap'").filter(CLUSTERS), choice)
 
 
 def probe(given: argparse.Namespace) -> None:
-    """Measure loss and accuracy of models on every set; in two classes also F1 and MCC."""
-    from basins.checkpoints import measure
-
-    models, task, origin = _read(given)
-    rows = measure.probe_table(models, task, CONFIDENCE)
-    _keep(given.out, {"probes": rows}, origin, models)
-    _show(rows.drop(columns="diagnostic"))
+    """Measure the loss and the metrics of models on every set."""
+    found = basins.probe(given.models, given.data, **_options(given))
+    _show(found, found.rows.drop(columns="diagnostic"))
 
 
 def plane(given: argparse.Namespace) -> None:
     """Measure losses on a plane through three models, or through fewer along other directions."""
-    from basins.checkpoints import measure
-
-    if (len(given.models) == 3) != (given.directions is None) or len(given.models) > 3:
-        raise UserError(
-            f"plane: {len(given.models)} models, --directions {given.directions}; three models "
-            "span a plane, fewer take --directions random or hessian"
-        )
-    if not (given.reach > 0 and given.margin >= 0):
-        raise UserError(f"plane: --reach {given.reach} --margin {given.margin}; give more than 0")
-    models, task, origin = _read(given)
-    mode = measure.batchnorm_mode(models.net, given.batchnorm)
-    lattice = {"steps": given.steps, "margin": given.margin, "reach": given.reach}
-    rows = measure.plane_table(models, task, given.directions or "models", mode, **lattice)
-    _keep(given.out, {"plane": rows}, origin, models)
-    _show(rows.drop(columns=["plane", "n"]))
+    more = {name: getattr(given, name) for name in ("directions", "reach", "steps", "margin")}
+    found = basins.plane(given.models, given.data, **more, **_options(given))
+    _show(found, found.rows.drop(columns=["plane", "n"]))
 
 
 def merge(given: argparse.Namespace) -> None:
     """Merge models into one checkpoint, which loads like the first of them, and measure it."""
-    from basins.checkpoints import measure
-    from basins.checkpoints import models as checkpoints
-
-    checkpoints.refuse_filled(given.out)
-    options = dict(map(_option, given.option))
-    models, task, origin = _read(given)
-    base = checkpoints.base_state(given.base, models) if given.base else None
-    mode = measure.batchnorm_mode(models.net, given.batchnorm)
-    state, rows = measure.merge(models, task, given.technique, options, base, given.alignment, mode)
-    checkpoints.save(models, state, given.out)
-    _keep(given.out, {"merge": rows}, origin, models)
-    _show(rows.filter(["technique", "sources", "eval_set", "n", "loss", "loss_se", "accuracy"]))
+    more = {name: getattr(given, name) for name in ("technique", "base", "stream")}
+    more["options"] = dict(map(_option, given.option))
+    if given.data is None and not given.stream:
+        raise UserError("merge: give --data; only --stream merges without measuring")
+    found = basins.merge(given.models, given.data, **more, **_options(given))
+    shown = [table.dropna(axis="columns", how="all") for table in found.tables.values()]
+    _show(found, *(table.drop(columns=["merge", "set", "members"]) for table in shown))
+    if not shown:
+        print(f"merged: {given.out}")
 
 
 def report(given: argparse.Namespace) -> None:
     """Write one HTML page from the rows that other commands left in a folder."""
-    from basins.checkpoints import page
-
-    print(f"report: {page.write(given.folder)}")
+    print(f"report: {basins.report(given.folder)}")
 
 
-def _read(given: argparse.Namespace) -> tuple[Models, Task, dict[str, Any]]:
-    """Return the models, the data, and what they are by checksum."""
-    import torch
-
+def _options(given: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that the interface's functions share, as they are given here."""
+    names = ("loss", "net", "eval_sets", "truncate", "device", "jobs", "out")
+    names += ("batchnorm", "alignment", "path", "points")
+    found = {name: getattr(given, name) for name in names if name in given}
     from basins import devices
-    from basins.checkpoints import examples, files, models, rows
 
-    device = devices.pick(given.device)
     devices.prepare()
-    read = models.read(given.models, given.net, device, _labels(given.labels))
-    splits = files.splits(given.data)
-    task = examples.read(given.data, splits, given.eval_set, read, device, given.truncate)
-    origin = {"models": read.hashes, "data": files.identity(given.data)}
-    origin |= {"torch": torch.__version__}
-    if given.out:
-        rows.check(given.out, origin)
-    return read, task, origin
+    return {**found, "labels": _labels(given.labels)}
 
 
-def _joined(
-    given: argparse.Namespace, models: Models, task: Task
-) -> tuple[Joins, tuple[pd.DataFrame, pd.DataFrame]]:
-    from basins.checkpoints import measure
-
-    found = measure.along(
-        models,
-        task,
-        combinations(models.states, 2),
-        path=given.path,
-        alignment=given.alignment,
-        batchnorm=measure.batchnorm_mode(models.net, given.batchnorm),
-        points=given.points,
-    )
-    return found, measure.path_tables(given.command.__name__, found, task, CONFIDENCE)
-
-
-def _keep(
-    out: Path | None, tables: dict[str, pd.DataFrame], origin: dict[str, Any], models: Models
-) -> None:
-    from basins.checkpoints import rows
-
-    if out:
-        rows.add(out, tables, {**origin, "double_entry": models.double_entry()})
-
-
-def _show(rows: pd.DataFrame) -> None:
-    print(rows.to_string(index=False, float_format="{:.4g}".format, na_rep=""))
+def _show(found: basins.Found, *tables: pd.DataFrame) -> None:
+    for rows in tables:
+        print(rows.to_string(index=False, float_format="{:.4g}".format, na_rep=""))
+    if found.remembered:
+        print(found.remembered, file=sys.stderr)
 
 
 def _labels(text: str | None) -> tuple[str, ...] | None:

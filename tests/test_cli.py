@@ -64,6 +64,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)  # put back as it was, afterwards
     monkeypatch.setattr(cluster_rows, "DRAWS", 39)
+    monkeypatch.setenv("BASINS_STORE", str(tmp_path.with_name(f"{tmp_path.name}-store")))
     Path("net.py").write_text(NET)
     splits = {}
     for seed, (name, count) in enumerate({"train": 300, "test": 60, "odd": 40}.items()):
@@ -365,7 +366,7 @@ A, B = "a.safetensors", "b.safetensors"
         (["connect", "gpt", "gpt", *DATA], "gpt: no such file: model.safetensors"),
         (["cluster", A, B, *LINEAR], "4 or more"),
         (["plane", A, B, *LINEAR], "fewer take --directions"),
-        (["plane", A, A, B, B, *LINEAR], "4 models"),
+        (["plane", A, f"x={A}", B, f"y={B}", *LINEAR], "4 models"),
         (["plane", A, *LINEAR, "--directions", "random", "--reach", "0"], "more than 0"),
         (["merge", A, B, *LINEAR, "--technique", "soup", "--out", "o"], "no 'soup'"),
         (["merge", A, B, *LINEAR, "--technique", "deep_ensemble", "--out", "o"], "an ensemble"),
@@ -406,3 +407,56 @@ def test_a_model_is_called_by_its_file_or_folder():
         "mine/seed5=runs/net4.pt": "mine/seed5",
     }
     assert {given: identify(given)[0] for given in names} == names
+
+
+def test_a_second_run_is_served_from_the_store_and_says_so(capsys):
+    command = ["connect", A, B, *LINEAR, "--points", "3"]
+    cli.main([*command, "--out", "one"])
+    assert "remembered" not in capsys.readouterr().err
+    cli.main([*command, "--out", "two"])
+    assert "remembered: 3 of 3 steps, in" in capsys.readouterr().err
+    for name in ("barriers.csv", "paths.csv", "provenance.json"):
+        assert Path("one", name).read_bytes() == Path("two", name).read_bytes()
+    save_file(state(7), B)  # only what it is part of is measured again
+    cli.main(command)
+    assert "remembered: 1 of 3 steps, in" in capsys.readouterr().err
+    Path("net.py").write_text(f"{NET}\n\n# another file\n")
+    cli.main(command)
+    assert "remembered" not in capsys.readouterr().err
+
+
+def test_processes_share_the_work_and_find_the_same():
+    cli.main(["connect", A, B, *LINEAR, "--points", "3", "--jobs", "2", "--out", "two"])
+    before = os.environ["BASINS_STORE"]
+    os.environ["BASINS_STORE"] = f"{before}-other"
+    try:
+        cli.main(["connect", A, B, *LINEAR, "--points", "3", "--out", "one"])
+    finally:
+        os.environ["BASINS_STORE"] = before
+    for name in ("barriers.csv", "paths.csv", "provenance.json"):
+        assert Path("one", name).read_bytes() == Path("two", name).read_bytes()
+
+
+def test_other_losses_are_named_or_written(capsys):
+    draw = np.random.default_rng(0)
+    inputs, kinds = draw.normal(size=(40, 48)).astype(np.float32), draw.integers(0, 2, (40, 3))
+    rows = Dataset.from_dict({"x": inputs.tolist(), "labels": kinds.tolist()})
+    DatasetDict(test=rows).save_to_disk("tags")
+    Path("loss.py").write_text(
+        "def margin(output, target):\n    return (1 - (2 * target - 1) * output).relu().sum(1)\n"
+    )
+    logits = torch.from_numpy(inputs) @ state(1)["1.weight"].T
+    targets = torch.from_numpy(kinds)
+    right = {
+        "multilabel": functional.binary_cross_entropy_with_logits(logits, targets.float()),
+        "regression": functional.mse_loss(logits, targets.float()),
+        "loss.py:margin": (1 - (2 * targets - 1) * logits).relu().sum(1).mean(),
+    }
+    for loss, expected in right.items():
+        command = ["--net", "net.py:linear", "--data", "tags", "--loss", loss]
+        out = loss.replace(":", "-")
+        cli.main(["probe", A, *command, "--out", out])
+        found = pd.read_csv(f"{out}/probes.csv").set_index("metric")["value"]
+        assert found["loss"] == pytest.approx(float(expected), 1e-4)
+    assert "no such file" in refused(["probe", A, *command[:-1], "absent.py:f"], capsys)
+    assert "there are classification" in refused(["probe", A, *command[:-1], "hinge"], capsys)

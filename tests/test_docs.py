@@ -46,6 +46,7 @@ def bench(tmp_path, monkeypatch):
     before = set(sys.modules)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("BASINS_STORE", str(tmp_path / "store"))
     monkeypatch.setattr(cluster_rows, "DRAWS", 19)  # quicker; the numbers are not looked at
     yield tmp_path
     for name in set(sys.modules) - before:
@@ -117,3 +118,30 @@ def test_the_tutorial(bench):
     assert barrier["near"] < barrier["matched"] < barrier["far"]
     assert names["soup"].rows["accuracy"].min() > 0.8
     assert "tuned/seed1" in Path("page/index.html").read_text()
+
+
+def test_other_losses(bench):
+    """A language model of two layers, whose loss is that of the library, row by row."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    words = ["<unk>", "</s>", "the", "dog", "sees", "hears", "a", "cat"]
+    made = Tokenizer(WordLevel({word: k for k, word in enumerate(words)}, unk_token="<unk>"))
+    made.pre_tokenizer = Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="</s>")
+    sizes = {"n_positions": 16, "n_embd": 8, "n_layer": 2, "n_head": 2, "eos_token_id": 1}
+    nets = {}
+    for seed, name in enumerate(("gpt-a", "gpt-b")):
+        torch.manual_seed(seed)
+        nets[name] = GPT2LMHeadModel(GPT2Config(vocab_size=8, **sizes)).eval()
+        nets[name].save_pretrained(name)
+        tokenizer.save_pretrained(name)
+    Path("test.txt").write_text("the dog sees a cat\nthe cat hears the dog\n" * 9)
+    follow(section("Other losses"))
+    cli.main(["probe", "gpt-a", "--data", "test.txt", "--loss", "language", "--out", "found"])
+    found = pd.read_csv("found/probes.csv").set_index("metric")["value"]
+    ids = tokenizer("the dog sees a cat </s> the cat hears the dog </s> " * 9)["input_ids"]
+    rows = torch.tensor(ids[: len(ids) // 16 * 16]).view(-1, 16)
+    assert found["loss"] == pytest.approx(nets["gpt-a"](rows, labels=rows).loss.item(), rel=1e-4)

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import torch
-from datasets import ClassLabel, Dataset, Image
+from datasets import ClassLabel, Dataset
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from basins import seeds
-from basins.checkpoints.models import Models, short
-from basins.data import disk, text
+from basins.checkpoints import pictures
+from basins.checkpoints.models import Models
+from basins.checkpoints.states import short
+from basins.data import text
 from basins.data.classes import key, matched, numbered
 from basins.data.images import Split
 from basins.data.resident import Resident, resident
@@ -36,7 +37,6 @@ ROWS = 2048
 """Training rows, at most, that BatchNorm statistics, activations and merges are taken from."""
 
 LABELS = ("label", "labels", "fine_label")
-IMAGES = ("image", "img")
 MOST = 10**6  # what is larger is no number of a class
 ALIKE = 100  # rows of a set by which tokenizers are compared
 
@@ -153,9 +153,10 @@ def read(
     chosen = names or [n for n in splits if n not in TRAINING and known[n] is not None]
     if not chosen:
         raise UserError(f"{data}: no labelled split to evaluate on; it has: {', '.join(splits)}")
+    of_classes(models)
     config = {**(models.config or {}), **({"long_rows": "truncate"} if truncate else {})}
     order = None if models.text else _order(models, known, chosen)
-    different = _tokenizers(models) if models.text else {}
+    different = tokenizers(models) if models.text else {}
     sets: dict[str, Examples] = {}
     binary: dict[str, np.ndarray | None] = {}
     own: dict[str, dict[str, Examples]] = {}
@@ -169,13 +170,13 @@ def read(
             folder = next(iter(models.folders.values()))
             sets[name] = _text(split, found, rows, folder, config, device, where)
             for model, other in different.items():
-                if said := _differently(split, rows, folder, other):
+                if said := differently(split, rows, folder, other):
                     differs.setdefault(model, f"{where}, {said}")
                 if model in differs or said:
                     found_there = _text(split, found, rows, other, config, device, where)
                     own.setdefault(model, {})[name] = found_there
         else:
-            given = _images(data, name, split, where, models)
+            given = pictures.images(data, name, split, where, models)
             given = given if len(rows) == len(split) else given[rows]
             sets[name] = _resident(given, found, rows, order, device, where)
         two = len(found.names) == 2
@@ -199,10 +200,26 @@ def read(
         if models.text:
             folder = next(iter(models.folders.values()))
             return _text(split, found, rows, folder, config, device, where)
-        given = _images(data, "train", split, where, models)[rows]
+        given = pictures.images(data, "train", split, where, models)[rows]
         return _resident(given, found, rows, order, device, where)
 
     return Task(sets, binary, models, draw, own, differs)
+
+
+def of_classes(models: Models) -> None:
+    """Raise `UserError` where a config says that the networks are no classifiers of one class."""
+    config = models.config or {}
+    if models.classes is not None or not checkpoint.of_library(config):
+        return
+    kind, count = config.get("problem_type"), len(checkpoint.classes(config))
+    causal = any(
+        "Causal" in str(k) or "LMHead" in str(k) for k in config.get("architectures") or ()
+    )
+    if kind == "multi_label_classification" or count == 1 or causal:
+        what = "several labels for a row" if count > 1 else "one output"
+        said = ("tokens", "language") if causal else (what, "multilabel, regression or binary")
+        where = next(iter(models.folders.values()))
+        raise UserError(f"{where}: {said[0]}, and no classes; say --loss {said[1]}")
 
 
 def labels(split: Dataset, where: str) -> Labels | None:
@@ -288,41 +305,6 @@ def _resident(
     return there if merge is None else Merged(there, torch.tensor(merge, device=device))
 
 
-def _images(data: Path | str, name: str, split: Dataset, where: str, models: Models) -> np.ndarray:
-    """Return images of one size as uint8 [n, height, width, channels].
-
-    A network of Hugging Face that says what is done to images before it gets them resized and cut.
-    """
-    column = next((name for name in IMAGES if name in split.features), None)
-    if column is None:
-        raise UserError(f"{where}: no column `image`, but {', '.join(split.column_names)}")
-    sized = models.sized()
-    if (
-        sized is None
-        and column == "image"
-        and pa.types.is_fixed_size_list(split.data.column(column).type)
-    ):
-        return disk.read(Path(data), name).images  # as this project writes them: mapped, not copied
-    found = (
-        split[column]
-        if isinstance(split.features[column], Image)
-        else split.with_format("numpy")[column]
-    )
-    pictures = [np.asarray(picture) for picture in found]
-    pictures = pictures if sized is None else sized(pictures, where)
-    if len({picture.shape for picture in pictures}) > 1:
-        raise UserError(f"{where}: images of several sizes; resize them to one")
-    images = np.stack(pictures)
-    images = images[..., None] if images.ndim == 3 else images
-    whole = images.dtype.kind in "iu" and images.min() >= 0 and images.max() <= 255
-    if not whole or images.ndim != 4 or images.shape[3] not in (1, 3, 4):
-        raise UserError(
-            f"{where}: images must be [n, height, width, channels] of integers from 0 to 255, "
-            f"not {images.dtype} {list(images.shape)}"
-        )
-    return images.astype(np.uint8)
-
-
 def _text(
     split: Dataset,
     found: Labels,
@@ -332,18 +314,19 @@ def _text(
     device: torch.device,
     where: str,
 ) -> Examples:
-    columns = _sentences(split, rows)
+    columns = sentences(split, rows)
     columns["label"] = [*map(int, found.numbers[rows])]
     tokenizer = checkpoint.tokenizer(folder)
     return encoded(columns, found.names, tokenizer, config, device, where)
 
 
-def _sentences(split: Dataset, rows: np.ndarray) -> text.Columns:
+def sentences(split: Dataset, rows: np.ndarray) -> text.Columns:
+    """Return the sentence columns of rows."""
     names = text.fields(dict.fromkeys(split.column_names, []))
     return split.select_columns([*names]).select(rows)[:]
 
 
-def _tokenizers(models: Models) -> dict[str, Path]:
+def tokenizers(models: Models) -> dict[str, Path]:
     """Return the folders whose tokenizer is not, to the byte, that of the first model."""
 
     def content(folder: Path) -> list[bytes | None]:
@@ -357,9 +340,9 @@ def _tokenizers(models: Models) -> dict[str, Path]:
     return {name: folder for name, folder in folders.items() if content(folder) != one}
 
 
-def _differently(split: Dataset, rows: np.ndarray, folder: Path, other: Path) -> str | None:
+def differently(split: Dataset, rows: np.ndarray, folder: Path, other: Path) -> str | None:
     """Return how the tokenizer in `other` reads the first `ALIKE` rows, where it does otherwise."""
-    columns = _sentences(split, rows[:ALIKE])
+    columns = sentences(split, rows[:ALIKE])
     read = [encode(columns, checkpoint.tokenizer(place)) for place in (folder, other)]
     for row, (ids, types, ids2, types2) in enumerate(zip(*read[0], *read[1], strict=True)):
         if (ids, types) != (ids2, types2):

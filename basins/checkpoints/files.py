@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from pyarrow import csv
 from pyarrow.json import read_json
 from pyarrow.parquet import read_table
 
-from basins.checkpoints.models import short
+from basins.checkpoints.states import short
 from basins.errors import UserError
 from basins.store import file_hash, folder_hash
 
@@ -112,6 +113,10 @@ def _pictures(path: Path) -> Splits:
         ]
         if not files:
             raise UserError(f"{folder}: no images; put them into <class>/<image> there")
+        if empty := [name for k, name in enumerate(classes) if all(k != n for _, n in files)]:
+            warnings.warn(
+                f"{folder}: no image of {', '.join(empty)}, which is a class", stacklevel=2
+            )
         columns = {"image": [file for file, _ in files], "label": [number for _, number in files]}
         kinds = Features(image=Value("string"), label=ClassLabel(names=classes))
         split = Dataset.from_dict(columns, kinds).cast_column("image", Image())
@@ -137,12 +142,17 @@ def _separated(by: str) -> Callable[[Path], pa.Table]:
     return lambda file: csv.read_csv(file, parse_options=quoted)
 
 
+def _lines(file: Path) -> Dataset:
+    return Dataset.from_dict({"text": file.read_text().splitlines()})
+
+
 TABLES: dict[str, Callable[[Path], pa.Table | Dataset]] = {
     ".csv": _separated(","),
     ".tsv": _separated("\t"),
     ".jsonl": read_json,
     ".json": _array,
     ".parquet": read_table,
+    ".txt": _lines,
 }
 
 

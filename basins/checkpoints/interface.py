@@ -1,152 +1,49 @@
-"""What `import basins` offers: connect, cluster, probe, merge, align and report, from Python."""
+"""What `import basins` offers: measure networks along paths, in clusters, alone and merged."""
 
 from __future__ import annotations
 
 import copy
-import io
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Unpack, cast
 
-import pandas as pd
+import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 
-from basins import devices
-from basins.checkpoints import given, measure, models, page, rows, streamed
-from basins.checkpoints.examples import Missing, Task
-from basins.checkpoints.given import Data, Model
-from basins.checkpoints.models import Models
-from basins.checkpoints.objectives import Function
+from basins.checkpoints import given, models, page, rows, streamed, tables
+from basins.checkpoints.forms import Data
+from basins.checkpoints.found import Found
+from basins.checkpoints.given import Model
+from basins.checkpoints.measure import merge_stream, technique_of
+from basins.checkpoints.options import DEFAULTS, Joining, Measuring, Mixing, Settling, takes
+from basins.checkpoints.session import Several, named, opened, paired
 from basins.errors import UserError
+from basins.landscape.plane import Plane, nodes
 from basins.paths.pairs import grid
-from basins.weights import State
-
-CONFIDENCE = 0.95
-Device = Literal["auto", "cpu", "cuda"]
-Several = Mapping[str, Model] | Sequence[Model]
+from basins.paths.points import Losses
+from basins.statistics.paths import plane_rows
 
 
-@dataclass(frozen=True)
-class Found:
-    """Tidy tables of what was measured, as docs/formats.md describes them, and what they show.
-
-    Attributes:
-        tables: by name: `paths`, `barriers`, `probes`, `clusters`, `cluster_choice`,
-            `association`, `merge`; those that the function makes.
-        first: the name of the table that answers the question.
-        provenance: hashes of the models, and what came of computing losses a second time.
-        net: of a merge: the network with the merged weights, in evaluation mode.
-    """
-
-    tables: dict[str, pd.DataFrame]
-    first: str
-    provenance: dict[str, Any]
-    net: nn.Module | None = None
-    models: Models | None = field(default=None, repr=False)
-
-    @property
-    def rows(self) -> pd.DataFrame:
-        """The table that answers the question."""
-        return self.tables[self.first]
-
-    @property
-    def state(self) -> State:
-        """The weights of a merge; raises `UserError` where nothing was merged."""
-        if self.net is None:
-            raise UserError("only a merge has weights")
-        return self.net.state_dict()
-
-    def __getattr__(self, name: str) -> pd.DataFrame:
-        """Return a table by its name."""
-        tables = self.__dict__.get("tables", {})
-        if name not in tables:
-            raise AttributeError(f"{name!r}; there are: {', '.join(tables)}")
-        return tables[name]
-
-    def figures(self) -> dict[str, Figure]:
-        """Return what can be drawn of the tables, by title."""
-        return {title: figure for _, title, _, figure in page.drawn(self.tables, self.provenance)}
-
-    @property
-    def figure(self) -> Figure:
-        """The first of the figures; raises `UserError` where there is nothing to draw."""
-        found = self.figures()
-        if not found:
-            raise UserError(f"nothing to draw of {', '.join(self.tables)}")
-        return next(iter(found.values()))
-
-    def save(self, folder: str | Path) -> Path:
-        """Write the tables into a folder, beside the rows that it has; return the folder.
-
-        A merge of folders becomes a checkpoint there that loads like the first of them, so its
-        folder has to be new. Raises `UserError` where the folder has rows of other models or data.
-        """
-        target = Path(folder)
-        if self.net is not None and self.models is not None and self.models.folders:
-            models.save(self.models, self.state, target)
-        rows.add(target, self.tables, self.provenance)
-        return target
-
-    def _repr_html_(self) -> str:
-        drawn = []
-        for title, figure in self.figures().items():
-            written = io.StringIO()
-            figure.savefig(written, format="svg")
-            svg = written.getvalue()
-            drawn.append(f"<h4>{title}</h4>{svg[svg.index('<svg') :]}")
-        shown = self.rows.dropna(axis="columns", how="all")
-        return shown.to_html(index=False, float_format="{:.4g}".format) + "".join(drawn)
-
-
+@takes(Joining)
 def connect(
-    a: Model,
-    b: Model,
-    data: Data,
-    *,
-    loss: str | Function = "classification",
-    metrics: Mapping[str, Function] | None = None,
-    net: nn.Module | str | None = None,
-    train: Data | None = None,
-    path: str = "linear",
-    alignment: str = "none",
-    batchnorm: measure.BatchNorm | None = None,
-    points: int = 11,
-    stream: bool = False,
-    device: Device = "auto",
+    a: Model, b: Model, data: Data, *, stream: bool = False, **options: Unpack[Joining]
 ) -> Found:
     """Measure the losses along the path from one network to another, and the path's barriers.
 
     The networks that are given stay as they are.
 
     Args:
-        a: a module, a state dict or its file (with `net`), or a folder of Hugging Face's.
+        a: a module, a state dict or its file (with `net`), or the folder of a model of Hugging
+            Face, of an adapter or of this project; before a path may stand `NAME=`.
         b: another of the same architecture.
         data: what losses are taken on: a `DataLoader` or any iterable of batches (inputs, targets)
             or of columns by name with `labels`; a tuple of tensors; a `datasets.Dataset` or the
             path of one; a function from the network to losses [n]; or several of them by name.
             Batches are read once, and kept on the device.
-        loss: `classification` (cross-entropy, nats, of logits [n, K] and labels int64 [n]),
-            `regression` (squared error), `binary`, `multilabel` (cross-entropy of logits
-            [n, labels]), `language` (nats per token, of logits [n, T, tokens]), `reward` (less the
-            network's one output), or a function of output and targets that returns [n].
-        metrics: functions like it, by name, whose means stand beside the loss.
-        net: the network of weights that come without one: a module, `FILE.py:FUNCTION`,
-            `torchvision:NAME` or `timm:NAME`.
-        train: training rows, as `data`: BatchNorm's statistics are re-estimated on them, and
-            alignments and merges that take rows take these.
-        path: a file of `basins/paths/` without a point to train.
-        alignment: `none`, or how the units of `b` are brought to the order of those of `a`:
-            `weight_matching`, `activation_matching`, `straight_through`.
-        batchnorm: `reset`, the default where there are training rows, or `interpolate`.
-        points: on the path, its two ends included, 3 or more.
         stream: whether points are put together tensor by tensor from two safetensors, so that one
             network is in memory: for linear paths between paths, without an alignment.
-        device: `auto` is a GPU where there is one.
+        options: those of `Joining`.
 
     Returns:
         `barriers` (one row a set and metric, with 95 % intervals over examples) and `paths` (one
@@ -155,40 +52,24 @@ def connect(
     Raises:
         UserError: in one line, whatever of it cannot be measured.
     """
-    if points < 3:
-        raise UserError(f"points {points}; give 3 or more, the two ends included")
+    session = opened("connect", paired(a, b), data, options, stream=stream)
     if stream:
-        if not (isinstance(a, str | Path) and isinstance(b, str | Path)):
-            raise UserError("stream=True: give both networks as paths of safetensors")
-        if (path, alignment, batchnorm) != ("linear", "none", batchnorm) or batchnorm == "reset":
+        chosen = [session.options[name] for name in ("path", "alignment", "batchnorm")]
+        if chosen[:2] != ["linear", "none"] or chosen[2] not in (None, "interpolate"):
             raise UserError("stream=True: it is for path='linear', alignment='none', interpolate")
-        place = devices.pick(device)
-        read = given.frame({"a/seed0": Path(a), "b/seed0": Path(b)}, net, place)
-        task = given.task(read, data, loss=loss, metrics=metrics, train=train, device=place)
-        found = streamed.between(read.net, Path(a), Path(b), grid(points), task.sets)
-        ids = {"path": path, "alignment": alignment}
-        joins = measure.Joins(grid(points), ids, {("a/seed0", "b/seed0"): found})
+        pair, count = tuple(session.bench.models.hashes), session.options["points"]
+        [found] = session.run([session.work("streamed", *pair, count=count, points=count)])
+        losses = {(pair[0], pair[1]): Losses(found.curves, float(found.numbers))}
+        joins = tables.Joins(grid(count), {"path": "linear", "alignment": "none"}, losses)
     else:
-        read, task = _read({"a": a, "b": b}, data, loss, metrics, net, train, device)
-        joins = _along(read, task, path, alignment, batchnorm, points)
-    paths, barriers = measure.path_tables("connect", joins, task, CONFIDENCE)
-    return _found({"paths": paths, "barriers": barriers}, "barriers", read, task)
+        joins = session.joins()
+    paths, barriers = tables.path_tables("connect", joins, session.bench.task)
+    return session.found({"paths": paths, "barriers": barriers}, "barriers")
 
 
+@takes(Joining)
 def cluster(
-    networks: Several,
-    data: Data,
-    *,
-    k: int | None = None,
-    loss: str | Function = "classification",
-    metrics: Mapping[str, Function] | None = None,
-    net: nn.Module | str | None = None,
-    train: Data | None = None,
-    path: str = "linear",
-    alignment: str = "none",
-    batchnorm: measure.BatchNorm | None = None,
-    points: int = 11,
-    device: Device = "auto",
+    networks: Several, data: Data, *, k: int | None = None, **options: Unpack[Joining]
 ) -> Found:
     """Join all pairs of networks, and cluster the networks by their convexity gaps on a set.
 
@@ -197,15 +78,7 @@ def cluster(
         data: as in `connect`; clusters come from the first set, and the others are held against
             them.
         k: how many clusters; None takes as many as a test shows, of 12 networks or more.
-        loss: as in `connect`.
-        metrics: as in `connect`.
-        net: as in `connect`.
-        train: as in `connect`.
-        path: as in `connect`.
-        alignment: as in `connect`.
-        batchnorm: as in `connect`.
-        points: as in `connect`.
-        device: as in `connect`.
+        options: those of `Joining`.
 
     Returns:
         `clusters`, `cluster_choice`, `association`, and the `paths`, `barriers` and `probes` they
@@ -214,37 +87,27 @@ def cluster(
     Raises:
         UserError: in one line, whatever of it cannot be measured.
     """
-    named = _names(networks)
-    if len(named) < 4:
-        raise UserError(f"cluster: {len(named)} models; clusters take 4 or more")
-    read, task = _read(named, data, loss, metrics, net, train, device)
-    joins = _along(read, task, path, alignment, batchnorm, points)
-    paths, barriers = measure.path_tables("cluster", joins, task, CONFIDENCE)
-    probes = measure.probe_table(read, task, CONFIDENCE)
+    nets = named(networks)
+    if len(nets) < 4:
+        raise UserError(f"cluster: {len(nets)} models; clusters take 4 or more")
+    session = opened("cluster", nets, data, options)
+    joins = session.joins()
+    paths, barriers = tables.path_tables("cluster", joins, session.bench.task)
+    probes = tables.probe_table(session.probes(), session.bench.task)
     chosen = barriers.loc[0, ["path", "alignment", "batchnorm", "eval_set"]].to_dict()
-    tables = measure.cluster_tables(joins, paths, barriers, probes, chosen, k, CONFIDENCE)
-    tables |= {"paths": paths, "barriers": barriers, "probes": probes}
-    return _found(tables, "clusters", read, task, clusters=chosen)
+    found = tables.cluster_tables(joins, paths, barriers, probes, chosen, k)
+    found |= {"paths": paths, "barriers": barriers, "probes": probes}
+    return session.found(found, "clusters", clusters=chosen)
 
 
-def probe(
-    networks: Several | Model,
-    data: Data,
-    *,
-    loss: str | Function = "classification",
-    metrics: Mapping[str, Function] | None = None,
-    net: nn.Module | str | None = None,
-    device: Device = "auto",
-) -> Found:
+@takes(Measuring)
+def probe(networks: Several | Model, data: Data, **options: Unpack[Measuring]) -> Found:
     """Measure networks as they are on every set: the loss and metrics, with 95 % intervals.
 
     Args:
         networks: one, or several in a list or by name; each as in `connect`.
         data: as in `connect`.
-        loss: as in `connect`.
-        metrics: as in `connect`.
-        net: as in `connect`.
-        device: as in `connect`.
+        options: those of `Measuring`.
 
     Returns:
         `probes`, one row a network, set and metric.
@@ -252,72 +115,118 @@ def probe(
     Raises:
         UserError: in one line, whatever of it cannot be measured.
     """
-    read, task = _read(_names(networks), data, loss, metrics, net, None, device)
-    return _found({"probes": measure.probe_table(read, task, CONFIDENCE)}, "probes", read, task)
+    session = opened("probe", named(networks), data, options)
+    table = tables.probe_table(session.probes(), session.bench.task)
+    return session.found({"probes": table}, "probes")
 
 
+@takes(Settling)
+def plane(
+    networks: Several | Model,
+    data: Data,
+    *,
+    directions: Literal["random", "hessian"] | None = None,
+    reach: float = 1.0,
+    steps: int = 5,
+    margin: float = 0.5,
+    **options: Unpack[Settling],
+) -> Found:
+    """Measure losses on a plane through three networks, or through fewer along other directions.
+
+    Args:
+        networks: one to three, as in `probe`.
+        data: as in `connect`.
+        directions: from the first network, where there are fewer than three: `random`, normalised
+            by filter, or the `hessian`'s highest eigenvectors on training rows.
+        reach: how far along them, both ways: in units of the filters' norms, or distance.
+        steps: points to a side, or along a direction.
+        margin: how many sides the plane goes on beyond three networks.
+        options: those of `Settling`.
+
+    Returns:
+        `plane`, one row a point and set.
+
+    Raises:
+        UserError: in one line, whatever of it cannot be measured.
+    """
+    nets = named(networks)
+    if (len(nets) == 3) != (directions is None) or len(nets) > 3:
+        raise UserError(
+            f"plane: {len(nets)} models, --directions {directions}; three models "
+            "span a plane, fewer take --directions random or hessian"
+        )
+    if not (reach > 0 and margin >= 0):
+        raise UserError(f"plane: --reach {reach} --margin {margin}; give more than 0")
+    session = opened("plane", nets, data, options)
+    if session.bench.task.metrics:
+        raise UserError("plane: it is drawn of classification; leave `loss` as it is")
+    which, points = directions or "models", nodes(steps, margin, 3 - len(nets))
+    more = {"which": which, "batchnorm": session.mode(), "reach": reach, "margin": margin}
+    [found] = session.run([session.work("plane", *nets, count=len(points), steps=steps, **more)])
+    places = Plane(points, np.array(points) @ found.numbers, found.curves)
+    table = plane_rows(places, [*nets])
+    table.insert(0, "plane", f"{' + '.join(nets)}, {which}")
+    return session.found({"plane": table}, "plane")
+
+
+@takes(Mixing)
 def merge(
     networks: Several,
-    data: Data,
+    data: Data | None = None,
     *,
     technique: str = "uniform_soup",
     options: Mapping[str, Any] | None = None,
     base: Model | None = None,
-    loss: str | Function = "classification",
-    metrics: Mapping[str, Function] | None = None,
-    net: nn.Module | str | None = None,
-    train: Data | None = None,
-    alignment: str = "none",
-    batchnorm: measure.BatchNorm | None = None,
-    device: Device = "auto",
+    stream: bool = False,
+    **more: Unpack[Mixing],
 ) -> Found:
     """Merge networks into one, and measure it beside them.
 
     Args:
         networks: in a list or by name; each as in `connect`. All are brought to the first.
-        data: as in `connect`.
+        data: as in `connect`; None, with `stream`, measures nothing.
         technique: a file of `basins/merges/` that makes one network: `uniform_soup`, `slerp`,
             `task_arithmetic`, `ties`, and so on.
         options: of the technique, by name.
         base: what the networks were tuned from, for techniques that take it.
-        loss: as in `connect`.
-        metrics: as in `connect`.
-        net: as in `connect`.
-        train: as in `connect`.
-        alignment: as in `connect`.
-        batchnorm: as in `connect`.
-        device: as in `connect`.
+        stream: whether the merge is written tensor by tensor from safetensors into the new folder
+            `out`, in the types of the first, so that no network is in memory; for techniques that
+            can be computed so, without an alignment.
+        more: options, those of `Mixing`.
 
     Returns:
         `merge`, one row a set for the merged network and for each of its sources, and the network
-        itself as `net`.
+        itself as `net`, unless it was streamed.
 
     Raises:
         UserError: in one line, whatever of it cannot be measured or merged.
     """
-    read, task = _read(_names(networks), data, loss, metrics, net, train, device)
-    mode = _mode(read, task, batchnorm)
-    start = None
-    if isinstance(base, str | Path):
-        start = models.base_state(Path(base), read)
-    elif base is not None:
-        start = given.networks({"base": base}, read.net, devices.pick(device)).states["base/seed0"]
-    state, table = measure.merge(read, task, technique, options or {}, start, alignment, mode)
-    made = copy.deepcopy(read.net)
-    made.load_state_dict(state)
-    return _found({"merge": table}, "merge", read, task, made)
+    nets, chosen = named(networks), {**(options or {})}
+    technique_of(technique, chosen)
+    if more.get("out") is not None:
+        models.refuse_filled(Path(cast(str, more["out"])))
+    if stream:
+        return _streamed(nets, data, technique, chosen, base, {**DEFAULTS, **more})
+    session = opened("merge", nets, data, more, base=base)
+    alignment, how = session.options["alignment"], {"name": technique, **chosen}
+    steps = {"technique": how, "alignment": alignment, "batchnorm": session.mode()}
+    works = [session.work("merge", *nets, **steps), *(session.work("probe", n) for n in nets)]
+    [made, *sources] = session.run(works)
+    curves = {name: one.curves for name, one in zip(nets, sources, strict=True)}
+    table = tables.merge_table(technique, alignment, made.curves, curves, session.bench.task)
+    net = copy.deepcopy(session.bench.models.net)
+    net.load_state_dict(made.state or {})
+    return session.found({"merge": table}, "merge", net)
 
 
+@takes(Settling)
 def align(
     a: Model,
     b: Model,
     data: Data,
     *,
     alignment: str = "weight_matching",
-    loss: str | Function = "classification",
-    net: nn.Module | str | None = None,
-    train: Data | None = None,
-    device: Device = "auto",
+    **options: Unpack[Settling],
 ) -> nn.Module:
     """Return a copy of network `b` whose units are in the order of those of `a`.
 
@@ -330,19 +239,16 @@ def align(
         b: as in `connect`.
         data: as in `connect`; symmetries are tried on a batch of it.
         alignment: a file of `basins/align/`.
-        loss: as in `connect`.
-        net: as in `connect`.
-        train: as in `connect`; some alignments take training rows.
-        device: as in `connect`.
+        options: those of `Settling`; some alignments take training rows.
 
     Raises:
         UserError: in one line, where nothing can be aligned.
     """
-    read, task = _read({"a": a, "b": b}, data, loss, None, net, train, device)
-    spec = measure.symmetry(read, task)
-    first, second = read.states
-    state = measure.aligned(read, task, spec, first, second, alignment)
-    made = copy.deepcopy(read.net)
+    bench = opened("align", paired(a, b), data, options).bench
+    first, second = bench.models.states
+    bench.symmetry()
+    state = bench.aligned(first, second, alignment)
+    made = copy.deepcopy(bench.models.net)
     made.load_state_dict(state)
     return made.eval()
 
@@ -367,80 +273,34 @@ def report(source: Found | Sequence[Found] | str | Path, folder: str | Path | No
     return page.write(Path(folder))
 
 
-def _read(
-    named: Mapping[str, Model],
-    data: Data,
-    loss: str | Function,
-    metrics: Mapping[str, Function] | None,
-    net: nn.Module | str | None,
-    train: Data | None,
-    device: Device,
-) -> tuple[Models, Task]:
-    place = devices.pick(device)
-    read = given.networks(named, net, place)
-    return read, given.task(read, data, loss=loss, metrics=metrics, train=train, device=place)
-
-
-def _names(networks: Several | Model) -> dict[str, Model]:
-    """Return networks by name: paths by what they are called, others by their number."""
-    if isinstance(networks, (str, Path, nn.Module)):
-        networks = [networks]
-    if isinstance(networks, Mapping):
-        if all(isinstance(value, torch.Tensor) for value in networks.values()):
-            return {"model": cast(Model, networks)}  # a state dict
-        return dict(cast("Mapping[str, Model]", networks))
-    found: dict[str, Model] = {}
-    for number, model in enumerate(networks):
-        path = isinstance(model, str | Path)
-        name = models.identify(str(model))[0] if path else f"model/seed{number}"
-        if name in found:
-            raise UserError(f"two models would be called {name}; give them by name, in a dict")
-        found[name] = model
-    if not found:
-        raise UserError("no networks; give one or more")
-    return found
-
-
-def _mode(read: Models, task: Task, asked: measure.BatchNorm | None) -> measure.BatchNorm:
-    """Return what is asked for, or `reset` where there is BatchNorm and there are rows for it."""
-    mode = measure.batchnorm_mode(read.net, asked)
-    if asked is None and mode == "reset" and isinstance(task.training, Missing):
-        warnings.warn(
-            "statistics of BatchNorm are mixed as weights are (interpolate), which makes barriers "
-            "higher; give training rows as train= to have them re-estimated",
-            stacklevel=4,
-        )
-        return "interpolate"
-    return mode
-
-
-def _along(
-    read: Models,
-    task: Task,
-    path: str,
-    alignment: str,
-    batchnorm: measure.BatchNorm | None,
-    points: int,
-) -> measure.Joins:
-    return measure.along(
-        read,
-        task,
-        combinations(read.states, 2),
-        path=path,
-        alignment=alignment,
-        batchnorm=_mode(read, task, batchnorm),
-        points=points,
-    )
-
-
-def _found(
-    tables: dict[str, pd.DataFrame],
-    first: str,
-    read: Models,
-    task: Task,
-    net: nn.Module | None = None,
-    **more: Any,
+def _streamed(
+    nets: Mapping[str, Model],
+    data: Data | None,
+    technique: str,
+    chosen: Mapping[str, Any],
+    base: Model | None,
+    options: dict[str, Any],
 ) -> Found:
-    came = {"models": read.hashes, "data": given.identity(task), "torch": torch.__version__}
-    came |= {"double_entry": read.double_entry(), **more}
-    return Found(tables, first, came, net, read)
+    """Write a merge tensor by tensor; measure it one network at a time, where there are data."""
+    if options["out"] is None:
+        raise UserError("stream=True: give the new folder that the merge is written into as out=")
+    if options["alignment"] != "none" or options["batchnorm"] not in (None, "interpolate"):
+        raise UserError("stream=True: it is for alignment='none' and batchnorm='interpolate'")
+    if technique not in streamed.BY_TENSOR:
+        there = ", ".join(streamed.BY_TENSOR)
+        raise UserError(f"--technique {technique}: it takes whole networks; by tensor are {there}")
+    read, target = given.frame(nets, options["net"], torch.device("meta")), Path(options["out"])
+    paths, start = [*read.folders.values()], None if base is None else Path(cast(str, base))
+    draws = merge_stream(technique, read, [*nets])
+    function, _ = technique_of(technique, chosen)
+    with models.new_folder(read, target) as folder:
+        streamed.merge(read.net, paths, start, function, chosen, draws, folder)
+    if data is None:
+        return Found({}, "merge", {"models": read.hashes, "torch": torch.__version__})
+    session = opened("merge", {**nets, "merged/seed0": target}, data, options, stream=True)
+    each = [*nets, "merged/seed0"]
+    taken = session.run([session.work("streamed", n, n, count=1, points=1) for n in each])
+    *sources, made = (one.curves for one in taken)
+    known = dict(zip(nets, sources, strict=True))
+    table = tables.merge_table(technique, "none", made, known, session.bench.task)
+    return session.found({"merge": table}, "merge")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import importlib.util
 import json
-import pickle
 import re
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,16 +22,16 @@ from PIL import Image
 from torch import nn
 
 from basins import weights
+from basins.checkpoints import adapters, states
+from basins.checkpoints.adapters import Adapter
+from basins.checkpoints.states import WEIGHTS, short
 from basins.errors import UserError
 from basins.nets import checkpoint
-from basins.paths.engine import Engine, double_entry, outcome
+from basins.paths.engine import Engine
 from basins.registry import find, module
-from basins.store import file_hash, whole_folder
+from basins.store import whole_folder
 from basins.weights import State
 
-WEIGHTS = "model.safetensors"
-NESTED = ("state_dict", "model_state_dict", "model")  # where trainers keep the weights
-AVERAGED = ("state_dict_ema", "ema_state_dict", "model_ema", "ema")  # and averages of them
 LIBRARIES = {"torchvision": ("torchvision.models", "get_model"), "timm": ("timm", "create_model")}
 NAMES = ("id2label", "label2id")
 NUMBERED = re.compile(r"(?P<recipe>.*?)[-_.]*(?:seed)?[-_.]*(?P<seed>\d+)")
@@ -54,18 +53,13 @@ class Models:
     net: nn.Module
     config: dict[str, Any] | None
     classes: tuple[str, ...] | None
+    base: State | None = None
+    base_hash: str | None = None
 
     @cached_property
     def engine(self) -> Engine:
         """What evaluates the network at points between its weights; it is taken over by it."""
         return Engine(self.net)
-
-    def double_entry(self) -> dict[str, Any]:
-        """Return what came of computing losses a second time, so far."""
-        known = [self.net]
-        if "engine" in self.__dict__:  # making one takes the network's memory again
-            known.append(self.engine.folded.function)
-        return outcome([*map(double_entry, dict.fromkeys(known))])
 
     def sized(self) -> Callable[[Sequence[np.ndarray], str], list[np.ndarray]] | None:
         """Return what resizes and cuts images as the first network's folder says, if it does."""
@@ -100,46 +94,56 @@ class Models:
 
 
 def read(
-    given: Sequence[str],
+    paths: Mapping[str, Path],
     factory: str | None,
     device: torch.device,
     classes: tuple[str, ...] | None = None,
 ) -> Models:
-    """Read the models that are given as `PATH` or `NAME=PATH`.
+    """Read models by their ids.
 
     With `factory`, `FILE.py:function`, or a name of torchvision's or timm's, its network takes the
     weights in each path: a state dict, or a folder with one. Without, each path is a folder of this
-    project or of a classifier of Hugging Face. `classes` names their outputs, whatever the configs
-    do. Raises `UserError` where two have one id, one is not readable, or they are not of one
-    architecture.
+    project or of Hugging Face. Either may be that of an adapter, which is merged on its base.
+    `classes` names their outputs, whatever the configs do. Raises `UserError` where one is not
+    readable, or they are not of one architecture.
     """
-    paths: dict[str, Path] = {}
-    for text in given:
-        name, path = identify(text)
-        if name in paths:
-            raise UserError(
-                f"{paths[name]} and {path} would both be called {name}; "
-                f"give one another name: other/seed0={path}"
-            )
-        paths[name] = path
-    folders = list(paths.values())
-    configs = [] if factory else [_config(folder) for folder in folders]
+    known = {name: adapters.of(path) for name, path in paths.items()}
+    places = {name: found.base if found else paths[name] for name, found in known.items()}
+    configs = {} if factory else {n: _config(place, known[n]) for n, place in places.items()}
+    config = _same([*places.values()], [*configs.values()], classes) if configs else None
+    files = {
+        name: [*states.files(place), *(found.files if (found := known[name]) else ())]
+        for name, place in places.items()
+    }
+    hashes = {name: states.digest(each) for name, each in files.items()}
+    library = config is not None and checkpoint.by_library(config)
     if factory:
-        net, config = build(factory), None
+        net = build(factory)
+    elif library or known[next(iter(known))]:
+        net = _loaded(next(iter(places.values())), next(iter(configs.values())))
     else:
-        config = _same(folders, configs, classes)
-    files = {name: _files(path) for name, path in paths.items()}
-    hashes = {name: _hash(file) for name, file in files.items()}
-    if config is not None and checkpoint.by_library(config):
-        nets = {name: checkpoint.load(path) for name, path in paths.items()}
-        net = copy.deepcopy(nets[next(iter(nets))])
-        states = {name: one.state_dict() for name, one in nets.items()}
-    else:
-        if config is not None:
-            net = checkpoint.described(folders[0], _shapes(files[next(iter(paths))]))
-        states = {name: _read(file, net) for name, file in files.items()}
-    moved = {name: {k: t.to(device) for k, t in state.items()} for name, state in states.items()}
-    return Models(moved, hashes, paths, net.to(device).eval(), config, classes)
+        first = next(iter(places))
+        net = checkpoint.described(places[first], states.shapes(files[first]))
+    found: dict[str, State] = {}
+    for number, (name, place) in enumerate(places.items()):
+        if library or (configs and known[name]):
+            one = copy.deepcopy(net) if number == 0 else _loaded(place, configs[name])
+            state = one.state_dict()
+        else:
+            state = states.read(states.files(place))
+        if adapter := known[name]:
+            state = weights.conformed(state, net, place)
+            state = adapters.merged(state, adapter, weights.other_names(net))
+        state = states.fitting(state, net, files[name][0])
+        found[name] = {k: tensor.to(device) for k, tensor in state.items()}
+    return Models(found, hashes, places, net.to(device).eval(), config, classes)
+
+
+def _loaded(folder: Path, config: dict[str, Any]) -> Any:
+    """Return the network in a folder; the encoder there with a new head, where `config` has one."""
+    if config.get("architectures") != checkpoint.read_config(folder).get("architectures"):
+        return checkpoint.classifier(folder, checkpoint.classes(config))
+    return checkpoint.load(folder)
 
 
 def identify(text: str) -> tuple[str, Path]:
@@ -168,24 +172,49 @@ def build(factory: str) -> nn.Module:
     library = factory.partition(":")[0]
     if library in LIBRARIES:
         return _named(factory)
-    file, _, function = factory.rpartition(":")
-    if not Path(file).is_file():
-        raise UserError(f"--net {factory}: no such file; give FILE.py:function")
-    sys.path.insert(0, str(Path(file).resolve().parent))  # as if it were run: for what lies beside
-    spec = importlib.util.spec_from_file_location("__net__", file)  # it may be called as another
-    assert spec is not None and spec.loader is not None, file
-    written = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = written
-    make: Callable[[], Any]
-    try:
-        spec.loader.exec_module(written)
-        make = getattr(written, function)
-        net = make()
-    except Exception as error:  # it is not our code: whatever it raises, in one line
-        raise UserError(f"--net {factory}: {type(error).__name__}: {short(error)}") from None
+    net = written(factory, "--net", lambda make: make())
     if not isinstance(net, nn.Module):
         raise UserError(f"--net {factory}: it returns {type(net).__name__}, not a torch module")
     return net.float()
+
+
+def written(place: str, option: str, take: Callable[[Any], Any]) -> Any:
+    """Return what `take` makes of someone's function, given as `FILE.py:function` by an option.
+
+    Raises `UserError` where there is no such file or function, or it fails.
+    """
+    file, _, function = place.rpartition(":")
+    if not Path(file).is_file():
+        raise UserError(f"{option} {place}: no such file; give FILE.py:function")
+    folder = str(Path(file).resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # as if it were run: for what lies beside
+    name = f"__{Path(file).stem}__"  # others may have its name, and be imported
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None, file
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+        return take(getattr(module, function))
+    except Exception as error:  # it is not our code: whatever it raises, in one line
+        raise UserError(f"{option} {place}: {type(error).__name__}: {short(error)}") from None
+
+
+def code(place: str) -> str:
+    """Return a hash of `FILE.py:function`: of the file, and of the modules that it has beside it.
+
+    Of another name it is the name.
+    """
+    file = Path(place.rpartition(":")[0])
+    if not file.is_file():
+        return place
+    folder, beside = file.resolve().parent, {file.resolve()}
+    for one in [*sys.modules.values()]:
+        path = Path(getattr(one, "__file__", None) or "/")
+        if path.is_relative_to(folder) and "site-packages" not in path.parts and path.is_file():
+            beside.add(path)
+    return f"{place.rpartition(':')[2]} {states.digest(sorted(beside))}"
 
 
 def _named(factory: str) -> nn.Module:
@@ -208,8 +237,8 @@ def base_state(path: Path, models: Models) -> State:
     A warning names what it lacks, and what it has besides. Raises `UserError` where it has nothing
     in common with them, or a tensor has another shape.
     """
-    files, net = _files(path), models.net
-    like, there = net.state_dict(), _tensors(files)
+    net = models.net
+    like, there = net.state_dict(), states.read(states.files(path))
     prefix = f"{getattr(net, 'base_model_prefix', '')}."  # what an encoder's names lack
     found = weights.in_common(there, like, prefix, path, "give --base what they start from")
     for name, first in weights.other_names(net).items():
@@ -217,11 +246,7 @@ def base_state(path: Path, models: Models) -> State:
         found |= dict.fromkeys((first, name), known[0]) if known else {}
     short = {name: t for name, t in like.items() if name not in found and t.is_floating_point()}
     if short:
-        warnings.warn(
-            f"{path}: of the models' weights it lacks {weights.listed(short)}; each counts as the "
-            "models' mean",
-            stacklevel=2,
-        )
+        warnings.warn(states.lacking(path, short), stacklevel=2)
     named = weights.renamed(there, {n.removeprefix(prefix): t for n, t in like.items()} | like)
     more = {n: t for n, t in named.items() if n not in like and prefix + n not in like}
     if more:
@@ -235,24 +260,33 @@ def save(models: Models, state: State, target: Path) -> None:
     They are float32, as they were measured, and the config says so. Raises `UserError` where the
     folder has something in it.
     """
+    with new_folder(models, target, "float32") as folder:
+        weights.save({name: t.clone() for name, t in state.items()}, folder / WEIGHTS)  # tied ones
+
+
+@contextmanager
+def new_folder(models: Models, target: Path, kind: str | None = None) -> Iterator[Path]:
+    """Give a folder with all that the first of the models has beside its weights.
+
+    On success it becomes `target`. Its config says that numbers are of a `kind`, where there is
+    one. Raises `UserError` where the folder has something in it.
+    """
     refuse_filled(target)
     source = next(iter(models.folders.values()))
     scratch = target.with_name(f".{target.name}.partial")
     try:
         with whole_folder(target, scratch) as folder:
             for file in sorted(source.iterdir()) if source.is_dir() else ():
-                kept = file.suffix in (".json", ".txt", ".model")
+                kept = file.suffix in (".json", ".txt", ".model", ".jinja")
                 if file.is_file() and kept and not file.name.endswith(".index.json"):
                     shutil.copy(file, folder / file.name)
             if (file := folder / "config.json").is_file():
                 config = json.loads(file.read_text())
-                named = {
-                    k: v for k, v in (models.config or {}).items() if k in config or k in NAMES
-                }
-                config |= named
-                kinds = {key: "float32" for key in ("dtype", "torch_dtype") if key in config}
+                known = (models.config or {}).items()
+                config |= {k: v for k, v in known if k in config or k in NAMES}
+                kinds = {key: kind for key in ("dtype", "torch_dtype") if kind and key in config}
                 file.write_text(json.dumps({**config, **kinds}, indent=2) + "\n")
-            weights.save(state, folder / WEIGHTS)
+            yield folder
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -293,7 +327,7 @@ def _same(
     return configs[0]
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _config(folder: Path, adapter: Adapter | None) -> dict[str, Any]:
     if not (folder / "config.json").is_file():
         raise UserError(
             f"{folder}: no folder with a config.json; for a network of your own give "
@@ -302,6 +336,8 @@ def _config(folder: Path) -> dict[str, Any]:
     config = checkpoint.read_config(folder)
     if not checkpoint.of_library(config):
         return config
+    if adapter and adapter.config.get("task_type") == "SEQ_CLS":
+        config = _with_head(folder, config, adapter)
     if not checkpoint.by_library(config):
         known = module("nets", checkpoint.family(config), "from_config").ARCHITECTURE
         kinds = config.get("architectures") or [known]
@@ -311,123 +347,26 @@ def _config(folder: Path) -> dict[str, Any]:
                 f"{folder}: a {', '.join(map(str, kinds))}; of a {checkpoint.family(config)} only "
                 f"{known} is supported, or give --net FILE.py:function"
             )
-    kind, count = config.get("problem_type"), len(checkpoint.classes(config))
-    if kind == "multi_label_classification" or count == 1:
-        raise UserError(
-            f"{folder}: {'one output' if count == 1 else 'several labels for a row'}; the command "
-            "line measures classes, basins.connect(..., loss=...) of Python whatever you give it"
-        )
     return config
 
 
-def _files(path: Path) -> list[Path]:
-    """Return the files that a model's weights are in: several where they were saved in shards."""
-    if not path.is_dir():
-        if not path.is_file():
-            raise UserError(f"{path}: no such file; save the weights as safetensors there")
-        return [path]
-    for name in (WEIGHTS, "pytorch_model.bin"):
-        if (path / name).is_file():
-            return [path / name]
-        index = path / f"{name}.index.json"
-        if index.is_file():
-            return _shards(index)
-    if (path / "adapter_config.json").is_file():
-        raise UserError(
-            f"{path}: an adapter by itself; save its base with it, by peft's "
-            "AutoPeftModelForSequenceClassification.from_pretrained(...).merge_and_unload()"
-            ".save_pretrained(...), and give that"
-        )
-    raise UserError(f"{path}: no such file: {WEIGHTS}; save the weights as safetensors there")
-
-
-def _shards(index: Path) -> list[Path]:
-    try:
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        if not names or any(Path(name).name != name for name in names):
-            raise ValueError("no names of files beside it")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{index}: not a readable index of shards ({short(error)})") from None
-    if missing := [name for name in names if not (index.parent / name).is_file()]:
-        many = f"{len(missing)} of {len(names)} shards are missing"
-        raise UserError(f"{index.parent}: {many}: {', '.join(missing)[:200]}; fetch them again")
-    return [index.parent / name for name in names]
-
-
-def files(path: Path) -> list[Path]:
-    """Return the files of a model's weights: several where they were saved in shards."""
-    return _files(path)
-
-
-def hashed(paths: Mapping[str, Path]) -> dict[str, str]:
-    """Return the sha256 of each model's files."""
-    return {name: _hash(_files(path)) for name, path in paths.items()}
-
-
-def state(path: Path, net: nn.Module) -> State:
-    """Return the weights in a file or folder, float32, that are to fit `net`."""
-    return _read(_files(path), net)
-
-
-def _hash(files: Sequence[Path]) -> str:
-    digests = [file_hash(file) for file in files]
-    whole = hashlib.sha256("".join(digests).encode())
-    return digests[0] if len(digests) == 1 else whole.hexdigest()
-
-
-def _shapes(files: Sequence[Path]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of all tensors; of safetensors only headers are read."""
-    found: dict[str, tuple[int, ...]] = {}
-    for file in files:
-        if file.suffix == ".safetensors":
-            found |= weights.shapes(file)
-        else:
-            found |= {name: tuple(tensor.shape) for name, tensor in _unpickled(file).items()}
-    return found
-
-
-def _read(files: Sequence[Path], net: nn.Module) -> State:
-    """Read the state that is to fit `net`, in float32."""
-    state = weights.conformed(_tensors(files), net, files[0])
-    if wrong := weights.misfit(state, net.state_dict(), types=True):
-        raise UserError(f"{files[0]}: it does not fit the network: {wrong}")
-    return {k: t.float() if t.is_floating_point() else t for k, t in state.items()}
-
-
-def _tensors(files: Sequence[Path]) -> State:
-    found: State = {}
-    for file in files:
-        found |= weights.load(file) if file.suffix == ".safetensors" else _unpickled(file)
-    return found
-
-
-def _unpickled(file: Path) -> State:
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        for _ in NESTED:
-            inner = [key for key in (*NESTED, *AVERAGED) if isinstance(state.get(key), dict)]
-            if others := [key for key in inner[1:] if key in AVERAGED]:
-                warnings.warn(
-                    f"{file}: read is {inner[0]!r}, and not the average beside it, {others[0]!r}; "
-                    "for that save it by itself",
-                    stacklevel=2,
-                )
-            state = state[inner[0]] if inner else state
-        for name, tensor in state.items():
-            plain = isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided
-            if not isinstance(name, str) or not plain or tensor.is_quantized or tensor.is_meta:
-                raise TypeError("not a state dict of plain tensors")
-    except pickle.UnpicklingError:
-        raise UserError(
-            f"{file}: more than tensors is pickled in it, which could run code; "
-            "save net.state_dict() as safetensors"
-        ) from None
-    except Exception as error:  # a torn file is refused in many ways
-        raise UserError(f"{file}: not a readable state dict ({short(error)})") from None
-    weights.check_finite(state, file)
-    return dict(state)
-
-
-def short(error: Exception) -> str:
-    """Return what an error says, in one line that is not too long."""
-    return " ".join(str(error).split())[:120]
+def _with_head(folder: Path, config: dict[str, Any], adapter: Adapter) -> dict[str, Any]:
+    """Return the config of a classifier, of an encoder whose adapter brings a head."""
+    if any("ForSequenceClassification" in str(name) for name in config.get("architectures") or ()):
+        return config
+    if (count := adapters.outputs(adapter)) is None:
+        raise UserError(f"{adapter.folder}: neither it nor its base {folder} has a classifier")
+    names = [f"LABEL_{k}" for k in range(count)]
+    net = checkpoint.classifier(folder, names)
+    there = states.read(states.files(folder))
+    prefix = f"{net.base_model_prefix}."
+    like = net.state_dict()
+    found = weights.in_common(there, like, prefix, folder, "give another base")
+    saved = {n.removeprefix(adapters.PREFIX) for n in states.shapes(adapter.files[1:])}
+    lacks = {n: t for n, t in like.items() if n not in found and n not in saved}
+    if lacks:
+        raise UserError(f"{folder}: it lacks {weights.listed(lacks)}, and so does the adapter")
+    labels = {"id2label": {str(k): name for k, name in enumerate(names)}}
+    labels |= {"label2id": {name: k for k, name in enumerate(names)}}
+    kind = next(k.__name__ for k in type(net).__mro__ if "ForSequence" in k.__name__)
+    return {**config, **labels, "architectures": [kind]}

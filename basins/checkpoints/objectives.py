@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from basins.checkpoints.models import written
 from basins.errors import UserError
 
 Function = Callable[[Any, Any], Tensor]
@@ -40,9 +41,13 @@ def objective(
 ) -> Objective | None:
     """Return the objective of a name of `LOSSES`, or of functions; None for classification.
 
+    A function may be given as `FILE.py:FUNCTION`.
+
     Raises `UserError` where there is none of that name, or classification is asked for with other
     metrics than its own.
     """
+    if isinstance(loss, str) and ".py:" in loss:
+        loss = written(loss, "--loss", lambda function: function)
     if callable(loss):
         return Objective(loss, dict(metrics or {}))
     if loss == "classification":

@@ -1,29 +1,40 @@
-"""Large checkpoints in safetensors, of which one network at a time is in memory.
+"""Large checkpoints in safetensors, of which one network at a time is in memory, or one tensor.
 
-A point between two is put together tensor by tensor from the mapped files, and so is a mean.
+A point between two is put together tensor by tensor from the mapped files, and so is a merge.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from basins import weights
-from basins.checkpoints import models
+from basins.checkpoints import states
+from basins.checkpoints.states import short
 from basins.errors import UserError
+from basins.merges.sources import Formula, Scope, Sources
 from basins.paths.engine import Examples, evaluate
-from basins.paths.points import Losses
-from basins.store import whole_file
+from basins.weights import State
 
-NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
+BY_TENSOR = ("breadcrumbs", "consensus", "dare", "della", "fedavg", "iso_c", "karcher")
+BY_TENSOR += ("magmax", "model_stock", "multi_slerp", "pcb", "sce", "slerp")
+BY_TENSOR += ("task_arithmetic", "ties", "tsv", "uniform_soup", "wise_ft")
+"""Techniques that make a tensor of the networks' tensors of that name alone."""
+
+NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
+NAMES |= {torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"}
+SHARD = 5 * 10**9  # bytes of a file, at most, but for one tensor
 
 
 class Tensors:
@@ -32,13 +43,13 @@ class Tensors:
     def __init__(self, path: Path, files: ExitStack) -> None:
         self.path = path
         self.where: dict[str, Any] = {}
-        for file in models.files(path):
+        for file in states.files(path):
             if file.suffix != ".safetensors":
                 raise UserError(f"{file}: only safetensors are read tensor by tensor; save as such")
             try:
                 opened = files.enter_context(safe_open(file, "pt"))
             except Exception as error:  # of a torn file
-                raise UserError(f"{file}: damaged ({models.short(error)})") from None
+                raise UserError(f"{file}: damaged ({short(error)})") from None
             self.where |= dict.fromkeys(opened.keys(), opened)
 
     def named(self, like: Mapping[str, Any]) -> dict[str, str]:
@@ -56,14 +67,30 @@ class Tensors:
         weights.check_finite({name: found}, self.path)
         return found
 
+    def kind(self, name: str) -> tuple[str, list[int], int]:
+        """Return a tensor's type, as safetensors call it, its shape and its bytes."""
+        part = self.where[name].get_slice(name)
+        types = {known: dtype for dtype, known in NAMES.items()}
+        if part.get_dtype() not in types:
+            raise UserError(f"{self.path}: {name} is {part.get_dtype()}, which is not mixed")
+        shape = part.get_shape()
+        size = types[part.get_dtype()].itemsize
+        return part.get_dtype(), shape, size * int(np.prod(shape, dtype=np.int64))
+
 
 def between(
-    net: nn.Module, a: Path, b: Path, ts: Sequence[float], sets: Mapping[str, Examples]
-) -> Losses:
-    """Return the losses at the points (1 - t) a + t b, which are put together in `net`.
+    net: nn.Module,
+    a: Path,
+    b: Path,
+    ts: Sequence[float],
+    sets: Mapping[str, Examples],
+    step: Callable[[], None],
+) -> tuple[dict[tuple[str, str], list[Any]], float]:
+    """Return the losses at the points (1 - t) a + t b, put together in `net`, and their distance.
 
-    BatchNorm's statistics are mixed as the weights are. Beside `net` two tensors are in memory.
-    Raises `UserError` where a checkpoint is not of its architecture.
+    BatchNorm's statistics are mixed as the weights are. Beside `net` two tensors are in memory;
+    `step` is called after every point. Raises `UserError` where a checkpoint is not of its
+    architecture.
     """
     second, state = weights.other_names(net), net.state_dict()
     like = {name: tensor for name, tensor in state.items() if name not in second}
@@ -87,66 +114,139 @@ def between(
                     squares += float((first.double() - last.double()).square().sum())
                 mixed = first if t == 0 else last
                 if 0 < t < 1:
-                    start, end = _float(first, last)
-                    mixed = torch.lerp(start, end, t)
+                    mixed = torch.lerp(first.float(), last.float(), t)
                 place.copy_(mixed)
             for name, data in sets.items():
                 curves["interpolate", name].append(evaluate(net, data))
-    return Losses(curves, squares**0.5)
+            step()
+    return curves, squares**0.5
 
 
-def mean(sources: Sequence[Path], shares: Sequence[float], target: Path) -> None:
-    """Write the weighted mean of checkpoints, tensor by tensor, in the first one's types.
+class _One(Sources):
+    """One tensor of networks, in the place of networks."""
+
+    def _made(
+        self, names: Sequence[str], start: State | None, formula: Formula, scope: Scope
+    ) -> State:
+        if scope == "vector":
+            raise UserError("tensor by tensor: scope 'vector' takes all weights at once")
+        return super()._made(names, start, formula, scope)
+
+
+def merge(
+    net: nn.Module,
+    sources: Sequence[Path],
+    base: Path | None,
+    technique: Callable[..., Sequence[State]],
+    options: Mapping[str, Any],
+    generator: np.random.Generator,
+    target: Path,
+) -> None:
+    """Write what a technique makes of checkpoints, tensor by tensor, in the first one's types.
+
+    It is, bit for bit, what it makes of whole networks in float32. In memory are the networks'
+    tensors of one name, and what the technique makes of them in float64.
 
     Args:
+        net: a network like them, perhaps without memory (on the device `meta`).
         sources: files or folders of safetensors.
-        shares: of each, which may be negative, as in task arithmetic.
-        target: the file that is written.
+        base: what they were tuned from, or None. What it lacks is named in a warning.
+        technique: of `BY_TENSOR`.
+        options: of it.
+        generator: what it draws from.
+        target: a folder, for `model.safetensors`, or shards and their index.
 
     Raises:
-        UserError: they do not have the same tensors.
+        UserError: a checkpoint lacks a tensor, or the technique takes more than one at once.
     """
+    second = weights.other_names(net)
+    like = {name: tensor for name, tensor in net.state_dict().items() if name not in second}
+    trained = {name for name, _ in net.named_parameters()}
     with ExitStack() as files:
         read = [Tensors(path, files) for path in sources]
-        first = read[0]
-        for other in read[1:]:
-            if wrong := sorted(first.where.keys() ^ other.where.keys()):
-                raise UserError(f"{other.path}: {wrong[0]} is not in it and {first.path} alike")
+        names = [one.named(like) for one in read]
+        origin = Tensors(base, files) if base else None
+        there = {} if origin is None else _in_common(origin, like, second, net)
 
         def made(name: str) -> Tensor:
-            tensors = [one.read(name) for one in read]
-            if len({tensor.shape for tensor in tensors}) > 1:
-                raise UserError(f"{name} has other shapes in {', '.join(map(str, sources))}")
-            if not tensors[0].is_floating_point():
-                return tensors[0]
-            whole = torch.zeros(tensors[0].shape)
-            for tensor, share in zip(tensors, shares, strict=True):
-                whole.add_(tensor.float(), alpha=share)
-            return whole.to(tensors[0].dtype)
+            found = [one.read(known[name]) for one, known in zip(read, names, strict=True)]
+            for path, tensor in zip(sources, found, strict=True):
+                if tensor.shape != like[name].shape:
+                    shapes = f"{tuple(tensor.shape)}, not {tuple(like[name].shape)}"
+                    raise UserError(f"{path}: {name} is {shapes}")
+            if not found[0].is_floating_point():
+                return found[0]
+            start = None
+            if origin is not None:
+                start = {name: origin.read(there[name]).float()} if name in there else {}
+            parameters = [(name, found[0])] if name in trained else []
+            stub: Any = SimpleNamespace(named_parameters=lambda: parameters)
+            each, none = [{name: tensor.float()} for tensor in found], SimpleNamespace()
+            [state] = technique(_One(each, start, stub, none, generator), **options)  # type: ignore
+            return state[name].to(found[0].dtype)
 
-        _write(first, made, target)
-
-
-def _write(like: Tensors, made: Callable[[str], Tensor], target: Path) -> None:
-    """Write tensors one after the other behind the header that says where each will be."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    start = 0
-    for name, file in like.where.items():
-        part = file.get_slice(name)
-        tensor = file.get_tensor(name)
-        if tensor.dtype not in NAMES:
-            raise UserError(f"{like.path}: {name} is {tensor.dtype}, which is not mixed")
-        stop = start + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": part.get_dtype(), "shape": part.get_shape()}
-        header[name]["data_offsets"] = [start, stop]
-        start = stop
-    written = json.dumps(header).encode()
-    written += b" " * (-len(written) % 8)
-    with whole_file(target) as partial, partial.open("wb") as file:
-        file.write(struct.pack("<Q", len(written)) + written)
-        for name in like.where:
-            file.write(made(name).contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        _write({name: read[0].kind(names[0][name]) for name in sorted(like)}, made, target)
 
 
-def _float(*tensors: Tensor) -> tuple[Tensor, ...]:
-    return tuple(tensor.float() for tensor in tensors)
+def _in_common(
+    base: Tensors, like: Mapping[str, Tensor], second: Mapping[str, str], net: nn.Module
+) -> dict[str, str]:
+    """Return what the base calls each tensor that it has; a warning names what it lacks."""
+    prefix = f"{getattr(net, 'base_model_prefix', '')}."
+    short: dict[str, Any] = {name.removeprefix(prefix): name for name in like}
+    ours: Any = weights.renamed({n: n for n in base.where}, {**short, **like})  # type: ignore
+    named = {**{prefix + name: known for name, known in ours.items()}, **ours}
+    named |= {first: named[n] for n, first in second.items() if n in named and first not in named}
+    found = {name: named[name] for name in like if name in named}
+    if not found:
+        raise UserError(f"{base.path}: no tensor of the models; give --base what they start from")
+    lacks = {n: t for n, t in like.items() if n not in found and t.is_floating_point()}
+    if lacks:
+        warnings.warn(states.lacking(base.path, lacks), stacklevel=2)
+    return found
+
+
+def _write(
+    kinds: Mapping[str, tuple[str, list[int], int]],
+    made: Callable[[str], Tensor],
+    target: Path,
+) -> None:
+    """Write tensors one after the other, each file behind a header that says where each will be.
+
+    Of every tensor is given its type, its shape and its bytes.
+    """
+    shards = [*_shards({name: kind[2] for name, kind in kinds.items()}, SHARD)]
+    several, index = len(shards) > 1, {}
+    for number, names in enumerate(shards, 1):
+        file = f"model-{number:05}-of-{len(shards):05}.safetensors" if several else states.WEIGHTS
+        index |= dict.fromkeys(names, file)
+        header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+        start = 0
+        for name in names:
+            dtype, shape, count = kinds[name]
+            place = [start, start := start + count]
+            header[name] = {"dtype": dtype, "shape": shape, "data_offsets": place}
+        written = json.dumps(header).encode()
+        written += b" " * (-len(written) % 8)
+        with (target / file).open("wb") as opened:
+            opened.write(struct.pack("<Q", len(written)) + written)
+            for name in names:
+                flat = made(name).contiguous().reshape(-1).view(torch.uint8)
+                opened.write(flat.numpy().data)
+    if several:
+        whole = {"total_size": sum(kind[2] for kind in kinds.values())}
+        found = {"metadata": whole, "weight_map": index}
+        (target / f"{states.WEIGHTS}.index.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _shards(sizes: Mapping[str, int], most: int) -> Iterator[list[str]]:
+    """Yield names, in order, of tensors that together have at most so many bytes, or of one."""
+    names: list[str] = []
+    total = 0
+    for name, count in sizes.items():
+        if names and total + count > most:
+            yield names
+            names, total = [], 0
+        names.append(name)
+        total += count
+    yield names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -228,12 +229,17 @@ def base_state(base: Control, first: Control, net: Net) -> State:
     """Return the tensors that a base has in common with networks like `net`, on its device.
 
     They go through the permutations of `first`, the network that the set is aligned to: what was
-    fine-tuned from the base has its units. An encoder lacks a classifier's head. Raises `UserError`
-    where the base has nothing in common with them, or a tensor of another shape.
+    fine-tuned from the base has its units. An encoder lacks a classifier's head; a warning names
+    whatever else it lacks, and counts it. Raises `UserError` where the base has nothing in common
+    with them, or a tensor of another shape.
     """
     like = net.state_dict()
     prefix = f"{getattr(net, 'base_model_prefix', '')}."  # a text encoder by itself has none
     there = weights.load(base.model / WEIGHTS)
     found = weights.in_common(there, like, prefix, base, "set `base` to what they start from")
+    lacks = {n: t for n, t in like.items() if n not in found and t.is_floating_point()}
+    if lacks := {n: t for n, t in lacks.items() if not n.startswith(HEADS)}:
+        said = f"{base}: of the models' weights it lacks {weights.listed(lacks)}; each counts as"
+        warnings.warn(f"{said} the models' mean", stacklevel=2)
     moved = permute({**like, **found}, net.permutation_spec(), first.read())
     return {name: moved[name] for name in found}

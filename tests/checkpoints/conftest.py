@@ -30,6 +30,7 @@ ANSWERS = DRAW.integers(0, 3, 60)  # by the names of MNLI
 def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("BASINS_STORE", str(tmp_path.with_name(f"{tmp_path.name}-store")))
     return tmp_path
 
 

@@ -244,7 +244,7 @@ def test_folders_that_are_refused_or_named(capsys):
     assert probed("net", *data)("loss") > 0
     assert "not used are 1 tensors: roberta.pooler.dense.bias" in capsys.readouterr().err
     change("net", problem_type="multi_label_classification")
-    refused("several labels for a row; .*basins.connect")
+    refused("several labels for a row, and no classes; say --loss multilabel")
     change("net", problem_type=None, quantization_config={"bits": 4})
     refused("quantised weights cannot be mixed")
     change("net", quantization_config=None, architectures=["RobertaForMaskedLM"])

@@ -283,11 +283,3 @@ def test_files_that_are_no_splits_are_refused():
         Path("data/test.csv").write_text(text)
         with pytest.raises(SystemExit, match=r"test\.csv: not readable"):
             cli.main(["probe", "model", "--data", "data"])
-
-
-def test_an_adapter_by_itself_says_how_it_becomes_a_model():
-    Path("adapter").mkdir()
-    Path("adapter/config.json").write_text('{"model_type": "bert"}')
-    Path("adapter/adapter_config.json").write_text('{"peft_type": "LORA"}')
-    with pytest.raises(SystemExit, match=r"an adapter by itself; .*merge_and_unload\(\)"):
-        cli.main(["probe", "adapter", "--data", "data"])

@@ -148,6 +148,10 @@ def test_an_encoder_is_the_base_of_its_classifiers(tmp_path, monkeypatch):
     assert set(net.state_dict()) - set(found) == {"classifier.weight", "classifier.bias"}
     for name, tensor in encoder.state_dict().items():
         assert torch.equal(found[f"bert.{name}"], tensor)
+    state = {n: t for n, t in encoder.state_dict().items() if "pooler" not in n}
+    save(state, base.model / "model.safetensors")
+    with pytest.warns(UserWarning, match=r"lacks 2 tensors \(72 numbers\): bert.pooler"):
+        base_state(base, Control(Path("x"), ""), net)  # pyright: ignore
     other = saved(bert.encoder(12, **options), "other", encoder.config.to_dict())
     with pytest.raises(
         UserError, match=r"models?/?other|other: bert.*word_emb.*\(12, 8\).*\(11, 8\)"

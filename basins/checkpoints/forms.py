@@ -1,0 +1,206 @@
+"""What networks are measured on, as Python has it, in batches: loaders, tensors, datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+from basins.checkpoints import examples, files, pictures
+from basins.checkpoints.models import Models
+from basins.checkpoints.objectives import IGNORED, Objective
+from basins.data.images import Evaluation
+from basins.data.resident import normalise
+from basins.errors import UserError
+from basins.nets import checkpoint
+
+Data = Any
+"""A loader, tensors, a dataset or its path, a function of the network, or several by name."""
+
+TARGETS = ("labels", "label", "targets", "target")
+BATCH = 256  # examples at once, of tensors and datasets
+ROWS = 64  # of sentences at once, which are padded to the longest
+BLOCK = 128  # tokens of a row, of a text that is cut into rows
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches on the device, the same at every point, with what they are measured by."""
+
+    parts: list[tuple[Any, Any]]
+    objective: Objective | None
+    order: None = None
+    merge: None = None
+
+    def batches(self) -> Iterator[tuple[Any, Any]]:
+        """Yield a network's inputs, by position or by name, and the targets."""
+        return iter(self.parts)
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """What measures a network by itself, such as episodes of an agent."""
+
+    function: Callable[[Any], Any]
+
+    def measured(self, net: Callable[..., Any]) -> Evaluation:
+        """Return its losses [n]; raises `UserError` where they are not one number each."""
+        found = np.asarray(torch.as_tensor(self.function(net)).detach().cpu(), np.float32)
+        if found.ndim != 1 or not len(found):
+            raise UserError(f"data: the function returns {list(found.shape)}, not losses [n]")
+        return Evaluation(found, np.zeros((len(found), 0), np.float32))
+
+
+@dataclass(frozen=True)
+class Form:
+    """What makes batches of data that networks read and an objective measures."""
+
+    read: Models
+    measured: Objective | None
+    truncate: bool
+    device: torch.device
+    where: str
+
+    def set(self, name: str, data: Data) -> Batches | Rollouts:
+        """Return a set; raises `UserError` where it is empty, or of another form."""
+        if isinstance(data, str | Path):
+            data = next(iter(files.splits(data).values()))
+        if callable(data) and not hasattr(data, "__iter__"):
+            return Rollouts(data)
+        if isinstance(data, Dataset):
+            data = self._columns(name, data)
+        elif self._texts(data):
+            data = self._blocks(name, data)
+        elif is_batch(data):
+            data = _cut(data)
+        if not isinstance(data, Iterable):
+            raise UserError(f"{name}: {type(data).__name__}; give a loader, tensors or a dataset")
+        parts = []
+        for batch in data:
+            pair = _parted(name, batch)
+            moved = tree_map(lambda x: x.to(self.device) if isinstance(x, Tensor) else x, pair)
+            parts.append(moved)
+        if not parts:
+            raise UserError(f"{name}: no batches; a generator is empty after its first use")
+        return Batches(parts, self.measured)
+
+    def _columns(self, name: str, data: Dataset) -> Iterator[Any]:
+        """Yield batches of a dataset: sentences, texts, images, or columns of numbers."""
+        where, columns = f"{self.where}, {name}", data.column_names
+        label = next((column for column in TARGETS if column in columns), None)
+        if any(column in columns for column in pictures.COLUMNS):
+            pixels = torch.from_numpy(pictures.images(self.where, name, data, where, self.read))
+            targets = None if label is None else data.with_format("torch")[label][:]
+            for start in range(0, len(data), BATCH):
+                part = slice(start, start + BATCH)
+                yield (normalise(pixels[part]),), None if targets is None else targets[part]
+        elif self.read.text and label is None and "text" in columns:
+            yield from self._blocks(name, data["text"][:])
+        elif self.read.text and "input_ids" not in columns:
+            yield from self._sentences(data, label, where)
+        else:
+            for batch in data.with_format("torch").iter(BATCH):
+                odd = [key for key, x in batch.items() if not isinstance(x, Tensor)]  # type: ignore
+                if odd:
+                    raise UserError(f"{where}: {odd[0]!r} is no column of numbers; leave it out")
+                given = {k: x for k, x in batch.items() if k != label}  # type: ignore
+                if len(given) > 1 and all(x.ndim == 1 for x in given.values()):  # a table's
+                    given = {"columns": torch.stack([x.float() for x in given.values()], 1)}
+                yield given if label is None else {**given, label: batch[label]}  # type: ignore
+
+    def _sentences(self, data: Dataset, label: str | None, where: str) -> Iterator[Any]:
+        """Yield the tokens of sentences by name, padded at the end, and their targets."""
+        if label is None:
+            raise UserError(f"{where}: no column `label` among {', '.join(data.column_names)}")
+        folder, most = next(iter(self.read.folders.values())), 0
+        for model, other in examples.tokenizers(self.read).items():
+            if said := examples.differently(data, np.arange(len(data)), folder, other):
+                raise UserError(f"{model}: {where}, {said}; give models of one tokenizer")
+        tokenizer, limit = checkpoint.tokenizer(folder), checkpoint.longest(self.read.config or {})
+        targets = data.with_format("torch")[label][:]
+        for start in range(0, len(data), ROWS):
+            part = range(start, min(len(data), start + ROWS))
+            fields = examples.sentences(data, np.array(part))
+            options = {"truncation": True, "max_length": limit} if self.truncate else {}
+            found = tokenizer(*fields.values(), padding=True, return_tensors="pt", **options)
+            if (most := max(most, found["input_ids"].shape[1])) > limit:
+                raise UserError(f"{where}: a row of {most} tokens; networks take {limit}: truncate")
+            inputs = (found["input_ids"], _mask(found), found.get("token_type_ids"))
+            yield inputs, targets[start : part.stop]
+
+    def _texts(self, data: Data) -> bool:
+        several = isinstance(data, Sequence) and not isinstance(data, str) and bool(data)
+        return several and self.read.text and all(isinstance(x, str) for x in data)
+
+    def _blocks(self, name: str, texts: Sequence[str]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the tokens of texts, one after the other, in rows of one length.
+
+        What is left is not read, so every row has as many tokens, and the mean over rows is the
+        loss per token.
+        """
+        assert self.read.config is not None
+        tokenizer = checkpoint.tokenizer(next(iter(self.read.folders.values())))
+        end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+        whole = [*map(str, texts)]
+        ids = [i for row in tokenizer(whole, verbose=False)["input_ids"] for i in [*row, *end]]
+        length = min(BLOCK, checkpoint.longest(self.read.config))
+        count = len(ids) // length
+        if not count:
+            raise UserError(f"{name}: {len(ids)} tokens, fewer than the {length} of one row")
+        rows = torch.tensor(ids[: count * length]).view(count, length)
+        for part in rows.split(max(1, 4096 // length)):
+            yield part, part
+
+
+def _mask(found: Any) -> Tensor | None:
+    """Return what is added to attention's scores [n, 1, 1, T]; None where nothing is padded."""
+    real = found["attention_mask"][:, None, None]
+    return None if bool(real.all()) else torch.zeros(real.shape).masked_fill(real == 0, -torch.inf)
+
+
+def is_batch(data: Any) -> bool:
+    """Return whether data are tensors themselves: (inputs, targets), or columns by name."""
+    if isinstance(data, Mapping):
+        return bool(data) and all(isinstance(v, Tensor | np.ndarray) for v in data.values())
+    pair = isinstance(data, tuple) and len(data) == 2
+    return pair and all(isinstance(x, Tensor | np.ndarray) for x in tree_leaves(data))
+
+
+def _cut(data: Any) -> Iterator[Any]:
+    tensors = tree_map(torch.as_tensor, data)
+    counts = {len(x) for x in tree_leaves(tensors)}
+    if len(counts) != 1:
+        raise UserError(f"tensors of {' and '.join(map(str, sorted(counts)))} rows; give as many")
+    for start in range(0, counts.pop(), BATCH):
+        yield tree_map(lambda x, start=start: x[start : start + BATCH], tensors)
+
+
+def _parted(name: str, batch: Any) -> tuple[Any, Any]:
+    """Return a batch's inputs, by position or by name, and its targets."""
+    if isinstance(batch, Mapping):
+        key = next((key for key in TARGETS if key in batch), None)
+        inputs = {k: v for k, v in batch.items() if k != key and isinstance(v, Tensor)}
+        if key is not None:
+            targets = batch[key]
+        elif "input_ids" in inputs:  # a language model's targets are what it reads
+            real = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])) != 0
+            targets = inputs["input_ids"].masked_fill(~real, IGNORED)
+        else:
+            targets = None
+        return (tuple(inputs.values()) if len(inputs) == 1 else inputs), targets
+    if isinstance(batch, Tensor):
+        return (batch,), None
+    if isinstance(batch, Sequence) and len(batch) == 2:
+        inputs, targets = batch
+        if isinstance(inputs, Mapping):
+            return dict(inputs), targets
+        return tuple(inputs) if isinstance(inputs, Sequence) else (inputs,), targets
+    what = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else type(batch)
+    raise UserError(f"{name}: a batch is {what}; give (inputs, targets), or columns by name")

@@ -1,0 +1,95 @@
+"""What the interface returns: tidy tables, their figures, and a merged network."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from torch import nn
+
+from basins.checkpoints import models, page, rows
+from basins.checkpoints.models import Models
+from basins.errors import UserError
+from basins.weights import State
+
+
+@dataclass(frozen=True)
+class Found:
+    """Tidy tables of what was measured, as docs/formats.md describes them, and what they show.
+
+    Attributes:
+        tables: by name: `paths`, `barriers`, `probes`, `clusters`, `cluster_choice`,
+            `association`, `merge`; those that the function makes.
+        first: the name of the table that answers the question.
+        provenance: hashes of the models, and what came of computing losses a second time.
+        net: of a merge: the network with the merged weights, in evaluation mode.
+        remembered: how many steps the store had, or nothing.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    first: str
+    provenance: dict[str, Any]
+    net: nn.Module | None = None
+    models: Models | None = field(default=None, repr=False)
+    remembered: str = ""
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The table that answers the question; raises `UserError` where nothing was measured."""
+        if self.first not in self.tables:
+            raise UserError("nothing was measured; give data")
+        return self.tables[self.first]
+
+    @property
+    def state(self) -> State:
+        """The weights of a merge; raises `UserError` where nothing was merged."""
+        if self.net is None:
+            raise UserError("only a merge has weights")
+        return self.net.state_dict()
+
+    def __getattr__(self, name: str) -> pd.DataFrame:
+        """Return a table by its name."""
+        tables = self.__dict__.get("tables", {})
+        if name not in tables:
+            raise AttributeError(f"{name!r}; there are: {', '.join(tables)}")
+        return tables[name]
+
+    def figures(self) -> dict[str, Figure]:
+        """Return what can be drawn of the tables, by title."""
+        return {title: figure for _, title, _, figure in page.drawn(self.tables, self.provenance)}
+
+    @property
+    def figure(self) -> Figure:
+        """The first of the figures; raises `UserError` where there is nothing to draw."""
+        found = self.figures()
+        if not found:
+            raise UserError(f"nothing to draw of {', '.join(self.tables)}")
+        return next(iter(found.values()))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the tables into a folder, beside the rows that it has; return the folder.
+
+        A merge of folders becomes a checkpoint there that loads like the first of them, so its
+        folder has to be new. Raises `UserError` where the folder has rows of other models or data.
+        """
+        target = Path(folder)
+        if self.net is not None and self.models is not None and self.models.folders:
+            models.save(self.models, self.state, target)
+        rows.add(target, self.tables, self.provenance)
+        return target
+
+    def _repr_html_(self) -> str:
+        drawn = []
+        for title, figure in self.figures().items():
+            written = io.StringIO()
+            figure.savefig(written, format="svg")
+            svg = written.getvalue()
+            drawn.append(f"<h4>{title}</h4>{svg[svg.index('<svg') :]}")
+        if not self.tables:
+            return "nothing was measured"
+        shown = self.rows.dropna(axis="columns", how="all")
+        return shown.to_html(index=False, float_format="{:.4g}".format) + "".join(drawn)

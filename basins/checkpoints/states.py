@@ -1,0 +1,128 @@
+"""Weights as people save them: in shards, pickled, wrapped by trainers, or as an adapter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from basins import weights
+from basins.errors import UserError
+from basins.store import file_hash
+from basins.weights import State
+
+WEIGHTS = "model.safetensors"
+NESTED = ("state_dict", "model_state_dict", "model")  # where trainers keep the weights
+AVERAGED = ("state_dict_ema", "ema_state_dict", "model_ema", "ema")  # and averages of them
+
+
+def files(path: Path) -> list[Path]:
+    """Return the files that a model's weights are in: several where they were saved in shards."""
+    if not path.is_dir():
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; save the weights as safetensors there")
+        return [path]
+    for name in (WEIGHTS, "pytorch_model.bin"):
+        if (path / name).is_file():
+            return [path / name]
+        index = path / f"{name}.index.json"
+        if index.is_file():
+            return _shards(index)
+    raise UserError(f"{path}: no such file: {WEIGHTS}; save the weights as safetensors there")
+
+
+def _shards(index: Path) -> list[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        if not names or any(Path(name).name != name for name in names):
+            raise ValueError("no names of files beside it")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{index}: not a readable index of shards ({short(error)})") from None
+    if missing := [name for name in names if not (index.parent / name).is_file()]:
+        many = f"{len(missing)} of {len(names)} shards are missing"
+        raise UserError(f"{index.parent}: {many}: {', '.join(missing)[:200]}; fetch them again")
+    return [index.parent / name for name in names]
+
+
+def digest(paths: Sequence[Path]) -> str:
+    """Return the sha256 of a file, or of those of several."""
+    digests = [file_hash(file) for file in paths]
+    whole = hashlib.sha256("".join(digests).encode())
+    return digests[0] if len(digests) == 1 else whole.hexdigest()
+
+
+def shapes(paths: Sequence[Path]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all tensors; of safetensors only headers are read."""
+    found: dict[str, tuple[int, ...]] = {}
+    for file in paths:
+        if file.suffix == ".safetensors":
+            found |= weights.shapes(file)
+        else:
+            found |= {name: tuple(tensor.shape) for name, tensor in _unpickled(file).items()}
+    return found
+
+
+def fitting(state: State, net: nn.Module, where: object) -> State:
+    """Return a state in float32 under the names of `net`, which it is to fit."""
+    state = weights.conformed(state, net, where)
+    if wrong := weights.misfit(state, net.state_dict(), types=True):
+        raise UserError(f"{where}: it does not fit the network: {wrong}")
+    return {k: t.float() if t.is_floating_point() else t for k, t in state.items()}
+
+
+def read(paths: Sequence[Path]) -> State:
+    """Read all tensors of files, as they are there.
+
+    Raises `UserError` where one is not readable, or has more than tensors, or values that are not
+    finite.
+    """
+    found: State = {}
+    for file in paths:
+        found |= weights.load(file) if file.suffix == ".safetensors" else _unpickled(file)
+    return found
+
+
+def _unpickled(file: Path) -> State:
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        for _ in NESTED:
+            inner = [key for key in (*NESTED, *AVERAGED) if isinstance(state.get(key), dict)]
+            if others := [key for key in inner[1:] if key in AVERAGED]:
+                warnings.warn(
+                    f"{file}: read is {inner[0]!r}, and not the average beside it, {others[0]!r}; "
+                    "for that save it by itself",
+                    stacklevel=2,
+                )
+            state = state[inner[0]] if inner else state
+        for name, tensor in state.items():
+            plain = isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided
+            if not isinstance(name, str) or not plain or tensor.is_quantized or tensor.is_meta:
+                raise TypeError("not a state dict of plain tensors")
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"{file}: more than tensors is pickled in it, which could run code; "
+            "save net.state_dict() as safetensors"
+        ) from None
+    except Exception as error:  # a torn file is refused in many ways
+        raise UserError(f"{file}: not a readable state dict ({short(error)})") from None
+    weights.check_finite(state, file)
+    return dict(state)
+
+
+def lacking(base: object, tensors: State) -> str:
+    """Return the warning about what a base lacks of the networks' tensors."""
+    return (
+        f"{base}: of the models' weights it lacks {weights.listed(tensors)}; each counts as the "
+        "models' mean"
+    )
+
+
+def short(error: Exception) -> str:
+    """Return what an error says, in one line that is not too long."""
+    return " ".join(str(error).split())[:120]
