@@ -120,8 +120,8 @@ def run(
     nets: dict[tuple[str, int], Network] = {}
     for recipe in RECIPES:
         starts = torch.stack([_starts(recipe, seed, units, attempts) for seed in seeds])
-        found = train(starts, world, recipe, lr=lr, steps=steps, target=target)
-        nets |= {(recipe, seed): net for seed, net in zip(seeds, found, strict=True)}
+        trained = train(starts, world, recipe, lr=lr, steps=steps, target=target)
+        nets |= {(recipe, seed): net for seed, net in zip(seeds, trained, strict=True)}
 
     search = "exhaustive" if units <= EXHAUSTIVE else "lap"
     rows: dict[str, list[dict[str, Any]]] = {"pairs": [], "curves": [], "models": []}
@@ -342,8 +342,8 @@ def _accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
 
 def _reliance(net: Network, world: World) -> Iterator[dict[str, Any]]:
     for name, x in world.sets.items():
-        found = outputs(net.end, x)
-        value, right = loss(found, world.labels), _accuracy(found, world.labels)
+        answers = outputs(net.end, x)
+        value, right = loss(answers, world.labels), _accuracy(answers, world.labels)
         yield {"eval_set": name, "loss": float(value), "accuracy": float(right)}
 
 
@@ -362,7 +362,7 @@ def _summary(pair: Pair, best: np.ndarray) -> dict[str, Any]:
 
 def _curves(pair: Pair, best: np.ndarray) -> Iterator[dict[str, Any]]:
     for permuted, order in ((False, np.arange(len(pair.a))), (True, best)):
-        found = path(pair, order)
-        values = (POINTS, loss(found, pair.labels), _accuracy(found, pair.labels))
+        answers = path(pair, order)
+        values = (POINTS, loss(answers, pair.labels), _accuracy(answers, pair.labels))
         for t, value, right in zip(*(column.tolist() for column in values), strict=True):
             yield {"permuted": permuted, "t": t, "loss": value, "accuracy": right}
