@@ -67,4 +67,4 @@ def _written(known: pd.DataFrame, statistic: str, form: str, unit: float = 1) ->
     if statistic not in known.index:
         return ""
     columns = ["estimate", "ci_low", "ci_high"]
-    return interval(*(unit * known.loc[statistic, columns].astype(float)), form)
+    return interval(form, *(unit * known.loc[statistic, columns].astype(float)))

@@ -63,7 +63,7 @@ def table(
 
 def _cell(accuracy: pd.Series) -> str:
     """Write mean and interval in percent; one seed has no interval."""
-    return interval(*(100 * accuracy[INTERVAL].astype(float)), "z.1f")
+    return interval("z.1f", *(100 * accuracy[INTERVAL].astype(float)))
 
 
 def _known(value: float) -> str | None:

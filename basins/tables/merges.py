@@ -77,5 +77,5 @@ def _cells(summary: pd.DataFrame, eval_set: str, metric: str) -> dict[tuple, str
     unit, form = (100, "z.1f") if metric == "accuracy" else (1, "z.3f")
     cells = {}
     for _, row in shown.iterrows():
-        cells[tuple(row[CHOICE])] = interval(*(unit * row[INTERVAL].astype(float)), form)
+        cells[tuple(row[CHOICE])] = interval(form, *(unit * row[INTERVAL].astype(float)))
     return cells

@@ -38,9 +38,9 @@ def table(
             "all": (100 * shown["mean"]).map("{:.1f}".format),
             "larger": (100 * shown["large"]).map("{:.1f}".format),
             "smaller": (100 * shown["small"]).map("{:.1f}".format),
-            "r": [interval(*row, ".2f") for row in shown[_columns("r")].to_numpy()],
+            "r": [interval(".2f", *row) for row in shown[_columns("r")].to_numpy()],
             "AUC": shown["auc"].map("{:.3f}".format),
-            "partial r": [interval(*row, ".2f") for row in shown[_columns("partial")].to_numpy()],
+            "partial r": [interval(".2f", *row) for row in shown[_columns("partial")].to_numpy()],
             "p": shown["p_partial"].map(lambda p: f"{p:.2g}" if isfinite(p) else ""),
         }
     )

@@ -23,7 +23,7 @@ def in_percent(rows: pd.DataFrame, before: list[str], after: list[str]) -> pd.Da
     return pd.concat([rows[before], 100 * rows[INTERVAL], rows[after]], axis="columns")
 
 
-def interval(mean: float, low: float, high: float, form: str) -> str:
+def interval(form: str, mean: float, low: float, high: float) -> str:
     """Write a mean and its interval by a format, such as `.2f`, as far as there are any."""
     ends = f" [{low:{form}}, {high:{form}}]" if isfinite(low) else ""
     return f"{mean:{form}}{ends}" if isfinite(mean) else ""

@@ -62,7 +62,7 @@ def table(
             ]
             for _, row in part.iterrows():
                 lines[row["technique"]][column] = interval(
-                    *(100 * row[INTERVAL].astype(float)), "z.1f"
+                    "z.1f", *(100 * row[INTERVAL].astype(float))
                 )
         if less is not None:
             said.append(_kept(less, mechanism, label, lines))
