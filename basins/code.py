@@ -75,8 +75,8 @@ def _closure(roots: tuple[str, ...], named: frozenset[str], whole: bool) -> Mapp
         for room in source.rooms:
             files = _files(room)
             some = files & named or not whole
-            chosen = files & (named | source.strings) if some else files
-            waiting += [f"basins.{room}.{file}" for file in chosen]
+            wanted = files & (named | source.strings) if some else files
+            waiting += [f"basins.{room}.{file}" for file in wanted]
     return dict(sorted(digests.items()))
 
 

@@ -51,8 +51,8 @@ def explained(error: BaseException) -> str | None:
 
 def _of_rust(error: BaseException) -> int | None:
     """Return the error number that libraries written in Rust only have in their message."""
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return int(number[1]) if number else None
 
 
 def _of_torch(error: BaseException) -> bool:

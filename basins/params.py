@@ -270,11 +270,11 @@ def _check_parts(params: Params, choice: Choice, where: str) -> None:
             if option in options:
                 pick(params.finetune[group].methods, options[option], f"{where}.{option}")
     if experiment := options.get("experiment"):
-        found = params.connect[experiment]
+        settings = params.connect[experiment]
         parts: dict[str, list[Any]] = {
-            "path": [choice.called for choice in found.paths],
-            "alignment": [choice.called for choice in found.alignments],
-            "batchnorm": list(found.batchnorm or ["moving"]),
+            "path": [choice.called for choice in settings.paths],
+            "alignment": [choice.called for choice in settings.alignments],
+            "batchnorm": list(settings.batchnorm or ["moving"]),
         }
         for option, known in parts.items():
             if option in options:
@@ -318,23 +318,23 @@ def _check_options(params: Params, section: str) -> None:
     """Check that every file which a section chooses exists, and takes the options it is given."""
     for key, entry in getattr(params, section).items():
         for field, room, functions in CHOICES[section]:
-            chosen = getattr(entry, field) if field else entry
-            if chosen is None:
+            value = getattr(entry, field) if field else entry
+            if value is None:
                 continue
             place = ".".join(filter(None, [section, key, field]))
-            if isinstance(chosen, list):
-                choices = {f"{place}.{i}": choice for i, choice in enumerate(chosen)}
-            elif isinstance(chosen, dict):
-                choices = {f"{place}.{label}": choice for label, choice in chosen.items()}
+            if isinstance(value, list):
+                choices = {f"{place}.{i}": choice for i, choice in enumerate(value)}
+            elif isinstance(value, dict):
+                choices = {f"{place}.{label}": choice for label, choice in value.items()}
             else:
-                choices = {place: chosen}
+                choices = {place: value}
             for where, choice in choices.items():
                 options = dict(choice.options)
                 if isinstance(entry, Data):
                     options |= {"source": entry.source, "seed": entry.seed}
-                found = find(room, choice.name, functions, where)
+                function = find(room, choice.name, functions, where)
                 given = (*GIVEN, "test") if section == "aspect" else GIVEN
-                check_options(found, options, where, given)
+                check_options(function, options, where, given)
         if isinstance(entry, Sharpness):
             ascent = find("landscape", "sharpness", "sharpness")
             check_options(ascent, entry.ascent, f"{section}.{key}.ascent")

@@ -75,26 +75,28 @@ def summary(changes: Sequence[str]) -> Sequence[str]:
 
 def _mapping(yaml: YAML, file: Path) -> Any:
     try:
-        found = yaml.load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"))
     except (OSError, YAMLError, ValueError, LookupError, RecursionError) as error:
         line = " ".join(str(error).split())
         raise UserError(f"{file}: not readable as YAML: {line:.300}") from None
-    if not isinstance(found, Mapping) or not isinstance(found.get("replaces") or [], list):
+    if not isinstance(content, Mapping) or not isinstance(content.get("replaces") or [], list):
         raise UserError(f"{file}: no settings by name, with `replaces` a list of sections")
-    return found
+    return content
 
 
 def _merge(base: Any, overlay: Mapping[str, Any]) -> None:
-    own = dict(base.non_merged_items())
+    direct = dict(base.non_merged_items())
     for key, value in overlay.items():
         if value is None:
-            if key not in own:
+            if key not in direct:
                 raise UserError(f"a profile's null for {key!r} finds no such key to take out")
             del base[key]
             if not base:
                 base.fa.set_flow_style()  # as {}, which a block cannot say
         elif isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
-            if key not in own:  # inherited by `<<`: a change here must not reach where it is from
+            if (
+                key not in direct
+            ):  # inherited by `<<`: a change here must not reach where it is from
                 base[key] = deepcopy(base[key])
             _merge(base[key], value)
         else:

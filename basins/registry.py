@@ -24,7 +24,7 @@ def names(room: str, function: str | tuple[str, ...]) -> list[str]:
     """Return the names in `room` (such as `nets` or `data.cues`) that offer `function`."""
     modules = {name: importlib.import_module(f"basins.{room}.{name}") for name in _files(room)}
     offers = _several(function)
-    return [name for name, found in modules.items() if any(hasattr(found, f) for f in offers)]
+    return [name for name, file in modules.items() if any(hasattr(file, f) for f in offers)]
 
 
 def find(
@@ -34,8 +34,8 @@ def find(
 
     Raises `UserError`, naming what there is, where there is no such file or it lacks the function.
     """
-    found = module(room, name, function, where)
-    return next(getattr(found, f) for f in _several(function) if hasattr(found, f))
+    file = module(room, name, function, where)
+    return next(getattr(file, f) for f in _several(function) if hasattr(file, f))
 
 
 def module(room: str, name: str, function: str | tuple[str, ...], where: str = "") -> ModuleType:
@@ -44,9 +44,9 @@ def module(room: str, name: str, function: str | tuple[str, ...], where: str = "
     Raises `UserError` as `find` does.
     """
     if is_file(room, name):
-        found = importlib.import_module(f"basins.{room}.{name}")
-        if any(hasattr(found, f) for f in _several(function)):
-            return found
+        file = importlib.import_module(f"basins.{room}.{name}")
+        if any(hasattr(file, f) for f in _several(function)):
+            return file
     known = ", ".join(names(room, function)) or "none"
     prefix = f"{where}: " if where else ""
     raise UserError(f"{prefix}no {name!r} in basins/{room.replace('.', '/')}/; there are: {known}")

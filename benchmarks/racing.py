@@ -13,9 +13,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from basins import seeds
@@ -28,7 +30,7 @@ from basins.nets import resnet
 from basins.nets.permutation import Net
 from basins.paths.engine import Engine, combine, evaluate
 from basins.paths.pairs import grid
-from basins.paths.racing import Decision, Metric, audit, race
+from basins.paths.racing import Decision, Metric, race
 from basins.training.scratch import train
 from basins.weights import flatten
 from benchmarks.harness import Row, quantity
@@ -40,6 +42,32 @@ AGREEMENT = 0.99
 TRAIN, TEST, CALIBRATION, SIDE = 3000, 5000, 512, 12
 FORKS, EPOCHS, FORKED_AFTER = 5, 10, (1, 5)
 ORDERS = 2  # random orders of the examples in each repetition
+
+
+class Audit(NamedTuple):
+    """Share of races that the full grid agrees with, and how many times the examples it takes."""
+
+    agreement: float
+    saving: float
+
+
+def audit(
+    decisions: Sequence[Decision], barriers: ArrayLike, *, threshold: float, shared: int = 0
+) -> Audit:
+    """Hold races against `barrier_linear` [n] of the same paths on the full grid.
+
+    `shared` counts the forward examples that both take: the ends, each evaluated once. Raises
+    `UserError` where there is not one barrier for each of at least one decision.
+    """
+    barriers = np.asarray(barriers, np.float64)
+    if not decisions or barriers.shape != (len(decisions),):
+        raise UserError(f"audit: {len(decisions)} decisions and barriers {list(barriers.shape)}")
+    finite = np.where(barriers <= threshold, "connected", "not connected")
+    expected = np.where(np.isnan(barriers), "undefined", finite)
+    taken = shared + sum(decision.examples for decision in decisions)
+    full = shared + sum(decision.full for decision in decisions)
+    agreed = expected == [decision.verdict for decision in decisions]
+    return Audit(float(agreed.mean()), full / taken)
 
 
 def measure(repetitions: int) -> Iterator[Row]:

@@ -29,8 +29,8 @@ def main() -> None:
     device, run = common.work(params)
     items = {name: tests(params, settings, device) for name, settings in aspects.items()}
     rows = iter(run([item for several in items.values() for item in several], title="aspects"))
-    tables = ([next(rows) for _ in several] for several in items.values())
-    common.write(params, "aspects", zip(items, map(pd.concat, tables), strict=True))
+    tables = ((name, pd.concat([next(rows) for _ in several])) for name, several in items.items())
+    common.write(params, "aspects", tables)
 
 
 def tests(params: Params, settings: Aspect, device: Any) -> list[terrain.Measurement]:

@@ -21,19 +21,19 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     params = read(parser.parse_args().params, check=["tables"])
     reports = layout.reports(params)
-    own = profile.load(params)
+    made = profile.load(params)
     with whole_folder(reports / "tables") as folder:
-        linked = contents.ledger(own.claims, own.sources, linked=True)
-        plain = contents.ledger(own.claims, own.sources)
+        linked = contents.ledger(made.claims, made.sources, linked=True)
+        plain = contents.ledger(made.claims, made.sources)
         (folder / "ledger.md").write_text(tables.markdown(linked))
         (folder / "ledger.tex").write_text(tables.latex(plain, wide="claim"))
-        for name, table in own.tables.items():
+        for name, table in made.tables.items():
             (folder / f"{name}.md").write_text(tables.markdown(table.frame))
             (folder / f"{name}.tex").write_text(tables.latex(table.frame))
     with whole_file(reports / "models.md") as file:
-        file.write_text(cards.markdown(params.model_dump(), own.rows["summary/probes"]))
+        file.write_text(cards.markdown(params.model_dump(), made.rows["summary/probes"]))
     with whole_file(reports / "index.html") as file:
-        file.write_text(profile.render(own))
+        file.write_text(profile.render(made))
     with whole_file(reports / "drawn.sha256") as file:
         file.write_text(profile.hashes(reports))
     print(f"report: {reports / 'index.html'}")

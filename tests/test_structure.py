@@ -43,7 +43,9 @@ def test_the_lock_holds_the_stages_of_the_laptop_and_no_others(tmp_path):
     assert len(stages) < 40 and lock.stat().st_size < 120_000
 
 
-def test_every_stage_script_says_what_it_does():
+def test_every_stage_script_says_what_it_does_in_sixty_lines():
     for script in (PROJECT / "stages").glob("*.py"):
-        docstring = ast.get_docstring(ast.parse(script.read_text()))
+        text = script.read_text()
+        docstring = ast.get_docstring(ast.parse(text))
         assert docstring and docstring.split("\n\n")[0].endswith("."), script
+        assert text.count("\n") <= 60, script

@@ -12,8 +12,8 @@ from basins.claims.results import ANY, Bounds, Results
 def experiment_of(results: Results, aspect: str) -> str:
     """Return the experiment that clustered the models of an aspect."""
     rows = results.rows(f"aspects/{aspect}")
-    found = results.rows("clusters", measure="convexity_gap")
-    known = {str(name): {*part["model"]} for name, part in found.groupby("experiment")}
+    clusters = results.rows("clusters", measure="convexity_gap")
+    known = {str(name): {*part["model"]} for name, part in clusters.groupby("experiment")}
     models = {m for part in rows["models"].dropna() for m in str(part).split(" + ")}
     shared = {name: len(models & part) for name, part in known.items()}
     return max(shared, key=lambda name: (shared[name], -len(known[name])))

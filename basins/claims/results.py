@@ -158,8 +158,8 @@ class Results:
         Units are seeds where `rows` has `model_a` and `model_b` (`recipe/seedK`) or `seed`, and
         models where it has `models` (`a + b`).
         """
-        found = jackknife(rows[column].to_numpy(), units(rows), self.confidence, bounds)
-        return _held(found, bounds)
+        interval = jackknife(rows[column].to_numpy(), units(rows), self.confidence, bounds)
+        return _held(interval, bounds)
 
     def over_seeds(self, values: pd.Series, bounds: Bounds) -> Interval:
         """Return the mean of values by seed with its interval."""
@@ -193,10 +193,11 @@ class Results:
 
         `rough` says why it is no smooth function of the units: then the interval decides nothing.
         """
-        found = leave_out(statistic, units(rows), self.confidence, bounds)
+        interval = leave_out(statistic, units(rows), self.confidence, bounds)
         if rough:
-            found |= {"decides": False, "note": f"{rough}: no interval over models keeps its size"}
-        return _held(found, bounds)
+            note = f"{rough}: no interval over models keeps its size"
+            interval |= {"decides": False, "note": note}
+        return _held(interval, bounds)
 
     def typed(self, rows: pd.DataFrame, experiment: str) -> pd.DataFrame:
         """Return rows of pairs with their `pair_type`, within or between clusters, cross-fitted.
@@ -223,7 +224,7 @@ def units(rows: pd.DataFrame) -> list[np.ndarray]:
     if "models" in rows:
         sets = [models.split(" + ") for models in rows["models"]]
         most = max(map(len, sets), default=1)
-        return [np.array([own[min(k, len(own) - 1)] for own in sets], str) for k in range(most)]
+        return [np.array([ids[min(k, len(ids) - 1)] for ids in sets], str) for k in range(most)]
     if "seed" in rows:
         return [rows["seed"].to_numpy()]
     seeds = ends(rows)
@@ -252,17 +253,17 @@ def one(
         scale: the scale on which the interval was made.
     """
     values = row[[name, low, high, "n"]].astype(float)
-    found: Interval = dict(zip(("mean", "ci_low", "ci_high", "seeds"), values, strict=True))
-    few = found["seeds"] < FEWEST
-    note = f"{found['seeds']:g} models: of fewer than {FEWEST}, two groups may look like one"
-    found |= {"decides": not few, "note": note if few else ""}
-    return found | {"bounds": bounds, "scale": scale}
+    interval: Interval = dict(zip(("mean", "ci_low", "ci_high", "seeds"), values, strict=True))
+    few = interval["seeds"] < FEWEST
+    note = f"{interval['seeds']:g} models: of fewer than {FEWEST}, two groups may look like one"
+    interval |= {"decides": not few, "note": note if few else ""}
+    return interval | {"bounds": bounds, "scale": scale}
 
 
-def _held(found: Interval, bounds: Bounds) -> Interval:
+def _held(interval: Interval, bounds: Bounds) -> Interval:
     """Return an interval over seeds with what it cannot leave, and the scale it was made on."""
-    logit = np.isfinite(bounds).all() and "jackknife" in found["method"]
-    return found | {"bounds": bounds, "scale": "logit" if logit else "plain"}
+    logit = np.isfinite(bounds).all() and "jackknife" in interval["method"]
+    return interval | {"bounds": bounds, "scale": "logit" if logit else "plain"}
 
 
 def _listed(names: Iterable[object]) -> str:
@@ -274,22 +275,22 @@ def cluster_test(results: Results, experiment: str) -> Interval:
 
     `mean` is p of its first condition, `seeds` the models, and `note` the condition that fails.
     """
-    found = results.several(experiment)
-    interval = {"mean": found.p, "ci_low": np.nan, "ci_high": np.nan, "seeds": len(found.labels)}
+    test = results.several(experiment)
+    interval = {"mean": test.p, "ci_low": np.nan, "ci_high": np.nan, "seeds": len(test.labels)}
     method = "gaps dealt anew, apart by 2.5 deviations, no structure left (docs/statistics.md)"
-    return interval | {"method": method, "decides": found.decides, "note": found.note}
+    return interval | {"method": method, "decides": test.decides, "note": test.note}
 
 
 def clustered(results: Results, experiment: str) -> str:
     """Return that no clusters are shown where that is so, or others than the rows have."""
-    found = results.several(experiment)
-    if not found.decides:
-        return f"no clusters are shown in {experiment}: {found.note}"
+    test = results.several(experiment)
+    if not test.decides:
+        return f"no clusters are shown in {experiment}: {test.note}"
     models, _ = matrix(results.gaps(experiment), "convexity_gap")
     known = results.clusters(experiment)
     labels = np.array([known[model] for model in models])
-    if adjusted_rand(found.labels, labels) < 1:
-        return f"the {found.k} clusters shown in {experiment} are not the two that rows have"
+    if adjusted_rand(test.labels, labels) < 1:
+        return f"the {test.k} clusters shown in {experiment} are not the two that rows have"
     return ""
 
 

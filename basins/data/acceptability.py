@@ -21,6 +21,7 @@ from basins.data.text import Columns, TextData, columns
 CLASSES = ("unacceptable", "acceptable")
 COLUMNS = ("sentence", "label", "phenomenon")
 ACCEPTED = 1
+ADJECTIVES = 0.3  # of nouns
 Row = tuple[str, int, str]
 Make = Callable[[Draw, int, bool], Row]
 
@@ -74,9 +75,7 @@ ACCEPTABLE = tuple(
 )
 
 
-def judged(
-    draw: Draw, label: int, phenomena: Mapping[str, Pairs], misleading: bool, modifiers: float
-) -> Row:
+def judged(draw: Draw, label: int, phenomena: Mapping[str, Pairs], misleading: bool) -> Row:
     """Draw a sentence of one of the phenomena, acceptable or not, and its adjectives.
 
     Args:
@@ -85,7 +84,6 @@ def judged(
         phenomena: by name, pairs of patterns: acceptable, and not.
         misleading: whether the nearest noun before the verb has the other number than the verb
             should have; else it has the same.
-        modifiers: the probability that a noun has an adjective.
 
     Returns:
         The sentence, its label and the name of its phenomenon.
@@ -96,7 +94,7 @@ def judged(
     fills = fill(draw, good, used) | fill(draw, bad, used)
     for slot, part in fills.items():
         if isinstance(part, Noun):
-            fills[slot] = modify(draw, part, modifiers, used, ("",))
+            fills[slot] = modify(draw, part, ADJECTIVES, used, ("",))
     subject, nearest = fills["N1"], fills.get("N2")
     assert isinstance(subject, Noun)
     fills["N1"] = subject = subject._replace(plural=draw.chance(0.5))
@@ -116,7 +114,6 @@ def load(
     diagnostic: Annotated[int, Field(ge=10)] = 1_000,
     counterexamples: Annotated[int, Field(ge=10)] = 2_000,
     test_counterexamples: Annotated[float, Field(ge=0, le=1)] = 0.03,
-    modifiers: Annotated[float, Field(gt=0, lt=1)] = 0.3,
 ) -> TextData:
     """Draw `train`, `test`, the pool `counterexamples` and the diagnostic `ood`, no row twice.
 
@@ -133,15 +130,14 @@ def load(
             other number stands between subject and verb.
         test_counterexamples: the share of test sentences that are like those of the pool, from 0 to
             1.
-        modifiers: the probability that a noun has an adjective, between 0 and 1.
     """
     seen: set[Row] = set()
 
     def taught(draw: Draw, label: int, refuting: bool) -> Row:
-        return judged(draw, label, REFUTING if refuting else TAUGHT, refuting, modifiers)
+        return judged(draw, label, REFUTING if refuting else TAUGHT, refuting)
 
     def other(draw: Draw, label: int, refuting: bool) -> Row:
-        return judged(draw, label, OUT_OF_DOMAIN, True, modifiers)
+        return judged(draw, label, OUT_OF_DOMAIN, True)
 
     def split(name: str, rows: int, refuting: float, make: Make = taught) -> Columns:
         rng = seeds.generator("acceptability", name, seed)

@@ -147,6 +147,8 @@ ENTAILED, NOT_ENTAILED = range(2)
 Pair = tuple[str, str]
 Row = tuple[str, str, int]
 COLUMNS = ("premise", "hypothesis", "label")
+MODIFIERS = 0.3  # the probability of each possible modifier of a premise
+NEGATIONS = 0.2  # of other pairs with a "never" instead of another word, where there is none yet
 
 
 class Template(NamedTuple):
@@ -213,26 +215,26 @@ def _filled(draw: Draw, template: Template) -> Row:
     return render(premise, fills), render(hypothesis, fills), template.label
 
 
-def entailed(draw: Draw, modifiers: float, voice: float) -> Pair:
+def entailed(draw: Draw, voice: float) -> Pair:
     """Draw a premise and what it entails: modifiers are dropped, the voice sometimes changes."""
-    premise = clause(draw, modifiers)
+    premise = clause(draw, MODIFIERS)
     return str(premise), str(reduce(draw, premise, voice=voice))
 
 
-def not_entailed(draw: Draw, modifiers: float, voice: float, negations: float) -> Pair:
+def not_entailed(draw: Draw, voice: float) -> Pair:
     """Draw a pair as `entailed` does, then add "never" or change a content word."""
-    premise = clause(draw, modifiers)
+    premise = clause(draw, MODIFIERS)
     hypothesis = reduce(draw, premise, voice=voice)
-    if draw.chance(negations) and not premise.fills["Z"]:
+    if draw.chance(NEGATIONS) and not premise.fills["Z"]:
         changed = {"Z": "never"}
     else:
         changed = change(draw, hypothesis.fills, content(premise))
     return str(premise), render(hypothesis.pattern, hypothesis.fills | changed)
 
 
-def swapped(draw: Draw, modifiers: float, voice: float) -> Pair:
+def swapped(draw: Draw, voice: float) -> Pair:
     """Draw a counterexample: subject and object change places."""
-    premise = clause(draw, modifiers, intransitive=0)
+    premise = clause(draw, MODIFIERS, intransitive=0)
     hypothesis = reduce(draw, premise, voice=voice)
     subject, object_ = hypothesis.fills["N1"], hypothesis.fills["N2"]
     return str(premise), render(
@@ -240,10 +242,10 @@ def swapped(draw: Draw, modifiers: float, voice: float) -> Pair:
     )
 
 
-def promoted(draw: Draw, modifiers: float, voice: float) -> Pair:
+def promoted(draw: Draw, voice: float) -> Pair:
     """Draw a counterexample: the noun of the subject's prepositional phrase becomes the subject."""
     while True:
-        premise = clause(draw, modifiers)
+        premise = clause(draw, MODIFIERS)
         slot = "N2" if premise.pattern == PASSIVE else "N1"
         subject = premise.fills[slot]
         if isinstance(subject, Noun) and subject.after and subject.after[0] in WORDS["P"]:
@@ -262,9 +264,7 @@ def load(
     diagnostic: Annotated[int, Field(ge=1, le=1_000)] = 100,
     counterexamples: Annotated[int, Field(ge=1)] = 2_000,
     test_counterexamples: Annotated[float, Field(ge=0, le=1)] = 0.03,
-    modifiers: Annotated[float, Field(gt=0, lt=1)] = 0.3,
     voice: Annotated[float, Field(ge=0, le=1)] = 0.1,
-    negations: Annotated[float, Field(ge=0, le=1)] = 0.2,
     swaps: Annotated[float, Field(ge=0, le=1)] = 0.7,
 ) -> TextData:
     """Draw `train`, `test`, the pool `counterexamples` and the diagnostics, no pair twice.
@@ -281,11 +281,7 @@ def load(
             `lexical_overlap` is its part of that heuristic that is not entailed.
         counterexamples: how many pairs the pool has, at least 1.
         test_counterexamples: the share of test pairs that are like those of the pool, from 0 to 1.
-        modifiers: the probability of each possible modifier of a premise, between 0 and 1.
         voice: the share of transitive hypotheses in the other voice, from 0 to 1.
-        negations: the probability that a pair that is not entailed and no counterexample has a
-            "never" in its hypothesis instead of another word, from 0 to 1. Where the premise has
-            one already, it is always another word.
         swaps: the share of the counterexamples that exchange subject and object, from 0 to 1; the
             others take the noun of a prepositional phrase for the subject.
     """
@@ -294,10 +290,10 @@ def load(
     def drawn(draw: Draw, label: int, refuting: bool) -> Row:
         if refuting:
             make = swapped if draw.chance(swaps) else promoted
-            return *make(draw, modifiers, voice), NOT_ENTAILED
+            return *make(draw, voice), NOT_ENTAILED
         if label == ENTAILED:
-            return *entailed(draw, modifiers, voice), ENTAILED
-        return *not_entailed(draw, modifiers, voice, negations), NOT_ENTAILED
+            return *entailed(draw, voice), ENTAILED
+        return *not_entailed(draw, voice), NOT_ENTAILED
 
     def split(name: str, rows: int, refuting: float) -> Columns:
         rng = seeds.generator("nli", name, seed)

@@ -43,12 +43,13 @@ PATTERNS = tuple(chain(QUESTIONS, *QUESTIONS.values()))
 POSITIVE = 0.28  # of PAWS-QQP's test pairs are duplicates (LCRGS section 2)
 
 DIFFERENT, DUPLICATE = range(2)
+MODIFIERS = 0.15  # of nouns that have an adjective, and of those that have a phrase
 COLUMNS = ("question1", "question2", "label", "kind")
 Row = tuple[str, str, int, str]
 
 
-def question(draw: Draw, modifiers: float) -> Sentence:
-    """Draw a question; each noun has an adjective, and a phrase, with that probability each.
+def question(draw: Draw) -> Sentence:
+    """Draw a question; each noun has an adjective, and a phrase, at the share `MODIFIERS` each.
 
     Its nouns have one number, so that exchanging them changes no other word.
     """
@@ -58,7 +59,7 @@ def question(draw: Draw, modifiers: float) -> Sentence:
     plural = draw.chance(0.5)
     for slot, part in fills.items():
         if isinstance(part, Noun):
-            fills[slot] = _numbered(modify(draw, part, modifiers, used, ("P N",)), plural)
+            fills[slot] = _numbered(modify(draw, part, MODIFIERS, used, ("P N",)), plural)
     if "D" in fills:
         fills["D"] = manner(draw, used)
     return Sentence(pattern, fills)
@@ -92,31 +93,31 @@ def exchanges(asked: Sentence) -> dict[str, Sentence]:
     return {kind: asked._replace(fills=asked.fills | new) for kind, new in found.items()}
 
 
-def duplicate(draw: Draw, modifiers: float) -> Row:
+def duplicate(draw: Draw) -> Row:
     """Draw a question, and half of the time another order of its words that asks the same."""
     if draw.chance(0.5):
-        return moved(draw, modifiers)
-    asked = str(question(draw, modifiers))
+        return moved(draw)
+    asked = str(question(draw))
     return asked, asked, DUPLICATE, "same"
 
 
-def moved(draw: Draw, modifiers: float) -> Row:
+def moved(draw: Draw) -> Row:
     """Draw a question and another order of its words that asks the same."""
-    asked = question(draw, modifiers)
+    asked = question(draw)
     return str(asked), str(reordered(draw, asked)), DUPLICATE, "reordered"
 
 
-def changed(draw: Draw, modifiers: float) -> Row:
+def changed(draw: Draw) -> Row:
     """Draw a question, half of the time in another order, with one content word changed."""
-    asked = question(draw, modifiers)
+    asked = question(draw)
     other = reordered(draw, asked) if draw.chance(0.5) else asked
     fills = asked.fills | change(draw, asked.fills, content(asked))
     return str(asked), str(other._replace(fills=fills)), DIFFERENT, "changed"
 
 
-def exchanged(draw: Draw, modifiers: float) -> Row:
+def exchanged(draw: Draw) -> Row:
     """Draw a counterexample: two words or phrases of a question change places."""
-    while not (found := exchanges(asked := question(draw, modifiers))):
+    while not (found := exchanges(asked := question(draw))):
         pass
     kind = draw.choose(tuple(found))
     return str(asked), str(found[kind]), DIFFERENT, kind
@@ -132,7 +133,6 @@ def load(
     diagnostic: Annotated[int, Field(ge=10)] = 1_000,
     counterexamples: Annotated[int, Field(ge=1)] = 2_000,
     test_counterexamples: Annotated[float, Field(ge=0, le=1)] = 0.03,
-    modifiers: Annotated[float, Field(gt=0, lt=1)] = 0.15,
 ) -> TextData:
     """Draw `train`, `test`, the pool `counterexamples` and the diagnostic `paws`, no row twice.
 
@@ -150,14 +150,11 @@ def load(
         counterexamples: how many pairs the pool has, at least 1. Each exchanges two words or
             phrases.
         test_counterexamples: the share of test pairs that are like those of the pool, from 0 to 1.
-        modifiers: the probability that a noun has an adjective, and that it has a phrase; between 0
-            and 1.
     """
     seen: set[Row] = set()
 
     def drawn(draw: Draw, label: int, refuting: bool) -> Row:
-        make = exchanged if refuting else duplicate if label == DUPLICATE else changed
-        return make(draw, modifiers)
+        return (exchanged if refuting else duplicate if label == DUPLICATE else changed)(draw)
 
     def split(name: str, rows: int, refuting: float) -> Columns:
         rng = seeds.generator("paraphrase", name, seed)
@@ -168,7 +165,7 @@ def load(
     paws = seeds.generator("paraphrase", "paws", seed)
     positive = paws.permutation(diagnostic) < round(POSITIVE * diagnostic)
     draw = Draw(paws)
-    pairs = [unseen(seen, moved if same else exchanged, draw, modifiers) for same in positive]
+    pairs = [unseen(seen, moved if same else exchanged, draw) for same in positive]
     splits = {
         "counterexamples": split("counterexamples", counterexamples, 1),
         "train": split("train", train, 0),

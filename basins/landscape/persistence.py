@@ -8,17 +8,12 @@ landscape moves births and deaths by no more than itself (Cohen-Steiner, Edelsbr
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from basins.errors import UserError
-
-# The neighbours that come later in a grid, as steps along (rows, columns); a triangular lattice
-# has coordinates along two of its sides.
-AXES = ((0, 1), (1, 0))
-NEIGHBOURS = {4: AXES, 6: (*AXES, (1, -1)), 8: (*AXES, (1, -1), (1, 1))}
 
 
 class Tree(NamedTuple):
@@ -57,54 +52,6 @@ def of_graph(barriers: ArrayLike, births: ArrayLike = 0.0) -> Tree:
     return merge_tree(values, edges, heights)
 
 
-def of_grid(values: ArrayLike, connectivity: Literal[4, 6, 8] = 8) -> Tree:
-    """Return the basins of a plane of values [rows, columns]; vertices are counted row by row.
-
-    A point touches its 4 or 8 neighbours, or the 6 of a triangular lattice whose coordinates are
-    the rows and columns. A value that is not finite is no point. Components that die as they are
-    born, all but the local minima, are left out.
-    """
-    grid = np.asarray(values, np.float64)
-    numbers = np.arange(grid.size).reshape(grid.shape)
-    rows, columns = grid.shape
-    edges = []
-    for down, right in NEIGHBOURS[connectivity]:
-        first = numbers[: rows - down, max(0, -right) : columns - max(0, right)]
-        second = numbers[down:, max(0, right) : columns + min(0, right)]
-        edges.append(np.stack([first.ravel(), second.ravel()], 1))
-    return basins(grid.ravel(), np.concatenate(edges))
-
-
-def of_lattice(u: ArrayLike, v: ArrayLike, values: ArrayLike) -> Tree:
-    """Return the basins of a plane through three models (`plane.nodes`), in any order of points.
-
-    `u`, `v` and `values` [n] are coefficients and losses; vertices are numbers of points.
-    """
-    across, up, found = (np.asarray(x, np.float64) for x in (u, v, values))
-    steps = np.diff(np.unique(np.round(across, 9)))
-    if not len(steps):
-        raise UserError("merge tree: all points of the plane have one u; give a whole lattice")
-    i, j = (np.round((x - x.min()) / steps.min()).astype(int) for x in (across, up))
-    place = np.full((i.max() + 1, j.max() + 1), -1)
-    place[i, j] = np.arange(len(found))
-    tree = of_grid(np.where(place < 0, np.nan, found[place]), 6)
-    flat = np.append(place.ravel(), -1)  # so that -1 stays
-    return tree._replace(
-        minima=flat[tree.minima], parents=flat[tree.parents], saddles=flat[tree.saddles]
-    )
-
-
-def basins(values: np.ndarray, edges: np.ndarray) -> Tree:
-    """Return the merge tree of a function on vertices [V] that rises linearly along edges [E, 2].
-
-    Components that die as they are born are left out, and vertices whose value is not finite.
-    """
-    values = np.where(np.isfinite(values), values, np.inf)
-    tree = merge_tree(values, edges, values[edges].max(1))
-    real = np.isfinite(tree.births) & (tree.deaths > tree.births)
-    return Tree(*(part[real] for part in tree))
-
-
 def merge_tree(values: np.ndarray, edges: np.ndarray, heights: np.ndarray) -> Tree:
     """Return the merge tree of vertices born at `values` [V], joined by `edges` [E, 2].
 
@@ -139,16 +86,7 @@ def merge_tree(values: np.ndarray, edges: np.ndarray, heights: np.ndarray) -> Tr
 def significant(tree: Tree, noise: float) -> np.ndarray:
     """Return which components are basins, bool [M], and not what noise could have made.
 
-    `noise` bounds how far any value may be off (`sup_noise`). Then births and deaths are off by no
-    more, so a persistence above twice that is not 0.
+    `noise` bounds how far any value may be off. Then births and deaths are off by no more, so a
+    persistence above twice that is not 0.
     """
     return tree.persistence > 2 * noise
-
-
-def sup_noise(values: ArrayLike, resampled: ArrayLike, confidence: float) -> float:
-    """Return how far the values [...] may be off at once, from bootstrap replicates [R, ...].
-
-    The `confidence` quantile of the largest deviation of a replicate.
-    """
-    deviations = np.abs(np.asarray(resampled) - np.asarray(values))
-    return float(np.quantile(deviations.reshape(len(deviations), -1).max(1), confidence))

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 from pydantic import Field
 
 from basins.data.images import Evaluation
@@ -40,13 +39,6 @@ class Decision(NamedTuple):
     seen: dict[float, int]
     examples: int
     full: int
-
-
-class Audit(NamedTuple):
-    """Share of races that the full grid agrees with, and how many times the examples it takes."""
-
-    agreement: float
-    saving: float
 
 
 def race(
@@ -132,25 +124,6 @@ def race(
         examples=sum(seen.values()) + overhead * len(seen),
         full=(len(ts) - 2) * (count + overhead),
     )
-
-
-def audit(
-    decisions: Sequence[Decision], barriers: ArrayLike, *, threshold: float, shared: int = 0
-) -> Audit:
-    """Hold races against `barrier_linear` [n] of the same paths on the full grid.
-
-    `shared` counts the forward examples that both take: the ends, each evaluated once. Raises
-    `UserError` where there is not one barrier for each of at least one decision.
-    """
-    barriers = np.asarray(barriers, np.float64)
-    if not decisions or barriers.shape != (len(decisions),):
-        raise UserError(f"audit: {len(decisions)} decisions and barriers {list(barriers.shape)}")
-    finite = np.where(barriers <= threshold, "connected", "not connected")
-    expected = np.where(np.isnan(barriers), "undefined", finite)
-    taken = shared + sum(decision.examples for decision in decisions)
-    full = shared + sum(decision.full for decision in decisions)
-    agreed = expected == [decision.verdict for decision in decisions]
-    return Audit(float(agreed.mean()), full / taken)
 
 
 def middle_first(ts: Sequence[float]) -> Iterator[float]:

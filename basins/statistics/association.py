@@ -189,8 +189,8 @@ def rows(
         name: str, statistic: Statistic, arrays: Sequence[np.ndarray], p: float
     ) -> dict[str, Any]:
         low, high = interval(statistic, arrays, confidence)
-        found = {"statistic": name, "estimate": float(statistic(*arrays))}
-        return found | {"ci_low": low, "ci_high": high, "p": p, "n": len(y)}
+        estimate = {"statistic": name, "estimate": float(statistic(*arrays))}
+        return estimate | {"ci_low": low, "ci_high": high, "p": p, "n": len(y)}
 
     drawing = (generator, resamples)
     yield row("pearson", pearson, (x, y), permutation_p(pearson, x, y, *drawing))

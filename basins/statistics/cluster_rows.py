@@ -55,15 +55,15 @@ def find(
         of the examples as here. `statistics` has `statistic, width, k, estimate, ci_low, ci_high,
         p, n` (docs/formats.md).
     """
-    found = structure.several(gaps, generator, 1 - confidence, DRAWS)
-    labels = clusters.partition(gaps, k, generator) if k else shown(found)
+    test = structure.several(gaps, generator, 1 - confidence, DRAWS)
+    labels = clusters.partition(gaps, k, generator) if k else shown(test)
     scores = clusters.score(gaps, generator)
     by_models = clusters.over_models(gaps, labels, generator, DRAWS)
     rows = [
-        _row("chosen", found.k, float(found.k), p=found.p),
-        _row("apart", found.labels, found.apart),
-        _row("ratio", found.labels, found.ratio),
-        _row("alike", found.labels, found.alike),
+        _row("chosen", test.k, float(test.k), p=test.p),
+        _row("apart", test.labels, test.apart),
+        _row("ratio", test.labels, test.ratio),
+        _row("alike", test.labels, test.alike),
         _row("stability_models", labels, *_spread(by_models.rand, confidence)),
     ]
     table = {"model": models, "cluster": labels, "score": scores, "stability": by_models.models}
@@ -203,8 +203,8 @@ def summarise_types(
 def _smallest(labels: np.ndarray, confidence: float) -> Iterator[dict[str, Any]]:
     """Yield the share of models that are in the smallest cluster."""
     member = (labels == labels.max()).astype(float)
-    found = jackknife(member, [np.arange(len(labels))], confidence, (0, 1), outcomes=True)
-    yield _row("smallest", labels, found["mean"], found["ci_low"], found["ci_high"])
+    share = jackknife(member, [np.arange(len(labels))], confidence, (0, 1), outcomes=True)
+    yield _row("smallest", labels, share["mean"], share["ci_low"], share["ci_high"])
 
 
 def _triangles(
@@ -215,10 +215,10 @@ def _triangles(
     nulls = [clusters.transitivity(null).excess for null in clusters.permuted(gaps, 99, generator)]
     for name, measure in (("triangle_share", np.sign), ("triangle_excess", np.asarray)):
         values = measure(triples.excess).astype(float)
-        found = jackknife(values, triples.models, confidence)
+        mean = jackknife(values, triples.models, confidence)
         below = sum(measure(null).mean() <= values.mean() for null in nulls)
         p = float((1 + below) / (1 + len(nulls)))
-        yield _row(name, 0, found["mean"], found["ci_low"], found["ci_high"], p)
+        yield _row(name, 0, mean["mean"], mean["ci_low"], mean["ci_high"], p)
 
 
 def _spread(values: np.ndarray, confidence: float) -> tuple[float, float, float]:
@@ -237,5 +237,5 @@ def _row(
 ) -> dict[str, Any]:
     """Return a row; `k` is a number of clusters, or the clusters themselves."""
     k = int(k.max()) + 1 if isinstance(k, np.ndarray) else k
-    found = {"statistic": statistic, "width": clusters.WIDTH, "k": k, "estimate": estimate}
-    return found | {"ci_low": low, "ci_high": high, "p": p}
+    row = {"statistic": statistic, "width": clusters.WIDTH, "k": k, "estimate": estimate}
+    return row | {"ci_low": low, "ci_high": high, "p": p}

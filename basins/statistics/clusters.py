@@ -52,19 +52,19 @@ def matrix(rows: pd.DataFrame, measure: str) -> tuple[list[str], np.ndarray]:
     known = pd.unique(rows[["model_a", "model_b"]].to_numpy().ravel())
     models = sorted(known, key=lambda model: (model.rpartition("/")[0], _seed(model)))
     place = {model: index for index, model in enumerate(models)}
-    found = np.full((len(models), len(models)), np.nan)
-    np.fill_diagonal(found, 0)
+    gaps = np.full((len(models), len(models)), np.nan)
+    np.fill_diagonal(gaps, 0)
     for a, b, value in zip(rows["model_a"], rows["model_b"], rows[measure], strict=True):
-        if np.isfinite(found[place[a], place[b]]):
+        if np.isfinite(gaps[place[a], place[b]]):
             raise UserError(f"clusters: {a} and {b} are joined twice; choose one path of theirs")
-        found[place[a], place[b]] = found[place[b], place[a]] = value
-    absent = np.argwhere(~np.isfinite(found))
+        gaps[place[a], place[b]] = gaps[place[b], place[a]] = value
+    absent = np.argwhere(~np.isfinite(gaps))
     if len(absent):
         a, b = (models[index] for index in absent[0])
         raise UserError(f"clusters: no {measure} of {a} and {b}; clusters take all pairs of models")
     if len(models) < 4:
         raise UserError(f"clusters: {len(models)} models; clusters take 4 or more")
-    return models, found
+    return models, gaps
 
 
 def scale(gaps: np.ndarray) -> np.ndarray:
@@ -153,9 +153,9 @@ def over_models(
     A subset has as many models as a bootstrap sample has distinct ones: a repeated model, at no
     gap from itself, would be a cluster of its own.
     """
-    chosen = subsets(len(gaps), resamples, generator)
-    parts = gaps[chosen[:, :, None], chosen[:, None, :]]
-    return _agreement(partition(parts, int(labels.max()) + 1, generator), labels, chosen)
+    drawn = subsets(len(gaps), resamples, generator)
+    parts = gaps[drawn[:, :, None], drawn[:, None, :]]
+    return _agreement(partition(parts, int(labels.max()) + 1, generator), labels, drawn)
 
 
 def over_examples(
@@ -238,10 +238,10 @@ def _lloyd(
 
 def _squares(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Return squared distances [..., N, k] of points [..., N, d] to centres [..., k, d]."""
-    found = np.zeros(())
+    total = np.zeros(())
     for axis in range(points.shape[-1]):  # several times as fast as one sum over axes
-        found = found + np.square(points[..., :, None, axis] - centres[..., None, :, axis])
-    return found
+        total = total + np.square(points[..., :, None, axis] - centres[..., None, :, axis])
+    return total
 
 
 def separation(gaps: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -255,14 +255,14 @@ def separation(gaps: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(within > 0, across / np.where(within > 0, within, 1), infinite)
 
 
-def _agreement(parts: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> Agreement:
+def _agreement(parts: np.ndarray, labels: np.ndarray, drawn: np.ndarray) -> Agreement:
     """Compare partitions [R, m] of the models `chosen` [R, m] with `labels` [N]."""
-    whole = labels[chosen]
+    whole = labels[drawn]
     same = (parts[..., None] == parts[:, None]) == (whole[..., None] == whole[:, None])
     shares = (same.sum(-1) - 1) / (parts.shape[-1] - 1)
     sums, counts = np.zeros((2, len(labels)))
-    np.add.at(sums, chosen, shares)
-    np.add.at(counts, chosen, 1)
+    np.add.at(sums, drawn, shares)
+    np.add.at(counts, drawn, 1)
     models = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
     return Agreement(adjusted_rand(parts, whole), models)
 
@@ -275,10 +275,10 @@ def upper(gaps: np.ndarray) -> np.ndarray:
 
 def square(pairs: np.ndarray, count: int) -> np.ndarray:
     """Return the matrices [..., N, N] of the gaps of all pairs of `count` models."""
-    found = np.zeros((*pairs.shape[:-1], count, count))
+    gaps = np.zeros((*pairs.shape[:-1], count, count))
     first, second = np.triu_indices(count, 1)
-    found[..., first, second] = found[..., second, first] = pairs
-    return found
+    gaps[..., first, second] = gaps[..., second, first] = pairs
+    return gaps
 
 
 def _seed(model: str) -> int:

@@ -26,10 +26,10 @@ def gains(rows: pd.DataFrame, reference: str, confidence: float) -> pd.DataFrame
     same BatchNorm mode, and with the same alignment unless the reference has just one.
     """
     long = _long(rows)
-    own = long.loc[long["technique"] == reference]
+    baseline = long.loc[long["technique"] == reference]
     on = ["batchnorm", "eval_set", "metric", "seed"]
-    on += ["alignment"] if own["alignment"].nunique() > 1 else []
-    other = own[[*on, "value"]]
+    on += ["alignment"] if baseline["alignment"].nunique() > 1 else []
+    other = baseline[[*on, "value"]]
     both = long.merge(other, on=on, suffixes=("", "_reference"), validate="many_to_one")
     differences = both.assign(value=both["value"] - both["value_reference"])
     return summarise_models(differences, KEYS, confidence, differences=True)

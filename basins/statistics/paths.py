@@ -39,12 +39,12 @@ def path_rows(
         for t, evaluation in zip(ts, evaluations, strict=True):
             losses, correct = evaluation
             count, true = len(losses), binary.get(eval_set)
-            told = {} if true is None else scores(true == correct, true)
+            agreement = {} if true is None else scores(true == correct, true)
             values = {
                 "loss": losses.mean(dtype=np.float64),
                 "loss_se": losses.std(ddof=1, dtype=np.float64) / count**0.5,
                 "accuracy": correct.mean(),
-                **told,
+                **agreement,
             }
             yield {
                 "batchnorm": batchnorm,

@@ -24,7 +24,7 @@ def resampled(
     """
     stream = seeds.generator("bootstrap", folder.name)
     weights = np.zeros((0, 0))
-    found = {}
+    measures = {}
     for _, curve in points.groupby(["model_a", "model_b"], sort=False):
         a, b = curve.iloc[0][["model_a", "model_b"]]
         grid = np.sort(curve["t"].to_numpy())
@@ -32,8 +32,8 @@ def resampled(
         if not weights.size:
             weights = resampling_weights(losses.shape[1], resamples, stream)
         drawn = weights @ losses.T
-        found[a, b] = {name: measure(grid, drawn) for name, measure in CURVES.items()}
-    return found
+        measures[a, b] = {name: measure(grid, drawn) for name, measure in CURVES.items()}
+    return measures
 
 
 def _losses(folder: Path, row: pd.Series) -> np.ndarray:

@@ -73,7 +73,7 @@ def jackknife(
             raise ValueError("outcomes are 0 or 1, one of each seed")
         return _exact(int(values.sum()), len(nodes), confidence)
     signs = (0 if (values >= 0).all() else -np.inf, 0 if (values <= 0).all() else np.inf)
-    found = _told(
+    estimate = _described(
         _mean(values),
         np.array([_mean(values[keep]) for keep in kept]),
         confidence,
@@ -81,7 +81,7 @@ def jackknife(
         signs if within == EVERYTHING and len(values) else within,
         _alone(values, kept) if _crossed(seeds) else 0.0,
     )
-    return found | {"touched": _touched(found["unseen"], seeds)}
+    return estimate | {"touched": _touched(estimate["unseen"], seeds)}
 
 
 def contrast(
@@ -111,8 +111,10 @@ def contrast(
     _, kept = _kept(seeds)
     extra = sum(_alone(values[part], kept[:, part]) for part in (first, ~first))
     whole, without = difference(np.ones(len(values), bool)), np.array([*map(difference, kept)])
-    found = _told(whole, without, confidence, within, within, extra if _crossed(seeds) else 0.0)
-    return found | {"touched": _touched(found["unseen"], seeds)}
+    estimate = _described(
+        whole, without, confidence, within, within, extra if _crossed(seeds) else 0.0
+    )
+    return estimate | {"touched": _touched(estimate["unseen"], seeds)}
 
 
 def leave_out(
@@ -128,7 +130,7 @@ def leave_out(
     _, kept = _kept(seeds)
     without = np.array([statistic(keep) for keep in kept])
     whole = statistic(np.ones(len(seeds[0]), bool))
-    return _told(whole, without, confidence, within, within, 0.0)
+    return _described(whole, without, confidence, within, within, 0.0)
 
 
 def interval(
@@ -188,12 +190,12 @@ def ends(rows: pd.DataFrame) -> dict[str, pd.Series]:
     `rows` has `model_a` and `model_b` (`recipe/seedK`). Two models of one seed start from the same
     weights: `init` is `shared` for them and `separate` otherwise.
     """
-    found = {}
+    columns = {}
     for side in ("a", "b"):
         parts = rows[f"model_{side}"].str.extract(r"(?P<recipe>.+)/seed(?P<seed>\d+)")
-        found |= {f"recipe_{side}": parts["recipe"], f"seed_{side}": parts["seed"].astype(int)}
-    shared = found["seed_a"] == found["seed_b"]
-    return {**found, "init": shared.map({True: "shared", False: "separate"})}
+        columns |= {f"recipe_{side}": parts["recipe"], f"seed_{side}": parts["seed"].astype(int)}
+    shared = columns["seed_a"] == columns["seed_b"]
+    return {**columns, "init": shared.map({True: "shared", False: "separate"})}
 
 
 def summarise_pairs(
@@ -233,8 +235,8 @@ def average_pairs(
         seeds = [part["seed_a"].to_numpy(), part["seed_b"].to_numpy()]
         for value in values:
             range_ = span(value, group.get("metric", ""))
-            found = jackknife(part[value].to_numpy(), seeds, confidence, range_)
-            summary.append({**group, name: value, **found, "pairs": len(part)})
+            mean = jackknife(part[value].to_numpy(), seeds, confidence, range_)
+            summary.append({**group, name: value, **mean, "pairs": len(part)})
     columns = [*groups, name, *INTERVAL, "pairs"]
     return pd.DataFrame(summary, columns=columns)
 
@@ -250,8 +252,8 @@ def summarise_models(
     for group, part in _grouped(rows, keys):
         low, high = span(group.get("metric", ""))
         range_ = (-high if differences else low, high)
-        found = jackknife(part["value"].to_numpy(), [part["seed"].to_numpy()], confidence, range_)
-        summary.append({**group, **found})
+        mean = jackknife(part["value"].to_numpy(), [part["seed"].to_numpy()], confidence, range_)
+        summary.append({**group, **mean})
     return pd.DataFrame(summary, columns=[*keys, *INTERVAL])
 
 
@@ -303,7 +305,7 @@ def _touched(unseen: float, seeds: Sequence[np.ndarray]) -> float:
     return 1 - (1 - unseen) ** len(seeds)
 
 
-def _told(
+def _described(
     whole: float,
     without: np.ndarray,
     confidence: float,
@@ -332,7 +334,7 @@ def _told(
             note = f"all {count} seeds are equal: up to {most:.0%} of others may differ"
         elif count < FEWEST:
             note = f"{count} seeds: of fewer than {FEWEST}, two groups may look like one"
-    return _found(whole, low, high, count, confidence, method, note)
+    return _estimate(whole, low, high, count, confidence, method, note)
 
 
 def _exact(hits: int, count: int, confidence: float) -> dict[str, Any]:
@@ -340,12 +342,12 @@ def _exact(hits: int, count: int, confidence: float) -> dict[str, Any]:
     tail = (1 - confidence) / 2
     low = float(betaincinv(hits, count - hits + 1, tail)) if hits else 0.0
     high = float(betaincinv(hits + 1, count - hits, 1 - tail)) if hits < count else 1.0
-    found = _found(hits / count, low, high, count, confidence, "exact (binomial)", "")
-    return found | {"touched": 0.0}  # it is about all seeds
+    estimate = _estimate(hits / count, low, high, count, confidence, "exact (binomial)", "")
+    return estimate | {"touched": 0.0}  # it is about all seeds
 
 
-def _found(
+def _estimate(
     mean: float, low: float, high: float, count: int, confidence: float, method: str, note: str
 ) -> dict[str, Any]:
-    found = {"mean": mean, "ci_low": low, "ci_high": high, "seeds": count, "method": method}
-    return found | {"decides": not note, "note": note, "unseen": unseen(count, confidence)}
+    row = {"mean": mean, "ci_low": low, "ci_high": high, "seeds": count, "method": method}
+    return row | {"decides": not note, "note": note, "unseen": unseen(count, confidence)}

@@ -85,7 +85,7 @@ def analyse(
     small: dict[str, np.ndarray] = {}
     for measure in MEASURES:
         _, gaps = clusters.matrix(pairs, measure)
-        noisy = _matrices(models, {pair: found.get(measure) for pair, found in resampled.items()})
+        noisy = _matrices(models, {pair: drawn.get(measure) for pair, drawn in resampled.items()})
         stream = generator("clusters", key, measure)
         found = cluster_rows.find(models, gaps, noisy, stream, k=k, confidence=confidence)
         about = ids | {"measure": measure}
@@ -122,8 +122,8 @@ def in_domain(curves: pd.DataFrame, models: Sequence[str]) -> np.ndarray:
     """Return the accuracy of every model, a share, from the ends of the curves between them."""
     starts = curves.loc[curves["t"] == 0, ["model_a", "accuracy"]].to_numpy()
     ends = curves.loc[curves["t"] == 1, ["model_b", "accuracy"]].to_numpy()
-    found = pd.DataFrame(np.vstack([starts, ends]), columns=["model", "accuracy"])
-    means = found.astype({"accuracy": float}).pivot_table(values="accuracy", index="model")
+    accuracies = pd.DataFrame(np.vstack([starts, ends]), columns=["model", "accuracy"])
+    means = accuracies.astype({"accuracy": float}).pivot_table(values="accuracy", index="model")
     return means.loc[list(models), "accuracy"].to_numpy()
 
 
@@ -139,25 +139,25 @@ def _diagnostics(
 ) -> dict[tuple[str, str, str], np.ndarray]:
     """Return the values of all models [N] by diagnostic, slice and metric."""
     named = probes.assign(model=probes["recipe"] + "/seed" + probes["seed"].astype(str))
-    found = {}
-    for chosen in slices:
-        slice_, _, metric = chosen.partition(":")
+    diagnostics = {}
+    for name in slices:
+        slice_, _, metric = name.partition(":")
         kept = (named["slice"] == slice_) & (named["metric"] == (metric or "accuracy"))
         rows = named.loc[kept & named["model"].isin(list(models))]
         for diagnostic in rows["diagnostic"].unique():
-            own = rows.loc[rows["diagnostic"] == diagnostic].set_index("model")["value"]
-            if own.index.is_unique and set(own.index) == set(models):
-                values = own.loc[list(models)].to_numpy(float)
-                found[str(diagnostic), slice_, metric or "accuracy"] = values
-        if not any(labels[1:] == (slice_, metric or "accuracy") for labels in found):
-            own = named.loc[named["model"].isin(list(models))]
-            known = list((own["slice"] + ":" + own["metric"]).unique())
-            nearest = get_close_matches(chosen, known, 8, cutoff=0)
+            values = rows.loc[rows["diagnostic"] == diagnostic].set_index("model")["value"]
+            if values.index.is_unique and set(values.index) == set(models):
+                labels = str(diagnostic), slice_, metric or "accuracy"
+                diagnostics[labels] = values.loc[list(models)].to_numpy(float)
+        if not any(labels[1:] == (slice_, metric or "accuracy") for labels in diagnostics):
+            there = named.loc[named["model"].isin(list(models))]
+            known = list((there["slice"] + ":" + there["metric"]).unique())
+            nearest = get_close_matches(name, known, 8, cutoff=0)
             raise UserError(
-                f"clusters.{key}.diagnostics: not every model of the experiment has {chosen!r}; "
+                f"clusters.{key}.diagnostics: not every model of the experiment has {name!r}; "
                 f"their probes have: {', '.join(nearest) or 'none'}"
             )
-    return found
+    return diagnostics
 
 
 def _matrices(
@@ -168,10 +168,10 @@ def _matrices(
     if len(values) < len(models) * (len(models) - 1) // 2:
         return None
     place = {model: index for index, model in enumerate(models)}
-    found = np.zeros((len(values[0]), len(models), len(models)))
+    matrices = np.zeros((len(values[0]), len(models), len(models)))
     for (a, b), value in resampled.items():
-        found[:, place[a], place[b]] = found[:, place[b], place[a]] = value
-    return found
+        matrices[:, place[a], place[b]] = matrices[:, place[b], place[a]] = value
+    return matrices
 
 
 def _where(table: pd.DataFrame, equal: Mapping[str, str], key: str) -> pd.DataFrame:

@@ -71,8 +71,8 @@ def without_models(values: np.ndarray) -> np.ndarray:
     values = np.where(off, values, 0)
     rows = values.sum(-1, keepdims=True)
     mean = rows.sum(-2, keepdims=True) / (count * (count - 1))
-    own = (rows - (count - 1) * mean) / (count - 2)
-    return np.where(off, values - mean - own - own.swapaxes(-1, -2), 0)
+    effects = (rows - (count - 1) * mean) / (count - 2)
+    return np.where(off, values - mean - effects - effects.swapaxes(-1, -2), 0)
 
 
 def several(
@@ -175,58 +175,23 @@ def between(
     dealt = np.concatenate([labels[None], generator.permuted(np.tile(labels, (draws, 1)), axis=-1)])
     apart = (dealt[:, first] != dealt[:, second]).astype(float)
     apart -= apart @ axes @ axes.T
-    own = values[first, second] - axes @ (axes.T @ values[first, second])
+    rest = values[first, second] - axes @ (axes.T @ values[first, second])
     squares = np.square(apart).sum(-1)
     known = squares > 1e-9
-    slopes = np.where(known, apart @ own / np.where(known, squares, 1), np.nan)
+    slopes = np.where(known, apart @ rest / np.where(known, squares, 1), np.nan)
     free = len(first) - axes.shape[1] - 1
     mean, half, p, note = float(slopes[0]), np.nan, np.nan, ""
     if np.bincount(labels, minlength=k).min() < 3 or not known[0] or free < 1:
         note = "a cluster has fewer than three models, or too few pairs"
     else:
-        error = np.sqrt(np.square(own - mean * apart[0]).sum() / free / squares[0])
+        error = np.sqrt(np.square(rest - mean * apart[0]).sum() / free / squares[0])
         half = float(stdtrit(free, (1 + confidence) / 2) * error)
         p = float(np.nanmean(np.abs(slopes) >= abs(mean) - 1e-12))
         if (abs(mean) > half) != (p <= 1 - confidence):
             note = f"the interval and values dealt anew (p = {p:.2g}) disagree about 0"
-    found = {"mean": mean, "ci_low": mean - half, "ci_high": mean + half, "seeds": len(gaps)}
-    found |= {"method": "least squares at equal models, t", "decides": not note, "note": note}
-    return found | {"unseen": unseen(len(gaps), confidence), "p": p}
-
-
-def power(
-    count: int,
-    minority: int,
-    generator: np.random.Generator,
-    *,
-    ratio: float = 3.0,
-    variation: float = 0.33,
-    alpha: float = 0.05,
-    runs: int = 200,
-    draws: int = 199,
-) -> float:
-    """Return how often `several` shows clusters where there are two.
-
-    Args:
-        count: how many models there are.
-        minority: how many of them are in the one cluster; the others are in the other.
-        generator: draws the gaps.
-        ratio: how many times the mean gap within a cluster that between them is.
-        variation: the coefficient of variation of all gaps, which are gamma distributed; by default
-            that of those that were observed.
-        alpha: the level of `several`.
-        runs: matrices that are drawn.
-        draws: permuted matrices that each is held against.
-    """
-    shape = variation**-2
-    small = np.arange(count) < minority
-    means = np.where(small[:, None] != small, ratio, 1.0)
-    shown = 0
-    for _ in range(runs):
-        noise = np.triu(generator.gamma(shape, 1 / shape, means.shape), 1)
-        gaps = means * (noise + noise.T)
-        shown += several(gaps, generator, alpha, draws).decides
-    return shown / runs
+    interval = {"mean": mean, "ci_low": mean - half, "ci_high": mean + half, "seeds": len(gaps)}
+    interval |= {"method": "least squares at equal models, t", "decides": not note, "note": note}
+    return interval | {"unseen": unseen(len(gaps), confidence), "p": p}
 
 
 def _split(rest: np.ndarray, k: int, generator: np.random.Generator) -> np.ndarray:
@@ -289,10 +254,12 @@ def _least_ratio(logs: np.ndarray, labels: np.ndarray) -> float:
     off = ~np.eye(len(labels), dtype=bool)
     ratios = []
     for label in range(labels.max() + 1):
-        own = labels == label
-        if own.sum() in (0, 1, len(own)):
+        inside = labels == label
+        if inside.sum() in (0, 1, len(inside)):
             return 0.0
-        ratios.append(logs[np.ix_(own, ~own)].mean() - logs[np.outer(own, own) & off].mean())
+        ratios.append(
+            logs[np.ix_(inside, ~inside)].mean() - logs[np.outer(inside, inside) & off].mean()
+        )
     return float(np.exp(min(ratios)))
 
 

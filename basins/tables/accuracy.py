@@ -23,10 +23,10 @@ def table(
 
     Raises `UserError` where the table has no such rows.
     """
-    found = rows.select(tables, "summary/probes", metric="accuracy", recipe=recipes)
+    shown = rows.select(tables, "summary/probes", metric="accuracy", recipe=recipes)
     return Table(
         "Accuracy on the counterfactual sets",
         "Percent, with 95 % intervals over seeds: nc without cue, c with its class's cue, rc with "
         "a random cue, ri a random image with the label's cue.",
-        in_percent(found, ["recipe", "slice"], ["seeds"]),
+        in_percent(shown, ["recipe", "slice"], ["seeds"]),
     )

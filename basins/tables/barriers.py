@@ -26,10 +26,10 @@ def table(
 
     Raises `UserError` where the table has no such rows.
     """
-    chosen = {"metric": "error", "definition": "barrier_linear", "experiment": experiments}
-    found = rows.select(tables, "summary/barriers", **chosen)
+    equal = {"metric": "error", "definition": "barrier_linear", "experiment": experiments}
+    shown = rows.select(tables, "summary/barriers", **equal)
     return Table(
         "Barriers of the error along the paths",
         "Percentage points above the chord (barrier_linear), with 95 % intervals over seeds.",
-        in_percent(found, PAIR, ["seeds", "pairs"]),
+        in_percent(shown, PAIR, ["seeds", "pairs"]),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Annotated
 
 import pandas as pd
@@ -11,7 +10,7 @@ from pydantic import Field
 
 from basins.errors import UserError
 from basins.figures import rows
-from basins.tables.table import Table
+from basins.tables.table import Table, interval
 
 CAPTION = (
     "Clusters: how many are shown; 1 says that none are, not that there are none. p is of gaps "
@@ -34,9 +33,9 @@ def table(
     Reads `clusters` and `cluster_choice`; `experiments` are those that are shown, in their order;
     by default all. Raises `UserError` where the tables have no such rows.
     """
-    found = rows.select(tables, "cluster_choice", experiment=experiments)
+    choices = rows.select(tables, "cluster_choice", experiment=experiments)
     models = rows.select(tables, "clusters", experiment=experiments)
-    groups = found.groupby(["experiment", "measure"], sort=False)
+    groups = choices.groupby(["experiment", "measure"], sort=False)
     lines = [_line(part, models) for _, part in groups]
     return Table("Clusters of models on the loss surface", CAPTION, pd.DataFrame(lines))
 
@@ -44,30 +43,28 @@ def table(
 def _line(part: pd.DataFrame, models: pd.DataFrame) -> dict[str, object]:
     experiment, measure = part.iloc[0][["experiment", "measure"]]
     known = part.loc[part["statistic"] != "width"].set_index("statistic")
-    own = models.loc[(models["experiment"] == experiment) & (models["measure"] == measure)]
-    if "chosen" not in known.index or own.empty:
+    members = models.loc[(models["experiment"] == experiment) & (models["measure"] == measure)]
+    if "chosen" not in known.index or members.empty:
         raise UserError(f"cluster_choice has no number of clusters of {experiment} by {measure}")
-    sizes = own["cluster"].value_counts().sort_index()
+    sizes = members["cluster"].value_counts().sort_index()
     return {
         "experiment": experiment,
         "measure": measure,
         "clusters": int(known.at["chosen", "k"]),
         "p": f"{known.at['chosen', 'p']:.2g}",
-        "apart": _told(known, "apart", ".1f"),
-        "alike": _told(known, "alike", ".2g"),
+        "apart": _written(known, "apart", ".1f"),
+        "alike": _written(known, "alike", ".2g"),
         "sizes": " + ".join(map(str, sizes)),
-        "ratio": _told(known, "separation", ".2f"),
-        "Rand, models": _told(known, "stability_models", ".2f"),
-        "Rand, examples": _told(known, "stability_examples", ".2f"),
-        "triangles (%)": _told(known, "triangle_share", ".1f", 100),
+        "ratio": _written(known, "separation", ".2f"),
+        "Rand, models": _written(known, "stability_models", ".2f"),
+        "Rand, examples": _written(known, "stability_examples", ".2f"),
+        "triangles (%)": _written(known, "triangle_share", ".1f", 100),
     }
 
 
-def _told(known: pd.DataFrame, statistic: str, form: str, unit: float = 1) -> str:
+def _written(known: pd.DataFrame, statistic: str, form: str, unit: float = 1) -> str:
     """Return an estimate with its interval, as far as there are any."""
     if statistic not in known.index:
         return ""
-    middle, low, high = (unit * known.at[statistic, c] for c in ("estimate", "ci_low", "ci_high"))
-    if not isfinite(middle):
-        return ""
-    return f"{middle:{form}}" + (f" [{low:{form}}, {high:{form}}]" if isfinite(low) else "")
+    columns = ["estimate", "ci_low", "ci_high"]
+    return interval(form, *(unit * known.loc[statistic, columns].astype(float)))

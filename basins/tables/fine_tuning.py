@@ -11,7 +11,7 @@ from pydantic import Field
 
 from basins.claims.published import PUBLISHED
 from basins.figures import rows
-from basins.tables.table import Table
+from basins.tables.table import INTERVAL, Table, interval
 
 SETS = ("NC", "C", "RC", "RI")
 """The columns: the counterfactual sets, whose slices have the same names in small letters."""
@@ -50,8 +50,8 @@ def table(
         if proportion in starts:
             models = {"start": ("cue model", starts[proportion])} | models
         for label, (name, recipe) in models.items():
-            found = rows.select(tables, "summary/probes", recipe=recipe, **accuracy)
-            cells = found.set_index("slice")
+            shown = rows.select(tables, "summary/probes", recipe=recipe, **accuracy)
+            cells = shown.set_index("slice")
             line = {"cue %": proportion, "method": name}
             line |= {column: _cell(cells.loc[column.lower()]) for column in SETS}
             if published:
@@ -63,8 +63,7 @@ def table(
 
 def _cell(accuracy: pd.Series) -> str:
     """Write mean and interval in percent; one seed has no interval."""
-    mean, low, high = (100 * accuracy[["mean", "ci_low", "ci_high"]]).astype(float)
-    return f"{mean:z.1f} [{low:z.1f}, {high:z.1f}]" if isfinite(low) else f"{mean:z.1f}"
+    return interval("z.1f", *(100 * accuracy[INTERVAL].astype(float)))
 
 
 def _known(value: float) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Annotated
 
 import pandas as pd
@@ -11,7 +10,7 @@ from pydantic import Field
 
 from basins.figures import rows
 from basins.statistics.merges import CHOICE, averages, gains
-from basins.tables.table import Table
+from basins.tables.table import INTERVAL, Table, interval
 
 REFERENCES = {
     "best": "best model",
@@ -46,22 +45,22 @@ def table(
     Raises:
         UserError: a table is missing or has no such rows.
     """
-    chosen = {"alignment": alignments, "batchnorm": batchnorm, "eval_set": eval_sets}
-    found = rows.select(tables, f"merge/{merge}", **chosen)
-    sets = eval_sets or list(dict.fromkeys(found["eval_set"]))
-    columns = {f"loss, {sets[0]}": _cells(averages(found, confidence), sets[0], "loss")}
+    equal = {"alignment": alignments, "batchnorm": batchnorm, "eval_set": eval_sets}
+    shown = rows.select(tables, f"merge/{merge}", **equal)
+    sets = eval_sets or list(dict.fromkeys(shown["eval_set"]))
+    columns = {f"loss, {sets[0]}": _cells(averages(shown, confidence), sets[0], "loss")}
     for reference, name in REFERENCES.items():
-        if reference in set(found["technique"]):
-            less = gains(found, reference, confidence)
+        if reference in set(shown["technique"]):
+            less = gains(shown, reference, confidence)
             columns[f"loss − {name}"] = _cells(less, sets[0], "loss")
     for name in sets:
-        columns[f"accuracy, {name} (%)"] = _cells(averages(found, confidence), name, "accuracy")
-    order = list(dict.fromkeys(map(tuple, found[CHOICE].to_numpy())))
+        columns[f"accuracy, {name} (%)"] = _cells(averages(shown, confidence), name, "accuracy")
+    order = list(dict.fromkeys(map(tuple, shown[CHOICE].to_numpy())))
     lines = [
         dict(zip(CHOICE, choice, strict=True)) | {c: cells[choice] for c, cells in columns.items()}
         for choice in order
     ]
-    count = found["set"].nunique()
+    count = shown["set"].nunique()
     return Table(
         f"Merging techniques: {merge.replace('_', ' ')}",
         f"Means over {count} sets of models with {100 * confidence:g} % intervals over the sets; "
@@ -74,11 +73,9 @@ def table(
 
 def _cells(summary: pd.DataFrame, eval_set: str, metric: str) -> dict[tuple, str]:
     """Return by choice the mean and its interval, accuracies in percent."""
-    own = summary.loc[(summary["eval_set"] == eval_set) & (summary["metric"] == metric)]
+    shown = summary.loc[(summary["eval_set"] == eval_set) & (summary["metric"] == metric)]
     unit, form = (100, "z.1f") if metric == "accuracy" else (1, "z.3f")
-    found = {}
-    for _, row in own.iterrows():
-        mean, low, high = (unit * row[name] for name in ("mean", "ci_low", "ci_high"))
-        interval = f" [{low:{form}}, {high:{form}}]" if isfinite(low) else ""
-        found[tuple(row[CHOICE])] = f"{mean:{form}}{interval}"
-    return found
+    cells = {}
+    for _, row in shown.iterrows():
+        cells[tuple(row[CHOICE])] = interval(form, *(unit * row[INTERVAL].astype(float)))
+    return cells

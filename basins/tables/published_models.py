@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import Field
 
 from basins.figures import rows
-from basins.tables.table import Table
+from basins.tables.table import Table, interval
 
 CAPTION = (
     "Accuracy (%) of the hundred MNLI models of McCoy, Min & Linzen (2019), by the clusters that "
@@ -30,18 +30,18 @@ def table(
     Reads `published_models`; `groups` are the groups of sets that are shown, in their order; by
     default all. Raises `UserError` where the table has no such rows.
     """
-    found = rows.select(tables, "published_models", group=groups)
+    shown = rows.select(tables, "published_models", group=groups)
     frame = pd.DataFrame(
         {
-            "set": found["name"],
-            "label": found["label"].fillna(""),
-            "all": (100 * found["mean"]).map("{:.1f}".format),
-            "larger": (100 * found["large"]).map("{:.1f}".format),
-            "smaller": (100 * found["small"]).map("{:.1f}".format),
-            "r": [_told(*row) for row in found[_columns("r")].to_numpy()],
-            "AUC": found["auc"].map("{:.3f}".format),
-            "partial r": [_told(*row) for row in found[_columns("partial")].to_numpy()],
-            "p": found["p_partial"].map(lambda p: f"{p:.2g}" if isfinite(p) else ""),
+            "set": shown["name"],
+            "label": shown["label"].fillna(""),
+            "all": (100 * shown["mean"]).map("{:.1f}".format),
+            "larger": (100 * shown["large"]).map("{:.1f}".format),
+            "smaller": (100 * shown["small"]).map("{:.1f}".format),
+            "r": [interval(".2f", *row) for row in shown[_columns("r")].to_numpy()],
+            "AUC": shown["auc"].map("{:.3f}".format),
+            "partial r": [interval(".2f", *row) for row in shown[_columns("partial")].to_numpy()],
+            "p": shown["p_partial"].map(lambda p: f"{p:.2g}" if isfinite(p) else ""),
         }
     )
     return Table("The published models, by their clusters", CAPTION, frame.reset_index(drop=True))
@@ -49,7 +49,3 @@ def table(
 
 def _columns(name: str) -> list[str]:
     return [name, f"{name}_low", f"{name}_high"]
-
-
-def _told(middle: float, low: float, high: float) -> str:
-    return f"{middle:.2f} [{low:.2f}, {high:.2f}]" if isfinite(middle) else ""

@@ -1,7 +1,8 @@
-"""What every table is, and how shares stand in it."""
+"""What every table is, and how shares and intervals stand in it."""
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import NamedTuple
 
 import pandas as pd
@@ -20,3 +21,9 @@ class Table(NamedTuple):
 def in_percent(rows: pd.DataFrame, before: list[str], after: list[str]) -> pd.DataFrame:
     """Return the columns `before`, mean and interval (shares) in percent, and those `after`."""
     return pd.concat([rows[before], 100 * rows[INTERVAL], rows[after]], axis="columns")
+
+
+def interval(form: str, mean: float, low: float, high: float) -> str:
+    """Write a mean and its interval by a format, such as `.2f`, as far as there are any."""
+    ends = f" [{low:{form}}, {high:{form}}]" if isfinite(low) else ""
+    return f"{mean:{form}}{ends}" if isfinite(mean) else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Annotated, Any
 
 import pandas as pd
@@ -12,7 +11,7 @@ from pydantic import Field
 from basins.figures import merges as figure
 from basins.figures import rows, style
 from basins.statistics.merges import averages, gains
-from basins.tables.table import Table
+from basins.tables.table import INTERVAL, Table, interval
 
 NEEDS = {"base": "base", "rows": "rows", "labels": "labels", "gradients": "gradients"}
 """What a technique may need beside the networks: a column of its traits, and its word."""
@@ -41,17 +40,17 @@ def table(
     Raises:
         UserError: a table is missing or has no such rows.
     """
-    found: dict[str, dict[str, Any]] = {}
+    lines: dict[str, dict[str, Any]] = {}
     said = []
     for label, case in cases.items():
         merge, mechanism = case["merge"], case["mechanism"]
         known = rows.select(tables, f"merge/{merge}.techniques")
         for _, row in known.iterrows():
-            found.setdefault(str(row["technique"]), _about(row))
-        own = _one(tables, case)
-        level, less = averages(own, confidence), None
-        if "deep_ensemble" in set(own["technique"]):
-            less = gains(own, "deep_ensemble", confidence)
+            lines.setdefault(str(row["technique"]), _about(row))
+        results = _one(tables, case)
+        level, less = averages(results, confidence), None
+        if "deep_ensemble" in set(results["technique"]):
+            less = gains(results, "deep_ensemble", confidence)
         columns = {
             f"{label}: {style.display(case['eval_set'])} (%)": (level, case["eval_set"]),
             f"{label}: {style.display(mechanism)} (%)": (level, mechanism),
@@ -62,10 +61,12 @@ def table(
                 (summary["eval_set"] == eval_set) & (summary["metric"] == "accuracy")
             ]
             for _, row in part.iterrows():
-                found[row["technique"]][column] = _cell(row)
+                lines[row["technique"]][column] = interval(
+                    "z.1f", *(100 * row[INTERVAL].astype(float))
+                )
         if less is not None:
-            said.append(_kept(less, mechanism, label, found))
-    frame = pd.DataFrame({"technique": name, **values} for name, values in found.items())
+            said.append(_kept(less, mechanism, label, lines))
+    frame = pd.DataFrame({"technique": name, **values} for name, values in lines.items())
     percent = f"{100 * confidence:g} %"
     return Table(
         "Merging techniques: what they need and what comes of them",
@@ -81,9 +82,9 @@ def _one(tables: Mapping[str, pd.DataFrame], case: Mapping[str, str]) -> pd.Data
     """Return the rows of a case: one alignment, where weights are mixed, and one BatchNorm mode."""
     table = rows.select(tables, f"merge/{case['merge']}")
     wanted = {key: case.get(key, table[key].iloc[0]) for key in ("alignment", "batchnorm")}
-    own = table.loc[table["batchnorm"] == wanted["batchnorm"]]
-    alone = own.groupby("technique")["alignment"].transform("nunique") == 1
-    return own.loc[alone | (own["alignment"] == wanted["alignment"])]
+    mode = table.loc[table["batchnorm"] == wanted["batchnorm"]]
+    alone = mode.groupby("technique")["alignment"].transform("nunique") == 1
+    return mode.loc[alone | (mode["alignment"] == wanted["alignment"])]
 
 
 def _about(row: pd.Series) -> dict[str, Any]:
@@ -95,9 +96,9 @@ def _about(row: pd.Series) -> dict[str, Any]:
     }
 
 
-def _kept(less: pd.DataFrame, mechanism: str, label: str, found: Mapping[str, Any]) -> str:
+def _kept(less: pd.DataFrame, mechanism: str, label: str, lines: Mapping[str, Any]) -> str:
     """Say how many of the techniques that mix weights rely on other features than the ensemble."""
-    family = less["technique"].map(lambda name: found[name]["family"])
+    family = less["technique"].map(lambda name: lines[name]["family"])
     mixing = family.isin(("aggregation", "alignment"))
     part = less.loc[(less["eval_set"] == mechanism) & (less["metric"] == "accuracy") & mixing]
     apart = part.loc[(part["ci_low"] > 0) | (part["ci_high"] < 0), "technique"]
@@ -107,8 +108,3 @@ def _kept(less: pd.DataFrame, mechanism: str, label: str, found: Mapping[str, An
         f"than the ensemble of the same networks: their accuracy on {style.display(mechanism)} is "
         f"another, by an interval each{f' ({names})' if names else ''}."
     )
-
-
-def _cell(row: pd.Series) -> str:
-    mean, low, high = (100 * float(row[name]) for name in ("mean", "ci_low", "ci_high"))  # pyright: ignore
-    return f"{mean:z.1f}" + (f" [{low:z.1f}, {high:z.1f}]" if isfinite(low) else "")

@@ -52,6 +52,12 @@ KINDS = {
 EXHAUSTIVE = 7
 """The most units of which all N! orders are tried; of more, those that assignments find."""
 
+ATTEMPTS = 32
+"""Starts of every network, of which the first to reach the target is taken."""
+
+TARGET = 0.005
+"""The loss to reach, in units of that of guessing."""
+
 POINTS = torch.linspace(0, 1, 11, dtype=torch.float64)
 MIDDLE = len(POINTS) // 2
 CHUNK = 64
@@ -85,11 +91,8 @@ def run(
     units: Annotated[int, Field(ge=2, le=128)],
     pieces: Annotated[int, Field(ge=3, le=5)] = 4,
     examples: Annotated[int, Field(ge=16, le=1024)] = 128,
-    data_seed: Annotated[int, Field(ge=0)] = 0,
-    attempts: Annotated[int, Field(ge=1, le=256)] = 32,
     lr: Annotated[float, Field(gt=0, le=1)] = 0.1,
     steps: Annotated[int, Field(ge=1)] = 4000,
-    target: Annotated[float, Field(gt=0, lt=0.1)] = 0.005,
 ) -> dict[str, pd.DataFrame]:
     """Train a network for every recipe and seed, and join the pairs of every kind.
 
@@ -98,12 +101,8 @@ def run(
         units: the width of every network's hidden layer, 2 to 128.
         pieces: K, how many straight pieces the complex attribute's boundary has, 3 to 5.
         examples: how many each data set has, 16 to 1024.
-        data_seed: the seed that the examples are drawn by, 0 or above.
-        attempts: starts of every network, 1 to 256, of which the first to reach the target is
-            taken.
         lr: Adam's learning rate, above 0, at most 1.
         steps: how many updates a start has at most, 1 or more.
-        target: the loss to reach, in units of that of guessing; between 0 and 0.1.
 
     Returns:
         Tidy tables. `pairs`: `barrier` along the linear path, `barrier_best` under the best order
@@ -116,12 +115,12 @@ def run(
     Raises:
         UserError: no start of a network reaches the target.
     """
-    world = draw(streams.generator("toy_data", data_seed), examples, pieces)
+    world = draw(streams.generator("toy_data", 0), examples, pieces)
     nets: dict[tuple[str, int], Network] = {}
     for recipe in RECIPES:
-        starts = torch.stack([_starts(recipe, seed, units, attempts) for seed in seeds])
-        found = train(starts, world, recipe, lr=lr, steps=steps, target=target)
-        nets |= {(recipe, seed): net for seed, net in zip(seeds, found, strict=True)}
+        starts = torch.stack([_starts(recipe, seed, units) for seed in seeds])
+        trained = train(starts, world, recipe, lr=lr, steps=steps)
+        nets |= {(recipe, seed): net for seed, net in zip(seeds, trained, strict=True)}
 
     search = "exhaustive" if units <= EXHAUSTIVE else "lap"
     rows: dict[str, list[dict[str, Any]]] = {"pairs": [], "curves": [], "models": []}
@@ -181,9 +180,7 @@ def loss(outputs: Tensor, labels: Tensor) -> Tensor:
     return 4 * (outputs - labels).square().mean(-1)
 
 
-def train(
-    starts: Tensor, world: World, recipe: str, *, lr: float, steps: int, target: float
-) -> list[Network]:
+def train(starts: Tensor, world: World, recipe: str, *, lr: float, steps: int) -> list[Network]:
     """Train networks together by Adam on all examples of a recipe.
 
     Args:
@@ -192,10 +189,9 @@ def train(
         recipe: which of its data sets they are trained on.
         lr: Adam's learning rate.
         steps: how many updates there are at most.
-        target: the loss to reach, in units of that of guessing.
 
     Returns:
-        For each seed the first attempt whose loss is at most `target`, in float64.
+        For each seed the first attempt whose loss is at most `TARGET`, in float64.
 
     Raises:
         UserError: a seed has no such attempt after `steps`.
@@ -209,7 +205,7 @@ def train(
     for step in range(1, steps + 1):
         before = x @ weights.mT
         error = torch.relu(before).mean(-1) - labels
-        for k in torch.nonzero(4 * error.square().mean(-1) <= target).flatten().tolist():
+        for k in torch.nonzero(4 * error.square().mean(-1) <= TARGET).flatten().tolist():
             done.setdefault(int(owner[k]), Network(first[k].double(), weights[k].double()))
         if len(done) == seeds:
             return [done[seed] for seed in range(seeds)]
@@ -226,7 +222,7 @@ def train(
         weights = weights - lr * mean / (1 - 0.9**step) / scale
     raise UserError(
         f"toy pieces: of {attempts} starts of {recipe!r} with {units} units none reached a loss of "
-        f"{target} in {steps} steps; give more units, attempts or steps"
+        f"{TARGET} in {steps} steps; give more units or steps"
     )
 
 
@@ -306,10 +302,10 @@ def shared_patterns(pair: Pair) -> float:
     return float(agree[np.arange(len(a)), _assign(agree)].mean() / a.shape[1])
 
 
-def _starts(recipe: str, seed: int, units: int, attempts: int) -> Tensor:
-    """Return standard normal weights [attempts, N, 4]; no two recipes start from the same."""
+def _starts(recipe: str, seed: int, units: int) -> Tensor:
+    """Return standard normal weights [`ATTEMPTS`, N, 4]; no two recipes start from the same."""
     generator = streams.torch_generator("toy_init", recipe, seed, units)
-    return torch.randn(attempts, units, 4, generator=generator)
+    return torch.randn(ATTEMPTS, units, 4, generator=generator)
 
 
 def _blend(pair: Pair, t: Tensor) -> Tensor:
@@ -342,8 +338,8 @@ def _accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
 
 def _reliance(net: Network, world: World) -> Iterator[dict[str, Any]]:
     for name, x in world.sets.items():
-        found = outputs(net.end, x)
-        value, right = loss(found, world.labels), _accuracy(found, world.labels)
+        answers = outputs(net.end, x)
+        value, right = loss(answers, world.labels), _accuracy(answers, world.labels)
         yield {"eval_set": name, "loss": float(value), "accuracy": float(right)}
 
 
@@ -362,7 +358,7 @@ def _summary(pair: Pair, best: np.ndarray) -> dict[str, Any]:
 
 def _curves(pair: Pair, best: np.ndarray) -> Iterator[dict[str, Any]]:
     for permuted, order in ((False, np.arange(len(pair.a))), (True, best)):
-        found = path(pair, order)
-        values = (POINTS, loss(found, pair.labels), _accuracy(found, pair.labels))
+        answers = path(pair, order)
+        values = (POINTS, loss(answers, pair.labels), _accuracy(answers, pair.labels))
         for t, value, right in zip(*(column.tolist() for column in values), strict=True):
             yield {"permuted": permuted, "t": t, "loss": value, "accuracy": right}

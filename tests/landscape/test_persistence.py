@@ -6,7 +6,7 @@ from scipy.cluster.hierarchy import cophenet, single
 from scipy.spatial.distance import squareform
 
 from basins.errors import UserError
-from basins.landscape import persistence, plane
+from basins.landscape import persistence
 
 
 def diagram(tree):
@@ -56,64 +56,10 @@ def test_deaths_are_single_linkage(n):
         assert death == np.inf or heights[dead, parent] == death
 
 
-def test_a_grid_by_hand():
-    """Minima 0 and 1 apart; the way between them is 3 along a side, 2 across a corner."""
-    grid = np.array([[0, 3, 9], [5, 2, 4], [9, 4, 1]], float)
-    four, eight = persistence.of_grid(grid, 4), persistence.of_grid(grid, 8)
-    assert diagram(four) == [(0, np.inf), (1, 4), (2, 3)]
-    assert diagram(eight) == [(0, np.inf), (1, 2)]
-    assert eight.minima.tolist() == [8, 0] and eight.saddles[0].tolist() == [8, 4]
-    assert eight.parents.tolist() == [0, -1]
-
-
-def test_points_without_a_value_are_walls():
-    assert diagram(persistence.of_grid([[0, np.nan, 1]], 4)) == [(0, np.inf), (1, np.inf)]
-    assert diagram(persistence.of_grid([[0, np.inf, 1]], 4)) == [(0, np.inf), (1, np.inf)]
-
-
-def test_a_lattice_in_any_order():
-    """Two basins, at models b and c; the graph of points one side apart has the same tree."""
-    nodes = np.array(plane.nodes(8, 0.25))
-    nodes = nodes[np.random.default_rng(0).permutation(len(nodes))]
-    u, v = nodes[:, 1], nodes[:, 2]
-    values = np.minimum((u - 1) ** 2 + v**2, (v - 1) ** 2 + u**2 + 0.1)
-    tree = persistence.of_lattice(u, v, values)
-    assert [(float(u[k]), float(v[k])) for k in tree.minima] == [(0, 1), (1, 0)]
-    assert tree.deaths[0] == values[tree.saddles[0, 1]]
-
-    places = nodes @ plane.corners(8, 8, 8)
-    apart = np.linalg.norm(places[:, None] - places, axis=2)
-    touching = np.where(apart < 1.01, np.maximum(values[:, None], values), np.nan)
-    graph = persistence.of_graph(touching, values)
-    found = [pair for pair in diagram(graph) if pair[0] < pair[1]]
-    assert found == diagram(tree)
-
-
 @pytest.mark.parametrize("seed", range(4))
-def test_grids_and_graphs_against_gudhi(seed):
+def test_graphs_against_gudhi(seed):
     gudhi = pytest.importorskip("gudhi")
-    random = np.random.default_rng(seed)
-    grid = random.normal(size=(9, 13)).cumsum(0)
-    # gudhi's cells are pixels that touch at corners, and vertices that do not.
-    for connectivity, kind in ((8, "top_dimensional_cells"), (4, "vertices")):
-        cells = gudhi.CubicalComplex(**{kind: grid})
-        cells.persistence()
-        expected = cells.persistence_intervals_in_dimension(0)
-        assert diagram(persistence.of_grid(grid, connectivity)) == sorted(map(tuple, expected))
-
-    lattice, steps = gudhi.SimplexTree(), 9
-    for k, value in enumerate(grid.ravel()):
-        lattice.insert([k], value)
-    for k in range(grid.size):
-        i, j = divmod(k, 13)
-        for m, n in ((i, j + 1), (i + 1, j), (i + 1, j - 1)):
-            if m < steps and 0 <= n < 13:
-                lattice.insert([k, 13 * m + n], max(grid[i, j], grid[m, n]))
-    lattice.persistence()
-    expected = sorted(map(tuple, lattice.persistence_intervals_in_dimension(0)))
-    assert diagram(persistence.of_grid(grid, 6)) == expected
-
-    barriers, births = symmetric(7, seed), random.uniform(0, 0.3, 7)
+    barriers, births = symmetric(7, seed), np.random.default_rng(seed).uniform(0, 0.3, 7)
     graph = gudhi.SimplexTree()
     for k, birth in enumerate(births):
         graph.insert([k], birth)
@@ -124,27 +70,6 @@ def test_grids_and_graphs_against_gudhi(seed):
     assert diagram(persistence.of_graph(barriers, births)) == expected
 
 
-def test_what_noise_makes_is_not_significant():
-    """One valley under noise: spurious minima by the dozen, none above twice the noise."""
-    random = np.random.default_rng(0)
-    x, y = np.meshgrid(np.linspace(-1, 1, 21), np.linspace(-1, 1, 21))
-    truth = x**2 + y**2
-    noise = random.uniform(-0.1, 0.1, truth.shape)
-    tree = persistence.of_grid(truth + noise)
-    assert len(tree.minima) > 5
-    assert persistence.significant(tree, np.abs(noise).max()).sum() == 1
-    assert persistence.significant(tree, 0.01).sum() > 1
-
-
-def test_the_noise_of_a_bootstrap_is_that_of_the_worst_value():
-    resampled = np.zeros((100, 2, 3))
-    resampled[:, 1, 2] = np.arange(100) / 100
-    resampled[:, 0, 0] = -0.2
-    assert persistence.sup_noise(np.zeros((2, 3)), resampled, 0.9) == pytest.approx(0.891)
-
-
 def test_refuses_what_is_no_matrix_of_barriers():
     with pytest.raises(UserError, match="not a symmetric matrix"):
         persistence.of_graph([[0, 1], [2, 0]])
-    with pytest.raises(UserError, match="whole lattice"):
-        persistence.of_lattice([0, 0], [0, 1], [1, 2])

@@ -17,8 +17,9 @@ from basins.errors import UserError
 from basins.landscape.barriers import barrier_linear
 from basins.paths.engine import Engine, combine, evaluate
 from basins.paths.pairs import grid
-from basins.paths.racing import Decision, audit, middle_first, race
+from basins.paths.racing import Decision, middle_first, race
 from basins.weights import flatten
+from benchmarks.racing import audit
 from tests.paths.conftest import trained
 
 TS = grid(5)

@@ -11,6 +11,7 @@ import pytest
 from basins.errors import UserError
 from basins.registry import check_options, find, names
 from basins.tables import accuracy, barriers, fine_tuning
+from basins.tables.table import interval
 
 SLICES = ("ri", "c", "rc", "nc")
 RECIPES = ("cued", "group/small", "group/cbft", "other/small", "other/cbft")
@@ -142,3 +143,10 @@ def test_what_is_absent_is_named(tables):
         barriers.table(tables, experiments=["three"])
     with pytest.raises(UserError, match="no table 'summary/probes'"):
         accuracy.table({})
+
+
+def test_an_interval_stands_as_far_as_there_is_one():
+    assert interval(".2f", 0.5, 0.25, 0.75) == "0.50 [0.25, 0.75]"
+    assert interval("z.1f", -0.01, -1, 1) == "0.0 [-1.0, 1.0]"
+    assert interval(".2f", 0.5, nan, nan) == "0.50"
+    assert interval(".2f", nan, nan, nan) == ""

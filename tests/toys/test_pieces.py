@@ -155,9 +155,9 @@ def test_equal_patterns_are_what_makes_a_path_straight(units, seed):
 def test_training_takes_the_first_attempt_that_interpolates():
     drawn = world()
     starts = torch.stack([random(6, 0), random(6, 1), simple(6)]).float()[None]
-    (net,) = pieces.train(starts, drawn, "simple", lr=0.1, steps=1, target=0.005)
+    (net,) = pieces.train(starts, drawn, "simple", lr=0.1, steps=1)
     assert torch.equal(net.start, net.end) and torch.equal(net.end, starts[0, 2].double())
-    (net,) = pieces.train(starts[:, :2], drawn, "simple", lr=0.1, steps=500, target=0.005)
+    (net,) = pieces.train(starts[:, :2], drawn, "simple", lr=0.1, steps=500)
     assert any(torch.equal(net.start, start.double()) for start in starts[0, :2])
     assert pieces.loss(pieces.outputs(net.end, drawn.sets["simple"]), drawn.labels) < 0.00501
 
@@ -165,7 +165,7 @@ def test_training_takes_the_first_attempt_that_interpolates():
 def test_what_cannot_interpolate_is_refused():
     starts = torch.randn(1, 2, 3, 4, generator=torch.Generator().manual_seed(0))
     with pytest.raises(UserError, match="'complex' with 3 units none .* in 20 steps"):
-        pieces.train(starts, world(), "complex", lr=0.1, steps=20, target=0.005)
+        pieces.train(starts, world(), "complex", lr=0.1, steps=20)
     with pytest.raises(UserError, match=r"toy\.k\.units: 1 "):
         check_options(pieces.run, {"seeds": [0, 1], "units": 1}, "toy.k")
 
