@@ -49,7 +49,7 @@ def seed(model: str) -> int:
 def called(models: Sequence[str]) -> list[str]:
     """Return what models are called among themselves: by seed alone, where all have one recipe."""
     several = len({recipe(model) for model in models}) > 1
-    names = [f"{style.display(recipe(m))} " if several else "" for m in models]
+    names = [f"{style.display(recipe(m))}, seed " if several else "" for m in models]
     return [f"{name}{seed(m)}" for name, m in zip(names, models, strict=True)]
 
 
