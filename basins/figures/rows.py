@@ -10,6 +10,20 @@ from basins.errors import UserError
 from basins.figures import style
 
 
+class Watched(dict[str, pd.DataFrame]):
+    """Tables that remember in `read` which of them were read, in order."""
+
+    def __init__(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Hold the same tables."""
+        super().__init__(tables)
+        self.read: dict[str, None] = {}
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        """Return a table, which counts as read."""
+        self.read[name] = None
+        return super().__getitem__(name)
+
+
 def select(
     tables: Mapping[str, pd.DataFrame], table: str, **equal: str | int | Iterable[str] | None
 ) -> pd.DataFrame:
