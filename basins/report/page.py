@@ -123,11 +123,12 @@ def render(
                 "key": key,
                 "title": table.title,
                 "caption": words.linked(table.caption),
-                "columns": [str(name) for name in table.frame.columns],
-                "numeric": text.right_aligned(table.frame),
-                "rows": text.cells(table.frame).to_numpy().tolist(),
+                "columns": [str(name) for name in shown.columns],
+                "numeric": text.right_aligned(shown),
+                "rows": shown.to_numpy().tolist(),
             }
             for key, table in tables.items()
+            for shown in [text.readable(table.frame)]
         ],
         params=params,
         provenance=provenance,

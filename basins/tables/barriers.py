@@ -30,6 +30,6 @@ def table(
     found = rows.select(tables, "summary/barriers", **chosen)
     return Table(
         "Barriers of the error along the paths",
-        "Percentage points above the chord (barrier_linear), with 95 % intervals over seeds.",
+        "Percentage points above the chord, with 95 % intervals over seeds.",
         in_percent(found, PAIR, ["seeds", "pairs"]),
     )
