@@ -120,23 +120,8 @@ def title(
     )
 
 
-def caption(
-    *,
-    experiments: Sequence[str],
-    alignments: Sequence[str],
-    batchnorm: str,
-    eval_set: str,
-    path: str = "linear",
-) -> str:
-    """Say what `draw` shows under the same options.
-
-    Args:
-        experiments: not mentioned, since their kinds of pair are.
-        alignments: not mentioned, since the panels name them.
-        batchnorm: the mode of BatchNorm statistics along the path.
-        eval_set: what the barrier was measured on.
-        path: the kind of path.
-    """
+def caption(*, batchnorm: str, eval_set: str, path: str = "linear", **_: object) -> str:
+    """Say what `draw` shows under the same options."""
     return (
         f"Barrier of the error on {eval_set.upper()} ({style.display(path)}, "
         f"{style.display(batchnorm)}) by what two models were trained on. Marks: single pairs; "

@@ -133,23 +133,8 @@ def title(tables: Mapping[str, pd.DataFrame], *, merge: str, **_: object) -> str
     return f"Accuracy by merging technique: {'; '.join(said)}"
 
 
-def caption(
-    *,
-    merge: str,
-    alignments: list[str] | None = None,
-    batchnorm: list[str] | None = None,
-    eval_sets: list[str] | None = None,
-    confidence: float = 0.95,
-) -> str:
-    """Say what `draw` shows under the same options.
-
-    Args:
-        merge: not mentioned.
-        alignments: not mentioned, since the figure names them.
-        batchnorm: the modes that are drawn; None says nothing of them.
-        eval_sets: not mentioned, since the panels name them.
-        confidence: the confidence of the intervals.
-    """
+def caption(*, batchnorm: list[str] | None = None, confidence: float = 0.95, **_: object) -> str:
+    """Say what `draw` shows under the same options."""
     modes = f" {', '.join(map(style.display, batchnorm))}." if batchnorm else ""
     return (
         "Merging techniques by kind (ensembles, weight averages, arithmetic with the network that "

@@ -60,6 +60,13 @@ def seed(model: str) -> int:
     return int(model.rpartition("/seed")[2])
 
 
+def probed(tables: Mapping[str, pd.DataFrame], slice_: str, metric: str) -> pd.DataFrame:
+    """Return each `model` that the probes have on a slice, and the `value` of the metric."""
+    found = select(tables, "probes", slice=slice_, metric=metric)
+    model = found["recipe"] + "/seed" + found["seed"].astype(str)
+    return found.assign(model=model)[["model", "value"]]
+
+
 def called(models: Sequence[str]) -> list[str]:
     """Return what models are called among themselves: by seed alone, where all have one recipe."""
     several = len({recipe(model) for model in models}) > 1

@@ -50,9 +50,7 @@ def draw(
     names = [name_of(cluster, clusters) for cluster in clusters]
     colours, markers = style.colours(names), style.markers(names)
     for ax, slice_ in zip(panels, slices, strict=False):
-        probed = rows.select(tables, "probes", slice=slice_, metric=metric)
-        model = probed["recipe"] + "/seed" + probed["seed"].astype(str)
-        points = found.merge(probed.assign(model=model)[["model", "value"]], on="model")
+        points = found.merge(rows.probed(tables, slice_, metric), on="model")
         for cluster, name in zip(clusters, names, strict=True):
             own = points.loc[points["cluster"] == cluster]
             look = {"color": colours[name], "marker": markers[name], "alpha": 0.75}

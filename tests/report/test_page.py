@@ -221,6 +221,15 @@ def test_rows_of_code_in_no_commit_are_marked(svg, commit, marked):
     assert html.count('<p class="warning"') == marked
 
 
+def test_a_figure_of_the_site_leads_to_its_files_rows_and_command(svg):
+    drawn = {"one": page.Drawing("One", "A figure.", svg, ["paths", "summary/paths"])}
+    arguments = {**_arguments(svg), "profile": "laptop", "figures": drawn}
+    alone, beside = (page.render(**arguments, tabs=tabs) for tabs in ([], [page.Tab("a", "b")]))
+    for kind in ("figures/one.svg", "figures/one.pdf", "results/summary/paths.csv"):
+        assert f'href="{kind}"' in beside and f'href="{kind}"' not in alone
+    assert "python stages/figures.py --params reports/laptop/params.yaml" in beside
+
+
 def test_numbers_stand_right(html):
     assert '<td class="number">3</td>' in html
 
