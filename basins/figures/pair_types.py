@@ -98,8 +98,8 @@ def title(
             change = means[0.5] - (means[0.0] + means[1.0]) / 2
             way = "higher" if change > 0 else "lower"
             said.append(f"{way} by {abs(change):.2g} on {style.set_title(str(eval_set))}")
-    kind = f"{metric} between two models"
-    return f"{kind} at the midpoint: {', '.join(said)}".capitalize() if said else kind.capitalize()
+    kind = f"{metric.capitalize()} between two models"
+    return f"{kind} at the midpoint: {', '.join(said)}" if said else kind
 
 
 def caption(

@@ -103,7 +103,7 @@ def title(
     chosen = {"experiment": experiment, "measure": measure, "slice": slices[0], "metric": metric}
     (row,) = rows.select(tables, "association", **chosen, statistic="pearson").to_dict("records")
     told = _told(pd.Series(row))
-    return f"The score correlates with {metric} on {style.set_title(slices[0])} by r = {told}"
+    return f"Score and {style.display(metric)} on {style.set_title(slices[0])}: r = {told}"
 
 
 def caption(
