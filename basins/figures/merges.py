@@ -198,7 +198,7 @@ def _cells(ax: Axes, means: pd.DataFrame, order: Sequence[str], metric: str) -> 
             ha="center",
             va="center",
             size=6,
-            color="#000000" if light else "#ffffff",
+            color="#262626" if light else "#ffffff",
         )
     ax.set_xticks(range(square.shape[1]), [_mode(name) for name in square], rotation=90)
     ways = [f"{called(technique)}, {style.display(way)}" for technique, way in lines]
