@@ -104,7 +104,7 @@ def title(
     found = rows.select(tables, "clusters", experiment=experiment, measure=measure)
     values = found.merge(rows.probed(tables, slices[0], metric), on="model")["value"]
     write = style.percent if metric in SHARES else "{:.2f}".format
-    low, high = (write(value) for value in (values.min(), values.max()))
+    low, high = (write(float(value)) for value in (values.min(), values.max()))
     name = style.set_title(slices[0])
     return f"{len(values)} models reach {low} to {high} {metric} on {name}"
 

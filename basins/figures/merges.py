@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
@@ -125,9 +126,9 @@ def title(tables: Mapping[str, pd.DataFrame], *, merge: str, **_: object) -> str
     means = found.groupby(["eval_set", "technique", "alignment", "batchnorm"])["accuracy"].mean()
     said = []
     for eval_set in dict.fromkeys((sets[0], sets[-1])):
-        own = means.loc[eval_set]
+        own = means.xs(eval_set).sort_values(kind="stable")
         low, high = (
-            f"{style.percent(own[at])} ({called(at[0])})" for at in (own.idxmin(), own.idxmax())
+            f"{style.percent(float(own.iloc[k]))} ({called(str(own.index[k][0]))})" for k in (0, -1)
         )
         said.append(f"{low} to {high} on {style.set_title(eval_set).partition(':')[0]}")
     return f"Accuracy by merging technique: {'; '.join(said)}"
@@ -185,9 +186,14 @@ def _cells(ax: Axes, means: pd.DataFrame, order: Sequence[str], metric: str) -> 
     lines = sorted(known.itertuples(index=False, name=None), key=lambda at: order.index(at[0]))
     square = means.pivot(index=["technique", "alignment"], columns="batchnorm", values="mean")
     square = square.reindex(lines)[list(dict.fromkeys(means["batchnorm"]))]
-    best = {"cmap": "viridis_r", "vmin": 0} if metric == "loss" else {"vmin": 0, "vmax": 1}
     values = square.to_numpy(float)
-    drawn = ax.imshow(values, aspect="auto", **best)
+    drawn = ax.imshow(
+        values,
+        aspect="auto",
+        cmap="viridis_r" if metric == "loss" else "viridis",
+        vmin=0,
+        vmax=None if metric == "loss" else 1,
+    )
     for (line, column), value in np.ndenumerate(values):
         said = f"{value:.2f}" if metric == "loss" else f"{100 * value:.0f}"
         light = sum(drawn.to_rgba(value)[:3]) > 1.5
@@ -202,7 +208,7 @@ def _cells(ax: Axes, means: pd.DataFrame, order: Sequence[str], metric: str) -> 
         )
     ax.set_xticks(range(square.shape[1]), [_mode(name) for name in square], rotation=90)
     ways = [f"{called(technique)}, {style.display(way)}" for technique, way in lines]
-    alone = known["technique"].value_counts()
+    alone = Counter(technique for technique, _ in lines)
     ways = [called(t) if alone[t] == 1 else way for (t, _), way in zip(lines, ways, strict=True)]
     ax.set_yticks(range(len(lines)), ways)
     ax.tick_params(length=0)

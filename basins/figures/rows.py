@@ -64,7 +64,7 @@ def probed(tables: Mapping[str, pd.DataFrame], slice_: str, metric: str) -> pd.D
     """Return each `model` that the probes have on a slice, and the `value` of the metric."""
     found = select(tables, "probes", slice=slice_, metric=metric)
     model = found["recipe"] + "/seed" + found["seed"].astype(str)
-    return found.assign(model=model)[["model", "value"]]
+    return found.assign(model=model).loc[:, ["model", "value"]]
 
 
 def called(models: Sequence[str]) -> list[str]:
