@@ -1,13 +1,14 @@
-"""Draw every figure from the gathered results: results/*.csv -> figures/*.svg and *.pdf."""
+"""Draw every figure from the rows: results/*.csv -> figures/*.svg and *.pdf, and rows.json."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from basins import layout, results
 from basins.errors import one_line
-from basins.figures import style
+from basins.figures import rows, style
 from basins.params import read
 from basins.registry import find
 from basins.store import whole_folder
@@ -19,10 +20,14 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     params = read(parser.parse_args().params, check=["figures"])
     tables = results.read_all(layout.results(params))
+    read_by = {}
     with whole_folder(layout.reports(params) / "figures") as folder:
         for key, choice in params.figures.items():
-            figure = find("figures", choice.name, "draw")(tables, **choice.options)
+            watched = rows.Watched(tables)
+            figure = find("figures", choice.name, "draw")(watched, **choice.options)
             style.save(figure, folder / key)
+            read_by[key] = list(watched.read)
+        (folder / "rows.json").write_text(json.dumps(read_by, indent=1) + "\n")
 
 
 if __name__ == "__main__":

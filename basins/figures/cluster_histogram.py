@@ -54,9 +54,7 @@ def draw(
     figure = style.new(min(2.25 * columns + 0.3, style.PAGE_WIDTH), 0.4 + 1.5 * lines)
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
     for ax, slice_ in zip(panels, slices, strict=False):
-        probed = rows.select(tables, "probes", slice=slice_, metric=metric)
-        model = probed["recipe"] + "/seed" + probed["seed"].astype(str)
-        points = found.merge(probed.assign(model=model)[["model", "value"]], on="model")
+        points = found.merge(rows.probed(tables, slice_, metric), on="model")
         values = [points.loc[points["cluster"] == cluster, "value"] for cluster in clusters]
         whole = (0.0, 1.0) if metric in SHARES else (points["value"].min(), points["value"].max())
         edges = np.linspace(*whole, bins + 1)
@@ -104,11 +102,9 @@ def title(
 ) -> str:
     """Say how far the models spread on the first slice."""
     found = rows.select(tables, "clusters", experiment=experiment, measure=measure)
-    probed = rows.select(tables, "probes", slice=slices[0], metric=metric)
-    model = probed["recipe"] + "/seed" + probed["seed"].astype(str)
-    values = found.merge(probed.assign(model=model)[["model", "value"]], on="model")["value"]
+    values = found.merge(rows.probed(tables, slices[0], metric), on="model")["value"]
     write = style.percent if metric in SHARES else "{:.2f}".format
-    low, high = (write(value) for value in (values.min(), values.max()))
+    low, high = (write(float(value)) for value in (values.min(), values.max()))
     name = style.set_title(slices[0])
     return f"{len(values)} models reach {low} to {high} {metric} on {name}"
 
@@ -119,17 +115,9 @@ def caption(
     slices: list[str],
     metric: str = "accuracy",
     measure: str = "convexity_gap",
-    bins: int = 20,
+    **_: object,
 ) -> str:
-    """Say what `draw` shows under the same options.
-
-    Args:
-        experiment: one of `connect` whose models are clustered.
-        slices: the slices of probes.
-        metric: what the probes measured.
-        measure: what the clusters come from.
-        bins: not mentioned.
-    """
+    """Say what `draw` shows under the same options."""
     return (
         f"How many {style.display(experiment)} have which {metric} on "
         f"{', '.join(map(style.display, slices))}, by the two groups into which their "

@@ -7,7 +7,7 @@ different mechanisms. Two models of the same data, joined as the others are, put
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from pydantic import Field
 
 from basins.figures import rows, style
 
-LOOKS = {
+LOOKS: Mapping[str, dict[str, Any]] = {
     "same data, separate init": {"color": "C0", "marker": "o", "linestyle": "-"},
     "different data, separate init": {"color": "C1", "marker": "s", "linestyle": "-"},
     "same data, shared init": {"color": "C0", "marker": "^", "linestyle": "--"},
@@ -65,7 +65,7 @@ def draw(
     )
     kinds = [kind for kind in LOOKS if kind in set(pairs["kind"])]
     figure, panels = by_alignment(alignments, 0.75 + 0.36 * len(kinds))
-    apart = 100 * pairs.groupby("kind")["distance"].mean()
+    apart = {kind: pairs.loc[pairs["kind"] == kind, "distance"].mean() for kind in kinds}
     for alignment, ax in zip(alignments, panels, strict=True):
         for place, kind in enumerate(kinds):
             marks, mean = (
@@ -82,7 +82,7 @@ def draw(
         ax.axvline(0, **style.CHANCE, zorder=1)
         ax.tick_params(axis="y", length=0)
     style.in_percent(panels[0].xaxis)
-    names = [f"{kind}\n({apart[kind]:.0f} points apart)" for kind in kinds]
+    names = [f"{kind}\n({100 * apart[kind]:.0f} points apart)" for kind in kinds]
     panels[0].set_yticks(range(len(kinds)), names)
     panels[0].set_ylim(len(kinds) - 0.5, -0.5)
     figure.supxlabel(BARRIER, fontsize=7.5)
@@ -120,23 +120,8 @@ def title(
     )
 
 
-def caption(
-    *,
-    experiments: Sequence[str],
-    alignments: Sequence[str],
-    batchnorm: str,
-    eval_set: str,
-    path: str = "linear",
-) -> str:
-    """Say what `draw` shows under the same options.
-
-    Args:
-        experiments: not mentioned, since their kinds of pair are.
-        alignments: not mentioned, since the panels name them.
-        batchnorm: the mode of BatchNorm statistics along the path.
-        eval_set: what the barrier was measured on.
-        path: the kind of path.
-    """
+def caption(*, batchnorm: str, eval_set: str, path: str = "linear", **_: object) -> str:
+    """Say what `draw` shows under the same options."""
     return (
         f"Barrier of the error on {eval_set.upper()} ({style.display(path)}, "
         f"{style.display(batchnorm)}) by what two models were trained on. Marks: single pairs; "

@@ -67,9 +67,7 @@ def draw(
     panels[0].set(xlabel="", ylabel="", facecolor="#E8E8E8")
     panels[0].grid(False)
     if slice is not None:
-        values = rows.select(tables, "probes", slice=slice, metric=metric)
-        model = values["recipe"] + "/seed" + values["seed"].astype(str)
-        column = values.set_index(model)[["value"]].reindex(models)
+        column = rows.probed(tables, slice, metric).set_index("model").reindex(models)
         sns.heatmap(column, cmap="viridis", vmin=0, vmax=1, cbar=False, ax=panels[1])
         panels[1].set(xlabel="", ylabel="", xticks=[], yticks=[])
     figure.set_layout_engine("constrained")

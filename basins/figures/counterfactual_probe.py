@@ -94,8 +94,7 @@ def title(
     *,
     diagnostic: str,
     recipes: Sequence[str] | None = None,
-    chance: float | None = None,
-    published: str | None = None,
+    **_: object,
 ) -> str:
     """Say who relies on the cue most, and who least: by RI, or the last slice."""
     chosen = {"diagnostic": diagnostic, "metric": "accuracy", "recipe": recipes}
@@ -109,13 +108,7 @@ def title(
     return f"Accuracy on {style.set_title(last).partition(':')[0]} goes from {low} to {high}"
 
 
-def caption(
-    *,
-    diagnostic: str,
-    recipes: Sequence[str] | None = None,
-    chance: float | None = None,
-    published: str | None = None,
-) -> str:
+def caption(*, chance: float | None = None, published: str | None = None, **_: object) -> str:
     """Say what `draw` shows under the same options."""
     paper = " Hollow diamonds: the means that the paper reports." if published else ""
     return (

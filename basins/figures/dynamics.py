@@ -38,21 +38,13 @@ def draw(
     Raises:
         UserError: a table is missing or has no such rows.
     """
-    before, after = (
-        rows.select(tables, "clusters", experiment=name, measure=measure).assign(
-            seed=lambda found: found["model"].map(rows.seed)
-        )
-        for name in (early, final)
-    )
-    probed = rows.select(tables, "probes", slice=slice, metric=metric)
-    model = probed["recipe"] + "/seed" + probed["seed"].astype(str)
-    moves = after.merge(probed.assign(model=model)[["model", "value"]], on="model").merge(
-        before[["seed", "cluster", "score"]], on="seed", suffixes=("", "_early")
+    moves = _moves(tables, early, final, measure).merge(
+        rows.probed(tables, slice, metric), on="model"
     )
     starts, ends = (
         moves[column] / moves[column].abs().max() for column in ("score_early", "score")
     )
-    clusters = sorted(after["cluster"].unique())
+    clusters = sorted(moves["cluster"].unique())
     names = [name_of(cluster, clusters) for cluster in clusters]
     colours = style.colours(names)
     figure = style.new(style.COLUMN_WIDTH, 2.5)
@@ -86,9 +78,18 @@ def draw(
     return figure
 
 
-def title(tables: Mapping[str, pd.DataFrame], **_: object) -> str:
-    """Say what is asked."""
-    return "Do models change their cluster as training goes on?"
+def title(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    early: str,
+    final: str,
+    measure: str = "convexity_gap",
+    **_: object,
+) -> str:
+    """Say how many models change their cluster."""
+    moves = _moves(tables, early, final, measure)
+    changed = (moves["cluster"] != moves["cluster_early"]).sum()
+    return f"{changed} of {len(moves)} models end in another cluster than they were in early"
 
 
 def caption(
@@ -115,3 +116,16 @@ def caption(
         "A dot without an arrow did not move. Colours: clusters "
         "at the end; dashed: models that were in another one early. After LCRGS, section 4.4."
     )
+
+
+def _moves(
+    tables: Mapping[str, pd.DataFrame], early: str, final: str, measure: str
+) -> pd.DataFrame:
+    """Return the cluster and score of every model at the end, and early, as `..._early`."""
+    before, after = (
+        rows.select(tables, "clusters", experiment=name, measure=measure).assign(
+            seed=lambda found: found["model"].map(rows.seed)
+        )
+        for name in (early, final)
+    )
+    return after.merge(before[["seed", "cluster", "score"]], on="seed", suffixes=("", "_early"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,8 +16,8 @@ QUANTITIES = {
     "barrier up to layer": "all up to it",
     "barrier from layer": "all from it on",
 }
-ALL = {"color": "#333333", "linestyle": "--", "linewidth": 0.8, "zorder": 1}
-INTERACTION = {"color": "#333333", "linestyle": ":", "linewidth": 1, "zorder": 1}
+ALL: dict[str, Any] = {"color": "#333333", "linestyle": "--", "linewidth": 0.8, "zorder": 1}
+INTERACTION: dict[str, Any] = {"color": "#333333", "linestyle": ":", "linewidth": 1, "zorder": 1}
 
 
 @style.styled()
@@ -42,7 +43,11 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
         for side, models in enumerate(orders):
             for k, quantity in enumerate(QUANTITIES):
                 own = dots.loc[(dots["models"] == models) & (dots["quantity"] == quantity)]
-                look = {"color": colours[quantity], "marker": markers[quantity], "markersize": 4}
+                look: dict[str, Any] = {
+                    "color": colours[quantity],
+                    "marker": markers[quantity],
+                    "markersize": 4,
+                }
                 look |= {"markeredgewidth": 0.9, "linestyle": "", "clip_on": False}
                 look |= {"markerfacecolor": "none"} if side else {}
                 at = own["group"].map(names.index) + 0.24 * (k - 1) + 0.06 * (2 * side - 1)
@@ -65,7 +70,12 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
         Line2D([], [], color=colours[k], marker=markers[k], markersize=4, linestyle="", label=label)
         for k, label in QUANTITIES.items()
     ]
-    hollow = {"marker": "o", "color": "#666666", "markerfacecolor": "none", "markeredgewidth": 0.9}
+    hollow: dict[str, Any] = {
+        "marker": "o",
+        "color": "#666666",
+        "markerfacecolor": "none",
+        "markeredgewidth": 0.9,
+    }
     handles += [
         Line2D([], [], markersize=4, linestyle="", label="other one held", **hollow),
         Line2D([], [], label="all layers", **ALL),

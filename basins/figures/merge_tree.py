@@ -43,7 +43,7 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
     tree = hierarchy.dendrogram(linkage, no_plot=True)
     for across, up in zip(tree["dcoord"], tree["icoord"], strict=True):
         left.plot(across, np.array(up) / 10, color="#333333", linewidth=1)
-    left.axvspan(0, 2 * noise, color="#D8D8D8", linewidth=0)
+    left.axvspan(0, 2 * noise, color="#888888", alpha=0.3, linewidth=0)
     left.set(ylim=(len(models), 0), xlabel="merge height (nats)", yticks=[])
     left.set_xlim(max(linkage[:, 2].max(), 2 * noise) * 1.05, 0)
     order = tree["leaves"]

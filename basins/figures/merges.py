@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import product
-from typing import Annotated, Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -51,6 +51,9 @@ TITLES = {
 }
 """Techniques that are written otherwise than their files."""
 
+KINDS = ("reference", "ensembling", "aggregation", "arithmetic", "alignment")
+"""The kinds of technique from top to bottom: families of the SoK, and what needs a base."""
+
 Names = Annotated[list[str], Field(min_length=1)]
 
 
@@ -64,18 +67,19 @@ def draw(
     eval_sets: Annotated[list[str], Field(min_length=1, max_length=5)] | None = None,
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95,
 ) -> Figure:
-    """Draw a dot with its interval over sets for every technique, downwards in the file's order.
+    """Draw a dot with its interval over sets for every technique, or of several ways a heat map.
 
-    The first panel is the loss on the first evaluation set, in domain; the others are the accuracy
-    on each. Colours are alignments, markers BatchNorm modes; lines stand at the best model alone
-    and at the ensemble of all, not aligned, in the first mode. Reads `merge/<merge>`.
+    The first panel is the loss on the first evaluation set, in distribution; the others are the
+    accuracy on each. Techniques come by kind, and by their loss within it. Where there are several
+    alignments or BatchNorm modes, a cell is the mean of one of them. Reads `merge/<merge>` and,
+    where there is one, `merge/<merge>.techniques`.
 
     Args:
         tables: rows of `results/` by the name of their table.
         merge: one of `merge`.
         alignments: those that are drawn, 1 or more; None draws all.
         batchnorm: the modes that are drawn, 1 or more; None draws all.
-        eval_sets: those that are drawn, 1 to 5, the one in domain first; None draws all.
+        eval_sets: those that are drawn, 1 to 5, the one in distribution first; None draws all.
         confidence: the confidence of the intervals, between 0.5 and 1.
 
     Raises:
@@ -84,101 +88,142 @@ def draw(
     chosen = {"alignment": alignments, "batchnorm": batchnorm, "eval_set": eval_sets}
     found = rows.select(tables, f"merge/{merge}", **chosen)
     summary = averages(found, confidence)
-    techniques, aligned, modes, sets = (
-        list(dict.fromkeys(found[column]))
-        for column in ("technique", "alignment", "batchnorm", "eval_set")
-    )
-    series = list(product(aligned, modes))
-    colours, markers = style.colours(aligned), style.markers(modes)
-    height = 0.9 + len(techniques) * max(0.13, 0.075 * len(series))
+    sets = list(dict.fromkeys(found["eval_set"]))
+    kinds = _kinds(tables.get(f"merge/{merge}.techniques"), found)
+    loss = summary.loc[(summary["eval_set"] == sets[0]) & (summary["metric"] == "loss")]
+    least = loss.groupby("technique")["mean"].min()
+    order = sorted(kinds, key=lambda name: (kinds[name], least[name]))
     shown = [(sets[0], "loss"), *((name, "accuracy") for name in sets)]
-    figure = style.new(min(1.7 + 1.4 * len(shown), style.PAGE_WIDTH), height)
+    several = len(found.drop_duplicates(["alignment", "batchnorm"])) > 1
+    lines = len(order) if not several else len(found.drop_duplicates(["technique", "alignment"]))
+    figure = style.new(min(1.7 + 1.4 * len(shown), style.PAGE_WIDTH), 1.1 + 0.155 * lines)
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
-    offsets = 0.8 * ((np.arange(len(series)) + 0.5) / len(series) - 0.5)
     for ax, (eval_set, metric) in zip(panels, shown, strict=True):
         part = summary.loc[(summary["eval_set"] == eval_set) & (summary["metric"] == metric)]
-        for (alignment, mode), offset in zip(series, offsets, strict=True):
-            own = part.loc[(part["alignment"] == alignment) & (part["batchnorm"] == mode)]
-            look = {"color": colours[alignment], "marker": markers[mode], "linestyle": ""}
-            _dots(ax, own, techniques, offset, look)
-            single = found.loc[
-                (found["eval_set"] == eval_set)
-                & (found["alignment"] == alignment)
-                & (found["batchnorm"] == mode)
-            ]
-            places = [techniques.index(name) + offset for name in single["technique"]]
-            ax.plot(single[metric], places, **look, markersize=1.8, alpha=0.35, zorder=1)
-        first = part.loc[(part["alignment"] == aligned[0]) & (part["batchnorm"] == modes[0])]
-        for technique, (_, line) in REFERENCES.items():
-            for mean in first.loc[first["technique"] == technique, "mean"]:
-                ax.axvline(mean, color="#555555", linewidth=0.8, linestyle=line, zorder=1)
-        ax.set_title(style.set_title(eval_set).replace(": ", "\n"), fontsize=7)
-        ax.set_xlabel(style.METRICS[metric])
-        ax.grid(axis="y", linewidth=0.3, color="#dddddd")
-        if metric == "accuracy":
-            ax.set_xlim(-0.03, 1.03)
-            style.in_percent(ax.xaxis)
+        if several:
+            _cells(ax, part, order, metric)
         else:
-            ax.set_xlim(left=0)
-    panels[0].set_yticks(
-        range(len(techniques)), [TITLES.get(t, style.display(t)) for t in techniques]
-    )
-    panels[0].set_ylim(len(techniques) - 0.4, -0.6)
-    style.legend(figure, _keys(techniques, colours, markers))
+            _dots(ax, part, found.loc[found["eval_set"] == eval_set], order, metric)
+        name = style.set_title(eval_set)
+        ax.set_title(
+            f"loss on\n{name.partition(':')[0]}" if metric == "loss" else name.replace(": ", "\n")
+        )
+        ax.set_xlabel(style.METRICS[metric])
+    if not several:
+        panels[0].set_yticks(range(len(order)), [called(name) for name in order])
+        panels[0].set_ylim(len(order) - 0.4, -0.6)
+        for place in (k for k, name in enumerate(order[1:]) if kinds[name] != kinds[order[k]]):
+            for ax in panels:
+                ax.axhline(place + 0.5, color="#999999", linewidth=0.6)
+        style.legend(figure, _keys(order))
     return figure
 
 
-def caption(
-    *,
-    merge: str,
-    alignments: list[str] | None = None,
-    batchnorm: list[str] | None = None,
-    eval_sets: list[str] | None = None,
-    confidence: float = 0.95,
-) -> str:
-    """Say what `draw` shows under the same options.
+def title(tables: Mapping[str, pd.DataFrame], *, merge: str, **_: object) -> str:
+    """Say between which accuracies techniques lie on the first set and on the last."""
+    found = rows.select(tables, f"merge/{merge}")
+    sets = list(dict.fromkeys(found["eval_set"]))
+    means = found.groupby(["eval_set", "technique", "alignment", "batchnorm"])["accuracy"].mean()
+    said = []
+    for eval_set in dict.fromkeys((sets[0], sets[-1])):
+        own = means.xs(eval_set).sort_values(kind="stable")
+        low, high = (
+            f"{style.percent(float(own.iloc[k]))} ({called(str(own.index[k][0]))})" for k in (0, -1)
+        )
+        said.append(f"{low} to {high} on {style.set_title(eval_set).partition(':')[0]}")
+    return f"Accuracy by merging technique: {'; '.join(said)}"
 
-    Args:
-        merge: one of `merge`.
-        alignments: not mentioned, since the legend names them.
-        batchnorm: the modes that are drawn; None says nothing of them.
-        eval_sets: not mentioned, since the panels name them.
-        confidence: the confidence of the intervals.
-    """
-    modes = (
-        f" BatchNorm statistics: {', '.join(map(style.display, batchnorm))}." if batchnorm else ""
-    )
+
+def caption(*, batchnorm: list[str] | None = None, confidence: float = 0.95, **_: object) -> str:
+    """Say what `draw` shows under the same options."""
+    modes = f" {', '.join(map(style.display, batchnorm))}." if batchnorm else ""
     return (
-        f"Merging techniques on the sets of models {style.display(merge)}: mean loss in domain and "
-        f"accuracy, with {100 * confidence:g} % intervals over sets; pale: single sets. Lines: the "
-        "best model of each set by its loss on training rows, and the ensemble of the set."
-        f"{modes} The SoK, whose taxonomy this is, has no experiments: operationalised here."
+        "Merging techniques by kind (ensembles, weight averages, arithmetic with the network that "
+        "all were tuned from, techniques that match units): mean loss in distribution and accuracy "
+        f"over sets of models, with {100 * confidence:g} % intervals over sets; pale: single sets. "
+        "Lines: the best model of each set by its loss on training examples, and the ensemble of "
+        "the set. Where units are matched or BatchNorm is treated in several ways, a cell is the "
+        f"mean of one of them.{modes} The SoK, whose taxonomy this is, has no experiments."
     )
+
+
+def called(technique: str) -> str:
+    """Return what a technique is called: `TITLES`, or the words of its key."""
+    return TITLES.get(technique, style.display(technique))
+
+
+def _kinds(known: pd.DataFrame | None, found: pd.DataFrame) -> dict[str, int]:
+    """Return the kind of every technique as its place in `KINDS`, one for all if none is known."""
+    kinds = {}
+    for row in [] if known is None else known.to_dict("records"):
+        based = row["family"] == "aggregation" and str(row["base"]) == "True"
+        kinds[row["technique"]] = KINDS.index("arithmetic" if based else row["family"])
+    return {name: kinds.get(name, 0) for name in dict.fromkeys(found["technique"])}
 
 
 def _dots(
-    ax: Axes, own: pd.DataFrame, techniques: list[str], offset: float, look: Mapping[str, Any]
+    ax: Axes, means: pd.DataFrame, single: pd.DataFrame, order: Sequence[str], metric: str
 ) -> None:
-    """Draw the means of one series; without an interval a dot stands alone."""
-    places = [techniques.index(name) + offset for name in own["technique"]]
-    low, high = own["mean"] - own["ci_low"], own["ci_high"] - own["mean"]
-    ends = np.nan_to_num(np.stack([low, high]))
-    ax.errorbar(own["mean"], places, xerr=ends, markersize=3, elinewidth=0.7, **look)
+    """Draw the mean of every technique with its interval, and the single sets in pale."""
+    places = means["technique"].map(order.index)
+    ends = np.nan_to_num(
+        np.stack([means["mean"] - means["ci_low"], means["ci_high"] - means["mean"]])
+    )
+    ax.errorbar(means["mean"], places, xerr=ends, fmt="o", color="C0", elinewidth=0.7)
+    across, up = single[metric], single["technique"].map(order.index) + 0.25
+    ax.plot(across, up, "o", color="C0", markersize=1.8, alpha=0.35, zorder=1)
+    for technique, (_, line) in REFERENCES.items():
+        for mean in means.loc[means["technique"] == technique, "mean"]:
+            ax.axvline(mean, color="#555555", linewidth=0.8, linestyle=line, zorder=1)
+    ax.grid(axis="y", linewidth=0.3, color="#dddddd")
+    if metric == "accuracy":
+        style.in_percent(ax.xaxis)
 
 
-def _keys(
-    techniques: list[str], colours: Mapping[str, str], markers: Mapping[str, str]
-) -> list[Line2D]:
-    keys = []
-    if len(colours) > 1:
-        for name, colour in colours.items():
-            label = "not aligned" if name == "none" else style.display(name)
-            keys.append(Line2D([], [], linestyle="", marker="o", color=colour, label=label))
-    if len(markers) > 1:
-        for name, marker in markers.items():
-            label = f"BatchNorm: {style.display(name)}"
-            keys.append(Line2D([], [], linestyle="", marker=marker, color="#555555", label=label))
-    for technique, (name, line) in REFERENCES.items():
-        if technique in techniques:
-            keys.append(Line2D([], [], color="#555555", linewidth=0.8, linestyle=line, label=name))
-    return keys
+def _cells(ax: Axes, means: pd.DataFrame, order: Sequence[str], metric: str) -> None:
+    """Draw a row for every technique and alignment, with a cell for each BatchNorm mode."""
+    known = means.drop_duplicates(["technique", "alignment"])[["technique", "alignment"]]
+    lines = sorted(known.itertuples(index=False, name=None), key=lambda at: order.index(at[0]))
+    square = means.pivot(index=["technique", "alignment"], columns="batchnorm", values="mean")
+    square = square.reindex(lines)[list(dict.fromkeys(means["batchnorm"]))]
+    values = square.to_numpy(float)
+    drawn = ax.imshow(
+        values,
+        aspect="auto",
+        cmap="viridis_r" if metric == "loss" else "viridis",
+        vmin=0,
+        vmax=None if metric == "loss" else 1,
+    )
+    for (line, column), value in np.ndenumerate(values):
+        said = f"{value:.2f}" if metric == "loss" else f"{100 * value:.0f}"
+        light = sum(drawn.to_rgba(value)[:3]) > 1.5
+        ax.text(
+            column,
+            line,
+            said,
+            ha="center",
+            va="center",
+            size=6,
+            color="#262626" if light else "#ffffff",
+        )
+    ax.set_xticks(range(square.shape[1]), [_mode(name) for name in square], rotation=90)
+    ways = [f"{called(technique)}, {style.display(way)}" for technique, way in lines]
+    alone = Counter(technique for technique, _ in lines)
+    ways = [called(t) if alone[t] == 1 else way for (t, _), way in zip(lines, ways, strict=True)]
+    ax.set_yticks(range(len(lines)), ways)
+    ax.tick_params(length=0)
+    ax.grid(False)
+    for place in (k for k in range(len(lines) - 1) if lines[k][0] != lines[k + 1][0]):
+        ax.axhline(place + 0.5, color="#ffffff", linewidth=1.5)
+
+
+def _mode(batchnorm: str) -> str:
+    return style.display(batchnorm).removeprefix("BatchNorm ")
+
+
+def _keys(techniques: Sequence[str]) -> list[Line2D]:
+    return [
+        Line2D([], [], color="#555555", linewidth=0.8, linestyle=line, label=name)
+        for technique, (name, line) in REFERENCES.items()
+        if technique in techniques
+    ]

@@ -61,21 +61,13 @@ def draw(
 
 def caption(
     *,
-    experiments: Mapping[str, str],
     slice: str,
     eval_set: str = "test",
     measure: str = "barrier_linear",
     high: float = 0.2,
+    **_: object,
 ) -> str:
-    """Say what `draw` shows under the same options.
-
-    Args:
-        experiments: keys of `connect` by what a panel is called.
-        slice: of the probes.
-        eval_set: what the barriers are measured on.
-        measure: which barrier.
-        high: nats, where the scale ends.
-    """
+    """Say what `draw` shows under the same options."""
     return (
         f"The {style.DEFINITIONS[measure]} of the loss on {style.display(eval_set)} between every "
         "two models, in the order of average linkage: clusters are dark blocks on the diagonal, a "
@@ -116,12 +108,10 @@ def strategies(
     tables: Mapping[str, pd.DataFrame], models: Sequence[str], slice_: str
 ) -> np.ndarray:
     """Return the accuracy of models [N] on a slice of the probes; raises `UserError` without."""
-    found = rows.select(tables, "probes", slice=slice_, metric="accuracy")
-    names = found["recipe"] + "/seed" + found["seed"].astype(str)
-    known = pd.Series(found["value"].to_numpy(float), index=names)
+    known = rows.probed(tables, slice_, "accuracy").set_index("model")["value"]
     if missing := [model for model in models if model not in known.index]:
         raise UserError(f"probes have no {slice_!r} of {missing[0]}; probe its recipe")
-    return known.loc[list(models)].to_numpy()
+    return known.loc[list(models)].to_numpy(float)
 
 
 def heat(ax: Axes, matrix: np.ndarray, values: np.ndarray, high: float) -> None:

@@ -98,29 +98,19 @@ def title(
             change = means[0.5] - (means[0.0] + means[1.0]) / 2
             way = "higher" if change > 0 else "lower"
             said.append(f"{way} by {abs(change):.2g} on {style.set_title(str(eval_set))}")
-    kind = f"{metric} between two models"
-    return f"{kind} at the midpoint: {', '.join(said)}".capitalize() if said else kind.capitalize()
+    kind = f"{metric.capitalize()} between two models"
+    return f"{kind} at the midpoint: {', '.join(said)}" if said else kind
 
 
 def caption(
     *,
     experiment: str,
-    eval_sets: list[str] | None = None,
-    paths: list[str] | None = None,
     metric: str = "loss",
     alignment: str = "none",
     batchnorm: str = "interpolate",
+    **_: object,
 ) -> str:
-    """Say what `draw` shows under the same options.
-
-    Args:
-        experiment: one of `connect` whose models are clustered.
-        eval_sets: not mentioned, since the panels name them.
-        paths: not mentioned, since the legend names them.
-        metric: `loss` or `accuracy`.
-        alignment: how the second model of a pair was brought to the first.
-        batchnorm: the mode of BatchNorm statistics along the path.
-    """
+    """Say what `draw` shows under the same options."""
     return (
         f"{metric.capitalize()} along paths between two {style.display(experiment)} "
         f"({style.display(alignment)}, {style.display(batchnorm)}), by the clusters that the "

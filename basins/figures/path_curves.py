@@ -119,7 +119,7 @@ def title(
     alignment: str,
     batchnorm: str,
     path: str = "linear",
-    chance: float | None = None,
+    **_: object,
 ) -> str:
     """Say what the accuracy on the first set is at the midpoint, beside that of the endpoints."""
     chosen = {"experiment": experiment, "path": path, "alignment": alignment}
@@ -135,21 +135,13 @@ def title(
 
 def caption(
     *,
-    experiment: str,
     alignment: str,
     batchnorm: str,
     path: str = "linear",
     chance: float | None = None,
+    **_: object,
 ) -> str:
-    """Say what `draw` shows under the same options.
-
-    Args:
-        experiment: not mentioned, since the legend has its models.
-        alignment: how the second model of a pair was brought to the first.
-        batchnorm: the mode of BatchNorm statistics along the path.
-        path: the kind of path.
-        chance: the accuracy of guessing, a share, or None.
-    """
+    """Say what `draw` shows under the same options."""
     return (
         f"Accuracy and loss on the four test sets between two models "
         f"({style.display(path)}, {style.display(alignment)}, {style.display(batchnorm)}). "

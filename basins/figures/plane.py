@@ -12,12 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
-from matplotlib.tri import Triangulation, TriContourSet
+from matplotlib.tri import (
+    CubicTriInterpolator,
+    Triangulation,
+    TriContourSet,
+    UniformTriRefiner,
+)
 from pydantic import Field
 
 from basins.figures import rows, style
 
-COLOURS = 10
+COLOURS = 20
 """About how many steps of colour span the scale; their bounds are round numbers."""
 
 PALETTE = {"loss": "viridis_r", "accuracy": "viridis"}
@@ -50,7 +55,7 @@ def draw(
     Reads `plane/<name>`. Both axes are Euclidean distance between weights, and one unit is as long
     on both. The planes of a row share one scale. It ends at the worst value within the triangles
     of three models, or half-way along other directions: what is worse beyond them has its last
-    colour. Dots are where it was measured; contours between them are linear. `directions` is how
+    colour. Dots are where it was measured, with a cubic surface between them. `directions` is how
     the planes are spanned, which the caption says.
 
     Raises `UserError` where the tables have no such rows.
@@ -70,10 +75,32 @@ def draw(
         if metric == "accuracy":
             style.in_percent(bar.ax.yaxis)
         line[0].set_ylabel(style.set_title(eval_set))
-    for plane, ax in zip(planes, panels[0], strict=True):
+    for plane, ax in zip(planes if len(planes) > 1 else (), panels[0], strict=False):
         ax.set_title(style.display(plane))
     figure.supxlabel("distance between weights", fontsize=7.5)
     return figure
+
+
+def title(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    planes: Sequence[str],
+    eval_sets: Sequence[str],
+    metric: str = "loss",
+    **_: object,
+) -> str:
+    """Say what the worst value between the models is on each set, beside their average."""
+    worst, write = max, "{:.2g} nats".format
+    if metric == "accuracy":
+        worst, write = min, style.percent
+    said = []
+    for eval_set in eval_sets:
+        plane = rows.select(tables, f"plane/{planes[0]}", eval_set=eval_set)
+        between = write(worst(plane.loc[_between(plane), metric]))
+        models = write(plane.loc[plane["model"].notna(), metric].mean())
+        name = style.set_title(eval_set).partition(":")[0]
+        said.append(f"{between} on {name} ({models} at the models)")
+    return f"The {metric} between models is up to {', '.join(said)}"
 
 
 def caption(
@@ -90,7 +117,7 @@ def caption(
         return (
             f"{metric.capitalize()} over planes{SPANNED[directions]}, on: {shown}. Both axes are "
             "Euclidean distance between weights; crosses: models; dots: where it was measured, "
-            f"linear contours between. The planes of a row share one scale, which ends at the "
+            "a cubic surface between. The planes of a row share one scale, which ends at the "
             f"{worst} half-way to their edges: what lies beyond has its last colour."
         )
     return (
@@ -98,7 +125,7 @@ def caption(
         "Both axes are Euclidean distance between weights, so that lengths and angles are "
         "true; crosses: the models; dashed: the straight paths between them; squares: the "
         "mean of two models' weights, diamond: that of all three (uniform soups); dots: where "
-        "it was measured, linear contours between. The planes of a row share one scale, which "
+        "it was measured, a cubic surface between. The planes of a row share one scale, which "
         f"ends at the {worst} within their triangles: what lies beyond has its last colour. "
         "After LCRGS, section 4.2."
     )
@@ -125,17 +152,25 @@ def _between(plane: pd.DataFrame) -> np.ndarray:
 
 
 def _contours(ax: Axes, plane: pd.DataFrame, metric: str, levels: np.ndarray) -> TriContourSet:
-    u, v, values = (plane[column].to_numpy() for column in ("u", "v", metric))
+    u, v, values = (plane[column].to_numpy(float) for column in ("u", "v", metric))
     # The neighbours of a node on the lattice, whatever the plane's own angles are.
     lattice = Triangulation(u + v / 2, v * 3**0.5 / 2)
     flat = Triangulation(plane["x"], plane["y"], lattice.triangles)
-    flat.set_mask(~np.isfinite(values)[flat.triangles].all(axis=1))
+    known = np.isfinite(values)
+    flat.set_mask(~known[flat.triangles].all(axis=1))
+    least, most = values[known].min(), values[known].max()
+    values = np.where(known, values, most)  # at no triangle that is drawn
+    smooth = CubicTriInterpolator(flat, values, kind="geom")
+    fine, values = UniformTriRefiner(flat).refine_field(values, smooth, subdiv=2)
+    values = values.clip(least, most)  # no curve goes beyond what was measured
     # Round numbers may cut off the best value by as much as rounding, which would leave a hole.
     best = {"min": levels[0]} if metric == "loss" else {"max": levels[-1]}
     beyond: Literal["max", "min"] = "max" if metric == "loss" else "min"
     palette = matplotlib.colormaps[PALETTE[metric]]
-    drawn = ax.tricontourf(flat, values.clip(**best), levels=levels, cmap=palette, extend=beyond)
-    ax.plot(plane["x"], plane["y"], ".", color="black", markersize=1.6, alpha=0.4, label="nodes")
+    values = values.clip(**best)
+    drawn = ax.tricontourf(fine, values, levels=levels, cmap=palette, extend=beyond)
+    ax.tricontour(fine, values, levels=levels[::2], colors="white", linewidths=0.3, alpha=0.6)
+    ax.plot(plane["x"], plane["y"], ".", color="black", markersize=2.4, alpha=0.6, label="nodes")
     ax.set_aspect("equal", adjustable="datalim")
     ax.grid(False)
     ax.margins(0)
@@ -159,12 +194,11 @@ def _paths(ax: Axes, models: pd.DataFrame) -> None:
 
 def _mark(ax: Axes, models: pd.DataFrame) -> None:
     edge = withStroke(linewidth=1.5, foreground="white")
-    same = len(set(models["model"].map(rows.recipe))) == 1
-    for model, x, y in zip(models["model"], models["x"], models["y"], strict=True):
+    names = rows.called([*models["model"]])
+    for model, name, x, y in zip(models["model"], names, models["x"], models["y"], strict=True):
         ax.plot(x, y, "+", color="black", markersize=6, mew=1.2, path_effects=[edge], label=model)
-        name = f"seed {rows.seed(model)}" if same else model
         ax.annotate(
-            name,
+            f"seed {name}" if name.isdigit() else name,
             (x, y),
             (0, 4),
             textcoords="offset points",

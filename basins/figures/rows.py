@@ -10,6 +10,20 @@ from basins.errors import UserError
 from basins.figures import style
 
 
+class Watched(dict[str, pd.DataFrame]):
+    """Tables that remember in `read` which of them were read, in order."""
+
+    def __init__(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Hold the same tables."""
+        super().__init__(tables)
+        self.read: dict[str, None] = {}
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        """Return a table, which counts as read."""
+        self.read[name] = None
+        return super().__getitem__(name)
+
+
 def select(
     tables: Mapping[str, pd.DataFrame], table: str, **equal: str | int | Iterable[str] | None
 ) -> pd.DataFrame:
@@ -46,10 +60,17 @@ def seed(model: str) -> int:
     return int(model.rpartition("/seed")[2])
 
 
+def probed(tables: Mapping[str, pd.DataFrame], slice_: str, metric: str) -> pd.DataFrame:
+    """Return each `model` that the probes have on a slice, and the `value` of the metric."""
+    found = select(tables, "probes", slice=slice_, metric=metric)
+    model = found["recipe"] + "/seed" + found["seed"].astype(str)
+    return found.assign(model=model).loc[:, ["model", "value"]]
+
+
 def called(models: Sequence[str]) -> list[str]:
     """Return what models are called among themselves: by seed alone, where all have one recipe."""
     several = len({recipe(model) for model in models}) > 1
-    names = [f"{style.display(recipe(m))} " if several else "" for m in models]
+    names = [f"{style.display(recipe(m))}, seed " if several else "" for m in models]
     return [f"{name}{seed(m)}" for name, m in zip(names, models, strict=True)]
 
 

@@ -67,7 +67,7 @@ def draw(
     (epsilon,) = points["epsilon"].unique()
     ax.set_xlabel(f"sharpness (%), ε = {_power(epsilon)}\nr = {_correlation(points)}")
     unit = " (%)" if metric in SHARES else ""
-    ax.set_ylabel(f"{metric}{unit} on\n{style.set_title(slice)}")
+    ax.set_ylabel(f"{style.display(metric)}{unit} on\n{style.set_title(slice)}")
     ax.margins(x=0.08)
     ax.locator_params(axis="x", nbins=6)
     if unit:
@@ -97,7 +97,7 @@ def title(
     probed = rows.select(tables, "probes", diagnostic=diagnostic, slice=slice, metric=metric)
     points = measured.merge(probed[["recipe", "seed", "value"]], on=["recipe", "seed"])
     told = _correlation(points)
-    return f"Sharpness correlates with {metric} on {style.set_title(slice)} by r = {told}"
+    return f"Sharpness and {style.display(metric)} on {style.set_title(slice)}: r = {told}"
 
 
 def _correlation(points: pd.DataFrame) -> str:
@@ -120,7 +120,7 @@ def _power(value: float) -> str:
 def caption(*, sharpness: str, diagnostic: str, slice: str, metric: str = "accuracy") -> str:
     """Say what `draw` shows under the same options."""
     return (
-        f"{metric.capitalize()} on the slice {style.set_title(slice)} of the "
+        f"{style.display(metric).capitalize()} on the slice {style.set_title(slice)} of the "
         f"{style.display(diagnostic)} probe, over how far the loss rises in a small box around the "
         f"model ({style.display(sharpness)}): 100 (max L - L(w)) / (1 + L(w)), where no weight "
         "moves by more than ε (|w| + 1). Points: single models. After LCRGS, section 4.7."

@@ -50,9 +50,7 @@ def draw(
     names = [name_of(cluster, clusters) for cluster in clusters]
     colours, markers = style.colours(names), style.markers(names)
     for ax, slice_ in zip(panels, slices, strict=False):
-        probed = rows.select(tables, "probes", slice=slice_, metric=metric)
-        model = probed["recipe"] + "/seed" + probed["seed"].astype(str)
-        points = found.merge(probed.assign(model=model)[["model", "value"]], on="model")
+        points = found.merge(rows.probed(tables, slice_, metric), on="model")
         for cluster, name in zip(clusters, names, strict=True):
             own = points.loc[points["cluster"] == cluster]
             look = {"color": colours[name], "marker": markers[name], "alpha": 0.75}
@@ -105,7 +103,7 @@ def title(
     chosen = {"experiment": experiment, "measure": measure, "slice": slices[0], "metric": metric}
     (row,) = rows.select(tables, "association", **chosen, statistic="pearson").to_dict("records")
     told = _told(pd.Series(row))
-    return f"The score correlates with {metric} on {style.set_title(slices[0])} by r = {told}"
+    return f"Score and {style.display(metric)} on {style.set_title(slices[0])}: r = {told}"
 
 
 def caption(

@@ -62,7 +62,9 @@ def draw(
             label=kind,
         )
     initial = pairs["patterns_initial"]
-    right.axvspan(initial.min(), initial.max(), color="#EEEEEE", zorder=0, label="untrained")
+    right.axvspan(
+        initial.min(), initial.max(), color="#888888", alpha=0.18, zorder=0, label="untrained"
+    )
     at = {"transform": right.get_xaxis_transform(), "ha": "center", "va": "center", "fontsize": 6.5}
     right.text((initial.min() + initial.max()) / 2, 0.5, "before\ntraining", **at, color="#555555")
     if threshold is not None:

@@ -1,13 +1,16 @@
-"""Model cards (Mitchell et al. 2019) of a profile's recipes, as one page of Markdown."""
+"""Cards of a profile's models (Mitchell et al. 2019) and of its data, as one page of Markdown."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from basins.figures import style
 from basins.report import tables
 
 INTRODUCTION = """\
@@ -20,9 +23,17 @@ Written from the settings and the rows of this profile; each recipe is trained o
   measured. Where a recipe's data carry a cue or a heuristic, it was put there so that networks
   could learn the wrong thing, and some did: see their accuracies.
 - **How good they are** is measured on evaluation sets that none was trained on. Accuracies are
-  percent; {confidence:.0%} intervals are over seeds: what another seed would do, not other data.
+  percent; {confidence} intervals are over seeds: what another seed would do, not other data.
 - **Format and loading**: `models/README.md`. Licence: that of the project; models of real data
   keep the terms of their data.
+"""
+
+DATA = """\
+# Data of the profile `{profile}`
+
+What each dataset is, by its file in `basins/data/`, and the settings that this profile gave it.
+Splits and seeds are fixed by these; `results/data/<name>.json` has the digest of what came out.
+Real data keep the terms of their sources, and are never stored here.
 """
 
 SCORES = {"accuracy": (100, ".1f"), "f1": (1, ".2f"), "mcc": (1, ".2f")}
@@ -33,16 +44,22 @@ DEPTH = 1
 
 
 def markdown(settings: Mapping[str, Any], probes: pd.DataFrame) -> str:
-    """Return a card for every recipe, tuned group's method and text classifier.
+    """Return a card for every recipe, tuned group's method, text classifier and dataset.
 
     `settings` are the sections of `params.yaml` as plain values, and `probes` the rows of
     `summary/probes`.
     """
-    confidence = settings["statistics"]["confidence"]
+    confidence = style.percent(settings["statistics"]["confidence"])
     cards = [INTRODUCTION.format(profile=settings["profile"], confidence=confidence)]
     for name, facts in _recipes(settings):
         lines = [f"- **{what}**: {_told(value)}" for what, value in facts.items()]
         cards.append("\n".join([f"## {name}\n", *lines]) + f"\n\n{_scores(name, probes)}")
+    cards.append(DATA.format(profile=settings["profile"]))
+    for name, options in settings["data"].items():
+        file = Path(__file__).parents[1] / "data" / f"{options['name']}.py"
+        about = ast.get_docstring(ast.parse(file.read_text())) or ""
+        lines = [f"- **{what}**: {_told(of)}" for what, of in options.items() if of is not None]
+        cards.append("\n".join([f"## data/{name}\n", f"{about}\n", *lines, ""]))
     return "\n".join(cards)
 
 
@@ -56,7 +73,7 @@ def _recipes(settings: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
         for label, method in recipe["methods"].items():
             clean = f"{recipe['clean']} images without the cue"
             if method["name"] == "cbft":
-                clean += f", beside others with it on {recipe['cue_proportion']:.0%}"
+                clean += f", beside others with it on {style.percent(recipe['cue_proportion'])}"
             facts = _facts(data, {"data": recipe["data"], "seeds": start["seeds"]})
             facts |= {"Network": start["net"], "Tuned from": f"`{recipe['start']}`"}
             if method["name"] == "scratch":
@@ -68,8 +85,10 @@ def _recipes(settings: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
             method = {**recipe["method"], **changed.get("method", {})}
             own = {**recipe, **changed, "method": method}
             facts = _facts(data, own) | {
-                "Counterexamples, wrong labels": f"{own['counterexamples']:.0%}, {own['noise']:.0%}"
-                " of the training rows",
+                "Counterexamples, wrong labels": ", ".join(
+                    style.percent(own[share]) for share in ("counterexamples", "noise")
+                )
+                + " of the training examples",
                 "Tuned from": f"`{own['encoder']}`",
                 "Training": method,
             }
@@ -84,7 +103,9 @@ def _facts(data: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]
     chosen = data[recipe["data"]]
     facts: dict[str, Any] = {"Data": f"`{recipe['data']}`, {chosen['source']}"}
     if "cue_proportion" in recipe and chosen.get("cue"):
-        facts["Cue"] = f"{chosen['cue']['name']}, on {recipe['cue_proportion']:.0%} of each class"
+        facts["Cue"] = (
+            f"{chosen['cue']['name']}, on {style.percent(recipe['cue_proportion'])} of each class"
+        )
     return facts | {"Seeds": recipe["seeds"]}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from basins.claims.ledger import KINDS, Shown
+from basins.figures import style
 from basins.registry import module
 from basins.report import tables as text
 from basins.report import words
@@ -126,7 +127,7 @@ def written(claim: Mapping[str, Any]) -> dict[str, Any]:
     said: dict[str, Any] = {"unit": " %" if share else ""}
     said |= {"p_holm": text.ABSENT if p is None else f"{p:.2g}", "matches": matches}
     left = claim["unseen"]  # of a verdict; where there is none, there is a reason
-    beyond = f"up to {left:.0%} may be of a kind that was not seen" if left else ""
+    beyond = f"up to {style.percent(left)} may be of a kind that was not seen" if left else ""
     said["why"] = claim["reason"] or beyond
     return {**claim, **shown, **said}
 

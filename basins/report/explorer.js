@@ -55,7 +55,7 @@
 
   // Small helpers.
   const unique = (items) => [...new Set(items)];
-  const words = (name) => data.words[name] || name.replaceAll("_", " ");
+  const words = (name) => name.split(" → ").map((one) => data.words[one] || one.replaceAll("_", " ")).join(" → ");
   const natural = (a, b) => a.localeCompare(b, "en", { numeric: true });
   const finite = (x) => x !== null && Number.isFinite(x);
   const mean = (xs) => xs.reduce((sum, x) => sum + x, 0) / xs.length;
@@ -136,7 +136,7 @@
     const pairs = joined.filter((curve) => !asked.end || curve.model_b.startsWith(`${asked.end}/`));
     if (asked.end && pairs.length) asked.pair = pairs[0].pair;
     if (asked.example && !asked.pair) asked.pair = (joined.find((curve) => data.outcomes[curve.k]) || joined[0]).pair;
-    offer("pair", unique(joined.map((curve) => curve.pair)), (pair) => pair);
+    offer("pair", unique(joined.map((curve) => curve.pair)));
     offerSets(sets);
     drawMatrix();
     drawPaths();
@@ -175,7 +175,7 @@
     const slider = field("step"), last = shown.length ? shown[0].ts.length - 1 : 0;
     slider.max = last;
     step = Math.min(step, last);
-    part("pair").textContent = pair;
+    part("pair").textContent = words(pair);
     for (const metric in METRICS) drawPlot(metric);
     drawPoints();
     drawSamples();
@@ -195,7 +195,7 @@
     const svg = document.createElementNS(SVG, "svg");
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.setAttribute("role", "img");
-    svg.setAttribute("aria-label", `${title} along the path, ${field("pair").value}; the numbers are in the table below`);
+    svg.setAttribute("aria-label", `${title} along the path, ${words(field("pair").value)}; the numbers are in the table below`);
     draw(svg, "text", { x: 0, y: 12, class: "title" }, title);
     for (const { value, text } of scale) {
       draw(svg, "path", { d: `M${edge.left} ${y(value)}H${width - edge.right}`, class: "grid" });
@@ -445,7 +445,7 @@
       width += w + 16;
       height = Math.max(height, h);
     }
-    draw(whole, "text", { x: 0, y: height + 18, "font-size": 11, "font-family": "sans-serif" }, `${field("pair").value}: ${way(joined[0]).split("|").map(words).join(", ")}`);
+    draw(whole, "text", { x: 0, y: height + 18, "font-size": 11, "font-family": "sans-serif" }, `${words(field("pair").value)}: ${way(joined[0]).split("|").map(words).join(", ")}`);
     whole.setAttribute("viewBox", `0 0 ${width} ${height + 26}`);
     return new XMLSerializer().serializeToString(whole);
   }

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from basins.figures import style
+from basins.figures import rows, style
 from basins.report import words
 
 CURVE = ["experiment", "model_a", "model_b", "path", "alignment", "batchnorm", "eval_set"]
@@ -79,7 +79,8 @@ def pack(
         "z": round(NormalDist().inv_cdf((1 + confidence) / 2), 4),
         "confidence": confidence,
         "measures": measures,
-        "words": {name: words.plain(name) for column in named for name in names[column]},
+        "words": {name: words.plain(name) for column in named for name in names[column]}
+        | {m: f"{words.plain(rows.recipe(m))}, seed {rows.seed(m)}" for m in names["model_a"]},
         "first": _opening(curves, pd.Series(outcomes)),
         "titles": {name: style.set_title(name) for name in names["eval_set"]},
         "names": names,
@@ -125,7 +126,9 @@ def _opening(curves: pd.DataFrame, outcomes: pd.Series) -> dict[str, str]:
     """
     known = curves.reset_index(drop=True).assign(
         curved=curves["path"].str.startswith("bezier").to_numpy(),
-        crosses=(curves["model_a"].map(_recipe) != curves["model_b"].map(_recipe)).to_numpy(),
+        crosses=(
+            curves["model_a"].map(rows.recipe) != curves["model_b"].map(rows.recipe)
+        ).to_numpy(),
         reset=(curves["batchnorm"] == "reset").to_numpy(),
         seen=outcomes.notna().to_numpy(),
     )
@@ -141,10 +144,6 @@ def _opening(curves: pd.DataFrame, outcomes: pd.Series) -> dict[str, str]:
     if asked["path"] != "linear" and len(straight):
         asked["beside"] = "|".join(straight.iloc[0][CURVE[:1] + CURVE[3:6]])
     return asked
-
-
-def _recipe(model: str) -> str:
-    return model.rpartition("/")[0]
 
 
 def embed(packed: Mapping[str, Any]) -> str:

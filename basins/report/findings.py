@@ -66,7 +66,7 @@ FINDINGS = (
     Finding(
         "clusters",
         "Do fine-tuned text models fall into clusters of strategies?",
-        "Convexity gaps part the seeds of one recipe into clusters",
+        "Convexity gaps split the seeds of one recipe into clusters",
         "No clusters are shown among the seeds of one recipe",
         {"lcrgs/c3_several|lcrgs/cell_several_one_head": "p of the test for clusters"},
         "nli_gaps|qqp_forced_gaps|qqp_gaps",

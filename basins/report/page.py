@@ -33,11 +33,12 @@ _THEME = {
 
 
 class Drawing(NamedTuple):
-    """A figure of the report; `svg` is the text of an SVG file."""
+    """A figure of the report; `svg` is the text of an SVG file, `rows` are the tables it draws."""
 
     title: str
     caption: str
     svg: str
+    rows: Sequence[str] = ()
 
 
 class Tab(NamedTuple):
@@ -112,6 +113,7 @@ def render(
                 "title": figure.title,
                 "caption": words.linked(figure.caption),
                 "svg": inline(figure.svg, prefix=f"figure{k}-", label=figure.title),
+                "rows": [(f"{name}.csv", contents.file(name)) for name in figure.rows],
             }
             for k, (key, figure) in enumerate(figures.items(), 1)
         ],
@@ -121,11 +123,12 @@ def render(
                 "key": key,
                 "title": table.title,
                 "caption": words.linked(table.caption),
-                "columns": [str(name) for name in table.frame.columns],
-                "numeric": text.right_aligned(table.frame),
-                "rows": text.cells(table.frame).to_numpy().tolist(),
+                "columns": [str(name) for name in shown.columns],
+                "numeric": text.right_aligned(shown),
+                "rows": shown.to_numpy().tolist(),
             }
             for key, table in tables.items()
+            for shown in [text.readable(table.frame)]
         ],
         params=params,
         provenance=provenance,

@@ -72,6 +72,7 @@ def load(params: Params) -> Profile:
     reports = layout.reports(params)
     _, rows, claims = rows_of(params)
     sections = params.model_dump(include={"claims", "figures", "tables"})
+    read = json.loads((reports / "figures" / "rows.json").read_text())
     return Profile(
         params,
         rows,
@@ -81,6 +82,7 @@ def load(params: Params) -> Profile:
                 heading(choice.name, rows, choice.options),
                 find("figures", choice.name, "caption")(**choice.options),
                 (reports / "figures" / f"{key}.svg").read_text(),
+                read[key],
             )
             for key, choice in params.figures.items()
         },

@@ -10,11 +10,30 @@ from math import floor, isfinite, log10
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_float_dtype, is_numeric_dtype
 
+from basins.figures import merges, style
+
 ABSENT = "–"
 """What stands for a missing value."""
 
-NUMBER = re.compile(r"[+-]?[\d.]+( \[.*\])?")
+NUMBER = re.compile(r"[+-]?[\d.]+(e[+-]\d+)?( \[.*\])?")
 """A text that is a number, with its interval or without."""
+
+
+KEYS = {
+    "experiment": "models",
+    "recipe": "models",
+    "recipe_a": "first model",
+    "recipe_b": "second model",
+    "init": "initialisation",
+    "eval_set": "set",
+    "slice": "set",
+    "path": "path",
+    "alignment": "matching",
+    "batchnorm": "BatchNorm",
+    "measure": "measure",
+    "technique": "technique",
+}
+"""Columns whose cells are keys of the settings, and what a page calls them."""
 
 
 def decimals(values: Iterable[float]) -> int:
@@ -38,6 +57,23 @@ def cells(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {k: _texts(frame.iloc[:, k]) for k in range(frame.shape[1])}, dtype=object
     ).set_axis(frame.columns, axis=1)
+
+
+def readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return `frame` as texts in words: no keys, and a mean in one column with its interval."""
+    texts = cells(frame)
+    for name in KEYS.keys() & set(frame.columns):
+        word = merges.called if name == "technique" else _word
+        texts[name] = texts[name].map(word)
+    if {"mean", "ci_low", "ci_high"} <= set(frame.columns):
+        ends = texts.pop("ci_low") + ", " + texts.pop("ci_high")
+        texts["mean"] = texts["mean"] + " [" + ends + "]"
+        texts = texts.rename(columns={"mean": "mean [95 % interval]"})
+    return texts.rename(columns=KEYS)
+
+
+def _word(key: str) -> str:
+    return key.upper() if key in style.EVAL_SETS else style.display(key)
 
 
 def right_aligned(frame: pd.DataFrame) -> list[bool]:
@@ -78,7 +114,7 @@ def latex(frame: pd.DataFrame, *, wide: str | None = None) -> str:
 def _holds_numbers(column: pd.Series) -> bool:
     if is_numeric_dtype(column.dtype):
         return not is_bool_dtype(column.dtype)
-    texts = [str(value) for value in column.dropna()]
+    texts = [str(value) for value in column.dropna() if value != ABSENT]
     return bool(texts) and all(map(NUMBER.fullmatch, texts))
 
 

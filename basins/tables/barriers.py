@@ -30,6 +30,6 @@ def table(
     shown = rows.select(tables, "summary/barriers", **equal)
     return Table(
         "Barriers of the error along the paths",
-        "Percentage points above the chord (barrier_linear), with 95 % intervals over seeds.",
+        "Percentage points above the chord, with 95 % intervals over seeds.",
         in_percent(shown, PAIR, ["seeds", "pairs"]),
     )

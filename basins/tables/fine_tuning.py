@@ -48,7 +48,7 @@ def table(
     for proportion, group in sorted(groups.items(), key=lambda item: float(item[0])):
         models = {label: (name, f"{group}/{label}") for label, name in methods.items()}
         if proportion in starts:
-            models = {"start": ("cue model", starts[proportion])} | models
+            models = {"start": ("cue-trained model", starts[proportion])} | models
         for label, (name, recipe) in models.items():
             shown = rows.select(tables, "summary/probes", recipe=recipe, **accuracy)
             cells = shown.set_index("slice")

@@ -8,7 +8,7 @@ from typing import Annotated
 import pandas as pd
 from pydantic import Field
 
-from basins.figures import rows
+from basins.figures import rows, style
 from basins.statistics.merges import CHOICE, averages, gains
 from basins.tables.table import INTERVAL, Table, interval
 
@@ -62,11 +62,11 @@ def table(
     ]
     count = shown["set"].nunique()
     return Table(
-        f"Merging techniques: {merge.replace('_', ' ')}",
+        f"Merging techniques: {style.display(merge)}",
         f"Means over {count} sets of models with {100 * confidence:g} % intervals over the sets; "
         "losses in nats, as they are and less those of the references of the same set: the best "
-        "single model (on training rows), the ensemble, or each task's own model and training on "
-        "all tasks.",
+        "single model (on training examples), the ensemble, or each task's own model and training "
+        "on all tasks.",
         pd.DataFrame(lines),
     )
 

@@ -102,7 +102,7 @@ def _kept(less: pd.DataFrame, mechanism: str, label: str, lines: Mapping[str, An
     mixing = family.isin(("aggregation", "alignment"))
     part = less.loc[(less["eval_set"] == mechanism) & (less["metric"] == "accuracy") & mixing]
     apart = part.loc[(part["ci_low"] > 0) | (part["ci_high"] < 0), "technique"]
-    names = ", ".join(figure.TITLES.get(name, style.display(name)) for name in apart)
+    names = ", ".join(map(figure.called, apart))
     return (
         f"{label}: {len(apart)} of {len(part)} techniques that mix weights rely on other features "
         f"than the ensemble of the same networks: their accuracy on {style.display(mechanism)} is "

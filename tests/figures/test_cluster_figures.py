@@ -205,7 +205,7 @@ def test_points_are_the_models_and_titles_say_how_sure(tables):
         "r = −0.60 [−0.90, 0.25]\npartial: −0.70 [−0.90, 0.25]",
         "r = −0.60\npartial: −0.70",
     ]
-    assert strategy.title(tables, **OPTIONS["strategy"]).endswith("by r = −0.60 [−0.90, 0.25]")
+    assert strategy.title(tables, **OPTIONS["strategy"]).endswith(": r = −0.60 [−0.90, 0.25]")
 
 
 def test_dots_and_bars_count_the_models_of_each_cluster(tables, monkeypatch):

@@ -54,7 +54,7 @@ def test_all_panels_of_a_row_share_the_scale_of_the_triangles(tables, metric):
         expected = ends if metric == "loss" else np.sort(1 - ends / 20)
         scales = []
         for ax in line:
-            (drawn,) = [c for c in ax.collections if hasattr(c, "levels")]
+            (drawn,) = [c for c in ax.collections if getattr(c, "filled", False)]
             (low, high), width = drawn.levels[[0, -1]], drawn.levels[1] - drawn.levels[0]
             assert low - 1e-9 <= expected[0] < low + width
             assert high - width < expected[1] <= high + 1e-9
@@ -78,7 +78,8 @@ def test_points_and_models_are_where_they_are(tables):
             assert list(drawn) == ["paths", "soups of two", "soup", *models]
             marks = [np.ravel(drawn[model].get_xydata()) for model in models]
             np.testing.assert_allclose(marks, corners(*sides))
-            texts = {"same": ["seed 0", "seed 1", "seed 2"], "mixed": models}
+            mixed = [f"other{i}, seed 0" for i in range(3)]
+            texts = {"same": ["seed 0", "seed 1", "seed 2"], "mixed": mixed}
             assert [text.get_text() for text in ax.texts] == texts[name]
             assert ax.get_aspect() == 1
 
@@ -88,7 +89,7 @@ def test_contours_cover_the_lattice_and_only_it(metric, tables):
     """Whatever the angles of a plane, its hexagon is filled: 88 cells, 16 of them the triangle."""
     figure = plane.draw(tables, **OPTIONS, metric=metric)
     for name, ax in zip(SIDES, panels(figure)[0], strict=True):
-        (drawn,) = [c for c in ax.collections if hasattr(c, "levels")]
+        (drawn,) = [c for c in ax.collections if getattr(c, "filled", False)]
         covered = sum(signed_area(p) for path in drawn.get_paths() for p in path.to_polygons())
         assert abs(covered) == pytest.approx(88 / 16 * abs(signed_area(corners(*SIDES[name]))))
 
@@ -106,7 +107,7 @@ def test_a_loss_that_is_not_finite_leaves_a_hole(tables):
     for table in (whole, broken):
         figure = plane.draw({"plane/same": table}, planes=["same"], eval_sets=["test"])
         (ax,) = panels(figure, (1,))
-        (drawn,) = [c for c in ax.collections if hasattr(c, "levels")]
+        (drawn,) = [c for c in ax.collections if getattr(c, "filled", False)]
         assert np.isfinite(drawn.levels).all()
         areas.append(sum(signed_area(p) for path in drawn.get_paths() for p in path.to_polygons()))
     assert areas[1] / areas[0] == pytest.approx((88 - 6) / 88)
@@ -117,7 +118,7 @@ def test_a_level_plane_is_drawn(level, tables):
     tables = {name: table.assign(accuracy=level) for name, table in tables.items()}
     figure = plane.draw(tables, **OPTIONS, metric="accuracy")
     for ax in panels(figure).flat:
-        (drawn,) = [c for c in ax.collections if hasattr(c, "levels")]
+        (drawn,) = [c for c in ax.collections if getattr(c, "filled", False)]
         assert drawn.levels[0] <= level <= drawn.levels[-1]
         assert any(len(path.vertices) for path in drawn.get_paths())
 
@@ -142,6 +143,20 @@ def test_everything_stays_inside_and_repeats_byte_for_byte(tables, planes, sets,
     for kind in ("svg", "pdf"):
         first, second = ((tmp_path / f"{k}.{kind}").read_bytes() for k in ("once", "again"))
         assert first == second
+
+
+def test_the_title_tells_the_worst_between_the_models(tables):
+    said = plane.title(tables, planes=["same"], eval_sets=["test"])
+    assert said == "The loss between models is up to 5 nats on test (5 nats at the models)"
+
+
+def test_nothing_is_drawn_beyond_what_was_measured(tables):
+    """The surface through a single peak would swing to the other side beside it."""
+    table = tables["plane/same"].assign(loss=1.0)
+    table.loc[(table["u"] == 0.25) & (table["v"] == 0.25), "loss"] = 2.0
+    figure = plane.draw({"plane/same": table}, planes=["same"], eval_sets=["test"])
+    (drawn, _) = panels(figure, (1,))[0].collections
+    assert drawn.zmin >= 1.0 and drawn.zmax == pytest.approx(2.0)
 
 
 def test_the_caption_tells_the_scale():
@@ -173,7 +188,7 @@ def test_planes_of_fewer_models_end_half_way(count, tables):
     options = {"planes": ["few"], "eval_sets": ["test"], "directions": "random"}
     figure = plane.draw({"plane/few": table}, **options)
     (ax,) = panels(figure, (1,))
-    (drawn,) = [c for c in ax.collections if hasattr(c, "levels")]
+    (drawn,) = [c for c in ax.collections if getattr(c, "filled", False)]
     worst = 1.5 if count == 1 else 2.25
     assert worst <= drawn.levels[-1] < worst + drawn.levels[1] - drawn.levels[0]
     labels = [str(line.get_label()) for line in ax.lines]

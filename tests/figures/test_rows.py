@@ -33,3 +33,14 @@ def test_a_model_of_a_group_has_its_method_in_its_recipe():
         "tuned/small",
         12,
     )
+
+
+def test_tables_remember_what_was_read():
+    watched = rows.Watched({**TABLES, "other": TABLES["t"]})
+    rows.select(watched, "t", n=1)
+    assert [*watched.read] == ["t"] and [*watched] == ["t", "other"]
+
+
+def test_models_are_called_by_seed_and_by_recipe_where_there_are_several():
+    assert rows.called(["nocue/seed0", "nocue/seed10"]) == ["0", "10"]
+    assert rows.called(["nocue/seed0", "cued/seed1"]) == ["no-cue, seed 0", "cue-trained, seed 1"]

@@ -85,20 +85,39 @@ def test_the_table_has_a_row_a_choice(tables):
 
 
 def test_the_figure_shows_means_single_sets_and_references(tables):
-    drawn = figure.draw(tables, merge="m", alignments=["none"], batchnorm=["reset"])
+    chosen = {"merge": "m", "alignments": ["none"], "batchnorm": ["reset"]}
+    first, *_ = figure.draw(tables, **chosen).axes
+    order = [t.get_text() for t in first.get_yticklabels()]
+    assert order == ["deep ensemble", "best", "SLERP"]  # by loss
+    families = {"best": "reference", "deep_ensemble": "ensembling", "slerp": "aggregation"}
+    known = {"technique": families.keys(), "family": families.values(), "base": False}
+    drawn = figure.draw(tables | {"merge/m.techniques": pd.DataFrame(known)}, **chosen)
     loss, accuracy, other = drawn.axes
-    assert [t.get_text() for t in loss.get_yticklabels()] == ["best", "deep ensemble", "SLERP"]
-    means = [line for line in loss.lines if len(line.get_xdata()) == 3]
-    np.testing.assert_allclose(np.array(means[0].get_xdata(), float), [1.6, 1.5, 1.8])
-    np.testing.assert_allclose(np.array(means[0].get_ydata(), float), [0, 1, 2])
+    order = [t.get_text() for t in loss.get_yticklabels()]
+    assert order == ["best", "deep ensemble", "SLERP"]  # by kind
+    dots, _, _ = loss.containers[0]
+    at = dict(zip(np.array(dots.get_ydata(), float), dots.get_xdata(), strict=True))
+    assert at == pytest.approx({0.0: 1.6, 1.0: 1.5, 2.0: 1.8})
     [single] = [line for line in loss.lines if len(line.get_xdata()) == 9]
     assert sorted(single.get_xdata()) == pytest.approx(
         sorted(1 + value + hard for value in LOSS.values() for hard in HARD)
     )
-    references = [line.get_xdata()[0] for line in loss.lines if list(line.get_ydata()) == [0, 1]]
-    assert references == pytest.approx([1.6, 1.5])
+    lines = [line.get_xdata()[0] for line in loss.lines if list(line.get_ydata()) == [0, 1]]
+    assert lines == pytest.approx([1.6, 1.5])
     assert "loss" in loss.get_xlabel() and "%" in accuracy.get_xlabel()
     assert other.get_title() == "odd"
+    assert figure.title(tables, merge="m").startswith("Accuracy by merging technique: ")
+
+
+def test_several_ways_are_cells(tables):
+    loss, accuracy, _ = figure.draw(tables, merge="m").axes
+    lines = ["deep ensemble, units not matched", "deep ensemble, star"]
+    lines += ["SLERP, units not matched", "SLERP, star", "best"]
+    assert [t.get_text() for t in loss.get_yticklabels()] == lines
+    assert [t.get_text() for t in loss.get_xticklabels()] == ["recomputed", "repair"]
+    expected = [1.5, 0.5, 1.8, 0.8, 1.6]
+    np.testing.assert_allclose(loss.images[0].get_array(), np.transpose([expected] * 2))
+    assert {text.get_text() for text in accuracy.texts} == {"75", "76", "73"}
 
 
 def test_what_is_absent_is_named(tables):

@@ -34,7 +34,14 @@ def test_every_set_of_models_has_one_card(page):
     params = read(PROJECT / "reports" / "laptop" / "params.yaml", check=[])
     found = [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")]
     wanted = {name for name in layout.recipes(params) if "/step" not in name} | set(params.pretrain)
+    wanted |= {f"data/{name}" for name in params.data}
     assert len(found) == len(set(found)) and set(found) == wanted
+
+
+def test_data_have_their_description_settings_and_cue(page):
+    told = card(page, "data/shapes")
+    assert told.startswith("\nTen classes of procedurally drawn silhouettes")
+    assert "- **train**: 10000\n" in told and "- **cue**: box" in told
 
 
 def test_a_card_tells_data_network_training_and_scores(page):
@@ -42,8 +49,8 @@ def test_a_card_tells_data_network_training_and_scores(page):
     facts = ("`shapes`, synthetic", "resnet, depth 8", "Tuned from**: `cued`", "Seeds**: 0 1 2")
     for words in (*facts, "500 images without the cue\n", "llrt, batch_size 64"):
         assert words in told
-    assert "box, on 70%" in card(page, "cued")
-    assert "beside others with it on 100%" in card(page, "finetuned/cbft")
+    assert "box, on 70 %" in card(page, "cued")
+    assert "beside others with it on 100 %" in card(page, "finetuned/cbft")
     assert "Tuned from" not in card(page, "finetuned/scratch")
     assert [line.split(" | ")[0] for line in told.splitlines() if line.startswith("| ")][2:] == [
         "| nc", "| c", "| rc", "| ri",
@@ -51,7 +58,7 @@ def test_a_card_tells_data_network_training_and_scores(page):
 
 
 def test_a_variant_has_its_own_settings(page):
-    assert "30%, 5% of the training rows" in card(page, "nli_forced/many")
+    assert "30 %, 5 % of the training examples" in card(page, "nli_forced/many")
     assert "fork 40" in card(page, "nli_forks/fork40")
     assert "order 0 1" in card(page, "nli_forks/fork40")
 

@@ -197,7 +197,7 @@ def test_the_numbers_of_a_claim_are_rounded_alike(html):
 def test_a_verdict_stands_above_how_much_it_leaves_out_or_why_there_is_none(svg):
     arguments = _arguments(svg)
     claim = {**arguments["claims"][0], "verdict_holm": "supported"}
-    for reason, unseen, said in (("", 0.31, "up to 31% may be"), ("too few", None, "too few")):
+    for reason, unseen, said in (("", 0.31, "up to 31 % may be"), ("too few", None, "too few")):
         claims = [{**claim, "reason": reason, "unseen": unseen}]
         html = page.render(**{**arguments, "claims": claims})
         assert f"supported</span> <small>{said}" in html
@@ -219,6 +219,15 @@ def test_what_does_not_hold_among_all_claims_is_said(svg):
 def test_rows_of_code_in_no_commit_are_marked(svg, commit, marked):
     html = page.render(**{**_arguments(svg), "provenance": {"commit": commit}})
     assert html.count('<p class="warning"') == marked
+
+
+def test_a_figure_of_the_site_leads_to_its_files_rows_and_command(svg):
+    drawn = {"one": page.Drawing("One", "A figure.", svg, ["paths", "summary/paths"])}
+    arguments = {**_arguments(svg), "profile": "laptop", "figures": drawn}
+    alone, beside = (page.render(**arguments, tabs=tabs) for tabs in ([], [page.Tab("a", "b")]))
+    for kind in ("figures/one.svg", "figures/one.pdf", "results/summary/paths.csv"):
+        assert f'href="{kind}"' in beside and f'href="{kind}"' not in alone
+    assert "python stages/figures.py --params reports/laptop/params.yaml" in beside
 
 
 def test_numbers_stand_right(html):

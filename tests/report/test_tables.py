@@ -89,3 +89,16 @@ def test_a_wide_column_wraps_and_its_table_breaks_over_pages():
     written = tables.latex(FRAME, wide="recipe")
     assert written.startswith("\\begin{longtable}{p{0.35\\linewidth}rrr}\n")
     assert written.endswith("\\end{longtable}\n") and "tabular" not in written
+
+
+def test_a_page_has_words_and_one_column_for_a_mean_and_its_interval():
+    frame = pd.DataFrame(
+        {"recipe_a": ["nocue"], "slice": ["ri"], "alignment": ["none"], "technique": ["swag"],
+         "mean": [12.5], "ci_low": [11.25], "ci_high": [float("nan")], "seeds": [3]}
+    )  # fmt: skip
+    shown = tables.readable(frame)
+    assert shown.to_dict("records") == [
+        {"first model": "no-cue", "set": "RI", "matching": "units not matched",
+         "technique": "SWAG", "mean [95 % interval]": "12.50 [11.25, –]", "seeds": "3"}
+    ]  # fmt: skip
+    assert tables.right_aligned(shown) == [False, False, False, False, True, True]

@@ -86,7 +86,7 @@ def test_fine_tuning_has_a_row_a_method_and_the_cue_model_first(tables):
     found = fine_tuning.table(tables, groups=GROUPS, methods=METHODS, start={"60": "cued"})
     assert list(found.frame) == ["cue %", "method", "NC", "C", "RC", "RI", "seeds"]
     assert found.frame.to_numpy().tolist() == [
-        ["60", "cue model", "3.0 [1.5, 4.5]", "1.0 [-0.5, 2.5]", "2.0 [0.5, 3.5]",
+        ["60", "cue-trained model", "3.0 [1.5, 4.5]", "1.0 [-0.5, 2.5]", "2.0 [0.5, 3.5]",
          "0.0 [-1.5, 1.5]", 1],
         ["60", "CBFT", "23.0 [21.5, 24.5]", "21.0 [19.5, 22.5]", "22.0 [20.5, 23.5]",
          "20.0 [18.5, 21.5]", 3],
