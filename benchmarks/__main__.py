@@ -63,7 +63,7 @@ def part(rows: Sequence[Row], repetitions: int) -> dict[str, Any]:
     """Return one file's part of the results: where and when it was measured, and every row."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        **provenance([], "cpu"),
+        **provenance([], [], "cpu"),
         "cores": CORES,
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "repetitions": repetitions,

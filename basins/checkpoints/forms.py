@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -77,7 +77,7 @@ class Form:
         if isinstance(data, Dataset):
             data = self._columns(name, data)
         elif self._texts(data):
-            data = self._blocks(name, data)
+            data = self._blocks(name, cast(Sequence[str], data))
         elif is_batch(data):
             data = _cut(data)
         if not isinstance(data, Iterable):
@@ -127,8 +127,9 @@ class Form:
         targets = data.with_format("torch")[label][:]
         for start in range(0, len(data), ROWS):
             part = range(start, min(len(data), start + ROWS))
-            fields = examples.sentences(data, np.array(part))
-            options = {"truncation": True, "max_length": limit} if self.truncate else {}
+            fields: dict[str, Any] = {**examples.sentences(data, np.array(part))}
+            options: dict[str, Any] = {"truncation": True, "max_length": limit}
+            options = options if self.truncate else {}
             found = tokenizer(*fields.values(), padding=True, return_tensors="pt", **options)
             if (most := max(most, found["input_ids"].shape[1])) > limit:
                 raise UserError(f"{where}: a row of {most} tokens; networks take {limit}: truncate")

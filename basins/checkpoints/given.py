@@ -187,7 +187,8 @@ def task(
         if train is not None:
             splits["train"] = next(iter((_splits(train, None) or {"train": train}).values()))
         if measured is None and _as_ours(splits, read):
-            return examples.read(where, splits, eval_sets, read, device, truncate)
+            wanted = list(eval_sets) if eval_sets else None
+            return examples.read(where, splits, wanted, read, device, truncate)
         train = splits.get("train")
         names = [*(eval_sets or (name for name in splits if name not in examples.TRAINING))]
         if missing := [name for name in names or ["but train"] if name not in splits]:
@@ -195,8 +196,9 @@ def task(
         data = {name: splits[name] for name in names}
     if measured is None:
         examples.of_classes(read)
-    several = isinstance(data, Mapping) and not is_batch(data)
-    sets = {str(k): v for k, v in data.items()} if several else {"data": data}
+    sets = {"data": data}
+    if isinstance(data, Mapping) and not is_batch(data):
+        sets = {str(name): one for name, one in data.items()}
     form = Form(read, measured, truncate, device, where)
     made = {name: form.set(name, one) for name, one in sets.items()}
     why = f"{where}: this takes training rows: give them as train=, or as a split `train`"

@@ -203,8 +203,8 @@ def merge(
     """
     nets, chosen = named(networks), {**(options or {})}
     technique_of(technique, chosen)
-    if more.get("out") is not None:
-        models.refuse_filled(Path(cast(str, more["out"])))
+    if (out := more.get("out")) is not None:
+        models.refuse_filled(Path(out))
     if stream:
         return _streamed(nets, data, technique, chosen, base, {**DEFAULTS, **more})
     session = opened("merge", nets, data, more, base=base)

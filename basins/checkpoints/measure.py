@@ -120,9 +120,9 @@ class Bench:
 
     def streamed(self, names: Sequence[str], step: Step, *, points: int) -> Measured:
         """Evaluate the straight line between two checkpoints, one network in memory at a time."""
-        entry, paths = _anew(self.models.net), [self.models.folders[name] for name in names]
+        entry, (a, b) = _anew(self.models.net), (self.models.folders[name] for name in names)
         ts = grid(points) if points > 1 else (0.0,)
-        curves, distance = between(self.models.net, *paths, ts, self.task.sets, step)
+        curves, distance = between(self.models.net, a, b, ts, self.task.sets, step)
         return Measured(curves, np.array(distance), copy.copy(entry))
 
     def probe(self, names: Sequence[str], step: Step) -> Measured:

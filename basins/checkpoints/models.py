@@ -112,7 +112,7 @@ def read(
     configs = {} if factory else {n: _config(place, known[n]) for n, place in places.items()}
     config = _same([*places.values()], [*configs.values()], classes) if configs else None
     files = {
-        name: [*states.files(place), *(found.files if (found := known[name]) else ())]
+        name: [*states.files(place), *(adapter.files if (adapter := known[name]) else ())]
         for name, place in places.items()
     }
     hashes = {name: states.digest(each) for name, each in files.items()}

@@ -92,10 +92,14 @@ class Session:
         self.entries += [one.entry for one in found]
         return found
 
-    def _here(self, works: Sequence[Work]) -> list[Measured]:
+    def _here(self, works: Sequence[Work]) -> list[Any]:
         with tqdm(total=sum(w.steps() for w in works), desc=self.title, disable=None) as bar:
+
+            def step() -> None:
+                bar.update()
+
             take = made if self.recipe else lambda work, step: work.take(self.bench, step)
-            return [take(work, bar.update) for work in works]
+            return [take(work, step) for work in works]
 
     def mode(self) -> BatchNorm:
         """Return the mode that is asked for, or `reset` where there are statistics and rows."""

@@ -18,6 +18,7 @@ from basins.claims import lcrgs_dynamics, lcrgs_strategies
 from basins.claims.ledger import Measured, Paper, Shown, measure
 from basins.claims.pairs import BETWEEN, Factor, by_model, on, parted, typed_pairs
 from basins.claims.results import SHARE, Results, cluster_test, one
+from basins.errors import UserError
 from basins.statistics.factorial import FACTORIAL, pairs, shared
 from basins.statistics.seeds import jackknife, span
 
@@ -148,8 +149,8 @@ def across(
 
 
 @paper.above("c12_selves", "beside App. G", kind="ours", shown=ANY_CURVES).says(
-    "Half-way on a nonlinear path between two models, they do worse out of domain than half-way on "
-    "one from each to itself, whose bend is trained as long."
+    "Half-way on a nonlinear path between two models, the loss out of distribution is higher than "
+    "half-way on one from each to itself, whose bend is trained as long."
 )
 @measure(ANY_CURVES)
 def selves(
@@ -167,9 +168,11 @@ def selves(
     """
     rows = results.pairs(experiment, eval_set, path=path)
     alone = results.pairs(selves, eval_set, path=path)
-    of = pd.Series(alone[column].to_numpy(), index=alone["model_a"])
-    ends = [rows[side].map(of) for side in ("model_a", "model_b")]
-    rows = rows.assign(value=rows[column] - sum(ends) / 2)
+    of = dict(zip(alone["model_a"], alone[column], strict=True))
+    if missing := sorted({*rows["model_a"], *rows["model_b"]} - of.keys()):
+        raise UserError(f"{selves} has no path from {missing[0]} to itself")
+    ends = np.array([[of[model] for model in rows[side]] for side in ("model_a", "model_b")])
+    rows = rows.assign(value=rows[column].to_numpy() - ends.mean(0))
     words = f"{column} {on(rows)}, less that of the paths from its two models to themselves"
     return Measured(words, results.mean(rows))
 

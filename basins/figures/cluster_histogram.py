@@ -102,7 +102,8 @@ def title(
 ) -> str:
     """Say how far the models spread on the first slice."""
     found = rows.select(tables, "clusters", experiment=experiment, measure=measure)
-    values = found.merge(rows.probed(tables, slices[0], metric), on="model")["value"]
+    known = found.merge(rows.probed(tables, slices[0], metric), on="model")
+    values = known["value"].to_numpy(float)
     write = style.percent if metric in SHARES else "{:.2f}".format
     low, high = (write(float(value)) for value in (values.min(), values.max()))
     name = style.set_title(slices[0])

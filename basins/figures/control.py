@@ -73,7 +73,7 @@ def draw(
                 for table in (pairs, means)
             )
             mean = mean.loc[mean["quantity"] == "barrier"]
-            look = LOOKS[kind] | {"linestyle": ""}
+            look: dict[str, Any] = {**LOOKS[kind], "linestyle": ""}
             up = place - 0.2 + 0.1 * (np.arange(len(marks)) % 2)  # of equal values both are seen
             ax.plot(marks["barrier_linear"], up, **look, alpha=0.5, label=kind)
             ends = (mean["mean"] - mean["ci_low"], mean["ci_high"] - mean["mean"])

@@ -142,7 +142,7 @@ def _shares(
     known = pd.Series(strategies(tables, models, slice_), index=models)
     for side, (name, strategy) in enumerate((("barrier", None), ("strategy", known))):
         table = pairs(barriers, levels, strategy)
-        factors = [factor for factor in FACTORIAL if not table[factor].all()]
+        factors = [factor for factor in FACTORIAL if not table[factor].to_numpy().all()]
         means, low, high = [], [], []
         for factor in factors:
             found = leave_out(partial(shared, table, factor), units(table), confidence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -123,7 +123,8 @@ def title(tables: Mapping[str, pd.DataFrame], *, merge: str, **_: object) -> str
     """Say between which accuracies techniques lie on the first set and on the last."""
     found = rows.select(tables, f"merge/{merge}")
     sets = list(dict.fromkeys(found["eval_set"]))
-    means = found.groupby(["eval_set", "technique", "alignment", "batchnorm"])["accuracy"].mean()
+    ways = ["eval_set", "technique", "alignment", "batchnorm"]
+    means: Any = found.groupby(ways)["accuracy"].mean()
     said = []
     for eval_set in dict.fromkeys((sets[0], sets[-1])):
         own = means.xs(eval_set).sort_values(kind="stable")

@@ -56,7 +56,7 @@ def shared(rows: pd.DataFrame, factor: str, kept: np.ndarray) -> float:
     count. A factor that all pairs share is no part of the design. Not a number where there are no
     pairs to compare, or they are not apart at all.
     """
-    varied = [name for name in FACTORIAL if not rows[name].all()]
+    varied = [name for name in FACTORIAL if not rows[name].to_numpy().all()]
     same, values = rows[varied].to_numpy(bool)[kept], rows["value"].to_numpy(float)[kept]
     alone = np.array([name == factor for name in varied])
     left, whole = (values[(same == pattern).all(1)] for pattern in (alone, np.zeros_like(alone)))
