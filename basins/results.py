@@ -38,7 +38,7 @@ APART = (
     "aspects",
 )  # kinds whose tables stay as their stages wrote them
 # Folders of what several stages write.
-KINDS = ("data", "models", "connect", "probe", "clusters", *APART)
+KINDS = ("data", "models", "connect", "outcomes", "probe", "clusters", *APART)
 
 
 def file_of(folder: Path, name: str) -> Path:

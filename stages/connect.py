@@ -30,12 +30,13 @@ def main() -> None:
         seal(folder)
     points, barriers = tables(experiment, grids, params.statistics.confidence)
     shown = results.read(layout.results(params, "data") / f"{settings.data}.csv")
-    made = {"": points, ".barriers": barriers, ".samples": samples(experiment, grids, shown)}
+    outcomes = samples(experiment, grids, shown)
     with whole_file(layout.results(params, "connect") / f"{name}.json") as file:
         file.write_text(json.dumps({"double_entry": experiment.double_entry()}) + "\n")
-    for kind, table in made.items():
+    files = {f"connect/{name}": points, f"connect/{name}.barriers": barriers}
+    for file, table in {**files, f"outcomes/{name}": outcomes}.items():
         table.insert(0, "experiment", name)
-        results.write(table, layout.results(params, "connect") / f"{name}{kind}.csv")
+        results.write(table, layout.results(params) / f"{file}.csv")
 
 
 def prepare(params: Params, settings: Setting) -> Experiment:

@@ -21,6 +21,7 @@ import pytest
 from ruamel.yaml import YAML
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from basins import results
 from basins.store import file_hash, folder_hash
 
 pytestmark = pytest.mark.pipeline
@@ -72,7 +73,7 @@ def lay_out(folder: Path) -> None:
     for name in ("data", "models", "losses"):
         (folder / name).mkdir()
         shutil.copy(PROJECT / name / ".gitignore", folder / name)
-    (folder / ".gitignore").write_text("__pycache__/\n.cache/\n")
+    shutil.copy(PROJECT / ".gitignore", folder)
 
 
 def new_project(folder: Path) -> Path:
@@ -144,7 +145,7 @@ def test_one_command_leaves_everything(finished: Path):
     for name in ("index.html", "claims.json", "metrics.json", "provenance.json", "params.yaml"):
         assert (reports / name).stat().st_size > 0
     for name in ("paths", "barriers", "probes", "invariance", "summary/paths", "clusters"):
-        assert len((reports / "results" / f"{name}.csv").read_text().splitlines()) > 4
+        assert len(results.read(results.file_of(reports / "results", name))) > 3
     params = YAML(typ="safe").load(finished / "params.yaml")
     assert {path.stem for path in (reports / "figures").glob("*.svg")} == set(params["figures"])
     assert {path.stem for path in (reports / "tables").glob("*.md")} == {

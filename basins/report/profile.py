@@ -62,7 +62,7 @@ def rows_of(params: Params) -> Rows:
     """Read the rows and the claims of a profile."""
     reports = layout.reports(params)
     rows = {**results.read_all(reports / "results")}
-    if outcomes := sorted((reports / "results" / "connect").glob("*.samples.csv")):
+    if outcomes := sorted((reports / "results" / "outcomes").glob("*.csv")):
         rows["outcomes"] = results.gather(outcomes)
     return Rows(params, rows, json.loads((reports / "claims.json").read_text()))
 

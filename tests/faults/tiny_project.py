@@ -22,7 +22,11 @@ STAGES = {
     "data shapes": ["data/shapes", "reports/tiny/results/data"],
     "train plain": ["models/plain", "reports/tiny/results/models/plain.json"],
     "train cued": ["models/cued", "reports/tiny/results/models/cued.json"],
-    "connect pairs": ["losses/pairs", "reports/tiny/results/connect"],
+    "connect pairs": [
+        "losses/pairs",
+        "reports/tiny/results/connect",
+        "reports/tiny/results/outcomes",
+    ],
     "probe": ["reports/tiny/results/probe"],
     "analyze": ["reports/tiny/results/summary", "reports/tiny/provenance.json"],
     "claims": ["reports/tiny/claims.json", "reports/tiny/metrics.json"],
