@@ -73,7 +73,7 @@ FINDINGS = (
     ),
     Finding(
         "heads",
-        "What decides how far apart two fine-tuned text models are, and does it matter?",
+        "Does the distance between two fine-tuned text models say how they generalise?",
         "New heads put models of one encoder apart; the further apart two models of one head are, "
         "the more they differ in strategy",
         "New heads do not put models of one encoder apart, or distance says nothing of strategy",
@@ -81,10 +81,19 @@ FINDINGS = (
             "lcrgs/cell_head": "mean barrier (nats), a new head each less one head for all",
             "lcrgs/cell_strategy_gap_lexical_overlap": "r of gap and difference in HANS accuracy, "
             "at equal accuracy, one head for all",
-            "lcrgs/share_head": "share of the barriers that the head explains",
-            "lcrgs/share_order": "share of the barriers that the order of rows explains",
         },
-        "cell_factorial|factorial",
+        "cell_heads",
+    ),
+    Finding(
+        "factorial",
+        "Is it the head or the order of the rows that decides how far apart two models are?",
+        "The initial head decides how far apart two models are, and the order of the rows does not",
+        "Neither the initial head nor the order of the rows alone decides how far apart models are",
+        {
+            "lcrgs/share_head": "share of the barriers that the head explains",
+            "lcrgs/more": "the same, less the share of the order",
+        },
+        "factorial",
     ),
     Finding(
         "midpoint",
