@@ -58,7 +58,7 @@ def draw(
         keys = [[levels[f][m] for m in models] for f in (then, by)]
         order = np.lexsort(keys)
         heat(ax, matrix[np.ix_(order, order)], values[order], high)
-        ax.set_title(f"barriers by {by}", pad=20)  # above the strip
+        ax.set_title(" ", pad=14)  # room for the strip, which the layout does not see
         _blocks(ax, np.array(keys[1])[order], by)
     scales(top, panels, high, slice)
     axes = bottom.subplots(1, 3 if line else 2, width_ratios=(1, 1.15, 1.25) if line else (1, 1.3))
@@ -124,7 +124,7 @@ def _blocks(ax: Axes, keys: np.ndarray, by: str) -> None:
     ax.set_xticks(centres, names)
     ax.set_yticks(centres, names)
     ax.tick_params(length=0, labelsize=6)
-    ax.set(xlabel=by, ylabel=by)
+    ax.set(xlabel=f"models by {by}", ylabel=f"models by {by}")
 
 
 def _shares(

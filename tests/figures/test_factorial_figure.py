@@ -57,11 +57,12 @@ def planted() -> dict[str, pd.DataFrame]:
 
 def test_the_factorial_shows_blocks_by_head_and_what_each_factor_explains():
     figure = factorial.draw(planted(), **CHOICE)
-    axes = {ax.get_title(): ax for part in figure.subfigs for ax in part.axes}
-    by_head = axes["barriers by head"].images[0].get_array()
+    every = [ax for part in figure.subfigs for ax in part.axes]
+    axes = {ax.get_title().strip() or ax.get_xlabel(): ax for ax in every}
+    by_head = axes["models by head"].images[0].get_array()
     blocks = by_head.reshape(6, 12, 6, 12).mean((1, 3))
     assert blocks.shape == (6, 6) and np.diag(blocks).max() < 0.03 < 0.06 < blocks[0, 1:].min()
-    assert [t.get_text() for t in axes["barriers by head"].get_xticklabels()] == [
+    assert [t.get_text() for t in axes["models by head"].get_xticklabels()] == [
         str(head) for head in range(60, 66)
     ]
     shares = axes["what each explains"].containers[0].lines[0].get_ydata()
