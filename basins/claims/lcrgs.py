@@ -184,7 +184,7 @@ def selves(
     "Models whose training rows forced two strategies on them fall into clusters."
 )
 @paper.test("control_planted", "beside the clusters", kind="control").says(
-    "Models that begin with one of two heads fall into clusters, which they must."
+    "Models that begin at one of two planted starts fall into clusters, which they must."
 )
 @paper.test("control_basin", "beside the clusters", kind="control").says(
     "Runs that part when training is nearly over fall into clusters, which they must not."
