@@ -30,11 +30,11 @@ def main() -> None:
         seal(folder)
     points, barriers = tables(experiment, grids, params.statistics.confidence)
     shown = results.read(layout.results(params, "data") / f"{settings.data}.csv")
-    outcomes = samples(experiment, grids, shown)
     with whole_file(layout.results(params, "connect") / f"{name}.json") as file:
         file.write_text(json.dumps({"double_entry": experiment.double_entry()}) + "\n")
-    files = {f"connect/{name}": points, f"connect/{name}.barriers": barriers}
-    for file, table in {**files, f"outcomes/{name}": outcomes}.items():
+    made = {f"connect/{name}": points, f"connect/{name}.barriers": barriers}
+    made[f"outcomes/{name}"] = samples(experiment, grids, shown)
+    for file, table in made.items():
         table.insert(0, "experiment", name)
         results.write(table, layout.results(params) / f"{file}.csv")
 
