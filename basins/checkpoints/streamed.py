@@ -180,9 +180,10 @@ def merge(
             if origin is not None:
                 start = {name: origin.read(there[name]).float()} if name in there else {}
             parameters = [(name, found[0])] if name in trained else []
-            stub: Any = SimpleNamespace(named_parameters=lambda: parameters)
-            each, none = [{name: tensor.float()} for tensor in found], SimpleNamespace()
-            [state] = technique(_One(each, start, stub, none, generator), **options)  # type: ignore
+            net_of_one: Any = SimpleNamespace(named_parameters=lambda: parameters)
+            no_rows: Any = SimpleNamespace()
+            each = [{name: tensor.float()} for tensor in found]
+            [state] = technique(_One(each, start, net_of_one, no_rows, generator), **options)
             return state[name].to(found[0].dtype)
 
         _write({name: read[0].kind(names[0][name]) for name in sorted(like)}, made, target)
