@@ -83,7 +83,7 @@ def _row(
         "verdicts": " ".join(word.replace(" ", "-") for word, _ in counts),
         "numbers": _numbers(group, written),
         "n": _span([claim["n"] for claim in group]),
-        "paper": " ".join({str(claim["matches"]) for claim in group if claim["reported"]}),
+        "paper": " ".join(sorted({str(claim["matches"]) for claim in group if claim["reported"]})),
         "exploratory": all(claim["exploratory"] for claim in group),
         "intervals": intervals(group),
         "height": line * len(group) + PAD,
