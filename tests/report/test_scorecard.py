@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +139,24 @@ def test_tabs_lead_to_all_pages_in_the_order_of_the_story():
     assert [tab.current for tab in tabs] == [False, True, False, False]
     assert [tab.href for tab in tabs][:2] == ["../index.html", "../cifar/index.html"]
     assert [tab.href for tab in site.tabs(["cifar"])] == ["index.html", "cifar/index.html"]
+
+
+def test_a_page_does_not_depend_on_the_order_of_a_set():
+    drawn = (
+        "from tests.report import test_scorecard as t; from basins.report import scorecard;"
+        "claims = [{**t.CLAIM, 'id': f'mmc/{k}', 'reported': .5, 'matches': m, 'verdict': v}"
+        " for k, (m, v) in enumerate(__import__('itertools').product("
+        "('yes', 'no', 'not reported'), ('supported', 'inconclusive', 'contradicted')))];"
+        "print(scorecard.groups(claims, {}, {}))"
+    )
+    pages = {
+        subprocess.run(
+            [sys.executable, "-c", drawn],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in "1234"
+    }
+    assert len(pages) == 1
