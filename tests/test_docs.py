@@ -97,7 +97,7 @@ def test_python_page(bench):
     names |= {"nets": made, "a": made[0], "b": made[1], "base": made[2]}
     page = (Path(__file__).parents[1] / "docs" / "python.md").read_text()
     blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     for block in blocks:
         exec(block, names)
     assert set(names["regression"].rows["metric"]) == {"loss"}
