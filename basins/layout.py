@@ -10,7 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from basins.settings import Classification, Merge, Params, Recipe
+from basins.settings import Params
+from basins.settings.measures import Merge
+from basins.settings.models import Classification, Recipe
 from basins.store import folder_hash, seal, whole_file, whole_folder
 
 MODELS, LOSSES = Path("models"), Path("losses")

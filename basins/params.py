@@ -17,7 +17,10 @@ from ruamel.yaml.error import YAMLError
 from basins import layout
 from basins.errors import UserError
 from basins.registry import check_options, explain, find, module
-from basins.settings import Choice, Data, Experiment, Merge, Params, Race, Sharpness
+from basins.settings import Params
+from basins.settings.measures import Experiment, Merge, Race, Sharpness
+from basins.settings.models import Data
+from basins.settings.values import Choice
 
 # What an entry of each section chooses: its field ("" where the entry is itself the choice), the
 # room that the name is looked up in, and the function whose keyword arguments the options are (or

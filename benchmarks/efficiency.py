@@ -19,7 +19,8 @@ from basins import devices, seeds
 from basins.data.resident import Resident
 from basins.nets import resnet, vgg
 from basins.nets.permutation import Net
-from basins.paths.engine import Engine, Examples
+from basins.paths.engine import Engine
+from basins.paths.evaluation import Examples
 from basins.probes.counterfactual import SETS
 from basins.weights import flatten
 from benchmarks.evaluation import ours

@@ -28,7 +28,8 @@ from basins.errors import UserError
 from basins.landscape.barriers import barrier_linear
 from basins.nets import resnet
 from basins.nets.permutation import Net
-from basins.paths.engine import Engine, combine, evaluate
+from basins.paths.engine import Engine, combine
+from basins.paths.evaluation import evaluate
 from basins.paths.pairs import grid
 from basins.paths.racing import Decision, Metric, race
 from basins.training.scratch import train

@@ -26,7 +26,7 @@ from basins import seeds
 from basins.data.tokens import tokens
 from basins.errors import UserError
 from basins.nets.bert import Bert, build_text
-from basins.paths.engine import evaluate
+from basins.paths.evaluation import evaluate
 from benchmarks.harness import Row, quantity, rounds, seconds, threads
 from benchmarks.peak import peak_rate
 

@@ -18,7 +18,8 @@ from basins.errors import one_line
 from basins.landscape import terrain
 from basins.landscape.aspects import measurements, tunes
 from basins.nets.control import Control
-from basins.settings import Aspect, Params
+from basins.settings import Params
+from basins.settings.measures import Aspect
 from basins.store import folder_hash
 from basins.training.sample import Sample
 

@@ -9,7 +9,8 @@ import pandas as pd
 import common
 from basins import layout, results
 from basins.errors import one_line
-from basins.settings import Clusters, Params
+from basins.settings import Params
+from basins.settings.measures import Clusters
 from basins.statistics.resampled import resampled
 from basins.statistics.strategies import STRAIGHT, analyse
 

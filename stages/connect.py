@@ -11,10 +11,10 @@ import json
 
 import common
 from basins import layout, results
-from basins import settings as sections
 from basins.errors import one_line
 from basins.paths.experiment import Experiment, measured
 from basins.probes.counterfactual import SETS
+from basins.settings import Params, measures
 from basins.statistics.curves import evaluated, samples, tables
 from basins.store import seal, whole_file, whole_folder
 
@@ -38,7 +38,7 @@ def main() -> None:
         results.write(table, layout.results(params) / f"{file}.csv")
 
 
-def prepare(params: sections.Params, settings: sections.Experiment) -> Experiment:
+def prepare(params: Params, settings: measures.Experiment) -> Experiment:
     """Return an experiment, aligned and fitted, to be measured on its evaluation sets."""
     device, run = common.work(params)
     calibration = settings.calibration and settings.calibration.model_dump()

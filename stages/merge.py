@@ -19,7 +19,8 @@ from basins.merges import experiment
 from basins.merges.merged import Part
 from basins.nets.control import Control
 from basins.paths.experiment import measured
-from basins.settings import Merge, Params, Task
+from basins.settings import Params
+from basins.settings.measures import Merge, Task
 from basins.training.sample import Sample
 
 

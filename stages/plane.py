@@ -16,7 +16,8 @@ from basins.landscape.directions import Displaced
 from basins.landscape.plane import evaluate
 from basins.nets.control import Control
 from basins.paths.experiment import measured
-from basins.settings import Params, Plane
+from basins.settings import Params
+from basins.settings.measures import Plane
 from basins.statistics.paths import plane_rows
 from basins.training.sample import Sample
 

@@ -14,7 +14,8 @@ from basins import layout
 from basins.errors import one_line
 from basins.landscape.sharpness import Ascent
 from basins.nets.control import Control
-from basins.settings import Params, Sharpness
+from basins.settings import Params
+from basins.settings.measures import Sharpness
 from basins.store import folder_hash
 
 

@@ -261,9 +261,9 @@ def test_a_section_without_entries_chooses_nothing(copy: Path):
 def test_what_settings_mean_counts_everywhere(copy: Path):
     """Variants and the numbers of a factorial are no plumbing."""
     old, new = "product(*varied.values())", "[*product(*varied.values())][::-1]"
-    text = file(copy, "basins.settings").read_text()
+    text = file(copy, "basins.settings.models").read_text()
     assert old in text
-    found = changed(copy, "basins.settings", lambda text: text.replace(old, new))
+    found = changed(copy, "basins.settings.models", lambda text: text.replace(old, new))
     assert {"train", "classify", "connect", "merge", "probe"} <= kinds(found)
 
 

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from basins import layout, profiles
 from basins.errors import UserError
 from basins.params import read
-from basins.settings import Streams
+from basins.settings.models import Streams
 
 PROJECT = Path(__file__).parents[1]
 PROFILES = profiles.names(PROJECT / "profiles")

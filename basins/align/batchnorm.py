@@ -133,7 +133,7 @@ class Folded:
     so after its weights or statistics have changed, `refresh()` is all it takes. A network without
     BatchNorm, or whose code cannot be traced, stands for itself, and so does one with hooks, which
     tracing drops. Code can also be traced to something else than it does, in silence:
-    `paths.engine.evaluate` holds the function against the network, which it finds in `plainly`.
+    `paths.evaluation.evaluate` holds the function against the network, which it finds in `plainly`.
     """
 
     def __init__(self, net: nn.Module) -> None:

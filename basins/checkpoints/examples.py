@@ -28,7 +28,7 @@ from basins.data.tokens import encode
 from basins.errors import UserError
 from basins.nets import checkpoint
 from basins.nets.inputs import encoded
-from basins.paths.engine import Examples
+from basins.paths.evaluation import Examples
 
 TRAINING = ("train", "train_c", "counterexamples")
 """Splits that nothing is measured on: training rows, with a cue, and a pool of more of them."""

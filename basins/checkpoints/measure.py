@@ -33,7 +33,8 @@ from basins.landscape.plane import corners, nodes
 from basins.merges.evaluation import evaluations
 from basins.merges.sources import Sources
 from basins.nets.permutation import Net, PermutationSpec
-from basins.paths.engine import Curves, DoubleEntry, double_entry, evaluate
+from basins.paths.engine import Curves
+from basins.paths.evaluation import DoubleEntry, double_entry, evaluate
 from basins.paths.pairs import grid
 from basins.registry import check_options, find, module
 from basins.weights import State, flatten

@@ -24,7 +24,8 @@ from basins.checkpoints.options import DEFAULTS
 from basins.checkpoints.work import Work, benches, forget, idle, made, written
 from basins.errors import UserError
 from basins.item import get
-from basins.paths.engine import Curves, DoubleEntry, outcome
+from basins.paths.engine import Curves
+from basins.paths.evaluation import DoubleEntry, outcome
 from basins.paths.pairs import grid
 from basins.paths.points import Losses
 from basins.store import Store

@@ -24,7 +24,7 @@ from basins.checkpoints import states
 from basins.checkpoints.states import short
 from basins.errors import UserError
 from basins.merges.sources import Formula, Scope, Sources
-from basins.paths.engine import Examples, evaluate
+from basins.paths.evaluation import Examples, evaluate
 from basins.weights import State
 
 BY_TENSOR = ("breadcrumbs", "consensus", "dare", "della", "fedavg", "iso_c", "karcher")

@@ -23,7 +23,7 @@ from basins.checkpoints.models import code
 from basins.data.images import Evaluation
 from basins.item import Item, get
 from basins.nets import checkpoint
-from basins.paths.engine import DoubleEntry
+from basins.paths.evaluation import DoubleEntry
 
 LOSSES, WEIGHTS, NOTES = "losses.safetensors", "model.safetensors", "notes.json"
 

@@ -81,19 +81,21 @@ def encode(
 
 
 def fitting(
-    columns: Columns, tokenizer: PreTrainedTokenizerBase, config: Mapping[str, Any], where: str
+    columns: Columns,
+    tokenizer: PreTrainedTokenizerBase,
+    config: Mapping[str, Any],
+    limit: int,
+    where: str,
 ) -> tuple[Rows, Rows]:
-    """Return what `encode` does, for the encoder of a config.
+    """Return what `encode` does, for the encoder of a config, which takes `limit` tokens a row.
 
-    Where the config's `long_rows` is `truncate`, rows of more tokens than it has positions for are
-    cut, and a warning says how many; else they stay as long as they are. Raises `UserError` where a
-    sentence is missing.
+    Where the config's `long_rows` is `truncate`, longer rows are cut, and a warning says how many;
+    else they stay as long as they are. Raises `UserError` where a sentence is missing.
     """
     for name in fields(columns):
         refuse(where, f"no text in {name!r}", [not isinstance(s, str) for s in columns[name]])
     ids, types = encode(columns, tokenizer)
     if config.get("long_rows") == "truncate":
-        limit = config["max_position_embeddings"]
         if _typed(tokenizer) and tokenizer.cls_token and tokenizer.sep_token:
             ids, types, cut = truncate(ids, types, limit)
         else:  # only the tokenizer knows which of a row's tokens are no words

@@ -17,7 +17,8 @@ from basins.landscape.lanczos import lanczos
 from basins.landscape.terrain import Terrain, filter_normalised
 from basins.nets import checkpoint
 from basins.nets.control import Control
-from basins.paths.engine import Engine, Examples
+from basins.paths.engine import Engine
+from basins.paths.evaluation import Examples
 from basins.paths.points import vector
 from basins.training.sample import Sample
 

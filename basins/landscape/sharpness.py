@@ -23,7 +23,7 @@ from basins.item import Item, Step
 from basins.nets import checkpoint
 from basins.nets.control import Control
 from basins.nets.inputs import inputs
-from basins.paths.engine import Examples
+from basins.paths.evaluation import Examples
 from basins.registry import option
 from basins.weights import FlatModule
 

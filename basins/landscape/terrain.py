@@ -32,7 +32,8 @@ from basins.item import Item, Step
 from basins.nets import checkpoint
 from basins.nets.control import Control
 from basins.nets.inputs import inputs
-from basins.paths.engine import Engine, Examples, combine, evaluate
+from basins.paths.engine import Engine, combine
+from basins.paths.evaluation import Examples, evaluate
 from basins.registry import find, split_options
 from basins.store import folder_hash
 from basins.training.sample import Sample

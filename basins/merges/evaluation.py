@@ -13,7 +13,8 @@ from basins.align.repair import repair
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
 from basins.merges.sources import Mixture, Sources, logits
-from basins.paths.engine import Engine, Examples, Precision, evaluate
+from basins.paths.engine import Engine
+from basins.paths.evaluation import Examples, Precision, evaluate
 from basins.weights import State, flatten
 
 Evaluations = dict[tuple[str, str], Evaluation]

@@ -22,7 +22,7 @@ from basins import devices
 from basins.data.rows import Rows
 from basins.errors import UserError
 from basins.nets.permutation import Net
-from basins.paths.engine import Examples, evaluate
+from basins.paths.evaluation import Examples, evaluate
 from basins.weights import State, other_names
 
 Scope = Literal["vector", "tensor"]

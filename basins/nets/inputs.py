@@ -58,7 +58,7 @@ def encoded(
     pad: Any = tokenizer.pad_token_id
     limit = checkpoint.longest(config)
     found = tokens(
-        *fitting(columns, tokenizer, {**config, "max_position_embeddings": limit}, where),
+        *fitting(columns, tokenizer, config, limit, where),
         [numbers[label] for label in columns["label"]],
         pad=0 if pad is None else pad,  # some have none; their networks know the mask
         limit=limit,

@@ -17,7 +17,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoConfig, AutoImageProcessor
+from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
 from basins import weights
 from basins.data.classes import key
@@ -170,17 +170,14 @@ def processor(folder: Path) -> Any:
 def classifier(encoder: dict[str, Any], state: weights.State, classes: Sequence[str]) -> nn.Module:
     """Return a classifier of text with the config and weights of an encoder, or of a classifier.
 
-    What `state` lacks, a head, is newly initialised from torch's generator. Raises `UserError`
-    where a weight of the encoder is missing or of another shape, or a classifier's classes are not
-    these.
+    What `state` lacks, a head and perhaps a pooler, is newly initialised from torch's generator.
+    Raises `UserError` where another weight is missing or of another shape, or a classifier's
+    classes are not these.
     """
-    built = AutoConfig.for_model(encoder["model_type"])
-    known: Any = transformers.AutoModelForSequenceClassification._model_mapping
-    if type(built) not in known:
-        raise UserError(f"a {encoder['model_type']}: the library has no classifier with it")
-    names = {"id2label": dict(enumerate(classes))}
+    names: dict[str, Any] = {"id2label": dict(enumerate(classes))}
     names |= {"label2id": {name: k for k, name in enumerate(classes)}}
-    net = from_config({**encoder, **names, "architectures": [known[type(built)].__name__]})
+    names |= {"architectures": [classifier_of(encoder["model_type"])]}
+    net = from_config({**encoder, **names})
     whole, prefix = net.state_dict(), f"{net.base_model_prefix}."
     kept = any(name in state for name in whole if not name.startswith(prefix))
     if kept and (there := tuple(encoder["id2label"].values())) != tuple(classes):
@@ -189,12 +186,21 @@ def classifier(encoder: dict[str, Any], state: weights.State, classes: Sequence[
     named = weights.conformed(named, net, "the encoder")
     for name, weight in whole.items():
         found = named.get(name)
-        if found is None and not name.startswith(prefix):
+        if found is None and (not name.startswith(prefix) or ".pooler." in name):
             continue
         if found is None or found.shape != weight.shape:
             raise UserError(f"the encoder's weights do not fit its config: {name}; make it again")
         weight.copy_(found)
     return net
+
+
+def classifier_of(model_type: str) -> str:
+    """Return the name of the library's classifier with an encoder; raises `UserError` without."""
+    built = AutoConfig.for_model(model_type)
+    known: Any = transformers.AutoModelForSequenceClassification._model_mapping
+    if type(built) not in known:
+        raise UserError(f"a {model_type}: the library has no classifier with it")
+    return known[type(built)].__name__
 
 
 def longest(config: dict[str, Any]) -> int:
@@ -204,10 +210,10 @@ def longest(config: dict[str, Any]) -> int:
 
 @lru_cache(maxsize=16)
 def _longest(written: str) -> int:
-    config = json.loads(written)
-    limit = getattr(_config(config), "max_position_embeddings", None) or UNLIMITED
+    config = _config(json.loads(written))
+    limit = getattr(config, "max_position_embeddings", None) or UNLIMITED
     with torch.device("meta"):
-        modules = from_config(config).named_modules()
+        modules = AutoModel.from_config(config, trust_remote_code=False).named_modules()
     for name, module in modules:
         if not isinstance(module, nn.Embedding) or not name.endswith("position_embeddings"):
             continue

@@ -1,4 +1,4 @@
-"""Losses of every example at points of weight space: linear combinations of trained networks.
+"""Points of weight space: linear combinations of trained networks, and the losses there.
 
 A point is a tuple of coefficients, one for each control point. Each is put together in place, gets
 one pass for its BatchNorm statistics, and is evaluated once on all sets.
@@ -6,333 +6,27 @@ one pass for its BatchNorm statistics, and is evaluated once on all sets.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
-from weakref import WeakKeyDictionary
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional
-from torch.utils._pytree import tree_map
+from torch import Tensor, nn
 
 from basins import devices
-from basins.align.batchnorm import ESTIMATES, Folded, same_draws
+from basins.align.batchnorm import ESTIMATES, Folded
 from basins.align.repair import Repair
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
 from basins.data.rows import Rows
 from basins.errors import UserError
+from basins.paths import evaluation
+from basins.paths.evaluation import DoubleEntry, Examples, Precision, autocast, evaluate
 from basins.weights import FlatModule, unflatten
 
 Coefficients = Callable[[float], Sequence[float]]
 Point = tuple[float, ...]
-Precision = Literal["fp32", "bf16"]
 # By (batchnorm mode, evaluation set): one evaluation for each point.
 Curves = Mapping[tuple[str, str], Sequence[Evaluation]]
-
-
-class Examples(Protocol):
-    """Labelled examples on the device, in batches that suit it."""
-
-    @property
-    def order(self) -> Tensor | None:
-        """The dataset's row [n] of each emitted example, or None where they come in order."""
-        ...
-
-    @property
-    def merge(self) -> Tensor | None:
-        """The class of the examples that each class of the network [K] counts as, or None."""
-        ...
-
-    def batches(self) -> Iterator[tuple[tuple[Tensor | None, ...], Tensor]]:
-        """Yield the network's positional inputs and the labels, every example once."""
-        ...
-
-
-class Objective(Protocol):
-    """What examples are measured by where that is not the cross-entropy of classes.
-
-    Examples that have one say so by an attribute `objective`.
-    """
-
-    def __call__(self, output: Any, labels: Any) -> tuple[Tensor, Tensor]:
-        """Return losses [n] and metrics [n, M] of a network's output for a batch of n examples."""
-        ...
-
-
-@runtime_checkable
-class Episodes(Protocol):
-    """What has no batches, and measures a network by itself: episodes of an agent, say."""
-
-    def measured(self, net: Callable[..., Any]) -> Evaluation:
-        """Return losses [n] and metrics [n, M] of the network as its author wrote it."""
-        ...
-
-
-SAMPLE = 2  # examples of a batch that are computed a second time, by the plainest way
-EVERY = 10_000  # examples, at least, that are evaluated for each such sample
-TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
-"""What two computations of a loss may differ by: so many nats, times the largest logit above 1."""
-
-
-@dataclass
-class DoubleEntry:
-    """What came of computing losses a second time, by the plainest way.
-
-    That is the network as its author wrote it: nothing folded, traced or packed, no padding, in
-    fp32. `compared` counts examples, `apart` is the largest difference (nats, over the largest
-    logit where that is above 1). `plain` says that the fast way was wrong and is not taken any
-    more, `alone` that a loss is that of its example, whatever else is in the batch.
-    """
-
-    compared: int = 0
-    apart: float = 0.0
-    plain: bool = False
-    alone: bool = True
-    due: int = 0  # examples until the next sample
-    turn: int = -1  # the number of the batch that it is taken from
-
-
-def outcome(entries: Collection[DoubleEntry]) -> dict[str, Any]:
-    """Return what came of second computations altogether, for a provenance.
-
-    `plain` counts the entries in which the fast way was wrong, and `by_batch` those in which losses
-    are those of batches.
-    """
-    return {
-        "examples": sum(entry.compared for entry in entries),
-        "largest_difference": max((entry.apart for entry in entries), default=0.0),
-        "plain": sum(entry.plain for entry in entries),
-        "by_batch": sum(not entry.alone for entry in entries),
-    }
-
-
-_entries: WeakKeyDictionary[nn.Module, DoubleEntry] = WeakKeyDictionary()
-
-
-def double_entry(net: nn.Module) -> DoubleEntry:
-    """Return what came of the second computations of a network or function in this process."""
-    return _entries.setdefault(net, DoubleEntry())
-
-
-@torch.inference_mode()
-def evaluate(
-    net: nn.Module, data: Examples | Episodes, precision: Precision = "fp32"
-) -> Evaluation:
-    """Return loss and correctness of each example; the net is used as it is, in evaluation mode.
-
-    Of every `EVERY` examples the losses of `SAMPLE` are computed a second time, by `net.plainly`
-    where there is one and else by `net`, in fp32. Where they are further apart than `TOLERANCE`,
-    that way is taken from then on, and a warning says so. Where `data` has an `Objective`, its
-    metrics, float32 [n, M], are in the place of correctness; so are those of `Episodes`, which are
-    measured once. Raises `UserError` where there is none and outputs are not logits [n, K] of two
-    classes or more, or labels are not classes.
-    """
-    entry = double_entry(net.eval())
-    plain: Callable[..., Any] = getattr(net, "plainly", net)
-    if isinstance(data, Episodes):
-        with same_draws(net):
-            return data.measured(plain)
-    found = _Found([], [], -1)
-    if not entry.plain:
-        try:
-            with same_draws(net), _autocast(net, precision):
-                found = _all(net, data, entry.turn)
-        except UserError:
-            raise
-        except Exception as error:  # tracing can have taken a wrong branch
-            if plain is net:
-                raise
-            _give_up(net, entry, f"fails ({type(error).__name__})")
-        else:
-            entry.due -= sum(map(len, found.losses))
-            if entry.due <= 0:
-                with same_draws(net):
-                    _compare(net, plain, data, found, entry, precision)
-    if entry.plain:
-        with same_draws(net):
-            found = _all(plain, data, -1)
-    losses, correct = (torch.cat(parts).cpu().numpy() for parts in (found.losses, found.correct))
-    if data.order is None:
-        return Evaluation(losses, correct)
-    rows = np.argsort(data.order.cpu().numpy())
-    return Evaluation(losses[rows], correct[rows])
-
-
-class _Found(NamedTuple):
-    """Losses and hits [n] of each batch, and one of the batches: its number, inputs, labels."""
-
-    losses: list[Tensor]
-    correct: list[Tensor]
-    number: int
-    inputs: Any = ()
-    labels: Any = torch.empty(0)
-    logits: Tensor = torch.empty(0)
-
-
-def _all(net: Callable[..., Any], data: Examples, turn: int) -> _Found:
-    """Evaluate all batches; keep that of number `turn`, or the last one where there are fewer."""
-    objective: Objective | None = getattr(data, "objective", None)
-    losses, correct, outside, kept = [], [], [], ()
-    for number, (inputs, labels) in enumerate(data.batches()):
-        logits = torch.empty(0)
-        if objective is not None:
-            for parts, part in zip(
-                (losses, correct), objective(_call(net, inputs), labels), strict=True
-            ):
-                parts.append(part)
-        else:
-            logits = _logits(net, inputs, labels)
-            answers, classes = logits.argmax(dim=1), logits.shape[1]
-            if data.merge is not None:  # a class has the probability of all that merge in it
-                other = data.merge != labels[:, None]
-                merged = logits.masked_fill(other, -torch.inf).logsumexp(dim=1)
-                losses.append(logits.logsumexp(dim=1) - merged)
-                answers = data.merge[answers]
-            else:
-                outside.append((labels < 0) | (labels >= classes))
-                # Torch leaves out what is labelled -100, and stops at 1,000 of 10 classes.
-                losses.append(
-                    functional.cross_entropy(logits, labels.clamp(0, classes - 1), reduction="none")
-                )
-            # Of what is not a number the first class is the largest, and no class is right.
-            correct.append((answers == labels) & losses[-1].isfinite())
-        if number <= turn or turn < 0:
-            kept = (number, inputs, labels, logits)
-    if not kept or not sum(map(len, losses)):
-        raise UserError("a set without examples has no loss; give some")
-    if outside and bool(torch.cat(outside).any()):
-        count = int(torch.cat(outside).sum())
-        raise UserError(f"{count} labels are not among the network's classes; drop or map them")
-    return _Found(losses, correct, *kept)
-
-
-def _call(net: Callable[..., Any], inputs: Any) -> Any:
-    """Return the output for inputs by name or by position."""
-    return net(**inputs) if isinstance(inputs, Mapping) else net(*inputs)
-
-
-def _logits(net: Callable[..., Any], inputs: Any, labels: Tensor) -> Tensor:
-    output = _call(net, inputs)
-    logits = getattr(output, "logits", output)
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
-        what = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise UserError(
-            f"{_name(net)}: it returns {what}; what is measured is the cross-entropy of "
-            "classifiers, whose output is logits [n, classes], of two classes or more"
-        )
-    if labels.ndim != 1 or labels.is_floating_point():
-        found = f"{labels.dtype} {list(labels.shape)}".removeprefix("torch.")
-        raise UserError(f"labels are {found}; cross-entropy takes classes, integers [n]")
-    return logits.float()
-
-
-def _compare(
-    net: nn.Module,
-    plain: Callable[..., Any],
-    data: Examples,
-    found: _Found,
-    entry: DoubleEntry,
-    precision: Precision,
-) -> None:
-    """Compute the first and the last loss of the batch that was kept a second time."""
-    classes = getattr(data, "objective", None) is None
-    if classes and not entry.compared and _probabilities(found.logits):
-        raise UserError(
-            f"{_name(net)}: it returns probabilities (rows from 0 to 1 that add up to 1); return "
-            "logits, what they are the softmax of"
-        )
-    losses = found.losses[found.number]
-    count = len(losses)
-    rows = sorted({0, count - 1})[:SAMPLE]
-
-    def part(x: Any) -> Any:
-        return x[rows] if isinstance(x, Tensor) and x.ndim and len(x) == count else x
-
-    labels, given = tree_map(part, found.labels), tree_map(part, found.inputs)
-    if classes and _apart(found.logits[rows], labels, data, losses[rows]) > TOLERANCE[precision]:
-        raise UserError(
-            f"{_name(net)}: losses by two formulas of the same logits differ; this is a defect of "
-            "basins: please report it"
-        )
-    try:
-        apart = _again(plain, given, labels, data, losses[rows])
-    except Exception:  # it may be written for batches of one size
-        apart = torch.inf
-    entry.due, entry.turn = EVERY, 0 if entry.turn < 0 else entry.turn + 1
-    if found.number < entry.turn - 1:  # there is no such batch
-        entry.turn = 0
-    entry.compared += len(rows)
-    if apart > TOLERANCE[precision] and (plain is not net or precision != "fp32"):
-        whole = _again(plain, found.inputs, found.labels, data, losses)
-        if whole > TOLERANCE[precision]:
-            entry.apart = max(entry.apart, whole)
-            _give_up(net, entry, f"differs by up to {whole:.2g} nats")
-            return
-    if apart <= TOLERANCE[precision]:
-        entry.apart = max(entry.apart, apart)
-    elif entry.alone:
-        entry.alone = False
-        warnings.warn(
-            f"{_name(net)}: what it says of an example depends on the others in the batch, or is "
-            "drawn anew; losses are those of batches",
-            stacklevel=3,
-        )
-
-
-def _again(
-    plain: Callable[..., Any], inputs: Any, labels: Any, data: Examples, losses: Tensor
-) -> float:
-    """Return how far losses [n] are from those of a plain network, as `TOLERANCE` counts it."""
-    objective: Objective | None = getattr(data, "objective", None)
-    if objective is None:
-        return _apart(_logits(plain, inputs, labels), labels, data, losses)
-    expected = objective(_call(plain, inputs), labels)[0].double()
-    apart = (losses.double() - expected).abs() / expected.abs().clamp(min=1)
-    return _largest(apart, losses, expected)
-
-
-def _apart(logits: Tensor, labels: Tensor, data: Examples, losses: Tensor) -> float:
-    """Return how far losses [n] are from those of the logits [n, K], as `TOLERANCE` counts it."""
-    logits = logits.double()
-    own = []
-    for said, label in zip(logits, labels, strict=True):
-        right = said[label] if data.merge is None else said[data.merge == label].logsumexp(0)
-        own.append(said.logsumexp(0) - right)
-    expected = torch.stack(own)
-    apart = (losses.double() - expected).abs() / logits.abs().amax(1).clamp(min=1)
-    return _largest(apart, losses, expected)
-
-
-def _largest(apart: Tensor, losses: Tensor, expected: Tensor) -> float:
-    alike = ~losses.isfinite() & ~expected.isfinite()
-    return float(apart.masked_fill(alike, 0).nan_to_num(torch.inf).max())
-
-
-def _probabilities(logits: Tensor) -> bool:
-    sums = logits.sum(1)
-    return bool((logits >= 0).all() and ((sums - 1).abs() < 1e-4).all())
-
-
-def _give_up(net: nn.Module, entry: DoubleEntry, what: str) -> None:
-    entry.plain = True
-    warnings.warn(
-        f"{_name(net)}: computed fast (BatchNorm folded, code traced, rows packed or bf16) it "
-        f"{what} from the network called as it is, which is measured instead",
-        stacklevel=4,
-    )
-
-
-def _name(net: Any) -> str:
-    owner = getattr(net, "__self__", net)
-    return (
-        type(getattr(owner, "plainly", owner)).__name__
-        if isinstance(owner, fx.GraphModule)
-        else type(owner).__name__
-    )
 
 
 class Engine:
@@ -347,12 +41,11 @@ class Engine:
     @property
     def double_entry(self) -> DoubleEntry:
         """What came of computing losses a second time, so far."""
-        return double_entry(self.folded.function)
+        return evaluation.double_entry(self.folded.function)
 
     def anew(self) -> DoubleEntry:
         """Begin the double entry anew, so that nothing measured before decides what is compared."""
-        _entries[self.folded.function] = DoubleEntry()
-        return self.double_entry
+        return evaluation.anew(self.folded.function)
 
     def along(
         self,
@@ -420,7 +113,7 @@ class Engine:
                 shares = [point[k] + bent for k in trained]
                 # One network, mixed with nothing or itself, has its own statistics.
                 if not any(torch.equal(self.flat.vector, controls[k]) for k in trained):
-                    with _autocast(self.net, precision):
+                    with autocast(self.net, precision):
                         repair(shares)
             return self.settle(mode, batchnorm[mode], precision)
 
@@ -435,7 +128,7 @@ class Engine:
         like = net.state_dict()
         rows = Rows(images, plain=devices.memory_format(net) is torch.contiguous_format)
         states = [unflatten(control, like) for control in controls]
-        with _autocast(net, precision):
+        with autocast(net, precision):
             return Repair(net, states, lambda: (given for given, _ in rows.pieces()))
 
     def settle(
@@ -447,7 +140,7 @@ class Engine:
         """Give the present weights their BatchNorm statistics; return the function to evaluate."""
         if estimate := ESTIMATES.get(mode):
             assert calibration is not None, mode
-            with _autocast(self.net, precision):
+            with autocast(self.net, precision):
                 estimate(self.net, calibration)
         return self.folded.refresh()
 
@@ -470,8 +163,3 @@ def combine(controls: Sequence[Tensor], point: Sequence[float], out: Tensor) -> 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
     return torch.equal(one[:64], other[:64]) and torch.equal(one, other)  # most differ at once
-
-
-def _autocast(net: nn.Module, precision: Precision) -> torch.autocast:
-    device = next(net.parameters()).device.type
-    return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")

@@ -16,7 +16,7 @@ from basins.data.examples import binary
 from basins.item import Run
 from basins.nets.control import Control, Pair
 from basins.paths import fits, points
-from basins.paths.engine import Precision
+from basins.paths.evaluation import Precision
 from basins.paths.pairs import Which, along, is_fitted, pairs
 from basins.paths.plan import Curve, place
 from basins.store import folder_hash

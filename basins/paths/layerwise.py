@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 from basins.align.batchnorm import cumulative, estimating, reset, whole_batches
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
-from basins.paths.engine import Examples, evaluate
+from basins.paths.evaluation import Examples, evaluate
 from basins.weights import FlatModule
 
 # By (part, number of the end, evaluation set): one evaluation for each t.

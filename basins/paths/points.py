@@ -27,7 +27,8 @@ from basins.nets import checkpoint
 from basins.nets.control import Control
 from basins.nets.inputs import inputs
 from basins.nets.permutation import Net
-from basins.paths.engine import Curves, DoubleEntry, Engine, Examples, Point, Precision, outcome
+from basins.paths.engine import Curves, Engine, Point
+from basins.paths.evaluation import DoubleEntry, Examples, Precision, outcome
 from basins.paths.plan import Curve, Face, distinct, in_blocks, place
 from basins.weights import State, flatten, unflatten
 

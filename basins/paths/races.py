@@ -17,7 +17,7 @@ from basins.data.images import Evaluation
 from basins.data.resident import Resident
 from basins.errors import UserError
 from basins.item import Item, Step
-from basins.paths.engine import evaluate
+from basins.paths.evaluation import evaluate
 from basins.paths.plan import Curve
 from basins.paths.points import Places, Points, Sets, bent, load, prepared
 from basins.paths.racing import Decision, race

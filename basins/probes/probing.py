@@ -15,7 +15,7 @@ from basins.item import Item, Step
 from basins.nets import checkpoint
 from basins.nets.control import Control
 from basins.nets.inputs import inputs
-from basins.paths.engine import evaluate
+from basins.paths.evaluation import evaluate
 from basins.registry import module
 
 FILE = "values.safetensors"

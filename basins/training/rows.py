@@ -13,6 +13,7 @@ from torch import Tensor
 from basins.data.text import Columns
 from basins.data.tokens import Inputs, fitting
 from basins.errors import UserError
+from basins.nets import checkpoint
 
 
 @dataclass(frozen=True)
@@ -92,14 +93,14 @@ def tokenised(
     Args:
         columns: the sentences and their `label`, taken as 0 where there is none.
         tokenizer: the network's.
-        config: the network's: `max_position_embeddings`, and perhaps `long_rows`.
+        config: the network's: how long a row may be, and perhaps `long_rows`.
         device: where the rows are put.
         where: what error messages and warnings call the data.
 
     Raises:
         UserError: where a sentence is missing, or a row is empty or too long.
     """
-    ids, types = fitting(columns, tokenizer, config, where)
-    labels, pad = columns.get("label", [0] * len(ids)), tokenizer.pad_token_id
-    limit = config["max_position_embeddings"]
+    limit = checkpoint.longest(config)
+    ids, types = fitting(columns, tokenizer, config, limit, where)
+    labels, pad = columns.get("label", [0] * len(ids)), tokenizer.pad_token_id or 0
     return rows(ids, types, labels, pad=pad, limit=limit, device=device, where=where)

@@ -1,4 +1,4 @@
-"""A text encoder from elsewhere: pretrained BERT weights and their tokenizer."""
+"""A text encoder from elsewhere: pretrained weights of any family, and their tokenizer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from basins.errors import UserError
-from basins.nets import checkpoint
+from basins.nets import checkpoint, pretrained
 from basins.training import packages
 
 
@@ -34,8 +34,8 @@ def bring(
         revision: the commit, with `hub` and with nothing else.
 
     Raises:
-        UserError: where it cannot be read, is no BERT, or does not match its tokenizer, or a
-            `revision` is missing or has no use.
+        UserError: where it cannot be read, the library has no classifier with it, it does not match
+            its tokenizer, or a `revision` is missing or has no use.
     """
     if (source == "hub") != (revision is not None):
         raise UserError("stored: `revision`, a commit, comes with source hub, and with no other")
@@ -52,24 +52,31 @@ def bring(
 def _write(folder: Path, where: Path | str, long_rows: str, revision: str | None = None) -> None:
     """Write the encoder in the folder `where`, or of that name on the hub, into `folder`."""
     from safetensors import SafetensorError
-    from transformers import AutoTokenizer, BertConfig, BertModel
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     if isinstance(where, Path):
         checkpoint.read_config(where)
     given = {"revision": revision, "local_files_only": isinstance(where, Path)}
+    given["trust_remote_code"] = False
     try:
-        config = BertConfig.from_pretrained(where, **given)
-        loaded: Any = BertModel.from_pretrained(
+        config = AutoConfig.from_pretrained(where, **given)
+        pretrained.classifier_of(config.model_type)
+        loaded: Any = AutoModel.from_pretrained(
             where, config=config, use_safetensors=True, output_loading_info=True, **given
         )
         tokenizer = AutoTokenizer.from_pretrained(where, **given)
     except (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError) as error:
         line = " ".join(str(error).split())[:160]
-        raise UserError(f"stored: {where}: no readable BERT with its tokenizer ({line})") from None
+        raise UserError(
+            f"stored: {where}: no readable encoder with its tokenizer ({line})"
+        ) from None
     net, report = loaded
-    if lacking := [name for name in report["missing_keys"] if not name.startswith("pooler.")]:
+    missing = set(report["missing_keys"])
+    if lacking := sorted(name for name in missing if not name.startswith("pooler.")):
         raise UserError(f"stored: {where}: the weights lack {lacking[0]}")
     net.config.long_rows = long_rows
     tokenizer.save_pretrained(folder)
-    net.save_pretrained(folder)
+    # The library has drawn a pooler that is missing; ours is drawn with the head, by its seed.
+    state = {name: tensor for name, tensor in net.state_dict().items() if name not in missing}
+    net.save_pretrained(folder, state_dict=state)
     checkpoint.tokenizer(folder)

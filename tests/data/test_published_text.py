@@ -20,7 +20,7 @@ from basins.errors import UserError
 from basins.item import get
 from basins.nets import bert, checkpoint
 from basins.nets.inputs import inputs
-from basins.paths.engine import evaluate
+from basins.paths.evaluation import evaluate
 from basins.training import mixed
 from basins.training.encoders import Pretraining
 from basins.training.text_models import written

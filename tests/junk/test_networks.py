@@ -26,7 +26,8 @@ from basins.landscape.barriers import BARRIERS
 from basins.merges import uniform_soup
 from basins.merges.evaluation import evaluations
 from basins.merges.sources import Sources
-from basins.paths.engine import Engine, double_entry, evaluate
+from basins.paths.engine import Engine
+from basins.paths.evaluation import double_entry, evaluate
 from basins.paths.pairs import grid
 from basins.weights import flatten
 from tests.conftest import CASES
@@ -229,7 +230,7 @@ def test_a_wrong_fold_is_caught_and_the_network_measured(monkeypatch) -> None:
 
 
 def test_a_fold_that_goes_wrong_later_is_caught_within_the_stated_examples(monkeypatch) -> None:
-    from basins.paths import engine as room
+    from basins.paths import evaluation as room
 
     monkeypatch.setattr(room, "EVERY", 200)
     engine = Engine(folds())

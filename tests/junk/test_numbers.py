@@ -20,7 +20,8 @@ from basins.landscape.barriers import BARRIERS
 from basins.merges import fisher, karcher, regmean, zipit
 from basins.merges.sources import Sources
 from basins.nets import mlp
-from basins.paths.engine import Engine, evaluate
+from basins.paths.engine import Engine
+from basins.paths.evaluation import evaluate
 from basins.paths.racing import race
 from basins.statistics import association, clusters, structure
 from basins.statistics.paths import barrier_rows, path_rows

@@ -27,7 +27,7 @@ from basins.data import cifar10, files
 from basins.errors import UserError
 from basins.nets import bert, checkpoint
 from basins.report import explorer, page, tables
-from basins.settings import Model, Models, Name
+from basins.settings.values import Model, Models, Name
 from tests.junk.test_formats import CIFAR, put, trust_cifar
 from tests.report import planted
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from basins.landscape.terrain import Terrain
-from basins.paths.engine import Engine, Examples
+from basins.paths.engine import Engine
+from basins.paths.evaluation import Examples
 
 Loss = Callable[[Tensor], Tensor]
 

@@ -16,7 +16,7 @@ from basins.data.tokens import Tokens, tokens
 from basins.item import get
 from basins.landscape import sharpness
 from basins.nets import mlp, resnet
-from basins.paths.engine import evaluate
+from basins.paths.evaluation import evaluate
 from basins.store import folder_hash
 from tests.paths.conftest import data
 from tests.paths.test_points import models, nothing, sets

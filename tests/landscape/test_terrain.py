@@ -20,7 +20,8 @@ from basins.item import get
 from basins.landscape import terrain
 from basins.nets import bert, checkpoint, mlp, resnet
 from basins.params import read
-from basins.paths.engine import Engine, evaluate
+from basins.paths.engine import Engine
+from basins.paths.evaluation import evaluate
 from basins.store import folder_hash
 from basins.training.sample import Sample
 from tests.landscape.test_sharpness import images, texts

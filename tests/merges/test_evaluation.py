@@ -14,7 +14,8 @@ from basins.merges import evaluation, task_arithmetic, ties, uniform_soup, wise_
 from basins.merges.evaluation import evaluations
 from basins.merges.sources import Sources, mixed
 from basins.nets import resnet
-from basins.paths.engine import Engine, evaluate
+from basins.paths.engine import Engine
+from basins.paths.evaluation import evaluate
 
 CLASSES = 3
 

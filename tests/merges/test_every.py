@@ -16,7 +16,7 @@ from basins.merges.sources import Sources
 from basins.merges.traits import traits
 from basins.nets import resnet
 from basins.nets.permutation import Net, PermutationSpec
-from basins.paths.engine import evaluate
+from basins.paths.evaluation import evaluate
 from basins.registry import find, keywords, names
 from tests.merges.conftest import CLASSES, images, numbers
 

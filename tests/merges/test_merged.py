@@ -19,7 +19,7 @@ from basins.merges import experiment, merged, uniform_soup
 from basins.merges.merged import FILE, Merged, base_state, check_shapes
 from basins.nets import bert, checkpoint
 from basins.nets.control import Control
-from basins.paths.engine import evaluate
+from basins.paths.evaluation import evaluate
 from basins.store import Store
 from basins.training.sample import Sample
 from basins.weights import save

@@ -21,7 +21,7 @@ from basins.merges.merged import Merged, Part
 from basins.merges.sources import ForEach, Sources, Task
 from basins.nets import checkpoint
 from basins.nets.permutation import Net, PermutationSpec
-from basins.paths.engine import evaluate
+from basins.paths.evaluation import evaluate
 from basins.registry import find, names
 from basins.store import folder_hash
 from basins.training.sample import Sample

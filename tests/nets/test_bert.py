@@ -173,7 +173,7 @@ def test_weights_that_do_not_fit_are_refused(width):
 def test_what_is_packed_is_held_against_each_row_by_itself(monkeypatch):
     from basins.data.tokens import tokens
     from basins.nets import bert
-    from basins.paths.engine import double_entry, evaluate
+    from basins.paths.evaluation import double_entry, evaluate
 
     torch.manual_seed(0)
     net = bert.build_text(20, 3, layers=2, width=8, heads=2).eval()

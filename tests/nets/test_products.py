@@ -35,15 +35,17 @@ def calls(monkeypatch) -> list[torch.Size]:
     return seen
 
 
-def test_the_product_and_its_gradients_are_torchs(layers, monkeypatch):
+@pytest.mark.parametrize("rows", [ROWS // 2, ROWS // 2 + 7])
+def test_the_product_and_its_gradients_are_torchs(layers, monkeypatch, rows):
     seen, found = calls(monkeypatch), []
     for layer in layers:
         torch.manual_seed(1)
-        inputs = torch.randn(2, ROWS // 2, WIDTH, requires_grad=True)
+        inputs = torch.randn(2, rows, WIDTH, requires_grad=True)
         outputs = layer(inputs)
         slopes = torch.autograd.grad(outputs.sin().sum(), [inputs, *layer.parameters()])
         found.append([outputs, *slopes])
     assert len(seen) == 3
+    assert {size % products.ROWS for size in (seen[0][0], seen[1][0], seen[2][1])} == {0}
     for theirs, ours in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-4)
 

@@ -21,7 +21,8 @@ from basins.errors import UserError
 from basins.landscape.barriers import BARRIERS, barrier_linear
 from basins.nets import resnet, vgg
 from basins.paths import bezier, chain, linear
-from basins.paths.engine import Engine, combine, double_entry, evaluate
+from basins.paths.engine import Engine, combine
+from basins.paths.evaluation import double_entry, evaluate
 from basins.paths.pairs import grid
 from basins.weights import flatten
 from tests.paths.conftest import trained

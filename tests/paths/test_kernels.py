@@ -17,7 +17,8 @@ import sys, torch
 from basins.data.resident import Resident
 from basins.nets import resnet, vgg
 from basins.nets.bert import build_text
-from basins.paths.engine import Engine, evaluate
+from basins.paths.engine import Engine
+from basins.paths.evaluation import evaluate
 
 images = Resident(torch.zeros(128, 32, 32, 3, dtype=torch.uint8), torch.zeros(128).long())
 for net in (resnet.build((32, 32, 3), 10, depth=8, width=16), vgg.build((32, 32, 3), 10)):

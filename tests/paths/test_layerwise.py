@@ -14,7 +14,7 @@ from basins.data.resident import Resident
 from basins.errors import UserError
 from basins.nets import mlp, resnet, vgg
 from basins.paths import layerwise
-from basins.paths.engine import evaluate
+from basins.paths.evaluation import evaluate
 from basins.weights import FlatModule, flatten
 
 TS = (0.0, 0.4, 1.0)

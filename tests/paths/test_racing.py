@@ -15,7 +15,8 @@ from basins.data.images import Evaluation
 from basins.data.resident import Resident
 from basins.errors import UserError
 from basins.landscape.barriers import barrier_linear
-from basins.paths.engine import Engine, combine, evaluate
+from basins.paths.engine import Engine, combine
+from basins.paths.evaluation import evaluate
 from basins.paths.pairs import grid
 from basins.paths.racing import Decision, middle_first, race
 from basins.weights import flatten

@@ -21,7 +21,7 @@ from basins.data.resident import Resident
 from basins.item import get
 from basins.merges.sources import Sources
 from basins.nets import bert, resnet
-from basins.paths.engine import evaluate
+from basins.paths.evaluation import evaluate
 from basins.paths.pairs import along, grid
 from basins.registry import find, names
 from tests.merges.test_every import TWO

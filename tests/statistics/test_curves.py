@@ -13,7 +13,7 @@ from torch import nn
 from basins.data.images import Evaluation
 from basins.data.samples import of_text, table
 from basins.data.tokens import tokens
-from basins.paths.engine import evaluate
+from basins.paths.evaluation import evaluate
 from basins.paths.experiment import Joined
 from basins.statistics.curves import samples
 

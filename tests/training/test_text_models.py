@@ -7,11 +7,19 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertForPreTraining
+from safetensors.torch import load_file, save_file
+from torch.nn import functional
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertForPreTraining,
+)
 
 from basins.data import text
 from basins.data.mixture import mix
@@ -27,9 +35,9 @@ from basins.store import folder_hash
 from basins.training import stored
 from basins.training.classifiers import Classifying, lay_out
 from basins.training.encoders import Pretraining, restatements
-from basins.training.mixed import inputs
+from basins.training.mixed import inputs, mixed
 from basins.training.sample import Sample
-from basins.training.starts import Streams
+from basins.training.starts import Streams, started
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -303,9 +311,84 @@ def test_an_encoder_that_is_not_there_is_named(elsewhere: Path, options: dict, e
 @pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json"])
 def test_a_damaged_encoder_is_refused_in_one_line(elsewhere: Path, file: str):
     (elsewhere / "theirs" / file).write_bytes(b"nothing")
-    with pytest.raises(UserError, match="no readable BERT with its tokenizer") as caught:
+    with pytest.raises(UserError, match="no readable encoder with its tokenizer") as caught:
         stored.bring(elsewhere / "brought", elsewhere, source="files", model="theirs")
     assert "\n" not in str(caught.value)
+
+
+SMALL: dict[str, dict[str, Any]] = {
+    "roberta": {"type_vocab_size": 1},
+    "distilbert": {"dim": 8, "n_layers": 1, "n_heads": 2, "hidden_dim": 16},
+    "electra": {"embedding_size": 8},
+    "deberta-v2": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
+    "gpt2": {"n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 40},
+}
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_an_encoder_of_any_family_can_be_tuned(
+    family: str, here: Path, pretraining: Pretraining, classifying: Classifying
+):
+    """What it answers then is what the library's own classifier answers."""
+    tokenizer = checkpoint.tokenizer(get(pretraining, nothing))
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes |= {"intermediate_size": 16, "max_position_embeddings": 40}
+    given = {**({} if family in ("distilbert", "gpt2") else sizes), **SMALL[family]}
+    config = AutoConfig.for_model(family, vocab_size=len(tokenizer), **given)
+    config.pad_token_id = tokenizer.pad_token_id
+    for name in (n for n in config.to_dict() if "drop" in n and n != "classifier_dropout"):
+        setattr(config, name, 0.0)
+    torch.manual_seed(1)
+    AutoModel.from_config(config).save_pretrained(here / "theirs")
+    tokenizer.save_pretrained(here / "theirs")
+    folder = here / "models" / "brought"
+    stored.bring(folder, here, source="files", model="theirs")
+    job = replace(
+        classifying,
+        encoder=folder,
+        fingerprint=folder_hash(folder),
+        method={**BRIEF, "batch_size": len(PAIRS), "lr": 0.05},
+    )
+    tuned = get(job, nothing)
+    before, after = (started(folder, CLASSES, job.streams), checkpoint.load(tuned))
+    assert all(
+        bool((w != v).any()) for w, v in zip(before.parameters(), after.parameters(), strict=True)
+    )
+    theirs = AutoModelForSequenceClassification.from_pretrained(tuned).eval()
+    rows, losses = mixed(job.data, job.inputs, folder, job.fingerprint, 0.2, 0.1, 0, CPU), []
+    for start, length, label in zip(rows.starts, rows.lengths, rows.labels, strict=True):
+        ids = rows.ids[None, start : start + length]
+        with torch.no_grad():
+            theirs.load_state_dict(after.state_dict())
+            torch.testing.assert_close(after(ids).logits, theirs(input_ids=ids).logits)
+            theirs.load_state_dict(before.state_dict())
+            losses.append(functional.cross_entropy(theirs(input_ids=ids).logits, label[None]))
+    with (tuned / "log.csv").open() as file:
+        [row] = csv.DictReader(file)
+    assert float(row["loss"]) == pytest.approx(float(torch.stack(losses).mean()), abs=1e-5)
+
+
+def test_an_encoder_without_a_classifier_is_refused(here: Path):
+    config = AutoConfig.for_model("vit", hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    AutoModel.from_config(config).save_pretrained(here / "theirs")
+    with pytest.raises(UserError, match="a vit: the library has no classifier with it"):
+        stored.bring(here / "brought", here, source="files", model="theirs")
+
+
+def test_a_pooler_that_is_missing_is_drawn_with_the_head(elsewhere: Path, classifying: Classifying):
+    state = load_file(elsewhere / "theirs" / "model.safetensors")
+    kept = {name: tensor for name, tensor in state.items() if "pooler" not in name}
+    save_file(kept, elsewhere / "theirs" / "model.safetensors", {"format": "pt"})
+    found = []
+    for name in ("one", "two"):
+        stored.bring(elsewhere / name, elsewhere, source="files", model="theirs")
+        found.append(folder_hash(elsewhere / name))
+        assert not any(
+            "pooler" in known for known in load_file(elsewhere / name / "model.safetensors")
+        )
+    assert found[0] == found[1]
+    job = replace(classifying, encoder=elsewhere / "one", fingerprint=found[0])
+    assert "bert.pooler.dense.weight" in load_file(get(job, nothing) / "model.safetensors")
 
 
 def test_long_rows_are_cut_only_where_the_encoder_says_so(

@@ -66,7 +66,7 @@ def contract(operands: Sequence[tuple[Layout, str]], out: str) -> Layout:
             order = np.argsort(places)
             spread = along.transpose(order).reshape(lengths)
             found[name] = _same(found[name], spread) if name in found else spread
-    for letter in set(letters) - set(out):
+    for letter in sorted(set(letters) - set(out)):
         found = {name: _alike(along, letters.index(letter)) for name, along in found.items()}
     axes = [letters.index(name) for name in out]
     rest = [k for k in range(len(letters)) if letters[k] not in out]
