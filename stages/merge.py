@@ -27,9 +27,8 @@ from basins.training.sample import Sample
 def main() -> None:
     """Merge and evaluate what the store does not hold yet, in parallel, then write the rows."""
     params, merges = common.section("merge", __doc__)
-    common.write(
-        params, "merge", (t for name in merges for t in tables(params, name, merges[name]))
-    )
+    rows = (table for name in merges for table in tables(params, name, merges[name]))
+    common.write(params, "merge", rows)
 
 
 def tables(params: Params, name: str, settings: Merge) -> Iterator[tuple[str, pd.DataFrame]]:
