@@ -18,8 +18,7 @@ from basins.errors import one_line
 from basins.landscape import terrain
 from basins.landscape.aspects import measurements, tunes
 from basins.nets.control import Control
-from basins.settings import Params
-from basins.settings.measures import Aspect
+from basins.settings import Params, measures
 from basins.store import folder_hash
 from basins.training.sample import Sample
 
@@ -34,7 +33,7 @@ def main() -> None:
     common.write(params, "aspects", tables)
 
 
-def tests(params: Params, settings: Aspect, device: Any) -> list[terrain.Measurement]:
+def tests(params: Params, settings: measures.Aspect, device: Any) -> list[terrain.Measurement]:
     """Return every test of an aspect, on the models of one entry."""
     data, early = layout.data(settings.data), layout.early(params, settings.models)
     calibration = settings.calibration and settings.calibration.model_dump()
