@@ -12,7 +12,6 @@ from matplotlib.lines import Line2D
 
 from basins.errors import UserError
 from basins.figures import rows, style
-from basins.probes.binary import BASE
 
 SIDES = ("in", "out")
 LOOKS: dict[str, dict[str, Any]] = {
@@ -64,7 +63,7 @@ def draw(
     )
     style.in_percent(panels[0].yaxis)
     base = rows.select(tables, "probes", slice="test")
-    base = base.loc[base["metric"] == BASE, "value"]
+    base = base.loc[base["metric"] == "base_rate", "value"]
     for ax in panels if len(base) else ():
         ax.axhline(base.iloc[0], **style.CHANCE, zorder=1)
     if eval_set is not None:
