@@ -186,7 +186,7 @@ def _check_names(params: Params) -> None:
         ):
             if option in choice.options:
                 pick(section, choice.options[option], f"{where}.{option}")
-        merge = params.merge.get(choice.options.get("merge"))
+        merge = params.merge.get(str(choice.options.get("merge")))
         recipes = [each.called for each in merge.techniques] if merge else layout.recipes(params)
         for option, section in (
             ("experiments", params.connect),

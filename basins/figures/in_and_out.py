@@ -101,8 +101,8 @@ def title(
     """Say how far models are apart in distribution, and how far on the diagnostic."""
     models = _models(tables, experiment, slice, metric)
     said = [
-        f"{style.percent(models[side].min())} to {style.percent(models[side].max())}"
-        for side in ("in", "out")
+        f"{style.percent(values.min())} to {style.percent(values.max())}"
+        for values in (models[side].to_numpy(float) for side in SIDES)
     ]
     of = "" if metric == "accuracy" else f"{style.display(metric)} of "
     return (

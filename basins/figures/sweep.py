@@ -119,7 +119,7 @@ def _values(
     found = rows.select(tables, f"merge/{merge}", technique=recipes.values(), eval_set=slices)
     names = {"technique": "recipe", "eval_set": "slice"}
     means = averages(found, 0.95).rename(columns=names)
-    return found.rename(columns={**names, metric: "value"}), means[means["metric"] == metric]
+    return found.rename(columns={**names, metric: "value"}), means.loc[means["metric"] == metric]
 
 
 def _places(labels: Sequence[str]) -> list[float]:
@@ -151,8 +151,8 @@ def title(
     """Say what becomes of the second slice from the first value of the setting to the last."""
     first, last = [*recipes][0], [*recipes][-1]
     slice_ = slices[1] if len(slices) > 1 else slices[0]
-    _, means = _values(tables, recipes, [slice_], metric, merge)
-    by_recipe = means.set_index("recipe")["mean"]
+    means = _values(tables, recipes, [slice_], metric, merge)[1]
+    by_recipe = dict(zip(means["recipe"], means["mean"], strict=True))
     low, high = (
         style.percent(value) if metric in SHARES else f"{value:.2f}"
         for value in (by_recipe[recipes[end]] for end in (first, last))
