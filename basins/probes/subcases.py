@@ -116,8 +116,8 @@ def recovered(columns: Mapping[str, Sequence]) -> list[str]:
 
 def kind(heuristic: str, label: int) -> str:
     """Return the two letters that HANS's subcases of a heuristic and a label begin with."""
-    (letter,) = (key for key, name in HEURISTICS.items() if name == heuristic)
-    return letter + "en"[label]
+    letters = {name: letter for letter, name in HEURISTICS.items()}
+    return letters.get(heuristic, "") + "en"[label]
 
 
 def fitting(premise: str, hypothesis: str) -> list[str]:

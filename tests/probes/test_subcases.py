@@ -69,9 +69,9 @@ def test_what_is_not_certain_is_left_out(pair, fits) -> None:
 
 def test_a_row_that_says_otherwise_is_left_out() -> None:
     premise, hypothesis = PLANTED["cn_disjunction"]
-    columns = {"premise": [premise] * 3, "hypothesis": [hypothesis] * 3}
-    columns |= {"heuristic": ["constituent", "constituent", "subsequence"], "label": [1, 0, 1]}
-    assert recovered(columns) == ["cn_disjunction", "", ""]
+    columns = {"premise": [premise] * 4, "hypothesis": [hypothesis] * 4, "label": [1, 0, 1, 1]}
+    columns["heuristic"] = ["constituent", "constituent", "subsequence", "none of HANS's"]
+    assert recovered(columns) == ["cn_disjunction", "", "", ""]
 
 
 @pytest.mark.real
