@@ -185,15 +185,19 @@ def _check_names(params: Params) -> None:
             ("toy", params.toy),
             ("sharpness", params.sharpness),
             ("aspect", params.aspect),
+            ("merge", params.merge),
         ):
             if option in choice.options:
                 pick(section, choice.options[option], f"{where}.{option}")
+        merge = params.merge.get(str(choice.options.get("merge")))
+        recipes = [each.called for each in merge.techniques] if merge else layout.recipes(params)
         for option, section in (
             ("experiments", params.connect),
             ("groups", params.finetune),
             ("planes", params.plane),
             ("merges", params.merge),
-            ("recipes", dict.fromkeys(layout.recipes(params))),
+            ("recipes", dict.fromkeys(recipes)),
+            ("beside", dict.fromkeys(recipes)),
             ("start", params.train),
         ):
             for name in _leaves(choice.options.get(option)):

@@ -186,6 +186,7 @@ def test_data_root_is_used_where_the_environment_names_none(
         ("figures.samples.name", "movie", ["figures.samples: no 'movie'", "sample_images"]),
         ("figures.samples.dataset", "cifar", ["figures.samples.dataset: no 'cifar'", "shapes"]),
         ("figures.paths.experiment", "row", ["figures.paths.experiment: no 'row'", "mechanisms"]),
+        ("figures.merges.merge", "row", ["figures.merges.merge: no 'row'", "finetuned"]),
         ("figures.paths.colour", "red", ["figures.paths.colour: unknown key", "experiment"]),
         ("statistics.confidence", 95, ["statistics.confidence: 95", "less than 1"]),
     ],

@@ -8,6 +8,7 @@ the paper. Claims about them apply where a test shows that there are any. Option
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ import pandas as pd
 from basins.claims import lcrgs_dynamics, lcrgs_strategies
 from basins.claims.ledger import Measured, Paper, Shown, measure
 from basins.claims.pairs import BETWEEN, Factor, by_model, on, parted, typed_pairs
-from basins.claims.results import SHARE, Results, cluster_test, one
+from basins.claims.results import SHARE, Results, cluster_test, learned, one, varied
 from basins.errors import UserError
 from basins.statistics.factorial import FACTORIAL, pairs, shared
 from basins.statistics.seeds import jackknife, span
@@ -239,10 +240,17 @@ def further(
     return Measured(words, results.contrast(rows, others, column))
 
 
+def differing(results: Results, options: Mapping[str, Any]) -> str:
+    """Say what is lacking for models to have strategies, where a claim is about these."""
+    if not options.get("slice"):
+        return ""
+    return learned(results, options) or varied(results, options)
+
+
 @paper.above("share_of", "beside Fig. 1", kind="ours").says(
     "What is random in fine-tuning decides this much of how far apart two models are."
 )
-@measure(FACTORS)
+@measure(FACTORS, differing)
 def share_of(
     results: Results, *, aspect: str, experiment: str, factor: Stream, slice: str | None = None
 ) -> Measured:
@@ -255,7 +263,7 @@ def share_of(
 @paper.above("share_more", "beside Fig. 1", kind="ours").says(
     "The head decides more of how far apart two models are than the order of the rows does."
 )
-@measure(FACTORS)
+@measure(FACTORS, differing)
 def share_more(
     results: Results, *, aspect: str, experiment: str, slice: str | None = None
 ) -> Measured:

@@ -106,7 +106,7 @@ def difference(
 @part.above("c5_entailed", "HANS by cluster").says(
     "The smaller cluster finds entailment where premise and hypothesis share their words."
 )
-@measure(SLICES, parted)
+@measure(SLICES, parted, learned)
 def smaller(results: Results, *, experiment: str, slice: str, metric: str = "accuracy") -> Measured:
     """Return the mean over the models of the smaller cluster."""
     rows = results.probed(experiment, slice, metric, smaller=True)

@@ -1,4 +1,4 @@
-"""What models make of diagnostics over what differs in their training: a sweep of one setting."""
+"""What models, or merges of them, make of diagnostics over one setting: a sweep."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from pydantic import Field
 
 from basins.errors import UserError
 from basins.figures import rows, style
+from basins.statistics.merges import averages
 
 SHARES = ("accuracy", "f1")
+LINES = ((0, (4, 2)), (0, (1, 1.5)))
 
 
 @style.styled()
@@ -27,11 +29,13 @@ def draw(
     metric: str = "accuracy",
     experiments: Sequence[str] = (),
     eval_set: str = "test",
+    merge: str | None = None,
+    beside: Annotated[dict[str, str], Field(max_length=2)] | None = None,
 ) -> Figure:
     """Draw `metric` on each of `slices` over the values of a setting.
 
     A recipe's models are dots, with their mean and its 95 % interval over seeds beside them. Reads
-    `probes` and `summary/probes`, and with experiments `summary/barriers`.
+    `probes` and `summary/probes`, or `merge/<merge>`, and with experiments `summary/barriers`.
 
     Args:
         tables: rows of `results/` by the name of their table.
@@ -42,12 +46,13 @@ def draw(
         experiments: some of `connect`. Where there are any, the mean convexity gap of the loss
             between a recipe's models is drawn below, from the first experiment that joins those.
         eval_set: what that gap was measured on.
+        merge: one of `merge`, where recipes are its techniques, and `slices` its evaluation sets.
+        beside: recipes by their names, 2 at most, whose means are lines across.
 
     Raises:
         UserError: a table is missing or has no such rows.
     """
-    chosen = {"recipe": recipes.values(), "slice": slices, "metric": metric}
-    seeds, means = (rows.select(tables, name, **chosen) for name in ("probes", "summary/probes"))
+    seeds, means = _values(tables, recipes, slices, metric, merge)
     colours, markers = style.colours(slices), style.markers(slices)
     at = _places(list(recipes))
     places = dict(zip(recipes.values(), at, strict=True))
@@ -90,8 +95,31 @@ def draw(
         ax.plot([], [], color=colours[name], marker=markers[name], label=style.set_title(name))[0]
         for name in slices
     ]
+    for (label, recipe), line in zip((beside or {}).items(), LINES, strict=False):
+        _, level = _values(tables, {label: recipe}, slices, metric, merge)
+        for name, mean in zip(level["slice"], level["mean"], strict=True):
+            ax.axhline(mean, color=colours[name], linestyle=line, linewidth=0.9, zorder=1)
+        handles += ax.plot([], [], color="#555555", linestyle=line, linewidth=0.9, label=label)
     style.legend(figure, handles)
     return figure
+
+
+def _values(
+    tables: Mapping[str, pd.DataFrame],
+    recipes: Mapping[str, str],
+    slices: Sequence[str],
+    metric: str,
+    merge: str | None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the `value` of every seed, and their `mean` with its interval, by recipe and slice."""
+    if merge is None:
+        chosen = {"recipe": recipes.values(), "slice": slices, "metric": metric}
+        seeds, means = (rows.select(tables, n, **chosen) for n in ("probes", "summary/probes"))
+        return seeds, means
+    found = rows.select(tables, f"merge/{merge}", technique=recipes.values(), eval_set=slices)
+    names = {"technique": "recipe", "eval_set": "slice"}
+    means = averages(found, 0.95).rename(columns=names)
+    return found.rename(columns={**names, metric: "value"}), means.loc[means["metric"] == metric]
 
 
 def _places(labels: Sequence[str]) -> list[float]:
@@ -117,15 +145,17 @@ def title(
     slices: Sequence[str],
     setting: str,
     metric: str = "accuracy",
+    merge: str | None = None,
     **_: object,
 ) -> str:
-    """Say what becomes of the last slice from the first value of the setting to the last."""
+    """Say what becomes of the second slice from the first value of the setting to the last."""
     first, last = [*recipes][0], [*recipes][-1]
     slice_ = slices[1] if len(slices) > 1 else slices[0]
-    chosen = {"recipe": [recipes[first], recipes[last]], "slice": slice_, "metric": metric}
-    means = rows.select(tables, "summary/probes", **chosen)["mean"].tolist()
+    means = _values(tables, recipes, [slice_], metric, merge)[1]
+    by_recipe = dict(zip(means["recipe"], means["mean"], strict=True))
     low, high = (
-        f"{style.percent(value)}" if metric in SHARES else f"{value:.2f}" for value in means[:2]
+        style.percent(value) if metric in SHARES else f"{value:.2f}"
+        for value in (by_recipe[recipes[end]] for end in (first, last))
     )
     name = style.set_title(slice_)
     return f"{metric.capitalize()} on {name}: {low} at {first}, {high} at {last} ({setting})"
@@ -139,6 +169,8 @@ def caption(
     metric: str = "accuracy",
     experiments: Sequence[str] = (),
     eval_set: str = "test",
+    merge: str | None = None,
+    beside: Mapping[str, str] | None = None,
 ) -> str:
     """Say what `draw` shows under the same options.
 
@@ -149,15 +181,19 @@ def caption(
         metric: what the probes measured.
         experiments: some of `connect`, whose gaps are drawn below; perhaps none.
         eval_set: what the gaps were measured on.
+        merge: whose techniques the recipes are; None where they are recipes.
+        beside: recipes whose means are lines across; perhaps none.
     """
+    every = "model" if merge is None else "merge"
     below = (
         f" Below: the mean convexity gap of the loss on {style.display(eval_set)} between two of "
         "them, with its interval over seeds."
     )
+    lines = f" Lines across: the means of {' and '.join(beside)}." if beside else ""
     return (
         f"{metric.capitalize()} on {', '.join(map(style.display, slices))} over the {setting} "
-        f"({', '.join(recipes)}): every model, and the mean with its 95 % interval over seeds."
-        f"{below if experiments else ''}"
+        f"({', '.join(recipes)}): every {every}, and the mean with its 95 % interval over seeds."
+        f"{lines}{below if experiments else ''}"
     )
 
 

@@ -8,7 +8,9 @@
 | `<heuristic>/<label>/<subcase>/<template>` | of those, the pairs of one template |
 
 LCRGS's headline slice, HANS-LO, is `lexical_overlap/non-entailment`. In the name of a subcase `-`
-stands for HANS's `/`. A file without subcases or templates has the slices that it can have.
+stands for HANS's `/`. A file without templates has no slices of them; where it has no subcases they
+are recovered from the words (`subcases.py`), and `recovered` on the slice `hans` is the share that
+was: pairs without count in the wider slices alone.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import numpy as np
 
 from basins.data.images import Evaluation
 from basins.probes.binary import BASE, commonest
+from basins.probes.subcases import recovered
 
 SETS = ("test", "hans")
 LABELS = ("entailment", "non-entailment")
@@ -30,17 +33,21 @@ def measures(
 ) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield (slice, metric, value of each example [n]) of one model: accuracy and loss (nats).
 
-    And the base rate in domain. `columns["hans"]` has heuristic, label (0 is entailment) and,
-    perhaps, subcase and template.
+    And the base rate in domain. `columns["hans"]` has heuristic, label (0 is entailment), and
+    subcase and perhaps template, or else the sentences.
     """
     yield "test", BASE, commonest(columns["test"]["label"])
     for metric, values in _named(evaluations["test"]):
         yield "test", metric, values
     hans = columns["hans"]
+    if "subcase" not in hans:
+        hans = {**hans, "subcase": recovered(hans)}
+        yield "hans", "recovered", np.array(hans["subcase"]) != ""
     parts = [[_part(level, value) for value in hans[level]] for level in LEVELS if level in hans]
     for depth in range(2, len(parts) + 1):
-        slices = np.array(["/".join(row) for row in zip(*parts[:depth], strict=True)])
-        for name in dict.fromkeys(slices.tolist()):
+        rows = zip(*parts[:depth], strict=True)
+        slices = np.array(["/".join(row) if all(row) else "" for row in rows])
+        for name in filter(None, dict.fromkeys(slices.tolist())):
             for metric, values in _named(evaluations["hans"]):
                 yield name, metric, values[slices == name]
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save
 
+from basins.data import disk, text
 from basins.data.examples import columns
 from basins.item import Item, Step
 from basins.nets import checkpoint
@@ -55,7 +56,8 @@ class Probing(Item):
         net = checkpoint.load(model).to(self.device)
         sets = {key: inputs(self.data, key, model, self.device) for key in names}
         evaluations = {key: evaluate(net, examples) for key, examples in sets.items()}
-        known = {key: columns(self.data, key) for key in names}
+        read = columns if disk.is_image(self.data) else text.read  # sentences, too
+        known = {key: read(self.data, key) for key in names}
         values = {
             f"{number:05d}|{part}|{metric}": np.ascontiguousarray(of)
             for number, (part, metric, of) in enumerate(diagnostic.measures(evaluations, known))

@@ -511,3 +511,30 @@ def test_shares_of_a_factorial_are_those_that_were_planted(read_gaps):
     entry = decide("share_more", options, tables)
     assert entry["estimate"] == pytest.approx(0.6, abs=0.03) and entry["verdict"] == "supported"
     assert decide("share_more", options, crossed(0.2, 0.2))["verdict"] == "contradicted"
+
+
+def test_shares_of_a_strategy_need_one(read_gaps):
+    """Models that differ by the noise of the examples, or guess, have no strategies to explain."""
+    options = {"aspect": "cell", "experiment": "nli", "threshold": 0.3, "slice": "overlap"}
+    tables = crossed(0.7, 0.1)
+    models = sorted({*tables["barriers"]["model_a"], *tables["barriers"]["model_b"]})
+    clusters = pd.DataFrame({**CHOICE, "model": models, "cluster": 0, "score": 0.0})
+
+    def reason(apart: float, base: float) -> str:
+        probes = pd.DataFrame(
+            {"recipe": model.rpartition("/")[0], "seed": int(model.rpartition("/seed")[2]),
+             "slice": on, "metric": metric, "value": value, "ci_low": value - 0.04,
+             "ci_high": value + 0.04}
+            for k, model in enumerate(models)
+            for on, metric, value in (
+                ("overlap", "accuracy", 0.5 + apart * (-1) ** k),
+                ("test", "accuracy", 0.6), ("test", "base_rate", base),
+            )
+        )  # fmt: skip
+        entry = decide("share_more", options, {**tables, "clusters": clusters, "probes": probes})
+        assert (entry["verdict"] == "not applicable") == bool(entry["reason"])
+        return entry["reason"]
+
+    assert reason(0.3, 0.4) == ""
+    assert reason(0.01, 0.4).startswith("no variance of strategy")
+    assert reason(0.3, 0.55).startswith("the task was not learned")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from basins.claims.results import SHARE, Results, cluster_test, clustered, learned
+from basins.claims.results import SHARE, Results, cluster_test, clustered, learned, varied
 from basins.errors import UserError
 from tests.claims import planted
 
@@ -82,6 +82,20 @@ def test_models_that_only_guess_have_learned_nothing(accuracy, base):
     said = learned(Results(tables, 0.95), {"experiment": "nli"})
     assert bool(said) == (base == 0.71)
     assert not said or said.startswith("the task was not learned: the accuracy on test is 0.750")
+
+
+@pytest.mark.parametrize(("apart", "said"), [(0.01, "no variance of strategy"), (0.1, "")])
+def test_models_that_differ_by_noise_alone_have_no_strategies(apart, said):
+    """Twelve values whose deviation is about .6 or 6 times that of their samples, .02."""
+    ids = {"recipe": "nli", "slice": "hard", "metric": "accuracy"}
+    values = 0.5 + apart * np.linspace(-2, 2, 12)
+    rows = [
+        {**ids, "seed": k, "value": v, "ci_low": v - 0.0392, "ci_high": v + 0.0392}
+        for k, v in enumerate(values)
+    ]
+    results = Results({**held(LABELS).tables, "probes": pd.DataFrame(rows)}, 0.95)
+    found = varied(results, {"experiment": "nli", "slice": "hard"})
+    assert found.startswith(said) and bool(found) == bool(said)
 
 
 def test_an_experiment_without_clusters_is_named():

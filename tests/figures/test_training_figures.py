@@ -62,6 +62,36 @@ def test_a_sweep_draws_every_model_and_the_means(tables):
         np.testing.assert_allclose(span - mean.get_ydata()[0], [-0.1, 0.2])
 
 
+def test_a_sweep_over_techniques_of_a_merge():
+    """Sets stand for seeds: what is subtracted, nothing, and what is added; an end beside them."""
+    options = {"recipes": {"−1": "less", "0": "nothing", "1": "more"}, "merge": "vector"}
+    options |= {"beside": {"20 % itself": "end"}}
+    options |= {"slices": ["test", "overlap"], "setting": "coefficient"}
+    ids = {"alignment": "none", "batchnorm": "interpolate", "members": 1, "loss": 0.5}
+    values = {"less": (0.1, 0.2, 0.3), "nothing": (0.4, 0.5, 0.6), "more": (0.7, 0.8, 0.9)}
+    values["end"] = (0.6, 0.7, 0.8)
+    merged = pd.DataFrame(
+        {**ids, "technique": name, "eval_set": on, "set": k, "accuracy": 0.5 if on == "test" else v}
+        for name in ("end", "more", "less", "nothing")  # in another order than the options
+        for on in options["slices"]
+        for k, v in enumerate(values[name])
+    )
+    check_options(sweep.draw, options, "figure")
+    (ax,) = sweep.draw({"merge/vector": merged}, **options).axes
+    lines = {str(line.get_label()): line.get_xydata() for line in ax.lines}
+    for k, name in enumerate(options["recipes"].values()):
+        dots = lines["overlap seeds"]
+        np.testing.assert_allclose(dots[np.rint(dots[:, 0]) == k, 1], values[name])
+    means = {str(bar.get_label()): bar.lines[0].get_xydata()[:, 1] for bar in ax.containers}
+    np.testing.assert_allclose(means["overlap mean"], [0.2, 0.5, 0.8])
+    np.testing.assert_allclose(means["test mean"], 0.5)
+    across = [line.get_ydata() for line in ax.lines if list(line.get_xdata()) == [0, 1]]
+    np.testing.assert_allclose(across, [[0.5, 0.5], [0.7, 0.7]])
+    said = sweep.title({"merge/vector": merged}, **options)
+    assert said == "Accuracy on overlap: 20 % at −1, 80 % at 1 (coefficient)"
+    assert "every merge" in sweep.caption(**options) and "20 % itself" in sweep.caption(**options)
+
+
 def gaps():
     ids = {"experiment": "forced", "path": "linear", "alignment": "none", "eval_set": "test"}
     ids |= {"metric": "loss", "definition": "convexity_gap"}

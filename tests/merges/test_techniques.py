@@ -179,6 +179,16 @@ def test_task_arithmetic_adds_and_negates(make):
     torch.testing.assert_close(half, vector(uniform_soup.merge(sources)))
 
 
+def test_the_difference_of_two_networks_is_added_to_a_third(make):
+    """Weights of −1 and 1: what the third is drops out of both task vectors; 0 and 1: an end."""
+    sources = make([A, B], BASE)
+    for coefficient in (-1.0, 0.0, 0.5):
+        found = task_arithmetic.merge(sources, coefficient=coefficient, weights=[-1.0, 1.0])
+        torch.testing.assert_close(vector(found), BASE + coefficient * (B - A))
+    end = task_arithmetic.merge(sources, coefficient=1.0, weights=[0.0, 1.0])
+    torch.testing.assert_close(vector(end), B)
+
+
 def test_ties_by_hand():
     vectors = torch.tensor([[3.0, -1.0, 0.5, 4.0], [1.0, -2.0, 5.0, -6.0], [-9.0, 0.1, 0.2, 8.0]])
     kept = ties.trimmed(vectors, 0.5)

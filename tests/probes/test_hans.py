@@ -111,8 +111,22 @@ def test_slices_by_hand() -> None:
     assert found["test", "base_rate"] == [True, False, True]
     assert len(found) == 1 + 2 * (1 + 2 + 3 + 3)
     del columns["template"], columns["subcase"]
+    # An entailed passive, a swap, and what is of no template.
+    passive = "The judges were helped by the actor ."
+    columns["premise"] = [passive, "The actor saw the judge .", "The sun shines ."]
+    columns["hypothesis"] = [
+        "The actor helped the judges .",
+        "The judge saw the actor .",
+        "It does .",
+    ]
     rows = hans.measures({"test": test, "hans": evaluation}, {"test": domain, "hans": columns})
-    assert {row[0] for row in rows} == {"test", wrong, "lexical_overlap/entailment"}
+    found = {row[:2]: row[2].tolist() for row in rows}
+    assert found["hans", "recovered"] == [True, True, False]
+    assert found[wrong, "loss"] == [2, 4] and found[f"{wrong}/ln_subject-object_swap", "loss"] == [
+        2
+    ]
+    assert found["lexical_overlap/entailment/le_passive", "loss"] == [1]
+    assert len(found) == 1 + 1 + 2 * (1 + 2 + 2)
 
 
 @pytest.mark.real
@@ -122,8 +136,9 @@ def test_the_real_file(strategy: Strategy) -> None:
     if not os.environ.get("BASINS_DATA") or not (root / "text" / "hans").is_dir():
         pytest.skip("BASINS_DATA names no folder with text/hans/")
     splits = mnli.load(source="files", root=root, seed=0, train=10, test=10).splits
-    found = of_hans(scores(splits, strategy), 2)
-    assert len(found) == 6
+    every = scores(splits, strategy)
+    found = of_hans(every, 2)
+    assert len(found) == 6 and len(of_hans(every, 3)) == 30 and every["hans", "recovered"] == 1
     for name, accuracy in found.items():
         in_order = strategy is not subsequence or not name.startswith("lexical")
         assert accuracy == (in_order != ("non" in name)), name
