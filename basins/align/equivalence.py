@@ -22,8 +22,12 @@ ROUNDING = 1e-2  # of the outputs, in float32; a wrong spec changes them by abou
 
 
 def check(model: Path) -> None:
-    """Raise `UserError` where the spec of the network in the folder `model` changes its outputs."""
+    """Raise `UserError` where the network in `model` has no spec, or one that changes outputs."""
     net, config = checkpoint.load(model), checkpoint.read_config(model)
+    if not hasattr(net, "permutation_spec"):
+        raise UserError(
+            f"{model}: a {config['model_type']} has no permutation_spec(); align by none"
+        )
     with seeds.torch_stream("equivalence"):
         changed = change(net, checkpoint.random_inputs(config, 4), seeds.generator("equivalence"))
     if not changed < ROUNDING:

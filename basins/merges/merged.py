@@ -38,7 +38,7 @@ COLUMNS = (
 """The columns of a merge's rows, in their order."""
 
 
-HEADS = ("head.", "classifier.")
+HEADS = ("head.", "classifier.", "pre_classifier.", "classification_head.", "score.", "pooler.")
 """What the names of an output layer's tensors begin with, of the families in `basins/nets/`."""
 
 
@@ -241,5 +241,8 @@ def base_state(base: Control, first: Control, net: Net) -> State:
     if lacks := {n: t for n, t in lacks.items() if not n.startswith(HEADS)}:
         said = f"{base}: of the models' weights it lacks {weights.listed(lacks)}; each counts as"
         warnings.warn(f"{said} the models' mean", stacklevel=2)
-    moved = permute({**like, **found}, net.permutation_spec(), first.read())
+    permutations = first.read()
+    if not permutations:  # nor does every network have a spec
+        return found
+    moved = permute({**like, **found}, net.permutation_spec(), permutations)
     return {name: moved[name] for name in found}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,12 @@ from transformers import (
     BertForPreTraining,
 )
 
+from basins.align import equivalence
 from basins.data import text
 from basins.data.mixture import mix
 from basins.errors import UserError
 from basins.item import get
+from basins.merges.merged import base_state
 from basins.nets import bert, checkpoint
 from basins.nets.control import Control
 from basins.nets.inputs import inputs as network_inputs
@@ -366,6 +369,13 @@ def test_an_encoder_of_any_family_can_be_tuned(
     with (tuned / "log.csv").open() as file:
         [row] = csv.DictReader(file)
     assert float(row["loss"]) == pytest.approx(float(torch.stack(losses).mean()), abs=1e-5)
+    with warnings.catch_warnings(action="error"):  # of what a base lacks, but for its head
+        base = base_state(Control.of(folder), Control.of(tuned), after)
+    assert after.state_dict().keys() - base.keys() == {
+        name for name in after.state_dict() if not name.startswith(after.base_model_prefix + ".")
+    }
+    with pytest.raises(UserError, match=f"a {family} has no permutation_spec"):
+        equivalence.check(tuned)
 
 
 def test_an_encoder_without_a_classifier_is_refused(here: Path):
