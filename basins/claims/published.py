@@ -130,11 +130,11 @@ def beside(
 
 def agreement(made: pd.DataFrame) -> Agreement:
     """Return how far rows of `beside` agree with the published numbers, and with their order."""
-    known = made.dropna(subset="published")
+    known = made.loc[made["published"].notna()]
     signs = [
         (one["mean"] - other["mean"]) * (one["published"] - other["published"])
         for _, cell in known.groupby(["proportion", "set"])
         for one, other in combinations(cell.to_dict("records"), 2)
     ]
-    cells = int(known["ci_low"].notna().sum())
-    return Agreement(int(known["matches"].sum()), cells, sum(s > 0 for s in signs), len(signs))
+    matched, cells = (sum(map(bool, c)) for c in (known["matches"], known["ci_low"].notna()))
+    return Agreement(matched, cells, sum(s > 0 for s in signs), len(signs))

@@ -81,7 +81,9 @@ def pack(
         "measures": measures,
         "words": {name: words.plain(name) for column in named for name in names[column]}
         | {m: f"{words.plain(rows.recipe(m))}, seed {rows.seed(m)}" for m in names["model_a"]},
-        "first": _opening(curves, outcomes, barriers.xs("loss", level="metric").reindex(wanted)),
+        "first": _opening(
+            curves, pd.Series(outcomes), barriers.xs("loss", level="metric").reindex(wanted)
+        ),
         "titles": {name: style.set_title(name) for name in names["eval_set"]},
         "names": names,
         "grids": [_numbers(grid) for grid in known],

@@ -39,22 +39,22 @@ def table(
     names = {"start": "cue-trained model", **methods}
     made = compared(tables, groups, methods, published or "", start)
     lines = []
-    for (proportion, method), cells in made.groupby(["proportion", "method"], sort=False):
+    for _, cells in made.groupby(["proportion", "method"], sort=False):
         of = cells.set_index(cells["set"].str.upper())
-        line = {"cue %": proportion, "method": names[method]}
+        line = {"cue %": of["proportion"].iloc[0], "method": names[of["method"].iloc[0]]}
         line |= {s: interval("z.1f", *(100 * of.loc[s, INTERVAL].astype(float))) for s in of.index}
         if published:
             line |= {f"paper {s}": _known(100 * of.loc[s, "published"]) for s in of.index}
-            known = of.dropna(subset="published")
-            line["number matches"] = _sets(known["matches"])
-            line["place matches"] = _sets(known["rank"] == known["rank_published"])
+            known = of.loc[of["published"].notna()]
+            line["number matches"] = _sets(dict(known["matches"]))
+            line["place matches"] = _sets(dict(known["rank"].eq(known["rank_published"])))
         lines.append(line | {"seeds": of["seeds"].iloc[0]})
     return Table(title, _caption(made, published), pd.DataFrame(lines))
 
 
-def _sets(same: pd.Series) -> str | None:
+def _sets(same: Mapping[str, bool]) -> str | None:
     """Write on which sets something is so; nothing where none can be compared."""
-    return (", ".join(same.index[same]) or "none") if len(same) else None
+    return (", ".join(name for name in same if same[name]) or "none") if same else None
 
 
 def _known(value: float) -> str | None:
