@@ -183,13 +183,17 @@ def register(
 ) -> Iterator[str]:
     """Write down every claim that is not registered as it stands, and yield a line of each.
 
-    One whose rows are there already is marked as exploratory. `since` is the commit and the date.
+    One whose rows are there already is marked as exploratory, and one that is no longer among
+    `claims` as retired. `since` is the commit and the date.
     """
+    kept = {f"{name}/{key}" for name, settings in claims.items() for key in settings}
+    for identifier in registered.retire(kept, since):
+        yield f"{identifier}: retired"
     for name, settings in claims.items():
         paper = module("claims", name, "paper").paper
         for key, setting in settings.items():
             known = registered.claims.get(f"{name}/{key}")
-            if known and known["settings"] == setting:
+            if known and known["settings"] == setting and "retired" not in known:
                 continue
             try:
                 seen = bool([*entries(paper, results, {key: setting}, registered)])

@@ -25,7 +25,7 @@ from basins.statistics.seeds import ends, span
 
 paper = Paper("mmc", "Mechanistic Mode Connectivity")
 CURVES = Shown(("path_grid", "barrier_matrix"), ("barriers",), ("barriers",))
-PROBES = Shown(("counterfactual_probe",), ("fine_tuning", "accuracy"), ("probes",))
+PROBES = Shown(("fine_tuning", "counterfactual_probe"), ("fine_tuning", "accuracy"), ("probes",))
 TOYS = Shown(("toy",), (), ("toy/{toy}",))
 ALIKE = Shown(("control",), ("barriers",), ("invariance",))
 WIDTHS = Shown(("control_sweep",), ("barriers",), ("invariance",))

@@ -1,10 +1,13 @@
-"""Numbers that *Mechanistic Mode Connectivity* reports: its Tables 1 and 4."""
+"""Numbers that *Mechanistic Mode Connectivity* reports, and ours beside them: Tables 1 and 4."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import combinations
 from math import isfinite, nan
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
+import pandas as pd
 from pydantic import Field
 
 SETS = ("nc", "c", "rc", "ri")
@@ -75,3 +78,63 @@ def reported(cell: Cell | None, method: str, eval_set: str) -> float | None:
 def less(first: float | None, second: float | None) -> float | None:
     """Return the difference of two published numbers where both are known."""
     return None if first is None or second is None else first - second
+
+
+Percent = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")]
+"""A proportion of the cue, in percent, as `PUBLISHED` has it."""
+
+
+class Agreement(NamedTuple):
+    """How many published numbers ours agree with, of how many that can be compared.
+
+    `matched` of `cells` lie in our interval over seeds. Of the `pairs` of methods of one proportion
+    on one set, `ordered` have their means in the published order.
+    """
+
+    matched: int
+    cells: int
+    ordered: int
+    pairs: int
+
+
+def beside(
+    means: pd.DataFrame, models: Mapping[str, Mapping[str, str]], dataset: str
+) -> pd.DataFrame:
+    """Return ours beside the published numbers, a row for each proportion, method and set.
+
+    Args:
+        means: accuracies as `summary/probes` has them, of all `models`.
+        models: recipes by proportion (%) and method.
+        dataset: whose published numbers they are; where there is none, none is known.
+
+    Returns:
+        `proportion, method, set`, our `mean, ci_low, ci_high` and `seeds`, and what is `published`,
+        shares of 1; whether our interval `matches` that; and `rank` and `rank_published`, the
+        method's place, from the highest, among those of its proportion and set that have a
+        published number. What is not known is not a number.
+    """
+    known = means.set_index(["recipe", "slice"])[["mean", "ci_low", "ci_high", "seeds"]]
+    made = pd.DataFrame(
+        {"proportion": proportion, "method": method, "set": eval_set}
+        | {**known.loc[(recipe, eval_set)]}
+        | {"published": reported(f"{dataset}/{proportion}", method, eval_set)}
+        for proportion, recipes in models.items()
+        for method, recipe in recipes.items()
+        for eval_set in SETS
+    ).astype({"published": float, "seeds": int})
+    ranked = made.assign(mean=made["mean"].where(made["published"].notna()))
+    ranked = ranked.groupby(["proportion", "set"])[["mean", "published"]].rank(ascending=False)
+    matches = made["published"].between(made["ci_low"], made["ci_high"])
+    return made.assign(matches=matches, rank=ranked["mean"], rank_published=ranked["published"])
+
+
+def agreement(made: pd.DataFrame) -> Agreement:
+    """Return how far rows of `beside` agree with the published numbers, and with their order."""
+    known = made.loc[made["published"].notna()]
+    signs = [
+        (one["mean"] - other["mean"]) * (one["published"] - other["published"])
+        for _, cell in known.groupby(["proportion", "set"])
+        for one, other in combinations(cell.to_dict("records"), 2)
+    ]
+    matched, cells = (sum(map(bool, c)) for c in (known["matches"], known["ci_low"].notna()))
+    return Agreement(matched, cells, sum(s > 0 for s in signs), len(signs))

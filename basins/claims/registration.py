@@ -6,13 +6,14 @@ select). It is committed before the run, whose `provenance.json` names the commi
     git show <commit of the run>:profiles/registered/<profile>.json
 
 shows whether a claim was there. A claim that is not in it, or has other settings by now, or was
-written down when its rows were there already, is exploratory.
+written down when its rows were there already, is exploratory. One that the profile no longer has
+stays, as retired: that it was to be held is a part of the record.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -27,8 +28,8 @@ FOLDER = Path("profiles/registered")
 class Registration:
     """The registered claims of a profile, by `<paper>/<key>`.
 
-    Each has its `settings`, `since` (commit and date), and, where it is exploratory all the same,
-    `exploratory`: why.
+    Each has its `settings`, `since` (commit and date), where it is exploratory all the same,
+    `exploratory`: why, and where the profile has it no more, `retired`: since when.
     """
 
     claims: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -44,6 +45,9 @@ class Registration:
         known = self.claims.get(identifier)
         if known is None:
             return {"registered": "no", "since": "", "exploratory": "not written down before"}
+        if "retired" in known:
+            why = f"retired since {known['retired']}"
+            return {"registered": "no", "since": known["since"], "exploratory": why}
         if known["settings"] != settings:
             why = f"its settings are no longer those of {known['since']}"
             return {"registered": "no", "since": known["since"], "exploratory": why}
@@ -56,6 +60,13 @@ class Registration:
         if seen:
             entry["exploratory"] = "written down when its rows were there"
         self.claims[identifier] = entry
+
+    def retire(self, kept: Container[str], since: str) -> Iterator[str]:
+        """Mark the claims that are not among those `kept`, and yield each that was not before."""
+        for identifier, claim in self.claims.items():
+            if identifier not in kept and "retired" not in claim:
+                claim["retired"] = since
+                yield identifier
 
     def write(self, profile: str) -> Path:
         """Write the file of a profile and return it."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import nan
-from typing import Annotated, Literal
+from typing import Annotated
 
 import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import Field
 
-from basins.claims.published import PUBLISHED, SETS
 from basins.figures import rows, style
 
 
@@ -21,15 +19,13 @@ def draw(
     diagnostic: str,
     recipes: Annotated[list[str], Field(min_length=1)] | None = None,
     chance: Annotated[float, Field(ge=0, le=1)] | None = None,
-    published: Literal["cifar10"] | None = None,
 ) -> Figure:
     """Draw accuracy (%) by slice and recipe: a dot per seed, the mean and 95 % interval over seeds.
 
     Reads `probes` and `summary/probes`. `recipes` are those that are drawn, in their order; by
     default all. `chance` is the accuracy of guessing, as a fraction; where given it is marked.
-    `published` is the dataset whose published values are marked at methods of fine-tuning. A model
-    that reads the image alone is high on NC, C and RC and guesses on RI; one that reads the cue
-    alone is high on C and RI (MMC section 3).
+    A model that reads the image alone is high on NC, C and RC and guesses on RI; one that reads the
+    cue alone is high on C and RI (MMC section 3).
 
     Raises `UserError` where the tables have no such rows.
     """
@@ -65,18 +61,6 @@ def draw(
             elinewidth=1.1,
             label="mean",
         )
-        if published:
-            ax.plot(
-                [_published(published, recipe, slice_) for recipe in recipes],
-                range(len(recipes)),
-                linestyle="",
-                marker="D",
-                markersize=4.5,
-                markerfacecolor="none",
-                markeredgewidth=1,
-                color="C1",
-                label="published",
-            )
         if chance is not None:
             ax.axvline(chance, **style.CHANCE, zorder=1, label="guessing")
         ax.set_title(style.set_title(slice_))
@@ -108,19 +92,11 @@ def title(
     return f"Accuracy on {style.set_title(last).partition(':')[0]} goes from {low} to {high}"
 
 
-def caption(*, chance: float | None = None, published: str | None = None, **_: object) -> str:
+def caption(*, chance: float | None = None, **_: object) -> str:
     """Say what `draw` shows under the same options."""
-    paper = " Hollow diamonds: the means that the paper reports." if published else ""
     return (
         "Accuracy on the four test sets, a row for each kind of model. Dots: single seeds; bars: "
         "their mean with its 95 % interval over seeds. High accuracy on RI, random images with "
         "the label's cue, means that a model relies on the cue. BatchNorm as trained."
-        f"{paper}{style.guessing(chance)} After MMC, Table 1."
+        f"{style.guessing(chance)} After MMC, Table 1."
     )
-
-
-def _published(dataset: str, recipe: str, slice_: str) -> float:
-    """Return the accuracy that MMC reports of `finetuned_80/small`, NaN where it does not."""
-    proportion, _, method = recipe.rpartition("_")[2].partition("/")
-    known = PUBLISHED[dataset].get(proportion, {}).get(method)
-    return known[SETS.index(slice_)] / 100 if known and slice_ in SETS else nan

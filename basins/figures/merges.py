@@ -44,6 +44,8 @@ TITLES = {
     "swa": "SWA",
     "swag": "SWAG",
     "tall_masks": "TALL masks",
+    "task_add": "task arithmetic",
+    "task_negate": "task arithmetic, negated",
     "ties": "TIES",
     "tsv": "task singular vectors",
     "wise_ft": "WiSE-FT",

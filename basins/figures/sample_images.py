@@ -78,7 +78,7 @@ def title(tables: Mapping[str, pd.DataFrame], *, dataset: str, columns: int = 10
 def caption(*, dataset: str, columns: int = 10) -> str:
     """Say what `draw` shows under the same options."""
     return (
-        f"One test image of each of the first {columns} classes of {dataset} under the four "
-        "interventions: without cue, with its class's cue, with a random cue, and a random image "
-        "that carries the label's cue."
+        f"One test image of each of the first {columns} classes of {style.display(dataset)} under "
+        "the four interventions: without cue, with its class's cue, with a random cue, and a "
+        "random image that carries the label's cue."
     )

@@ -128,7 +128,7 @@ def written(claim: Mapping[str, Any]) -> dict[str, Any]:
     said |= {"p_holm": text.ABSENT if p is None else f"{p:.2g}", "matches": matches}
     left = claim["unseen"]  # of a verdict; where there is none, there is a reason
     beyond = f"up to {style.percent(left)} may be of a kind that was not seen" if left else ""
-    said["why"] = claim["reason"] or beyond
+    said["why"] = words.plain(claim["reason"]) or beyond
     return {**claim, **shown, **said}
 
 

@@ -333,9 +333,9 @@
     grid.setAttribute("aria-label", `${label}, ${data.titles[set]}, model by model`);
     grid.classList.toggle("written", written);
     const head = element("tr", { role: "row" }, element("td", { role: "presentation" }),
-      ...above.map((model) => element("th", { scope: "col", role: "columnheader" }, element("span", {}, model))));
+      ...above.map((model) => element("th", { scope: "col", role: "columnheader" }, element("span", {}, words(model)))));
     const body = left.map((a) => element("tr", { role: "row" },
-      element("th", { scope: "row", role: "rowheader" }, a),
+      element("th", { scope: "row", role: "rowheader" }, words(a)),
       ...above.map((b) => matrixCell(a, b, cells.get(`${a}|${b}`), low, high, written))));
     grid.replaceChildren(element("thead", { role: "rowgroup" }, head), element("tbody", { role: "rowgroup" }, ...body));
     const first = grid.querySelector('[aria-selected="true"]') || grid.querySelector("[role=gridcell]");
@@ -362,7 +362,7 @@
 
   function matrixCell(a, b, cell, low, high, written) {
     const td = element("td", { role: "gridcell", tabindex: "-1" });
-    td.dataset.text = `${a} and ${b}: ${cell ? number(cell.value, written ? high : undefined) : a === b ? "the same model" : "not joined"}`;
+    td.dataset.text = `${words(a)} and ${words(b)}: ${cell ? number(cell.value, written ? high : undefined) : a === b ? "the same model" : "not joined"}`;
     if (cell) {
       if (cell.ends.every(finite) && cell.ends.length) td.dataset.text += ` [${cell.ends.map((end) => number(end)).join(", ")}]`;
       const colour = ramp((cell.value - low) / (high - low));

@@ -81,7 +81,9 @@ def pack(
         "measures": measures,
         "words": {name: words.plain(name) for column in named for name in names[column]}
         | {m: f"{words.plain(rows.recipe(m))}, seed {rows.seed(m)}" for m in names["model_a"]},
-        "first": _opening(curves, pd.Series(outcomes)),
+        "first": _opening(
+            curves, pd.Series(outcomes), barriers.xs("loss", level="metric").reindex(wanted)
+        ),
         "titles": {name: style.set_title(name) for name in names["eval_set"]},
         "names": names,
         "grids": [_numbers(grid) for grid in known],
@@ -118,21 +120,31 @@ def pack(
     }
 
 
-def _opening(curves: pd.DataFrame, outcomes: pd.Series) -> dict[str, str]:
-    """Return what the explorer opens with: a path whose examples flip, out of distribution.
+def _opening(curves: pd.DataFrame, outcomes: pd.Series, losses: pd.DataFrame) -> dict[str, str]:
+    """Return what the explorer opens with: the first curve that was fitted between two recipes.
 
-    That is a fitted curve from a network without the cue to one with it, with recomputed BatchNorm,
-    or as much of that as there is.
+    Where there is none: of the experiment that joins the most pairs, two networks of two recipes if
+    it has them, and of those the two with the highest barrier in distribution. A path from a
+    network to itself is a control, which neither counts nor opens. As far as there is a choice,
+    BatchNorm is recomputed and outcomes of examples are known. `outcomes` and `losses`, of
+    `barriers`, are by curve.
     """
-    known = curves.reset_index(drop=True).assign(
-        curved=curves["path"].str.startswith("bezier").to_numpy(),
-        crosses=(
-            curves["model_a"].map(rows.recipe) != curves["model_b"].map(rows.recipe)
-        ).to_numpy(),
-        reset=(curves["batchnorm"] == "reset").to_numpy(),
+    known = curves.reset_index(drop=True)
+    apart = losses["distance"].ne(0).to_numpy()
+    known = known.assign(
+        curved=known["path"].str.startswith("bezier"),
+        crosses=known["model_a"].map(rows.recipe) != known["model_b"].map(rows.recipe),
+        reset=known["batchnorm"] == "reset",
         seen=outcomes.notna().to_numpy(),
-    )
-    best = known.sort_values(["crosses", "curved", "reset", "seen"], ascending=False, kind="stable")
+        inside=known["eval_set"].isin(("nc", "test")),
+        barrier=losses["barrier_linear"].to_numpy(),
+    ).loc[apart if apart.any() else ~apart]
+    pairs = known.drop_duplicates(["experiment", "model_a", "model_b"])
+    known["pairs"] = known["experiment"].map(pairs["experiment"].value_counts())
+    fitted = known.loc[known["curved"] & known["crosses"]]
+    keys = ["reset", "seen"]
+    keys = keys if len(fitted) else ["pairs", "crosses", *keys, "inside", "barrier"]
+    best = (fitted if len(fitted) else known).sort_values(keys, ascending=False, kind="stable")
     asked = {name: str(best.iloc[0][name]) for name in CURVE[:1] + CURVE[3:6]}
     sets = set(known.loc[known["experiment"] == asked["experiment"], "eval_set"])
     for domain in ("nc", "test"):

@@ -14,7 +14,7 @@ import pandas as pd
 from basins import layout, results
 from basins.claims.ledger import Shown
 from basins.registry import find, keywords, module
-from basins.report import contents, explorer, findings, page
+from basins.report import contents, explorer, findings, page, words
 from basins.settings import Params
 from basins.store import file_hash
 from basins.tables.table import Table
@@ -26,13 +26,12 @@ LINKED = ("*.csv", "*.json", "*.md", "*.tex", "*.yaml", "figures/*", ROWS, "tabl
 
 DATA = {
     "shapes": "synthetic images",
-    "cifar10": "CIFAR-10",
     "nli": "synthetic sentence pairs (NLI)",
     "qqp": "QQP",
     "paraphrase": "synthetic paraphrases",
     "acceptability": "synthetic acceptability",
 }
-"""What datasets are called; any others are by their names."""
+"""What kinds of datasets are called; any others are by their names."""
 
 NETS = {"resnet": "ResNet-{depth}, width {width}", "bert": "BERT, {layers} layers of width {width}"}
 
@@ -130,6 +129,7 @@ def about(params: Params, data_of: str = "") -> str:
     trained = [r for r in params.train.values() if data_of in ("", r.data)]
     texts = [r for r in params.classify.values() if data_of in ("", r.data)]
     data = dict.fromkeys(recipe.data for recipe in (*trained, *texts))
+    kinds = [params.data[name].name for name in data]
     encoders = params.pretrain.values() if texts else ()
     nets = [recipe.net for recipe in (*trained, *encoders)]
     called = [
@@ -140,7 +140,7 @@ def about(params: Params, data_of: str = "") -> str:
     many = f"{least}" if least == most else f"{least} to {most}"
     return "; ".join(
         [
-            ", ".join(DATA.get(name, name.replace("_", " ")) for name in data),
+            ", ".join(dict.fromkeys(DATA.get(name, words.plain(name)) for name in kinds)),
             ", ".join(dict.fromkeys(called)),
             f"{many} seeds",
         ]

@@ -26,7 +26,7 @@ def table(
     shown = rows.select(tables, "summary/probes", metric="accuracy", recipe=recipes)
     return Table(
         "Accuracy on the counterfactual sets",
-        "Percent, with 95 % intervals over seeds: nc without cue, c with its class's cue, rc with "
-        "a random cue, ri a random image with the label's cue.",
+        "Percent, with 95 % intervals over seeds: NC without cue, C with its class's cue, RC with "
+        "a random cue, RI a random image with the label's cue.",
         in_percent(shown, ["recipe", "slice"], ["seeds"]),
     )

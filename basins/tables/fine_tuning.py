@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite, nan
+from math import isfinite
 from typing import Annotated, Literal
 
 import pandas as pd
 from pydantic import Field
 
-from basins.claims.published import PUBLISHED
-from basins.figures import rows
+from basins.claims.published import Percent, agreement
+from basins.figures.fine_tuning import compared
 from basins.tables.table import INTERVAL, Table, interval
-
-SETS = ("NC", "C", "RC", "RI")
-"""The columns: the counterfactual sets, whose slices have the same names in small letters."""
-
-UNKNOWN = (nan, nan, nan, nan)
-Percent = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")]
 
 
 def table(
@@ -42,28 +36,25 @@ def table(
 
     Raises `UserError` where the table has no such rows. MMC Tables 1, 3 and 4.
     """
-    starts = start or {}
-    accuracy = {"diagnostic": "counterfactual", "metric": "accuracy"}
+    names = {"start": "cue-trained model", **methods}
+    made = compared(tables, groups, methods, published or "", start)
     lines = []
-    for proportion, group in sorted(groups.items(), key=lambda item: float(item[0])):
-        models = {label: (name, f"{group}/{label}") for label, name in methods.items()}
-        if proportion in starts:
-            models = {"start": ("cue-trained model", starts[proportion])} | models
-        for label, (name, recipe) in models.items():
-            shown = rows.select(tables, "summary/probes", recipe=recipe, **accuracy)
-            cells = shown.set_index("slice")
-            line = {"cue %": proportion, "method": name}
-            line |= {column: _cell(cells.loc[column.lower()]) for column in SETS}
-            if published:
-                known = PUBLISHED[published].get(proportion, {}).get(label, UNKNOWN)
-                line |= {f"paper {k}": _known(v) for k, v in zip(SETS, known, strict=True)}
-            lines.append(line | {"seeds": cells["seeds"].iloc[0]})
-    return Table(title, _caption(published), pd.DataFrame(lines))
+    for _, cells in made.groupby(["proportion", "method"], sort=False):
+        of = cells.set_index(cells["set"].str.upper())
+        line = {"cue %": of["proportion"].iloc[0], "method": names[of["method"].iloc[0]]}
+        line |= {s: interval("z.1f", *(100 * of.loc[s, INTERVAL].astype(float))) for s in of.index}
+        if published:
+            line |= {f"paper {s}": _known(100 * of.loc[s, "published"]) for s in of.index}
+            known = of.loc[of["published"].notna()]
+            line["number matches"] = _sets(dict(known["matches"]))
+            line["place matches"] = _sets(dict(known["rank"].eq(known["rank_published"])))
+        lines.append(line | {"seeds": of["seeds"].iloc[0]})
+    return Table(title, _caption(made, published), pd.DataFrame(lines))
 
 
-def _cell(accuracy: pd.Series) -> str:
-    """Write mean and interval in percent; one seed has no interval."""
-    return interval("z.1f", *(100 * accuracy[INTERVAL].astype(float)))
+def _sets(same: Mapping[str, bool]) -> str | None:
+    """Write on which sets something is so; nothing where none can be compared."""
+    return (", ".join(name for name in same if same[name]) or "none") if same else None
 
 
 def _known(value: float) -> str | None:
@@ -71,10 +62,18 @@ def _known(value: float) -> str | None:
     return f"{value:#.3g}" if isfinite(value) else None
 
 
-def _caption(published: str | None) -> str:
-    beside = "" if published is None else " Columns “paper”: the published means of three seeds."
-    return (
+def _caption(made: pd.DataFrame, published: str | None) -> str:
+    text = (
         "Percent, mean over seeds with its 95 % interval. NC: without cue; C: with its class's "
         "cue; RC: with a random cue; RI: a random image with the label's cue. A model that has "
-        "lost the cue has C and RC near NC, and RI near guessing." + beside
+        "lost the cue has C and RC near NC, and RI near guessing."
+    )
+    if not published:
+        return text
+    same = agreement(made)
+    return (
+        f"{text} Columns “paper”: the published means of three seeds. A number matches where our "
+        f"interval contains it, as {same.matched} of {same.cells} do; a wide interval contains "
+        "more. A place is a method's among those of its cue proportion on a set, by means: "
+        f"{same.ordered} of {same.pairs} pairs of methods stand in the paper's order."
     )

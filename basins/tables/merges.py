@@ -48,13 +48,15 @@ def table(
     equal = {"alignment": alignments, "batchnorm": batchnorm, "eval_set": eval_sets}
     shown = rows.select(tables, f"merge/{merge}", **equal)
     sets = eval_sets or list(dict.fromkeys(shown["eval_set"]))
-    columns = {f"loss, {sets[0]}": _cells(averages(shown, confidence), sets[0], "loss")}
+    columns = {f"loss on {_called(sets[0])}": _cells(averages(shown, confidence), sets[0], "loss")}
     for reference, name in REFERENCES.items():
         if reference in set(shown["technique"]):
             less = gains(shown, reference, confidence)
             columns[f"loss − {name}"] = _cells(less, sets[0], "loss")
     for name in sets:
-        columns[f"accuracy, {name} (%)"] = _cells(averages(shown, confidence), name, "accuracy")
+        columns[f"accuracy on {_called(name)} (%)"] = _cells(
+            averages(shown, confidence), name, "accuracy"
+        )
     order = list(dict.fromkeys(map(tuple, shown[CHOICE].to_numpy())))
     lines = [
         dict(zip(CHOICE, choice, strict=True)) | {c: cells[choice] for c, cells in columns.items()}
@@ -69,6 +71,10 @@ def table(
         "on all tasks.",
         pd.DataFrame(lines),
     )
+
+
+def _called(eval_set: str) -> str:
+    return style.set_title(eval_set).partition(":")[0]
 
 
 def _cells(summary: pd.DataFrame, eval_set: str, metric: str) -> dict[tuple, str]:

@@ -13,6 +13,8 @@ import pytest
 
 from basins import results
 from basins.params import read
+from basins.statistics.seeds import summarise_models
+from basins.statistics.summary import MODEL
 
 PROJECT = Path(__file__).parents[2]
 PROFILES = ("laptop", "cifar", "quora")
@@ -75,6 +77,18 @@ def test_every_claim_is_in_the_registration_as_it_stands(profile):
     """There may be more: of experiments that have not been run yet."""
     known, settings = registration(profile), claims_with_rows(profile)
     assert {key: known[key]["settings"] for key in settings} == settings
+
+
+@pytest.mark.parametrize("profile", [*PROFILES, "study", "study_followup"])
+def test_the_averages_beside_the_rows_are_what_this_code_makes_of_them(profile):
+    """Else tables and figures show other intervals than the claims decide by."""
+    folder = PROJECT / "reports" / profile
+    params = read(folder / "params.yaml", check=[])
+    tables = results.read_all(folder / "results")
+    made = summarise_models(tables["probes"], MODEL, params.statistics.confidence)
+    there = tables["summary/probes"]
+    there, made = (table.sort_values(MODEL).reset_index(drop=True) for table in (there, made))
+    pd.testing.assert_frame_equal(there, made, check_dtype=False, atol=1e-4, rtol=1e-4)
 
 
 def registration(profile: str) -> dict[str, Any]:

@@ -9,6 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from basins import profiles
+from basins.claims.registration import Registration
+from basins.params import read
+
 PROJECT = Path(__file__).parents[2]
 
 
@@ -39,3 +45,29 @@ def test_a_claim_whose_rows_are_there_is_exploratory(tmp_path):
         for claims in (before, after)
     ]
     assert others[0] == others[1]
+
+
+@pytest.mark.parametrize(
+    "profile", sorted(file.stem for file in (PROJECT / "profiles/registered").glob("*.json"))
+)
+def test_what_is_registered_and_not_retired_are_the_claims_of_the_profile(profile, tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text(profiles.render(PROJECT / "profiles", profile), encoding="utf-8")
+    held = read(file, check=["claims"]).claims
+    claims = {f"{p}/{k}": claim.model_dump() for p, of in held.items() for k, claim in of.items()}
+    known = json.loads((PROJECT / "profiles/registered" / f"{profile}.json").read_text())
+    current = {key: claim for key, claim in known.items() if "retired" not in claim}
+    assert {key: claim["settings"] for key, claim in current.items()} == claims
+
+
+def test_a_claim_that_a_profile_has_no_more_is_retired_until_it_is_written_down_anew(tmp_path):
+    params = (PROJECT / "reports/quora/params.yaml").read_text(encoding="utf-8")
+    before = register(tmp_path, params)
+    (line,) = (line for line in params.splitlines() if line.strip().startswith("c1_ratio:"))
+    without = register(tmp_path, params.replace(line, ""))
+    retired = without["lcrgs/c1_ratio"].pop("retired")
+    assert retired.startswith("no commit ") and without == before
+    assert register(tmp_path, params) == before
+    mark = {"lcrgs/c1_ratio": before["lcrgs/c1_ratio"] | {"retired": retired}}
+    said = Registration(mark).of("lcrgs/c1_ratio", before["lcrgs/c1_ratio"]["settings"])
+    assert said["registered"] == "no" and said["exploratory"] == f"retired since {retired}"

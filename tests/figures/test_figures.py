@@ -17,7 +17,6 @@ from matplotlib.font_manager import findfont
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
-from basins.claims.published import PUBLISHED
 from basins.errors import UserError
 from basins.figures import barrier_matrix, counterfactual_probe, path_curves, sample_images, style
 from basins.registry import check_options, find, names
@@ -136,17 +135,6 @@ def test_probe_dots_and_means_are_the_rows(tables):
         np.testing.assert_array_equal(marks.get_xdata(), mean["mean"])
         spans = np.array([segment[:, 0] for segment in interval.get_segments()])
         np.testing.assert_allclose(spans, mean[["ci_low", "ci_high"]])
-
-
-def test_the_probe_marks_what_the_paper_reports(tables):
-    renamed = {"recipe": {"plain": "finetuned_80/cbft", "spurious": "cued_80"}}
-    tables = {name: table.replace(renamed) for name, table in tables.items()}
-    panels = counterfactual_probe.draw(
-        tables, diagnostic="counterfactual", published="cifar10"
-    ).axes
-    for ax, value in zip(panels, PUBLISHED["cifar10"]["80"]["cbft"], strict=True):
-        (line,) = [line for line in ax.lines if line.get_label() == "published"]
-        np.testing.assert_allclose(line.get_xdata(), [value / 100, np.nan])
 
 
 def test_the_probe_of_some_recipes_shows_them_in_their_order(tables):

@@ -74,13 +74,13 @@ def test_the_table_has_a_row_a_choice(tables):
     row = pick(found, technique="slerp", alignment="none", batchnorm="reset")
     assert row["loss − best model"] == "0.200 [0.200, 0.200]"
     assert row["loss − ensemble"] == "0.300 [0.300, 0.300]"
-    assert row["loss, test"].startswith("1.800 [")
-    assert row["accuracy, odd (%)"].startswith("73.0 [")
+    assert row["loss on test"].startswith("1.800 [")
+    assert row["accuracy on odd (%)"].startswith("73.0 [")
     one = table.table(tables, merge="m", alignments=["star"], batchnorm=["repair"]).frame
-    assert len(one) == 2 and one["loss, test"].iloc[0].startswith("0.500")
+    assert len(one) == 2 and one["loss on test"].iloc[0].startswith("0.500")
     alone = {"merge/m": tables["merge/m"].query("technique == 'slerp' and set == 0")}
     cells = table.table(alone, merge="m", eval_sets=["odd"]).frame
-    assert list(cells["loss, odd"]) == ["3.700", "3.700", "2.700", "2.700"]
+    assert list(cells["loss on odd"]) == ["3.700", "3.700", "2.700", "2.700"]
     assert not [c for c in cells if "−" in c]
 
 
@@ -114,7 +114,7 @@ def test_several_ways_are_cells(tables):
     lines = ["deep ensemble, units not matched", "deep ensemble, star"]
     lines += ["SLERP, units not matched", "SLERP, star", "best"]
     assert [t.get_text() for t in loss.get_yticklabels()] == lines
-    assert [t.get_text() for t in loss.get_xticklabels()] == ["recomputed", "repair"]
+    assert [t.get_text() for t in loss.get_xticklabels()] == ["recomputed", "REPAIR"]
     expected = [1.5, 0.5, 1.8, 0.8, 1.6]
     np.testing.assert_allclose(loss.images[0].get_array(), np.transpose([expected] * 2))
     assert {text.get_text() for text in accuracy.texts} == {"75", "76", "73"}

@@ -123,7 +123,10 @@ def _curve(shown) -> str:
 
 
 def _models(shown) -> list[str]:
-    return shown.locator(".matrix tbody th").all_text_contents()
+    """Return the models of the matrix, which it calls `plain, seed 0`, by their keys."""
+    texts = shown.locator(".matrix tbody th").all_text_contents()
+    assert all(", seed " in text for text in texts)
+    return [text.replace(", seed ", "/seed") for text in texts]
 
 
 def _cells(shown) -> list[str]:
@@ -148,10 +151,10 @@ def test_the_matrix_shows_every_pair_twice_and_sorts(opened):
 
 def test_pointing_at_a_cell_says_its_value_and_a_click_shows_its_path(opened):
     before = _curve(opened)
-    cell = opened.get_by_role("gridcell", name="odd/seed2 and plain/seed10")
+    cell = opened.get_by_role("gridcell", name="odd, seed 2 and plain, seed 10")
     cell.hover()
     said = opened.locator('[data-part="cell"]')
-    assert said.inner_text() == "odd/seed2 and plain/seed10: 5.00 [0.500, 0.750]"
+    assert said.inner_text() == "odd, seed 2 and plain, seed 10: 5.00 [0.500, 0.750]"
     cell.click()
     assert opened.input_value('[name="pair"]') == "plain/seed10 → odd/seed2"
     assert opened.locator('[aria-selected="true"]').count() == 2
@@ -179,7 +182,7 @@ def test_everything_can_be_done_by_keyboard(opened):
     opened.keyboard.press("End")
     opened.keyboard.press("ArrowDown")
     said = opened.locator('[data-part="cell"]')
-    assert said.inner_text() == "plain/seed1 and plain/seed10: 3.00 [0.500, 0.750]"
+    assert said.inner_text() == "plain, seed 1 and plain, seed 10: 3.00 [0.500, 0.750]"
     opened.keyboard.press("Enter")
     assert opened.input_value('[name="pair"]') == "plain/seed1 → plain/seed10"
     opened.keyboard.press("Tab")

@@ -155,3 +155,39 @@ def test_it_opens_on_a_fitted_path_between_two_recipes_at_its_middle(tables):
         "set": "nc", "pair": "plain/seed0 → odd/seed2", "t": "0.5",
         "beside": "toys|linear|none|reset",
     }  # fmt: skip
+
+
+def joined(experiment: str, ends: list[tuple[str, str]], path: str, **columns: object) -> dict:
+    """Return paths and barriers between models, whose barriers grow from pair to pair."""
+    names = ["experiment", "path", "alignment", "batchnorm", "eval_set"]
+    rows = pd.DataFrame(ends, columns=["model_a", "model_b"])
+    rows = rows.assign(**dict(zip(names, [experiment, path, "none", "reset", "test"], strict=True)))
+    curves = pd.concat([rows.assign(t=t) for t in (0.0, 0.5, 1.0)])
+    curves = curves.assign(n=9, loss=1.0, loss_se=0.1, accuracy=0.5)
+    heights = rows.assign(barrier_linear=np.arange(len(rows)) / 10, ci_low=0, ci_high=1, **columns)
+    both = pd.concat([heights.assign(metric=metric) for metric in ("loss", "error")])
+    return {"paths": curves, "barriers": both}
+
+
+def opening(*parts: dict) -> dict[str, str]:
+    tables = {name: pd.concat([part[name] for part in parts]) for name in ("paths", "barriers")}
+    return explorer.pack(tables, confidence=0.95)["first"]
+
+
+def test_a_path_from_a_network_to_itself_neither_opens_nor_counts():
+    seeds = [f"net/seed{k}" for k in range(4)]
+    selves = joined("selves", [(m, m.replace("net", "again")) for m in seeds], "bezier", distance=0)
+    few = joined("few", [*combinations(seeds[:3], 2)], "linear", distance=1.0)
+    first = opening(selves, few)
+    assert (first["experiment"], first["pair"]) == ("few", "net/seed1 → net/seed2")
+    many = joined("many", [*combinations(seeds, 2)], "linear", distance=1.0)
+    first = opening(selves, few, many)
+    assert (first["experiment"], first["pair"]) == ("many", "net/seed2 → net/seed3")
+    assert opening(selves)["experiment"] == "selves"  # as there is nothing else
+
+
+def test_a_curve_between_recipes_opens_before_more_pairs_of_one():
+    seeds = [f"net/seed{k}" for k in range(4)]
+    many = joined("many", [*combinations(seeds, 2)], "linear", distance=1.0)
+    curve = joined("curves", [("plain/seed0", "odd/seed0")], "bezier", distance=1.0)
+    assert opening(many, curve)["experiment"] == "curves"

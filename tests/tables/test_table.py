@@ -8,6 +8,7 @@ from math import isnan, nan
 import pandas as pd
 import pytest
 
+from basins.claims.published import PUBLISHED
 from basins.errors import UserError
 from basins.registry import check_options, find, names
 from basins.tables import accuracy, barriers, fine_tuning
@@ -116,12 +117,16 @@ def test_published_numbers_stand_beside_ours_with_their_digits(tables):
         ["73.2", "69.2", "72.3", "8.60"],
         ["74.9", "98.8", "16.3", "91.1"],
     ]
-    assert fine_tuning.table(tables, **options, published="cifar100").frame["paper RI"].isna().all()
+    assert frame["number matches"].tolist()[1:] == 4 * ["none"]  # ours are below 45
+    assert frame["place matches"].tolist()[1:] == 4 * ["RC"]
+    assert frame.filter(like="matches").iloc[0].isna().all()
+    unknown = fine_tuning.table(tables, **options, published="cifar100").frame
+    assert unknown.filter(regex="paper|matches").isna().all(axis=None)
 
 
 def test_published_numbers_agree_with_what_the_paper_derives_from_them():
     """|NC - RC| <= .9, |NC - C| <= 4.6, RI <= 13.1; NC - FTM; small rates read the cue alone."""
-    table = fine_tuning.PUBLISHED["cifar10"]
+    table = PUBLISHED["cifar10"]
     assert list(table) == ["60", "70", "80", "90"]
     differences = []
     for methods in table.values():

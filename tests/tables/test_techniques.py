@@ -49,7 +49,7 @@ def test_each_technique_has_its_needs_and_its_results(tables):
     assert frame["needs"].tolist() == ["nothing", "nothing", "base, rows"]
     assert frame["family"].tolist() == ["ensembling", "aggregation", "aggregation"]
     assert frame.at["soup", "NLI: test (%)"].startswith("91.5 [")
-    assert frame.at["soup", "NLI: hans (%)"].startswith("81.5 [")
+    assert frame.at["soup", "NLI: HANS (%)"].startswith("81.5 [")
     assert frame.at["soup", "NLI: less the ensemble"] == "30.0 [30.0, 30.0]"
     assert "NLI: 1 of 2 techniques that mix weights" in found.caption
     assert "(soup)" in found.caption
@@ -58,8 +58,8 @@ def test_each_technique_has_its_needs_and_its_results(tables):
 def test_a_case_may_name_alignment_and_mode(tables):
     case = CASE | {"alignment": "matched", "batchnorm": "interpolate"}
     frame = techniques.table(tables, cases={"NLI": case}).frame.set_index("technique")
-    assert frame.at["soup", "NLI: hans (%)"].startswith("51.5 [")
-    assert frame.at["deep_ensemble", "NLI: hans (%)"].startswith("51.5 [")
+    assert frame.at["soup", "NLI: HANS (%)"].startswith("51.5 [")
+    assert frame.at["deep_ensemble", "NLI: HANS (%)"].startswith("51.5 [")
 
 
 def test_what_is_absent_is_named(tables):
