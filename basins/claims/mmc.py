@@ -273,7 +273,8 @@ def alike(
         f"mean barrier_linear of the error on NC, pairs of {kind} whose invariances differ by up "
         f"to {similar} ({experiment}, {alignment}, {batchnorm})"
     )
-    return Measured(words, results.mean(rows, "barrier_linear", LOSS), needs="such pairs")
+    within = span("barrier_linear", "error")
+    return Measured(words, results.mean(rows, "barrier_linear", within), needs="such pairs")
 
 
 @paper.above("c12_narrow", "beside Conjecture 1", kind="control", added=False).says(
@@ -353,7 +354,7 @@ def _barrier(
         f"mean {definition} of the {metric} on {eval_set.upper()}, "
         f"{joined[0]} ({init} init, {', '.join(path.values())})"
     )
-    return Measured(words, results.mean(rows, definition, span(definition)))
+    return Measured(words, results.mean(rows, definition, span(definition, metric)))
 
 
 def _less(

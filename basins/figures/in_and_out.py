@@ -182,7 +182,3 @@ def _curves(ax: Axes, pairs: pd.DataFrame, metric: str, look: Mapping[str, Any])
     square = pairs.pivot(index="t", columns="pair", values=metric).dropna()
     ax.plot(square.index, square, color=look["color"], linewidth=0.4, alpha=0.2, zorder=2)
     ax.plot(square.index, square.mean(axis=1), markersize=3.5, linewidth=1.8, zorder=3, **look)
-
-
-def _word(metric: str) -> str:
-    return style.display(metric)
