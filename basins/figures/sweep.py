@@ -16,6 +16,7 @@ from basins.figures import rows, style
 from basins.statistics.merges import averages
 
 SHARES = ("accuracy", "f1")
+TOUCHING = 0.08  # of the axis: two values that are nearer have labels upon each other
 LINES = ((0, (4, 2)), (0, (1, 1.5)))
 
 
@@ -125,16 +126,17 @@ def _values(
 def _places(labels: Sequence[str]) -> list[float]:
     """Return where values stand from 0 to one less than their number, to scale if numbers.
 
-    On a logarithmic scale where they span a decade or so.
+    On a logarithmic scale where they span a decade or so; evenly where their labels would touch.
     """
+    evenly = [float(k) for k in range(len(labels))]
     try:
         values = np.array([float(label.rstrip(" %")) for label in labels])
     except ValueError:
-        return [float(k) for k in range(len(labels))]
+        return evenly
     if values.min() > 0 and values.max() >= 8 * values.min():
         values = np.log(values)
-    if not values.max() > values.min():
-        return [float(k) for k in range(len(labels))]
+    if len(values) < 2 or np.diff(np.sort(values)).min() <= TOUCHING * np.ptp(values):
+        return evenly
     return ((len(labels) - 1) * (values - values.min()) / np.ptp(values)).tolist()
 
 

@@ -141,3 +141,17 @@ def test_both_repeat_and_name_what_is_absent(figure, options, tables, tmp_path):
     assert figure.caption(**options).endswith(".")
     with pytest.raises(UserError, match="no table 'probes'"):
         figure.draw({k: rows for k, rows in tables.items() if k != "probes"}, **options)
+
+
+@pytest.mark.parametrize(
+    ("labels", "places"),
+    [
+        (["0 %", "6 %", "13 %", "30 %"], [0, 0.6, 1.3, 3]),
+        (["0 %", "1 %", "5 %", "20 %"], [0, 1, 2, 3]),  # 1 % would touch 0 %
+        (["1", "10", "100"], [0, 1, 2]),  # logarithmic
+        (["one", "new"], [0, 1]),
+        (["3", "3"], [0, 1]),
+    ],
+)
+def test_values_of_a_sweep_stand_to_scale_where_their_labels_fit(labels, places):
+    assert sweep._places(labels) == pytest.approx(places)
