@@ -135,6 +135,7 @@ def about(params: Params, data_of: str = "") -> str:
     called = [
         NETS.get(net.name, net.name).format(**net.model_dump()) for net in nets if net is not None
     ]
+    called += [e.method.options["model"] for e in encoders if "model" in e.method.options]
     counts = {len(recipe.seeds) for recipe in trained} | {len(recipe.streams) for recipe in texts}
     least, most = min(counts, default=0), max(counts, default=0)
     many = f"{least}" if least == most else f"{least} to {most}"

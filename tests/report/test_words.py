@@ -16,7 +16,7 @@ from basins.report import contents, profile, words
 from basins.report.tables import readable
 
 PROJECT = Path(__file__).parents[2]
-PROFILES = ("cifar", "laptop", "quora", "study", "study_followup")
+PROFILES = ("cifar", "laptop", "mnli_regime", "quora", "study", "study_followup")
 KEYS = (
     r"\w*_\w*|(?!subject/object)[a-z]+/[a-z]\w*|nli|qqp|hans|mnli|paws|cola|cbft|llrt|lpft|nc|rc|ri|finetuned|nocue"
     r"|cued|cifar10|bezier|repair|ood|same complex|simple both"
@@ -59,6 +59,14 @@ def test_the_words_of_experiments_tell_them_apart_and_are_no_keys(name):
     shown = [words.plain(experiment) for experiment in params.connect]
     assert len(set(shown)) == len(shown)
     assert not [word for word in shown if keys(word) or word == "mechanisms"]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_the_line_at_the_top_names_data_and_networks(name):
+    data, networks, seeds = profile.about(
+        read(PROJECT / "reports" / name / "params.yaml", check=[])
+    ).split("; ")
+    assert data and networks and seeds.endswith(" seeds")
 
 
 def test_a_key_that_is_an_english_word_is_one_where_it_stands_alone():
