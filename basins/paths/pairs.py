@@ -20,7 +20,8 @@ def pairs(starts: Sequence[Path], ends: Sequence[Path], which: Which) -> list[tu
 
     Models are folders `.../seed<k>`. `all` joins every two models; `between` only a start with an
     end; `within` only those of one recipe, method or variant; `seed` only a start with the ends of
-    its own seed. Raises `UserError` where that is none.
+    its own seed; `ring` each with the next, and the last with the first. Raises `UserError` where
+    that is none.
     """
     if which == "seed":
         found = [(a, b) for a, b in product(starts, ends) if a.name == b.name and a != b]

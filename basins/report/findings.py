@@ -38,7 +38,7 @@ FINDINGS = (
             "mmc/c6_small_80|mmc/c6_small": "RI after fine-tuning at a low rate",
             "mmc/c6_cbft_ri_80|mmc/c6_cbft_ri": "RI after CBFT",
         },
-        "probe_finetuned|fig5",
+        "table1|probe_finetuned|fig5",
     ),
     Finding(
         "curve",
