@@ -35,7 +35,7 @@ FINDINGS = (
         "Fine-tuning at a low rate keeps the cue; CBFT removes it",
         "Fine-tuning does not always keep the cue, or CBFT does not always remove it",
         {
-            "mmc/c6_small_80|mmc/c6_small": "RI after fine-tuning at a low rate",
+            "mmc/c6_small_80|mmc/c6_small|mmc/c6_other_small": "RI after fine-tuning at a low rate",
             "mmc/c6_cbft_ri_80|mmc/c6_cbft_ri": "RI after CBFT",
         },
         "table1|probe_finetuned|fig5",
@@ -60,8 +60,11 @@ FINDINGS = (
         "same data",
         "After matching, barriers are about as high between networks of the same data as between "
         "networks of different data",
-        {"mmc/c12_contrast": "barrier (error), different data less the same data"},
-        "control",
+        {
+            "mmc/c12_contrast|mmc/c12_contrast_64": "barrier (error), different data less the same "
+            "data"
+        },
+        "width|control",
     ),
     Finding(
         "clusters",
@@ -123,6 +126,9 @@ APART = (
 )
 MIXED = "An ensemble and a weight average of the same networks may rely on different features"
 
+DECIDED = ("supported", "contradicted")
+"""Of profiles that measure the same, the first that decides it is told."""
+
 CLOSE, FAR = 0.05, 0.2
 """What counts as one accuracy on the task, and what as relying on the cue or not."""
 
@@ -163,7 +169,8 @@ def cards(
     """Return the findings that the profiles have claims, or merges, for.
 
     Args:
-        ledgers: the claims of each profile, in the order in which profiles are looked at.
+        ledgers: the claims of each profile, in the order in which profiles are looked at; the
+            first that decides a finding is told, or else the first that has it.
         tables: the rows of each profile; of those `merge/...` are read.
         figures: the keys of each profile's figures.
         confidence: that of intervals over sets of merged models.
@@ -182,6 +189,11 @@ def _card(finding: Finding, ledgers: Ledgers, figures: Mapping[str, Sequence[str
                 measured.append((profile, what, claim))
     if not measured:
         return None
+    decided = {
+        profile: status([claim for of, _, claim in measured if of == profile]) in DECIDED
+        for profile, _, _ in measured
+    }
+    measured.sort(key=lambda one: not decided[one[0]])  # stable: else as they are looked at
     first = [claim for profile, _, claim in measured if profile == measured[0][0]]
     sides = [contents.side(claim) for claim in first]
     keys = finding.figures.split("|")

@@ -84,6 +84,18 @@ def test_a_finding_says_what_its_estimates_say_and_how_certain_it_is():
     assert card.status == "supported"
 
 
+def test_a_profile_that_decides_a_finding_goes_before_one_that_does_not():
+    few = {**CLAIM, "id": "mmc/c12_contrast", "n": 3, "verdict": "inconclusive"}
+    many = {**few, "id": "mmc/c12_contrast_64", "n": 10, "verdict": "contradicted", "estimate": 0.1}
+    (card,) = findings.cards({"few": [few], "many": [many]}, {}, {"few": ["control"]})
+    assert (card.status, [effect.profile for effect in card.effects]) == (
+        "contradicted", ["many", "few"],
+    )  # fmt: skip
+    assert card.title.startswith("After matching, barriers are about as high")
+    (card,) = findings.cards({"few": [few], "many": [{**many, "verdict": "inconclusive"}]}, {}, {})
+    assert [effect.profile for effect in card.effects] == ["few", "many"]
+
+
 def merges(ensemble: float) -> dict[str, pd.DataFrame]:
     accuracy = {("deep_ensemble", "nc"): 0.8, ("uniform_soup", "nc"): 0.79}
     accuracy |= {("deep_ensemble", "ri"): ensemble, ("uniform_soup", "ri"): 0.1}
