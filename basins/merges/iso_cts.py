@@ -1,4 +1,4 @@
-"""Isotropic merging in common and task-specific subspaces (Marczak et al. 2025, section 4.2)."""
+"""Isotropic merging in common and task-specific subspaces (Marczak et al. 2025, section 4)."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def merge(
 
     Args:
         sources: the networks and their base.
-        common: the share of a matrix's directions that are those of the sum of tasks (the paper's
-            k / r, its section 5). At 1 this is Iso-C.
-        coefficient: the paper's alpha, which it chooses on validation data.
+        common: the share of a matrix's directions that are those of the sum of tasks, the
+            authors' .8. At 1 this is Iso-C.
+        coefficient: the paper's alpha, 1 without data to choose it on.
         weights: multiply each network's task vector first, 1 by default.
     """
     factors = by_model(weights, sources, "iso_cts: weights")

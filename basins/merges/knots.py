@@ -1,4 +1,4 @@
-"""KnOTS (Stoica et al. 2025, section 4): task matrices merged in a basis that they share."""
+"""KnOTS (Stoica et al. 2025): task matrices merged in a basis that they share."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def merge(
             the authors' code of all matrices together).
         drop: of DARE, the probability that a coordinate is dropped (the authors' .1 for ViTs; their
             .8 for Llama).
-        coefficient: that of TIES, which the paper chooses on validation data.
+        coefficient: that of TIES, 1 as there; the authors choose one by setting (.6 for ViT-B/32).
         weights: multiply each network's task vector first, 1 by default.
 
     Raises:
@@ -72,9 +72,9 @@ def tied(tasks: Tensor) -> tuple[Tensor, Tensor]:
     """Return an orthonormal basis [m, r] of task matrices [K, m, n], and their coordinates.
 
     These, [K, r, n], are the right singular vectors of all matrices side by side, times the
-    singular values, so that `basis @ coordinates` are the task matrices. Directions without a
-    singular value are left out: they would count among the coordinates that TIES keeps. At least
-    one stays.
+    singular values as in the authors' code, so that `basis @ coordinates` are the task matrices.
+    Directions whose singular value is rounding are left out: they would count among the coordinates
+    that TIES keeps. At least one stays.
     """
     count, _, columns = tasks.shape
     left, values, right = torch.linalg.svd(torch.cat(list(tasks), 1), full_matrices=False)

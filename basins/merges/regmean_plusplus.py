@@ -1,4 +1,4 @@
-"""RegMean++ (Nguyen et al. 2025, section 3): RegMean on what the merged layers before make."""
+"""RegMean++ (Nguyen et al. 2025): RegMean on what the merged layers before make."""
 
 from __future__ import annotations
 
