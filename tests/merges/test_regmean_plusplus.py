@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from basins.data.resident import normalise
+from basins.data.resident import Resident, normalise
 from basins.errors import UserError
 from basins.merges import regmean, regmean_plusplus, uniform_soup
 from basins.merges.sources import Sources, Task
@@ -62,10 +63,10 @@ def several(count: int = 3) -> Sources:
 
 def read(state: State, task: Task, layer: str) -> Tensor:
     """Return what a layer reads of a task's rows, [rows, inputs] float64."""
-    found = []
+    found, data = [], cast(Resident, task.data)
     task.net.load_state_dict(state | task.head)
     with task.net.get_submodule(layer).register_forward_pre_hook(lambda _, x: found.append(x[0])):
-        task.net.eval()(normalise(task.data.images))
+        task.net.eval()(normalise(data.images))
     return found[0].detach().double()
 
 
