@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated
 
 import torch
@@ -18,13 +18,15 @@ from basins.weights import State
 Layer = nn.Linear | nn.Conv2d
 RANK = 1e-10  # of the inputs' correlation matrix: smaller pivots are rounding
 
+Shrink = Annotated[float, Field(ge=0, le=1)]
+
 TRAITS = Traits("aggregation", rows=True, cost="K forward")
 
 
 def merge(
     sources: Sources,
     *,
-    shrink: Annotated[float, Field(ge=0, le=1)] = 0.9,
+    shrink: Shrink = 0.9,
     weights: Positive | None = None,
 ) -> list[State]:
     """Return the networks' mean, but for the weights of linear and convolutional layers.
@@ -40,23 +42,17 @@ def merge(
     given = by_model(weights, sources, "regmean: weights")
     merged = mixed(sources.states, [weight / sum(given) for weight in given])
     grams = [inputs(sources, state, k) for k, state in enumerate(sources.states)]
-    for name in (layer for layer in grams[0] if f"{layer}.weight" in merged):  # no task's head
-        layers = [state[f"{name}.weight"] for state in sources.states]
-        flat = [layer.flatten(1).double() for layer in layers]
-        shrunk = [
-            weight * _shrunk(gram[name], shrink) for gram, weight in zip(grams, given, strict=True)
-        ]
-        mean = merged[f"{name}.weight"].flatten(1).double()
-        solved = _solve(shrunk, flat, mean, name)
-        merged[f"{name}.weight"] = solved.view_as(layers[0]).to(layers[0].dtype)
-    return [merged]
+    return [merged | solved(sources.states, grams, given, merged, shrink)]
 
 
-def inputs(sources: Sources, state: State, number: int = 0) -> dict[str, Tensor]:
+def inputs(
+    sources: Sources, state: State, number: int = 0, layers: Collection[str] | None = None
+) -> dict[str, Tensor]:
     """Return by layer X'X of what it reads on the training rows, float64 [inputs, inputs].
 
-    Of every linear layer, and every convolution in one group. Rows are those of the task of that
-    `number`, where there are tasks.
+    Of every linear layer, and every convolution in one group, or those of them that `layers` names,
+    in the order in which they are called. Rows are those of the task of that `number`, where there
+    are tasks.
     """
     net = sources.at(state, number)
     found: dict[str, Tensor] = {}
@@ -71,7 +67,8 @@ def inputs(sources: Sources, state: State, number: int = 0) -> dict[str, Tensor]
     hooks = [
         module.register_forward_pre_hook(remember(name, module))
         for name, module in net.named_modules()
-        if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
+        if (isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1))
+        and (layers is None or name in layers)
     ]
     try:
         with torch.no_grad():
@@ -80,6 +77,39 @@ def inputs(sources: Sources, state: State, number: int = 0) -> dict[str, Tensor]
     finally:
         for hook in hooks:
             hook.remove()
+    return found
+
+
+def solved(
+    states: Sequence[State],
+    grams: Sequence[dict[str, Tensor]],
+    weights: Sequence[float],
+    mean: State,
+    shrink: float,
+) -> State:
+    """Return the weights of least squares of the layers whose inner products are given.
+
+    Args:
+        states: K networks.
+        grams: of each network X'X by layer, as `inputs` returns them.
+        weights: of each network in the sum of squares.
+        mean: tensors by name, for inputs that are always 0. A layer that it lacks, as a task's
+            head, is left out.
+        shrink: as in `merge`.
+
+    Raises:
+        UserError: a layer's system is singular.
+    """
+    found: State = {}
+    for name in (layer for layer in grams[0] if f"{layer}.weight" in mean):
+        key = f"{name}.weight"
+        flat = [state[key].flatten(1).double() for state in states]
+        shrunk = [
+            weight * _shrunk(gram[name], shrink)
+            for gram, weight in zip(grams, weights, strict=True)
+        ]
+        solution = _solve(shrunk, flat, mean[key].flatten(1).double(), name)
+        found[key] = solution.view_as(mean[key]).to(mean[key].dtype)
     return found
 
 

@@ -140,7 +140,7 @@ class Sources(NamedTuple):
 
         def scaled(tasks: Tensor) -> Tensor:
             by = tasks.new_tensor(factors).view(-1, *[1] * (tasks.ndim - 1))
-            return formula(by * tasks)
+            return formula(tasks.mul_(by))
 
         return self._made(names, start, scaled, scope)
 
@@ -163,9 +163,9 @@ class Sources(NamedTuple):
         found = mixed(self.states)
         groups = [names] if scope == "vector" else [[name] for name in names]
         for group in filter(None, groups):
-            taken = torch.stack([_joined(state, group) for state in self.states])
+            taken = _stacked(self.states, group)
             origin = 0 if start is None else _joined(start, group)
-            made = origin + formula(taken - origin)
+            made = origin + formula(taken.sub_(origin))
             for name, part in zip(group, _parts(made, [found[n] for n in group]), strict=True):
                 found[name] = part
         return found
@@ -229,6 +229,15 @@ def _joined(state: State, names: Sequence[str]) -> Tensor:
     return torch.cat([state[name].reshape(-1).double() for name in names])
 
 
+def _stacked(states: Sequence[State], names: Sequence[str]) -> Tensor:
+    """Return the tensors of K states as `_joined` does, [K, ...], without a second copy of all."""
+    first = _joined(states[0], names)
+    found = first.new_empty((len(states), *first.shape))
+    for place, state in zip(found, states, strict=True):
+        place.copy_(_joined(state, names))
+    return found
+
+
 def _parts(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     parts = vector.reshape(-1).split([tensor.numel() for tensor in like])
     return [part.view_as(one).to(one.dtype) for part, one in zip(parts, like, strict=True)]
@@ -246,15 +255,14 @@ def mixed(states: Sequence[State], shares: Sequence[float] | None = None) -> Sta
     Sums are in float64, so that a network mixed with itself is that network.
     """
     shares = [1 / len(states)] * len(states) if shares is None else shares
-    first = states[0]
-    return first | {
-        name: sum(
-            (share * s[name].double() for share, s in zip(shares, states, strict=True)),
-            start=torch.zeros_like(tensor, dtype=torch.double),
-        ).to(tensor.dtype)
-        for name, tensor in first.items()
-        if tensor.is_floating_point()
-    }
+    found = dict(states[0])
+    for name, tensor in states[0].items():
+        if tensor.is_floating_point():
+            total = torch.zeros_like(tensor, dtype=torch.double)
+            for share, state in zip(shares, states, strict=True):
+                total += state[name].to(torch.double, copy=True).mul_(share)
+            found[name] = total.to(tensor.dtype)
+    return found
 
 
 def mixture(states: Sequence[State], shares: Sequence[float] | None = None) -> Mixture:

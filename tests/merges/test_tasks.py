@@ -16,6 +16,8 @@ from basins.merges import (
     della,
     emr,
     iso_c,
+    iso_cts,
+    knots,
     magmax,
     model_stock,
     multi_slerp,
@@ -23,6 +25,7 @@ from basins.merges import (
     sce,
     tall_masks,
     task_arithmetic,
+    ties,
     tsv,
 )
 from tests.merges.conftest import CLASSES, numbers
@@ -125,6 +128,119 @@ def test_isotropic_merging_flattens_the_spectrum_and_keeps_its_sum():
     torch.testing.assert_close(torch.linalg.svdvals(merged), before.mean().expand(4))
     diagonal = torch.stack([torch.diag(torch.tensor([3.0, 1.0])), torch.zeros(2, 2)])
     torch.testing.assert_close(iso_c.flattened(diagonal), 2 * torch.eye(2))
+
+
+def test_isotropic_merging_with_tasks_by_hand():
+    """Two directions of the sum, 10 and 8, and one of each task: 3 and 5, in the third and fourth.
+
+    In the sum the third is -1, which Iso-C keeps.
+    """
+    first, second = (torch.diag(torch.tensor(d)) for d in ([5.0, 4, 3, 1], [5.0, 4, -4, 5]))
+    tasks = torch.stack([first, second])
+    flat = torch.diag(torch.tensor([1.0, 1, 1, 1]))
+    torch.testing.assert_close(iso_cts.flattened(tasks, 0.5), (10 + 8 + 3 + 5) / 4 * flat)
+    flat[2, 2] = -1
+    torch.testing.assert_close(iso_c.flattened(tasks), (10 + 8 + 1 + 6) / 4 * flat)
+    torch.testing.assert_close(iso_cts.flattened(tasks, 1.0), iso_c.flattened(tasks))
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (8, 6)])
+def test_isotropic_merging_with_tasks_against_the_definition(shape):
+    """One spectrum, as many directions of each task, whatever the share; Iso-C where it is 1."""
+    tasks = matrices(8, 2, *shape)
+    u, s, v = torch.linalg.svd(tasks.sum(0), full_matrices=False)
+    torch.testing.assert_close(iso_cts.flattened(tasks, 1.0), iso_c.flattened(tasks))
+    for common, each in ((0.7, 1), (0.4, 2), (0.0, 3)):  # of six: 4, 2 and none are common
+        k = 6 - 2 * each
+        outside = torch.eye(shape[0], dtype=torch.double) - u[:, :k] @ u[:, :k].T
+        own = [torch.linalg.svd(outside @ task, full_matrices=False) for task in tasks]
+        left = torch.cat([u[:, :k], *(p[0][:, :each] for p in own)], 1)
+        right = torch.cat([v[:k], *(p[2][:each] for p in own)], 0)
+        mean = torch.cat([s[:k], *(p[1][:each] for p in own)]).mean()
+        found = iso_cts.flattened(tasks, common)
+        torch.testing.assert_close(torch.linalg.svdvals(found), mean.expand(6))
+        torch.testing.assert_close(found, mean * orthonormal(left) @ orthonormal(right.T).T)
+
+
+def orthonormal(columns: Tensor) -> Tensor:
+    """Return them times the inverse square root of their inner products."""
+    values, vectors = torch.linalg.eigh(columns.T @ columns)
+    return columns @ (vectors / values.sqrt() @ vectors.T)
+
+
+def test_isotropic_merging_of_more_tasks_than_directions():
+    """Four tasks have no place among three directions; of three each has one."""
+    tasks = matrices(9, 4, 3, 5)
+    torch.testing.assert_close(iso_cts.flattened(tasks, 0.0), iso_c.flattened(tasks))
+    tops = [torch.linalg.svd(task, full_matrices=False) for task in tasks[:3]]
+    left = torch.stack([top[0][:, 0] for top in tops], 1)
+    right = torch.stack([top[2][0] for top in tops], 1)
+    mean = torch.stack([top[1][0] for top in tops]).mean()
+    found = iso_cts.flattened(tasks[:3], 0.0)
+    torch.testing.assert_close(found, mean * orthonormal(left) @ orthonormal(right).T)
+
+
+def test_knots_by_hand():
+    """Two tasks of two rows, turned: in their common basis they are what they were, up to signs.
+
+    In it TIES takes the larger of what disagrees, and the mean of what agrees.
+    """
+    first, second = [[3.0, 4.0, 2.0], [4.0, -3.0, 1.0]], [[-4.0, 3.0, 10.0], [3.0, 2.0, 0.4]]
+    rows = torch.tensor([first, second]).double()  # side by side they are orthogonal
+    turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]]).double()
+    basis, coordinates = knots.tied(turn @ rows)
+    assert coordinates.shape == (2, 2, 3)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(2).double())
+    torch.testing.assert_close((turn.T @ basis).abs(), torch.eye(2).double())
+    torch.testing.assert_close(coordinates.abs(), rows.abs())
+    together = torch.tensor([[-4.0, 3.5, 6.0], [3.5, -3.0, 0.7]]).double()
+    torch.testing.assert_close(basis @ ties.elected(coordinates), turn @ together)
+
+
+def test_knots_leaves_out_directions_that_no_task_has(make):
+    """Two tasks of rank 1: two coordinates a column, though there are three outputs."""
+    tasks = torch.stack([torch.outer(numbers(k, 3), numbers(k + 5, 12)) for k in range(2)])
+    basis, coordinates = knots.tied(tasks.double())
+    assert basis.shape == (3, 2) and coordinates.shape == (2, 2, 12)
+    torch.testing.assert_close(basis @ coordinates, tasks.double())
+    basis, coordinates = knots.tied(torch.zeros(2, 3, 12))
+    assert coordinates.shape == (2, 1, 12) and not coordinates.any()
+
+
+def test_knots_is_what_its_basis_makes_of_ties_and_of_dare(make):
+    sources = make([A, B], BASE)
+    tasks = torch.stack([w - BASE for w in (A, B)]).view(2, CLASSES, 12).double()
+    basis, coordinates = knots.tied(tasks)
+    found = vector(knots.merge(sources, density=0.3, coefficient=0.6)) - BASE
+    expected = basis @ ties.elected(ties.trimmed(coordinates, 0.3))
+    torch.testing.assert_close(found, 0.6 * expected.flatten().float())
+    # The mean is that of the updates, in any basis; DARE without drops is TIES without a trim.
+    mean = vector(knots.merge(make([A, B, C], BASE), then="mean"))
+    torch.testing.assert_close(mean, (A + B + C) / 3)
+    nothing = vector(knots.merge(make([A, B], BASE), then="dare", drop=0.0))
+    torch.testing.assert_close(nothing, vector(knots.merge(make([A, B], BASE), density=1.0)))
+    assert not torch.allclose(nothing, vector(ties.merge(make([A, B], BASE), density=1.0)))
+    drawn = torch.stack(
+        [
+            vector(knots.merge(make([A], BASE, seed=k), then="dare", drop=0.5)) - BASE
+            for k in range(1000)
+        ]
+    )
+    inside = basis_of(A).T @ drawn.view(-1, CLASSES, 12)  # of one task: dropped, or doubled
+    whole = basis_of(A).T @ (A - BASE).view(CLASSES, 12)
+    shares = inside / whole
+    torch.testing.assert_close(shares, 2 * (shares > 1).float(), rtol=1e-3, atol=1e-3)
+    assert (shares.mean(0) - 1).abs().max() < 5 / 1000**0.5
+
+
+def basis_of(weights: Tensor) -> Tensor:
+    return knots.tied((weights - BASE).view(1, CLASSES, 12).double())[0].float()
+
+
+@pytest.mark.parametrize("then", ["ties", "dare", "mean"])
+def test_knots_gives_back_updates_that_are_equal(make, then):
+    found = knots.merge(make([A, A, A], BASE), then=then, density=1.0, drop=0.0)
+    torch.testing.assert_close(vector(found), A)
 
 
 @pytest.mark.parametrize("technique", [tsv, iso_c])
