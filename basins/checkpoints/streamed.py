@@ -27,8 +27,8 @@ from basins.merges.sources import Formula, Scope, Sources
 from basins.paths.evaluation import Examples, evaluate
 from basins.weights import State
 
-BY_TENSOR = ("breadcrumbs", "consensus", "dare", "della", "fedavg", "iso_c", "karcher")
-BY_TENSOR += ("magmax", "model_stock", "multi_slerp", "pcb", "sce", "slerp")
+BY_TENSOR = ("breadcrumbs", "consensus", "dare", "della", "fedavg", "iso_c", "iso_cts")
+BY_TENSOR += ("karcher", "knots", "magmax", "model_stock", "multi_slerp", "pcb", "sce", "slerp")
 BY_TENSOR += ("task_arithmetic", "ties", "tsv", "uniform_soup", "wise_ft")
 """Techniques that make a tensor of the networks' tensors of that name alone."""
 
