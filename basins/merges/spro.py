@@ -48,9 +48,9 @@ def merge(
     batch at one point of a simplex, both drawn uniformly, less `volume` times the logarithm of the
     complex's volume. Without steps members lie between the networks and their mean.
 
-    Rate and momentum are those of the authors' code, which trains for ten epochs a vertex. Its
-    weight of the volume, 1e-8 and 0 at the first vertex, does nothing in so few steps; the default
-    is ours. BatchNorm is as in other techniques that train on, and the running statistics of a
+    Rate and momentum are those of the authors' code, which trains for ten epochs a vertex and has
+    far smaller weights of the volume (down to 1e-8); the default, for few steps, is ours. BatchNorm
+    is in training mode, as in other techniques that train on, and the running statistics of a
     vertex are those of its steps.
 
     Args:
