@@ -97,12 +97,10 @@ def _vertex(
     optimiser = SGD(vertex.values(), rate, momentum)
     batches = sources.rows().shuffled(batch, generator)
     for step in range(steps):
-        corners = [*simplices[generator.integers(len(simplices))], vertex]
+        corners = [*simplices[int(generator.integers(len(simplices)))], vertex]
         shares = generator.dirichlet([1.0] * len(corners)).tolist()
-        point = {
-            name: sum(share * corner[name] for share, corner in zip(shares, corners, strict=True))
-            for name in names
-        }
+        parts = [*zip(shares, corners, strict=True)]
+        point = {n: torch.stack([share * c[n] for share, c in parts]).sum(0) for n in names}
         inputs, labels = next(batches)
         output = functional_call(net, point, tuple(inputs))
         loss = functional.cross_entropy(getattr(output, "logits", output), labels)
