@@ -1,4 +1,4 @@
-"""What a merge is worth: the losses of one network, or of the mean of several's probabilities."""
+"""What a merge is worth: the losses of one network, or of several's probabilities as one's."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from basins.align.repair import repair
 from basins.data.images import Evaluation
 from basins.data.resident import Resident
+from basins.merges.routed import Routed
 from basins.merges.sources import Mixture, Sources, logits
 from basins.paths.engine import Engine
 from basins.paths.evaluation import Examples, Precision, evaluate
@@ -21,27 +22,35 @@ Evaluations = dict[tuple[str, str], Evaluation]
 
 
 class Ensemble(nn.Module):
-    """Networks whose probabilities are averaged; it says their logarithms, which are logits."""
+    """Networks whose probabilities are averaged; it says their logarithms, which are logits.
 
-    def __init__(self, engine: Engine, vectors: Sequence[Tensor]) -> None:
+    Where they are `routed`, those of the network of least entropy stand for all, by example; the
+    first of several.
+    """
+
+    def __init__(self, engine: Engine, vectors: Sequence[Tensor], *, routed: bool = False) -> None:
         """Take members as flat weights [size], each with its statistics, in turn in one network."""
         super().__init__()
-        self.net, self.engine, self.vectors = engine.net, engine, vectors
+        self.net, self.engine, self.vectors, self.routed = engine.net, engine, vectors, routed
 
     def forward(self, *inputs: Tensor | None) -> Tensor:
         """Return logits [n, classes]."""
-        return self._mean(self.engine.folded.refresh, inputs)
+        return self._together(self.engine.folded.refresh, inputs)
 
     def plainly(self, *inputs: Tensor | None) -> Tensor:
         """Return the same with the networks called as they are."""
-        return self._mean(lambda: getattr(self.net, "plainly", self.net), inputs)
+        return self._together(lambda: getattr(self.net, "plainly", self.net), inputs)
 
-    def _mean(self, settled: Callable[[], Any], inputs: tuple[Tensor | None, ...]) -> Tensor:
+    def _together(self, settled: Callable[[], Any], inputs: tuple[Tensor | None, ...]) -> Tensor:
         said = []
         for vector in self.vectors:
             self.engine.flat.vector.copy_(vector)
             said.append(logits(settled(), inputs).float().log_softmax(1))
-        return torch.stack(said).logsumexp(0) - log(len(said))
+        every = torch.stack(said)
+        if not self.routed:
+            return every.logsumexp(0) - log(len(said))
+        surest = torch.special.entr(every.exp()).sum(2).argmin(0)
+        return every[surest, torch.arange(len(surest), device=surest.device)]
 
 
 def evaluations(
@@ -57,7 +66,7 @@ def evaluations(
     Args:
         engine: puts a network together and evaluates it.
         members: the state of one network, or those of an ensemble, whose probabilities are
-            averaged.
+            averaged, or of which one answers (`Routed`).
         sources: the networks that were merged, and training rows.
         batchnorm: as in `Engine.along`, or `repair`: REPAIR on the training rows, towards the
             networks that a `Mixture` is of, by their shares, or else all that were merged, alike.
@@ -79,7 +88,7 @@ def evaluations(
             function = engine.settle(mode, calibration, precision)
             settled.append(engine.flat.vector.clone())
         if len(settled) > 1:
-            function = Ensemble(engine, settled)
+            function = Ensemble(engine, settled, routed=isinstance(members, Routed))
         for name, data in sets.items():
             found[mode, name] = evaluate(function, data, precision)
     return found

@@ -16,8 +16,8 @@ TRAITS = Traits("ensembling")
 def merge(sources: Sources, *, members: Annotated[int, Field(ge=1)] = 8) -> list[State]:
     """Return `members` drawn uniformly from the simplex that the networks span.
 
-    The paper trains further vertices that keep its loss low (SPRO); here the networks alone are its
-    vertices, so the ensemble tells whether the volume between them is low.
+    The paper trains further vertices that keep its loss low, as `spro` does; here the networks
+    alone are its vertices, so the ensemble tells whether the loss between them is low.
     """
     shares = sources.generator.dirichlet([1.0] * len(sources.states), size=members)
     return [mixture(sources.states, share) for share in shares]

@@ -33,8 +33,9 @@ from tests.paths.test_points import CONFIG, CPU, models, nothing, sets
 __all__ = ["data", "models", "sets"]  # fixtures
 SIZES = (2, 3, 4)  # classes of the tasks
 ONE_TASK = {"zipit", "ot_fusion", "cca_merge", "swa", "swag", "ema", "snapshot", "fast_geometric"}
+ONE_TASK |= {"spro"}
 """Techniques that train on, or match activations, on rows of one task."""
-ENSEMBLES = {"deep_ensemble", "simplicial"}
+ENSEMBLES = {"deep_ensemble", "simplicial", "routed"}
 
 
 class Headed(Net):
