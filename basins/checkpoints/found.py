@@ -74,7 +74,8 @@ class Found:
         """Write the tables into a folder, beside the rows that it has; return the folder.
 
         A merge becomes a checkpoint there, so its folder has to be new: of folders one that loads
-        like the first of them, of modules a state dict, `model.safetensors`. Raises `UserError` where the folder has rows of other models or data.
+        like the first of them, of modules a state dict, `model.safetensors`. Raises `UserError`
+        where the folder has rows of other models or data.
         """
         target = Path(folder)
         if self.net is not None and self.models is not None:

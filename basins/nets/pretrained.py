@@ -84,7 +84,7 @@ class _Text:
         if types is None or "token_type_ids" not in signature(super().forward).parameters:  # type: ignore
             return {}
         count = getattr(self.config, "type_vocab_size", None)
-        # Where the config counts none (XLNet, Funnel), a tokenizer that makes none says so by zeros.
+        # Where the config counts none (XLNet, Funnel), all are 0 if the tokenizer makes none.
         given = bool(types.any()) if count is None else count > 1
         return {"token_type_ids": types} if given else {}
 
