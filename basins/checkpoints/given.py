@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves, tree_map
 
 from basins import weights
@@ -90,6 +91,8 @@ def networks(
         if not isinstance(model, str | Path | nn.Module | Mapping):
             what = f"{type(model).__name__}; give a module, a state dict or a path"
             raise UserError(f"{name}: {what}")
+        if isinstance(model, nn.Module) and any(map(is_lazy, model.parameters())):
+            raise UserError(f"{name}: it has lazy parameters; call it once on a batch of inputs")
     first = next((m for m in given.values() if isinstance(m, nn.Module)), None)
     if first is None and net is None:
         raise UserError("weights without a network; give it as net=")

@@ -286,6 +286,7 @@ REFUSED = {
     "nothing": (lambda: basins.probe([], LOADER), "no networks"),
     "no sets": (lambda: basins.probe(net(0), {}), "no sets"),
     "no network at all": (lambda: basins.probe([3], LOADER), "int; give a module"),
+    "lazy": (lambda: basins.probe(nn.LazyLinear(3), LOADER), "call it once on a batch"),
     "half a point": (lambda: basins.connect(net(0), net(1), LOADER, points=5.5), "3 or more"),
     "no targets": (lambda: basins.probe(net(0), [X, X]), "targets of a batch are nothing"),
     "words": (lambda: basins.probe(net(0), [(X, ["a"] * 90)]), "are a list of no numbers"),
