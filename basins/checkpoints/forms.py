@@ -12,6 +12,8 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from basins.checkpoints import examples, files, pictures
 from basins.checkpoints.models import Models
@@ -80,11 +82,16 @@ class Form:
             data = self._blocks(name, cast(Sequence[str], data))
         elif is_batch(data):
             data = _cut(data)
+        elif isinstance(data, TorchDataset):
+            data = DataLoader(data, BATCH)
         if not isinstance(data, Iterable):
             raise UserError(f"{name}: {type(data).__name__}; give a loader, tensors or a dataset")
         parts = []
         for batch in data:
-            pair = _parted(name, batch)
+            inputs, targets = _parted(name, batch)
+            if self.measured is None:
+                targets = _classes(name, targets)
+            pair = tree_map(_single, inputs), targets
             moved = tree_map(lambda x: x.to(self.device) if isinstance(x, Tensor) else x, pair)
             parts.append(moved)
         if not parts:
@@ -183,6 +190,26 @@ def _cut(data: Any) -> Iterator[Any]:
         yield tree_map(lambda x, start=start: x[start : start + BATCH], tensors)
 
 
+def _single(value: Any) -> Any:
+    """Return an input in float32, as all networks are; integers stay."""
+    floating = isinstance(value, Tensor) and value.is_floating_point()
+    return value.float() if floating else value
+
+
+def _classes(name: str, targets: Any) -> Tensor:
+    """Return the classes of a batch, int64 where they are integers of any type.
+
+    Raises `UserError` where there are none, or they are no numbers.
+    """
+    try:
+        found = torch.as_tensor(targets)
+    except (TypeError, ValueError, RuntimeError):
+        what = "nothing" if targets is None else f"a {type(targets).__name__} of no numbers"
+        line = "cross-entropy takes (inputs, classes), integers [n]; else give a loss"
+        raise UserError(f"{name}: the targets of a batch are {what}; {line}") from None
+    return found if found.is_floating_point() or found.is_complex() else found.long()
+
+
 def _parted(name: str, batch: Any) -> tuple[Any, Any]:
     """Return a batch's inputs, by position or by name, and its targets."""
     if isinstance(batch, Mapping):
@@ -196,6 +223,8 @@ def _parted(name: str, batch: Any) -> tuple[Any, Any]:
         else:
             targets = None
         return (tuple(inputs.values()) if len(inputs) == 1 else inputs), targets
+    if isinstance(batch, Sequence) and len(batch) == 1 and isinstance(batch[0], Tensor):
+        [batch] = batch  # of a `TensorDataset` without targets
     if isinstance(batch, Tensor):
         return (batch,), None
     if isinstance(batch, Sequence) and len(batch) == 2:

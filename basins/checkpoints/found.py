@@ -73,11 +73,12 @@ class Found:
     def save(self, folder: str | Path) -> Path:
         """Write the tables into a folder, beside the rows that it has; return the folder.
 
-        A merge of folders becomes a checkpoint there that loads like the first of them, so its
-        folder has to be new. Raises `UserError` where the folder has rows of other models or data.
+        A merge becomes a checkpoint there, so its folder has to be new: of folders one that loads
+        like the first of them, of modules a state dict, `model.safetensors`. Raises `UserError`
+        where the folder has rows of other models or data.
         """
         target = Path(folder)
-        if self.net is not None and self.models is not None and self.models.folders:
+        if self.net is not None and self.models is not None:
             models.save(self.models, self.state, target)
         rows.add(target, self.tables, self.provenance)
         return target

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves, tree_map
 
 from basins import weights
@@ -85,6 +87,12 @@ def networks(
     paths = {name: Path(m) for name, m in given.items() if isinstance(m, str | Path)}
     if len(paths) == len(given) and not isinstance(net, nn.Module):
         return models.read(paths, net, device, names)
+    for name, model in given.items():
+        if not isinstance(model, str | Path | nn.Module | Mapping):
+            what = f"{type(model).__name__}; give a module, a state dict or a path"
+            raise UserError(f"{name}: {what}")
+        if isinstance(model, nn.Module) and any(map(is_lazy, model.parameters())):
+            raise UserError(f"{name}: it has lazy parameters; call it once on a batch of inputs")
     first = next((m for m in given.values() if isinstance(m, nn.Module)), None)
     if first is None and net is None:
         raise UserError("weights without a network; give it as net=")
@@ -199,6 +207,8 @@ def task(
     sets = {"data": data}
     if isinstance(data, Mapping) and not is_batch(data):
         sets = {str(name): one for name, one in data.items()}
+    if not sets:
+        raise UserError(f"{where}: no sets; give one or more by name")
     form = Form(read, measured, truncate, device, where)
     made = {name: form.set(name, one) for name, one in sets.items()}
     why = f"{where}: this takes training rows: give them as train=, or as a split `train`"
@@ -242,9 +252,11 @@ def _splits(data: Data, names: Sequence[str] | None) -> dict[str, Any] | None:
     """Return the splits of a path or of datasets, by name; None of other data."""
     if isinstance(data, str | Path):
         return dict(files.splits(data))
+    if isinstance(data, pd.DataFrame):
+        data = Dataset.from_pandas(data, preserve_index=False)
     if isinstance(data, Dataset):
         return {"data": data}
-    kinds = str, Path, Dataset
+    kinds = str, Path, Dataset, pd.DataFrame
     if isinstance(data, Mapping) and data and all(isinstance(v, kinds) for v in data.values()):
         one = {name: _splits(split, None) or {} for name, split in data.items()}
         return {str(name): next(iter(found.values())) for name, found in one.items()}

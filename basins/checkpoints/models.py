@@ -272,11 +272,11 @@ def new_folder(models: Models, target: Path, kind: str | None = None) -> Iterato
     one. Raises `UserError` where the folder has something in it.
     """
     refuse_filled(target)
-    source = next(iter(models.folders.values()))
+    source = next(iter(models.folders.values()), None)  # modules have no folder
     scratch = target.with_name(f".{target.name}.partial")
     try:
         with whole_folder(target, scratch) as folder:
-            for file in sorted(source.iterdir()) if source.is_dir() else ():
+            for file in sorted(source.iterdir()) if source and source.is_dir() else ():
                 kept = file.suffix in (".json", ".txt", ".model", ".jinja")
                 if file.is_file() and kept and not file.name.endswith(".index.json"):
                     shutil.copy(file, folder / file.name)

@@ -113,9 +113,13 @@ def absolute_error(output: Any, targets: Tensor) -> Tensor:
 def binary_cross_entropy(output: Any, targets: Tensor) -> Tensor:
     """Return the cross-entropy (nats) of logits and targets 0 or 1, both [n] or [n, labels].
 
-    Of several labels it is the mean.
+    Of several labels it is the mean. Raises `UserError` where a target is not from 0 to 1.
     """
     found, wanted = _alike(output, targets)
+    if not bool(((wanted >= 0) & (wanted <= 1)).all()):
+        raise UserError(
+            f"targets are from {float(wanted.min()):g} to {float(wanted.max()):g}; give 0 or 1"
+        )
     return _each(functional.binary_cross_entropy_with_logits(found, wanted, reduction="none"))
 
 

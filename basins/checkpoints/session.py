@@ -162,7 +162,7 @@ def opened(
 ) -> Session:
     """Read networks and data; raise `UserError` where `out` has rows of others."""
     whole = {**DEFAULTS, **options}
-    if whole["points"] < 3:
+    if not isinstance(whole["points"], int) or whole["points"] < 3:
         raise UserError(f"points {whole['points']}; give 3 or more, the two ends included")
     device = devices.pick(whole["device"])
     asked = {name: whole[name] for name in given.READ}

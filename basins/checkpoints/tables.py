@@ -124,6 +124,8 @@ def cluster_tables(
         for name, metrics in measured
         if name != chosen["eval_set"]
     ]
+    if "accuracy" not in paths:  # what models are held equal in, where nothing is right or wrong
+        paths = paths.assign(accuracy=-paths["loss"])
     found = analyse(
         "checkpoints",
         paths,

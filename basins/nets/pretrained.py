@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,12 @@ class _Text:
         return torch.cat(rows)
 
     def _typed(self, types: Tensor | None) -> dict[str, Tensor]:
-        several = (getattr(self.config, "type_vocab_size", None) or 0) > 1
-        return {"token_type_ids": types} if several and types is not None else {}
+        if types is None or "token_type_ids" not in signature(super().forward).parameters:  # type: ignore
+            return {}
+        count = getattr(self.config, "type_vocab_size", None)
+        # Where the config counts none (XLNet, Funnel), all are 0 if the tokenizer makes none.
+        given = bool(types.any()) if count is None else count > 1
+        return {"token_type_ids": types} if given else {}
 
 
 class _Logits:
@@ -211,7 +216,8 @@ def longest(config: dict[str, Any]) -> int:
 @lru_cache(maxsize=16)
 def _longest(written: str) -> int:
     config = _config(json.loads(written))
-    limit = getattr(config, "max_position_embeddings", None) or UNLIMITED
+    limit = getattr(config, "max_position_embeddings", None) or 0
+    limit = limit if limit > 0 else UNLIMITED  # XLNet's is -1
     with torch.device("meta"):
         modules = AutoModel.from_config(config, trust_remote_code=False).named_modules()
     for name, module in modules:

@@ -270,6 +270,10 @@ def test_what_is_not_known_is_left_fixed_and_named():
         (lambda units: torch.einsum("nu,mu->nm", units, units) @ units, True),
         (lambda units: units.clone().mul_(2).add_(units), True),
         (lambda units: units * torch.ones(6), True),
+        (lambda units: nn.functional.mish(nn.functional.hardswish(units + 0, True), True), True),
+        (lambda units: torch.ops.aten.gelu_(units + 0).abs_(), True),
+        (lambda units: nn.functional.logsigmoid(nn.functional.threshold(units, 0, 1, True)), True),
+        (lambda units: nn.functional.prelu(-units, torch.full((6,), 0.2)), True),
     ],
 )
 def test_operations_keep_units_in_order_only_where_they_must(between, first):

@@ -51,6 +51,9 @@ TEXT: dict[str, Any] = {
         d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2, vocab_size=12, eos_token_id=3,
         decoder_start_token_id=0,
     ),
+    "funnel": library.FunnelConfig(
+        vocab_size=12, block_sizes=[1, 1], d_model=8, n_head=2, d_head=4, d_inner=8
+    ),
 }  # fmt: skip
 VISION = {**SIZES, "image_size": 8, "patch_size": 4}
 VISION.pop("vocab_size")
@@ -83,7 +86,7 @@ def tokenizer(kind: str) -> library.PreTrainedTokenizerFast:
         made.post_processor = TemplateProcessing("<s> $A </s>", pair, marked)
         special |= {"cls_token": "<s>", "sep_token": "</s>"}
         special |= {"pad_token": "<fill>" if kind == "roberta" else "<pad>"}
-    typed = kind in ("electra", "albert")
+    typed = kind in ("electra", "albert", "funnel")
     inputs = ["input_ids", *["token_type_ids"] * typed, "attention_mask"]
     return library.PreTrainedTokenizerFast(
         tokenizer_object=made, model_input_names=inputs, **special
@@ -133,6 +136,11 @@ def test_a_classifier_of_text_is_what_the_library_makes_of_single_rows(kind, cap
     loaded = library.AutoModelForSequenceClassification.from_pretrained("soup").eval()
     measured = pd.read_csv("soup/merge.csv")["loss"].iloc[0]
     assert by_row(loaded, kind) == pytest.approx(measured, 1e-4)
+
+
+def test_a_limit_below_one_is_none():
+    config = library.XLNetConfig(vocab_size=12, d_model=8, n_layer=1, n_head=2, d_inner=8)
+    assert checkpoint.longest(config.to_dict()) > 10**6
 
 
 @pytest.mark.parametrize("kind", ["roberta", "gpt2"])

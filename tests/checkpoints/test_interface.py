@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from datasets import Dataset
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
@@ -75,6 +77,28 @@ def test_two_networks_and_any_batches(data):
     assert found.paths["loss"].iloc[0] == pytest.approx(float(cross_entropy(a).mean()), 1e-5)
     assert all(torch.equal(one, two) for one, two in zip(before, a.parameters(), strict=True))
     assert a.training
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (X.double(), CLASSES.int()),
+        (X.double().numpy(), CLASSES.numpy().astype(np.uint8)),
+        [(X, CLASSES.tolist())],
+        TensorDataset(X, CLASSES),
+        pd.DataFrame(X.numpy(), columns=[*"abcdef"]).assign(label=CLASSES.numpy()),
+    ],
+    ids=["double, int32", "uint8", "list", "torch dataset", "table"],
+)
+def test_numbers_of_any_type(data):
+    found = basins.probe(net(0), data).rows.set_index("metric")
+    assert found.at["loss", "value"] == pytest.approx(float(cross_entropy(net(0)).mean()), 1e-5)
+
+
+def test_inputs_without_targets():
+    loader = DataLoader(TensorDataset(X), 20)
+    found = basins.probe(net(0, 1), loader, loss="reward").rows
+    assert found["value"].iloc[0] == pytest.approx(-float(net(0, 1)(X).mean()), 1e-5)
 
 
 def test_classification_has_accuracy_and_figures():
@@ -170,6 +194,21 @@ def test_clusters_merges_and_pages(tmp_path):
     assert "<svg" in basins.report(numbers, tmp_path / "numbers").read_text()
 
 
+def test_clusters_where_nothing_is_right_or_wrong():
+    sets = {"one": (X, NUMBERS), "other": (X[:40], NUMBERS[:40])}
+    found = basins.cluster([net(k, 2) for k in range(5)], sets, loss="regression", k=2, points=3)
+    assert set(found.clusters["model"]) == {f"model/seed{k}" for k in range(5)}
+    assert set(found.association["metric"]) == {"loss"}
+
+
+def test_a_merge_of_modules_is_saved_as_a_state_dict(tmp_path):
+    made = basins.merge([net(0), net(1)], LOADER, out=tmp_path / "soup")
+    file = tmp_path / "soup" / "model.safetensors"
+    torch.testing.assert_close(load_file(file), dict(made.state))
+    found = basins.probe(file, LOADER, net=net(2)).rows.set_index("metric")
+    assert found.at["loss", "value"] == pytest.approx(made.rows["loss"].iloc[0], 1e-5)
+
+
 def test_aligning_undoes_a_permutation():
     a, b = net(0), net(0)
     order = torch.randperm(8, generator=DRAW)
@@ -245,6 +284,15 @@ REFUSED = {
         r"outputs \[90, 3\] and targets \[90, 2\] differ",
     ),
     "nothing": (lambda: basins.probe([], LOADER), "no networks"),
+    "no sets": (lambda: basins.probe(net(0), {}), "no sets"),
+    "no network at all": (lambda: basins.probe([3], LOADER), "int; give a module"),
+    "lazy": (lambda: basins.probe(nn.LazyLinear(3), LOADER), "call it once on a batch"),
+    "half a point": (lambda: basins.connect(net(0), net(1), LOADER, points=5.5), "3 or more"),
+    "no targets": (lambda: basins.probe(net(0), [X, X]), "targets of a batch are nothing"),
+    "words": (lambda: basins.probe(net(0), [(X, ["a"] * 90)]), "are a list of no numbers"),
+    "no labels": (
+        lambda: basins.probe(net(0, 4), (X, SEVERAL + 1), loss="multilabel"), "from 1 to 2; give 0"
+    ),
     "report": (lambda: basins.report(basins.probe(net(0), LOADER)), "give the folder"),
 }  # fmt: skip
 

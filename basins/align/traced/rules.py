@@ -39,6 +39,8 @@ SAME = frozenset(
     ("_to_copy", "clone", "copy", "detach", "alias", "lift_fresh", "lift_fresh_copy", "contiguous")
     + ("fill", "zero", "masked_fill", "where", "lerp", "dropout", "native_dropout")
     + ("zeros_like", "ones_like", "empty_like", "full_like")
+    + ("hardswish", "_prelu_kernel", "log_sigmoid_forward", "mish", "gelu", "relu6", "threshold")
+    + ("abs", "eq", "ne", "lt", "le", "gt", "ge", "true_divide", "copysign")  # in place
 )
 
 
