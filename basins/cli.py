@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     measured.add_argument("--jobs", metavar="N", type=_at_least(1), default=1, help=JOBS)
     joined.add_argument("--path", default="linear", help="a file of basins/paths/")
     joined.add_argument("--points", type=_at_least(3), default=11, help="on a path, with its ends")
-    alignments = ("none", "weight_matching", "activation_matching", "straight_through")
+    alignments = ("none", "weight_matching", "activation_matching", "straight_through", "annealing")
     mixed.add_argument("--alignment", choices=alignments, default="none")
     mixed.add_argument("--batchnorm", choices=("interpolate", "reset", "repair"), help=BATCHNORM)
     kept.add_argument("--out", metavar="FOLDER", type=Path, help="of rows, beside those it has")

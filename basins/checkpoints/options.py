@@ -69,7 +69,7 @@ class Mixing(Settling, total=False):
 
     Attributes:
         alignment: `none`, or how the units of other networks are brought to the order of those of
-            the first: `weight_matching`, `activation_matching`, `straight_through`.
+            the first: `weight_matching`, `activation_matching`, `straight_through`, `annealing`.
     """
 
     alignment: str

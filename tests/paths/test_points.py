@@ -125,7 +125,8 @@ def test_a_plane_costs_only_its_inside(models, sets):
 
 
 @pytest.mark.parametrize(
-    "name", ["weight_matching", "activation_matching", "star", "universe", "straight_through"]
+    "name",
+    ["weight_matching", "activation_matching", "star", "universe", "straight_through", "annealing"],
 )
 def test_an_alignment_keeps_the_ends(name, models, sets):
     joined = list(combinations(models, 2))
