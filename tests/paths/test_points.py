@@ -141,7 +141,8 @@ def test_an_alignment_keeps_the_ends(name, models, sets):
         assert len(done) == 4  # two ends and two middles
         expected = by_hand(moved, sets)
         np.testing.assert_allclose(losses(moved, done), expected, atol=1e-4, rtol=1e-4)
-        assert points.load(moved, done).distance < points.load(raw, done).distance
+        if name != "annealing":  # which lowers the loss half-way, not the distance
+            assert points.load(moved, done).distance < points.load(raw, done).distance
 
 
 def test_activations_are_taken_in_blocks_that_fit(models, sets, monkeypatch):
