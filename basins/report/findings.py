@@ -195,13 +195,16 @@ def _card(finding: Finding, ledgers: Ledgers, figures: Mapping[str, Sequence[str
     }
     measured.sort(key=lambda one: not decided[one[0]])  # stable: else as they are looked at
     first = [claim for profile, _, claim in measured if profile == measured[0][0]]
-    sides = [contents.side(claim) for claim in first]
+    holds = all(contents.side(claim) for claim in first)
+    verdict = status(first)
+    if verdict == "contradicted" and not holds:  # what the card says is the contrary of the claim
+        verdict = "decided: the claim is contradicted"
     keys = finding.figures.split("|")
     return Card(
         finding.key,
         finding.asks,
-        finding.holds if all(sides) else finding.fails,
-        status(first),
+        finding.holds if holds else finding.fails,
+        verdict,
         [_effect(*one) for one in measured],
         _figure(keys, list(dict.fromkeys(p for p, _, _ in measured)), figures),
     )

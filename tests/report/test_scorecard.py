@@ -89,7 +89,7 @@ def test_a_profile_that_decides_a_finding_goes_before_one_that_does_not():
     many = {**few, "id": "mmc/c12_contrast_64", "n": 10, "verdict": "contradicted", "estimate": 0.1}
     (card,) = findings.cards({"few": [few], "many": [many]}, {}, {"few": ["control"]})
     assert (card.status, [effect.profile for effect in card.effects]) == (
-        "contradicted", ["many", "few"],
+        "decided: the claim is contradicted", ["many", "few"],
     )  # fmt: skip
     assert card.title.startswith("After matching, barriers are about as high")
     (card,) = findings.cards({"few": [few], "many": [{**many, "verdict": "inconclusive"}]}, {}, {})
