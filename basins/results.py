@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -62,6 +63,18 @@ def write(table: pd.DataFrame, file: Path) -> None:
     text = table.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode()
     with whole_file(file) as partial:  # without a time: the same rows are the same bytes
         partial.write_bytes(gzip.compress(text, mtime=0) if file.suffix == ".gz" else text)
+
+
+def rounded(content: Any) -> Any:
+    """Return what is to be written as JSON with the digits of a table's numbers.
+
+    More of them are those of one processor: sums of another order differ in the last of sixteen.
+    """
+    if isinstance(content, float):
+        return float(f"{content:.7g}")
+    if isinstance(content, Mapping):
+        return {key: rounded(value) for key, value in content.items()}
+    return [rounded(value) for value in content] if isinstance(content, list) else content
 
 
 def gather(files: Iterable[Path]) -> pd.DataFrame:

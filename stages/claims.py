@@ -40,7 +40,7 @@ def main() -> None:
     numbers = {**metrics(decided, tables), "registered_sha256": registered.digest()}
     for name, content in (("claims", decided), ("metrics", numbers)):
         with whole_file(layout.reports(params) / f"{name}.json") as file:
-            file.write_text(json.dumps(content, indent=1) + "\n")
+            file.write_text(json.dumps(results.rounded(content), indent=1) + "\n")
 
 
 def since() -> str:

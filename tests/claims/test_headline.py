@@ -80,3 +80,12 @@ def test_committed_profiles_have_a_few_headline_numbers(profile: str):
     found = headline.metrics(ledger, results.read_all(REPORTS / profile / "results"))
     assert 6 < sum(map(len, found.values())) <= headline.LIMIT
     assert len(headline.summary(ledger, found)) <= 5
+
+
+@pytest.mark.parametrize("profile", ["laptop", "cifar", "quora", "study"])
+def test_what_is_written_does_not_depend_on_the_last_digits_of_a_processor(profile: str):
+    for name in ("claims", "metrics"):
+        content = json.loads((REPORTS / profile / f"{name}.json").read_text())
+        assert results.rounded(content) == content
+    nearby = {"a": [0.1 + 0.2, "0.30000000000000004", 3, True, None]}
+    assert results.rounded(nearby) == {"a": [0.3, "0.30000000000000004", 3, True, None]}
