@@ -68,9 +68,10 @@ def draw(
     left.set(xlabel=f"mean of two models' {name}", ylabel=f"half-way, {name}")
     for axis in (left.xaxis, left.yaxis):
         axis.set_major_formatter(PercentFormatter(1, symbol=""))
-    sns.histplot(far["place"].clip(-0.5, 1.5), binrange=(-0.5, 1.5), binwidth=0.1, ax=right,
+    place = far["place"].to_numpy(float)
+    sns.histplot(place.clip(-0.5, 1.5), binrange=(-0.5, 1.5), binwidth=0.1, ax=right,
                  color=COLOURS["pairs"], linewidth=0.3)  # fmt: skip
-    right.axvline(far["place"].median(), color=COLOURS["mean"], linewidth=1.5)
+    right.axvline(float(np.median(place)), color=COLOURS["mean"], linewidth=1.5)
     right.set_title(f"{len(far)} that differ by {100 * apart:g} points or more")
     right.set(xticks=(-0.5, 0, 0.5, 1, 1.5), ylabel="pairs")
     right.set_xticklabels(("", "the lower", "half-way", "the higher", ""))
@@ -92,10 +93,9 @@ def title(
     """Say how many averages lie near the lower of two models, between them, and near the higher."""
     ids = {"path": path, "alignment": alignment, "batchnorm": batchnorm}
     far = _far(_pairs(tables, experiment, eval_set, metric, **ids), apart, experiment)
-    shares = [
-        style.percent(kept.mean())
-        for kept in (far["place"] < 0.25, far["place"].between(0.25, 0.75), far["place"] > 0.75)
-    ]
+    place = far["place"].to_numpy(float)
+    lower, higher = place < 0.25, place > 0.75
+    shares = [style.percent(kept.mean()) for kept in (lower, ~lower & ~higher, higher)]
     return (
         f"Averages of two models that differ on {style.set_title(eval_set)}: {shares[0]} are like "
         f"the lower, {shares[1]} between, {shares[2]} like the higher"
