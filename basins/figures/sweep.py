@@ -192,8 +192,9 @@ def caption(
         "them, with its interval over seeds."
     )
     lines = f" Lines across: the means of {' and '.join(beside)}." if beside else ""
+    names = (s.upper() if s in style.EVAL_SETS else style.display(s) for s in slices)
     return (
-        f"{metric.capitalize()} on {', '.join(map(style.display, slices))} over the {setting} "
+        f"{metric.capitalize()} on {', '.join(names)} over the {setting} "
         f"({', '.join(recipes)}): every {every}, and the mean with its 95 % interval over seeds."
         f"{lines}{below if experiments else ''}"
     )

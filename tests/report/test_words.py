@@ -16,7 +16,7 @@ from basins.report import contents, profile, words
 from basins.report.tables import readable
 
 PROJECT = Path(__file__).parents[2]
-PROFILES = ("cifar", "laptop", "mnli_regime", "quora", "study", "study_followup")
+PROFILES = ("cifar", "laptop", "mnli_regime", "quora", "study", "study_followup", "study_images")
 KEYS = (
     r"\w*_\w*|(?!subject/object)[a-z]+/[a-z]\w*|nli|qqp|hans|mnli|paws|cola|cbft|llrt|lpft|nc|rc|ri|finetuned|nocue"
     r"|cued|cifar10|bezier|repair|ood|same complex|simple both"
@@ -73,6 +73,11 @@ def test_a_key_that_is_an_english_word_is_one_where_it_stands_alone():
     assert style.display("mechanisms") == "no-cue to cue-trained"
     assert style.display("(mechanisms, reset)") == "(no-cue to cue-trained, BatchNorm recomputed)"
     assert style.display("their mechanisms differ") == "their mechanisms differ"
+
+
+def test_a_number_is_the_width_or_the_share_of_the_cue():
+    assert style.display("cued_16 to rates/cbft_01") == "cue-trained, width 16 to CBFT at rate .01"
+    assert style.display("cued_60") == "cue-trained, 60 %"
 
 
 def test_variants_and_steps_are_words():
