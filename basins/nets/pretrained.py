@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ ARCHITECTURES = {
 """The heads that can be measured, by how the names of their classes end."""
 
 LAYERS = 1000  # at most: building one of 2**70 layers would not end
+SEGMENTED = ("funnel", "xlnet")  # read token types, of which their config counts none
 UNLIMITED = 2**20  # tokens of a row, where positions are relative
 # What of a config has no part in what a trained network answers; dropout has none, either.
 TRAINING = ("initializer_range", "initializer_factor", "label2id", "problem_type", "use_cache")
@@ -81,12 +81,9 @@ class _Text:
         return torch.cat(rows)
 
     def _typed(self, types: Tensor | None) -> dict[str, Tensor]:
-        if types is None or "token_type_ids" not in signature(super().forward).parameters:  # type: ignore
-            return {}
-        count = getattr(self.config, "type_vocab_size", None)
-        # Where the config counts none (XLNet, Funnel), all are 0 if the tokenizer makes none.
-        given = bool(types.any()) if count is None else count > 1
-        return {"token_type_ids": types} if given else {}
+        several = (getattr(self.config, "type_vocab_size", None) or 0) > 1
+        several = several or getattr(self.config, "model_type", None) in SEGMENTED
+        return {"token_type_ids": types} if several and types is not None else {}
 
 
 class _Logits:
