@@ -11,12 +11,10 @@ from math import exp
 from typing import Annotated
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch.nn import functional
 
 from basins.align.permute import identity, permute
-from basins.align.straight_through import _logits, _midpoint
+from basins.align.straight_through import mean_loss, midpoint
 from basins.data.rows import Batches, Rows
 from basins.nets.permutation import Net, PermutationSpec
 from basins.weights import State
@@ -66,17 +64,12 @@ def align(
     Returns:
         By group, a permutation int [n] as `permute` takes it.
     """
-    batches = [*Rows(data).pieces(ROWS)]
+    rows = Rows(data)
     net.eval()
 
-    @torch.no_grad()
     def energy(permutations: dict[str, np.ndarray]) -> float:
-        middle = _midpoint(reference, permute(moving, spec, permutations))
-        total = sum(
-            float(functional.cross_entropy(_logits(net, middle, inputs), labels, reduction="sum"))
-            for inputs, labels in batches
-        )
-        return total / sum(len(labels) for _, labels in batches)
+        middle = midpoint(reference, permute(moving, spec, permutations))
+        return mean_loss(net, middle, rows, ROWS)
 
     best = found = identity(reference, spec)
     lowest = now = energy(found)

@@ -71,11 +71,11 @@ def align(
     for step in range(steps + 1):
         now = dict(reference) | {name: tensor.detach() for name, tensor in free.items()}
         found = match(now, moving, spec, generator=generator, restarts=1, start=found).permutations
-        middle = _midpoint(reference, permute(moving, spec, found))
+        middle = midpoint(reference, permute(moving, spec, found))
         name = b"".join(permutation.tobytes() for permutation in found.values())
         if name not in seen:
             seen.add(name)
-            value = _mean_loss(net, middle, rows, batch)
+            value = mean_loss(net, middle, rows, batch)
             if value < lowest or not best:
                 best, lowest = found, value
         if step == steps:
@@ -90,7 +90,8 @@ def align(
     return best
 
 
-def _midpoint(first: State, second: State) -> State:
+def midpoint(first: State, second: State) -> State:
+    """Return the network half-way between two; buffers that are integers are the first's."""
     return {
         name: tensor.lerp(second[name], 0.5) if tensor.is_floating_point() else tensor
         for name, tensor in first.items()
@@ -103,7 +104,8 @@ def _logits(net: Net, state: State, inputs: tuple[Tensor | None, ...]) -> Tensor
 
 
 @torch.no_grad()
-def _mean_loss(net: Net, state: State, rows: Rows, batch: int) -> float:
+def mean_loss(net: Net, state: State, rows: Rows, batch: int) -> float:
+    """Return the mean cross-entropy (nats) of weights on labelled rows, `batch` at once."""
     total = 0.0
     for inputs, labels in rows.pieces(batch):
         said = _logits(net, state, inputs)
