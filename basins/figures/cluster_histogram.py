@@ -121,6 +121,7 @@ def caption(
     """Say what `draw` shows under the same options."""
     return (
         f"How many {style.display(experiment)} have which {metric} on "
-        f"{', '.join(map(style.display, slices))}, by the two groups into which their "
-        f"{style.display(measure)} in distribution divides them best. After LCRGS, histograms."
+        f"{'; '.join(map(style.display, slices))}; by the two groups into which their "
+        f"{style.display(measure)} in distribution divides them best, whether or not a test shows "
+        "clusters. After LCRGS, histograms."
     )

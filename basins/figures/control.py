@@ -108,16 +108,35 @@ def title(
     path: str = "linear",
 ) -> str:
     """Say how high barriers are after the last alignment, for the same and for other data."""
+    same, other = means(
+        tables,
+        experiments=experiments,
+        alignments=alignments,
+        batchnorm=batchnorm,
+        eval_set=eval_set,
+        path=path,
+    )
+    return (
+        f"With {style.display(alignments[-1])}, barriers average {same:.0f} points of error for "
+        f"the same data and {other:.0f} for different data"
+    )
+
+
+def means(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiments: Sequence[str],
+    alignments: Sequence[str],
+    batchnorm: str,
+    eval_set: str,
+    path: str = "linear",
+) -> list[float]:
+    """Return the mean barriers after the last alignment, in points, for the same and other data."""
     chosen = {"path": path, "batchnorm": batchnorm, "eval_set": eval_set, "metric": "error"}
-    last = alignments[-1]
-    chosen |= {"experiment": experiments, "alignment": last}
+    chosen |= {"experiment": experiments, "alignment": alignments[-1]}
     pairs = _first(rows.select(tables, "invariance", **chosen))
     same = pairs["kind"].str.startswith("same")
-    means = [100 * pairs.loc[side, "barrier_linear"].mean() for side in (same, ~same)]
-    return (
-        f"With {style.display(last)}, barriers average {means[0]:.0f} points of error for the same "
-        f"data and {means[1]:.0f} for different data"
-    )
+    return [100 * float(pairs.loc[side, "barrier_linear"].mean()) for side in (same, ~same)]
 
 
 def caption(*, batchnorm: str, eval_set: str, path: str = "linear", **_: object) -> str:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from basins.figures import rows, style
-from basins.figures.control import BARRIER, LOOKS, by_alignment
+from basins.figures.control import BARRIER, LOOKS, by_alignment, means
 
 
 @style.styled()
@@ -68,6 +68,26 @@ def draw(
     style.in_percent(panels[0].yaxis)
     style.legend(figure, [handles[kind] for kind in LOOKS if kind in handles])
     return figure
+
+
+def title(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiments: Mapping[str, str],
+    setting: str,
+    alignments: Sequence[str],
+    **options: str,
+) -> str:
+    """Say what `control.title` does, at the first value of the setting and at the last."""
+    first, last = (
+        means(tables, experiments=[experiments[end]], alignments=alignments, **options)
+        for end in ([*experiments][0], [*experiments][-1])
+    )
+    return (
+        f"With {style.display(alignments[-1])}, barriers for the same and for different data: "
+        f"{first[0]:.0f} and {first[1]:.0f} points of error at {setting} {[*experiments][0]}, "
+        f"{last[0]:.0f} and {last[1]:.0f} at {[*experiments][-1]}"
+    )
 
 
 def caption(

@@ -156,6 +156,7 @@ def caption(
         f"{style.display(measure).capitalize()} between every two {style.display(experiment)} on "
         f"{style.display(eval_set)} ({style.display(path)}, {style.display(alignment)}, "
         f"{style.display(batchnorm)}). Models are ordered by the best division into two and by "
-        "score within; white lines part clusters where a null model of noise rejects one cluster."
+        "score within; white lines separate clusters where a null model of noise rejects one "
+        "cluster."
         f"{beside} After LCRGS, heat maps of convexity gaps."
     )

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from basins.figures import rows, style
 from basins.figures.aspect_convexity import picked, strip
 
-NULLS = {"shuffled": "shuffled labels", "random": "random direction"}
+NULLS = {"\nshuffled": "shuffled labels", "random": "random direction"}
 
 
 @style.styled()

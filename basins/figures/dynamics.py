@@ -89,7 +89,7 @@ def title(
     """Say how many models change their cluster."""
     moves = _moves(tables, early, final, measure)
     changed = (moves["cluster"] != moves["cluster_early"]).sum()
-    return f"{changed} of {len(moves)} models end in another cluster than they were in early"
+    return f"{changed} of {len(moves)} models change sides between the early division and the last"
 
 
 def caption(
@@ -113,8 +113,9 @@ def caption(
         f"{metric.capitalize()} on {style.display(slice)} at the end of training over the score "
         f"that the {style.display(measure)} gives each model: early (dot, {style.display(early)}) "
         f"and at the end (tip, {style.display(final)}), in units of the largest. "
-        "A dot without an arrow did not move. Colours: clusters "
-        "at the end; dashed: models that were in another one early. After LCRGS, section 4.4."
+        "A dot without an arrow did not move. Colours: the best "
+        "division at the end, whether or not a test shows clusters; dashed: models that were "
+        "on the other side early. After LCRGS, section 4.4."
     )
 
 

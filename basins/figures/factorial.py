@@ -69,6 +69,25 @@ def draw(
     return figure
 
 
+def title(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    aspect: str,
+    experiment: str,
+    eval_set: str = "test",
+    **_: object,
+) -> str:
+    """Say what shares of the barriers the head and the order explain."""
+    table = rows.select(tables, f"aspects/{aspect}", test="B2")
+    levels = {f: _levels(table, f) for f in FACTORIAL}
+    found = pairs(_barriers(tables, experiment, eval_set), levels)
+    head, order = (shared(found, f, np.ones(len(found), bool)) for f in ("head", "order"))
+    return (
+        f"The initial head explains {style.percent(head)} of the barriers, the order of the rows "
+        f"{style.percent(order)}"
+    )
+
+
 def caption(
     *,
     aspect: str,
@@ -136,8 +155,7 @@ def _shares(
     eval_set: str,
     confidence: float,
 ) -> None:
-    chosen = {"experiment": experiment, "path": "linear", "metric": "loss", "eval_set": eval_set}
-    barriers = rows.select(tables, "barriers", **chosen)
+    barriers = _barriers(tables, experiment, eval_set)
     models = sorted({*barriers["model_a"], *barriers["model_b"]})
     known = pd.Series(strategies(tables, models, slice_), index=models)
     for side, (name, strategy) in enumerate((("barrier", None), ("strategy", known))):
@@ -157,6 +175,11 @@ def _shares(
     ax.set_xticks(range(len(factors)), factors)
     ax.set(title="what each explains", ylabel="share", xlim=(-0.5, len(factors) - 0.5))
     ax.legend()
+
+
+def _barriers(tables: Mapping[str, pd.DataFrame], experiment: str, eval_set: str) -> pd.DataFrame:
+    chosen = {"experiment": experiment, "path": "linear", "metric": "loss", "eval_set": eval_set}
+    return rows.select(tables, "barriers", **chosen)
 
 
 def _forks(ax: Axes, table: pd.DataFrame) -> None:

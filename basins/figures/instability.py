@@ -60,7 +60,10 @@ def _instability(table: pd.DataFrame, ax: Axes) -> None:
     pairs = table.loc[table["quantity"] == "instability"]
     ax.plot(pairs["x"], pairs["value"], "o", color="C0", alpha=0.35, markersize=2.2)
     curve, low, high = (_series(table, f"instability, {q}") for q in ("isotonic", "low", "high"))
-    ax.errorbar(curve.index, curve, (curve - low, high - curve), fmt="_", markersize=9)
+    ax.errorbar(
+        curve.index, curve, (curve - low, high - curve), fmt="_", markersize=9, markeredgewidth=1.5
+    )
+    ax.margins(x=0.1)
     ax.set_xticks(curve.index)
     ax.set(title="B1: instability", xlabel="step of the fork", ylabel="barrier (nats)")
     ax.set_ylim(bottom=0)

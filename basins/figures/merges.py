@@ -150,8 +150,8 @@ def caption(*, batchnorm: list[str] | None = None, confidence: float = 0.95, **_
         "all were tuned from, techniques that match units): mean loss in distribution and accuracy "
         f"over sets of models, with {100 * confidence:g} % intervals over sets; pale: single sets. "
         "Lines: the best model of each set by its loss on training examples, and the ensemble of "
-        "the set. Where units are matched or BatchNorm is treated in several ways, a cell is the "
-        f"mean of one of them.{modes} The SoK, whose taxonomy this is, has no experiments."
+        "the set. Where units are matched or BatchNorm is treated in several ways, a cell for each "
+        f"has its mean over the sets.{modes} The SoK, whose taxonomy this is, has no experiments."
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import seaborn  # noqa: F401, it names the colours
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -59,6 +60,27 @@ def draw(
     return figure
 
 
+def title(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiments: Mapping[str, str],
+    eval_set: str = "test",
+    measure: str = "barrier_linear",
+    **_: object,
+) -> str:
+    """Say between which models barriers are lowest and highest on average."""
+    means = {
+        name: float(matrix[np.triu_indices(len(matrix), 1)].mean())
+        for name, experiment in experiments.items()
+        for matrix in [square(tables, experiment, eval_set, measure)[1]]
+    }
+    least, most = (end(means, key=means.__getitem__) for end in (min, max))
+    return (
+        f"Barriers between models average from {means[least]:.2f} nats ({least}) to "
+        f"{means[most]:.2f} ({most})"
+    )
+
+
 def caption(
     *,
     slice: str,
@@ -70,9 +92,10 @@ def caption(
     """Say what `draw` shows under the same options."""
     return (
         f"The {style.DEFINITIONS[measure]} of the loss on {style.display(eval_set)} between every "
-        "two models, in the order of average linkage: clusters are dark blocks on the diagonal, a "
-        f"model apart from all is a light cross. Above each: the accuracy on {style.display(slice)}"
-        f" of the same models, whose barriers do not know it. The scale ends at {high:g} nats."
+        "two models, in the order of average linkage: clusters are light blocks on the diagonal, "
+        "a model apart from all is a dark cross. Above each: the accuracy on "
+        f"{style.display(slice)} of the same models, whose barriers do not know it. "
+        f"The scale ends at {high:g} nats."
     )
 
 
@@ -116,7 +139,7 @@ def strategies(
 
 def heat(ax: Axes, matrix: np.ndarray, values: np.ndarray, high: float) -> None:
     """Draw a matrix [N, N] on `ax`, and above it a strip of `values` [N]."""
-    ax.imshow(matrix, cmap="magma", vmin=0, vmax=high, interpolation="nearest")
+    ax.imshow(matrix, cmap="rocket_r", vmin=0, vmax=high, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     strip = ax.inset_axes((0, 1.015, 1, STRIP))
@@ -130,7 +153,7 @@ def heat(ax: Axes, matrix: np.ndarray, values: np.ndarray, high: float) -> None:
 def scales(figure: FigureBase, panels: Sequence[Axes], high: float, slice_: str) -> None:
     """Add the colour bars of `heat` beside panels."""
     for cmap, end, label, side in (
-        ("magma", high, "barrier (nats)", "right"),
+        ("rocket_r", high, "barrier (nats)", "right"),
         ("viridis", 1.0, f"accuracy on {style.display(slice_)} (strips)", "bottom"),
     ):
         bar = figure.colorbar(
@@ -140,7 +163,7 @@ def scales(figure: FigureBase, panels: Sequence[Axes], high: float, slice_: str)
             shrink=0.8 if side == "right" else 0.4,
             aspect=35,
             pad=0.02,
-            extend="max" if cmap == "magma" else "neither",
+            extend="max" if cmap == "rocket_r" else "neither",
         )
         bar.set_label(label)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]

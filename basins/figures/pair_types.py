@@ -90,14 +90,16 @@ def title(
 ) -> str:
     """Say what is at the midpoint of the paths, beside their endpoints, on each set."""
     found = rows.select(tables, "pair_types", experiment=experiment, metric=metric)
-    found = found.loc[found["pair_type"] == found["pair_type"].iloc[0]]
+    found = found.loc[found["path"] == found["path"].iloc[0]]
+    found = found.assign(total=found["mean"] * found["pairs"])
     said = []
     for eval_set, own in found.groupby("eval_set", sort=False):
-        means = own.loc[own["path"] == own["path"].iloc[0]].set_index("t")["mean"]
+        sums = own.groupby("t")[["total", "pairs"]].sum()
+        means = sums["total"] / sums["pairs"]
         if {0.0, 0.5, 1.0} <= set(means.index):
             change = means[0.5] - (means[0.0] + means[1.0]) / 2
             way = "higher" if change > 0 else "lower"
-            said.append(f"{way} by {abs(change):.2g} on {style.set_title(str(eval_set))}")
+            said.append(f"{way} by {abs(change):.2f} on {style.set_title(str(eval_set))}")
     kind = f"{metric.capitalize()} between two models"
     return f"{kind} at the midpoint: {', '.join(said)}" if said else kind
 
@@ -114,6 +116,7 @@ def caption(
     return (
         f"{metric.capitalize()} along paths between two {style.display(experiment)} "
         f"({style.display(alignment)}, {style.display(batchnorm)}), by the clusters that the "
-        "convexity gaps in distribution give their endpoints. Mean over pairs, whose number is in "
+        "convexity gaps in distribution give their endpoints (the best division, whether or not a "
+        "test shows clusters). Mean over pairs, whose number is in "
         "brackets, with its 95 % interval over seeds. After LCRGS, Fig. 1."
     )

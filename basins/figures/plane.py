@@ -90,7 +90,7 @@ def title(
     **_: object,
 ) -> str:
     """Say what the worst value between the models is on each set, beside their average."""
-    worst, write = max, "{:.2g} nats".format
+    worst, write = max, "{:.2f} nats".format
     if metric == "accuracy":
         worst, write = min, style.percent
     said = []

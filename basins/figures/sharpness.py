@@ -120,8 +120,8 @@ def _power(value: float) -> str:
 def caption(*, sharpness: str, diagnostic: str, slice: str, metric: str = "accuracy") -> str:
     """Say what `draw` shows under the same options."""
     return (
-        f"{style.display(metric).capitalize()} on the slice {style.set_title(slice)} of the "
-        f"{style.display(diagnostic)} probe, over how far the loss rises in a small box around the "
-        f"model ({style.display(sharpness)}): 100 (max L - L(w)) / (1 + L(w)), where no weight "
-        "moves by more than ε (|w| + 1). Points: single models. After LCRGS, section 4.7."
+        f"{style.display(metric).capitalize()} on {style.set_title(slice)}, over how far the "
+        f"loss rises in a small box around the model ({style.display(sharpness)}): 100 "
+        "(max L - L(w)) / (1 + L(w)), where no weight moves by more than "
+        "ε (|w| + 1). Points: single models. After LCRGS, section 4.7."
     )

@@ -115,10 +115,11 @@ def caption(
 ) -> str:
     """Say what `draw` shows under the same options."""
     return (
-        f"{metric.capitalize()} on {', '.join(map(style.display, slices))} over the score that the "
-        f"{style.display(measure)} between the {style.display(experiment)} "
+        f"{metric.capitalize()} on {'; '.join(map(style.display, slices))}; over the score that "
+        f"the {style.display(measure)} between the {style.display(experiment)} "
         "gives each of them: how much nearer it is to the centre of the larger cluster (negative) "
-        "than to that of the smaller, in the spectral embedding. r: Pearson's, and partial given "
+        "than to that of the smaller, in the spectral embedding. Clusters are the best division, "
+        "whether or not a test shows any. r: Pearson's, and partial given "
         "the accuracy in distribution, with 95 % intervals over models. After LCRGS."
     )
 

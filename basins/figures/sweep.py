@@ -150,17 +150,18 @@ def title(
     merge: str | None = None,
     **_: object,
 ) -> str:
-    """Say what becomes of the second slice from the first value of the setting to the last."""
+    """Say what becomes, from the first value of the setting to the last, of what changes most."""
     first, last = [*recipes][0], [*recipes][-1]
-    slice_ = slices[1] if len(slices) > 1 else slices[0]
-    means = _values(tables, recipes, [slice_], metric, merge)[1]
-    by_recipe = dict(zip(means["recipe"], means["mean"], strict=True))
+    means = _values(tables, recipes, slices, metric, merge)[1]
+    ends = means.pivot(index="slice", columns="recipe", values="mean").loc[list(slices)]
+    ends = ends[[recipes[first], recipes[last]]]
+    slice_ = str(ends.diff(axis=1).iloc[:, -1].abs().idxmax())
     low, high = (
-        style.percent(value) if metric in SHARES else f"{value:.2f}"
-        for value in (by_recipe[recipes[end]] for end in (first, last))
+        style.percent(value) if metric in SHARES else f"{value:.2f}" for value in ends.loc[slice_]
     )
-    name = style.set_title(slice_)
-    return f"{metric.capitalize()} on {name}: {low} at {first}, {high} at {last} ({setting})"
+    name = style.set_title(slice_).partition(":")[0]
+    first, last = (end if end[0] in "−.0123456789" else f"“{end}”" for end in (first, last))
+    return f"{metric.capitalize()} on {name}, {setting}: {low} at {first}; {high} at {last}"
 
 
 def caption(
@@ -194,8 +195,8 @@ def caption(
     lines = f" Lines across: the means of {' and '.join(beside)}." if beside else ""
     names = (s.upper() if s in style.EVAL_SETS else style.display(s) for s in slices)
     return (
-        f"{metric.capitalize()} on {', '.join(names)} over the {setting} "
-        f"({', '.join(recipes)}): every {every}, and the mean with its 95 % interval over seeds."
+        f"{metric.capitalize()} on {' and on '.join(names)}, over the {setting} "
+        f"({'; '.join(recipes)}): every {every}, and the mean with its 95 % interval over seeds."
         f"{lines}{below if experiments else ''}"
     )
 

@@ -106,7 +106,12 @@ def headline(claims: Sequence[Mapping[str, Any]]) -> list[str]:
         f"“{shown['statement']}” Contradicted: "
         f"{words.plain(shown['statistic'])} is {shown['estimate']} [{shown['ci_low']}, "
         f"{shown['ci_high']}]{shown['unit']}, threshold {shown['threshold']}{shown['unit']}, "
-        f"n = {shown['n']}."
+        f"n = {shown['n']}"
+        + (
+            "."
+            if shown["verdict_holm"] == shown["verdict"]
+            else f"; {shown['verdict_holm']} after correction for multiple comparisons."
+        )
         for shown in map(written, claims)
         if shown["verdict"] == "contradicted" and shown["kind"] == "paper"
     ]

@@ -127,6 +127,7 @@
       const chosen = offer(name, unique(joined.map((curve) => curve[name])));
       joined = joined.filter((curve) => curve[name] === chosen);
     }
+    field("batchnorm").parentElement.hidden = names.batchnorm.length < 2; // texts: nothing to choose
     const sets = names.eval_set.filter((name) => joined.some((curve) => curve.eval_set === name));
     offer("set", sets, (name) => data.titles[name]);
     offer("measure", Object.keys(data.measures), (name) => data.measures[name]);

@@ -126,8 +126,8 @@ def _opening(curves: pd.DataFrame, outcomes: pd.Series, losses: pd.DataFrame) ->
     Where there is none: of the experiment that joins the most pairs, two networks of two recipes if
     it has them, and of those the two with the highest barrier in distribution. A path from a
     network to itself is a control, which neither counts nor opens. As far as there is a choice,
-    BatchNorm is recomputed and outcomes of examples are known. `outcomes` and `losses`, of
-    `barriers`, are by curve.
+    BatchNorm is recomputed and outcomes of examples are known. The matrix is of the first set on
+    which half the pairs have a barrier. `outcomes` and `losses`, of `barriers`, are by curve.
     """
     known = curves.reset_index(drop=True)
     apart = losses["distance"].ne(0).to_numpy()
@@ -146,9 +146,10 @@ def _opening(curves: pd.DataFrame, outcomes: pd.Series, losses: pd.DataFrame) ->
     keys = keys if len(fitted) else ["pairs", "crosses", *keys, "inside", "barrier"]
     best = (fitted if len(fitted) else known).sort_values(keys, ascending=False, kind="stable")
     asked = {name: str(best.iloc[0][name]) for name in CURVE[:1] + CURVE[3:6]}
-    sets = set(known.loc[known["experiment"] == asked["experiment"], "eval_set"])
-    for domain in ("nc", "test"):
-        asked |= {"set": domain} if domain in sets else {}
+    own = known.loc[(known[[*asked]] == pd.Series(asked)).all(axis=1)]
+    heights = own.groupby("eval_set")["barrier"].median()
+    sets = style.ordered_sets(heights.index)
+    asked["set"] = next((name for name in sets if heights[name] > 0), sets[0])
     asked |= {"pair": f"{best.iloc[0]['model_a']} → {best.iloc[0]['model_b']}", "t": "0.5"}
     same = (known[["model_a", "model_b"]] == best.iloc[0][["model_a", "model_b"]]).all(axis=1)
     same &= (known["path"] == "linear") & (known["alignment"] == asked["alignment"])

@@ -72,7 +72,7 @@ FINDINGS = (
         "Convexity gaps split the seeds of one recipe into clusters",
         "No clusters are shown among the seeds of one recipe",
         {"lcrgs/c3_several|lcrgs/cell_several_one_head": "p of the test for clusters"},
-        "nli_gaps|qqp_forced_gaps|qqp_gaps",
+        "nli_gaps|qqp_gaps|qqp_forced_gaps",
     ),
     Finding(
         "heads",
@@ -199,6 +199,8 @@ def _card(finding: Finding, ledgers: Ledgers, figures: Mapping[str, Sequence[str
     verdict = status(first)
     if verdict == "contradicted" and not holds:  # what the card says is the contrary of the claim
         verdict = "decided: the claim is contradicted"
+    if any(claim["verdict_holm"] != claim["verdict"] for claim in first):
+        verdict += "; not after correction for multiple comparisons"
     keys = finding.figures.split("|")
     return Card(
         finding.key,

@@ -82,6 +82,7 @@
 
   const STEPS = 40;
   slider.max = STEPS;
+  slider.value = STEPS / 2; // at its ends the two paths are one
   function move() {
     const t = slider.value / STEPS, values = Object.fromEntries(plots.map((seek) => seek(t)));
     const said = (set, kind) => `${values[set][kind].toFixed(0)} %`;

@@ -129,7 +129,7 @@ def answer(cards: Sequence[Card], claims: Sequence[Mapping[str, Any]]) -> tuple[
     }
     undecided = len(claims) - sum(counted.values())
     certainty = (
-        f"How certain is it? Of {len(claims)} measured claims {counted['supported']} are "
+        f"Of the {len(claims)} claims measured here {counted['supported']} are "
         f"supported, {counted['contradicted']} contradicted and {undecided} undecided or not "
         "applicable: networks are small, and claims with fewer than six seeds are never decided."
     )
@@ -143,7 +143,5 @@ def answer(cards: Sequence[Card], claims: Sequence[Mapping[str, Any]]) -> tuple[
         f"random images, where only the cue tells the label, the ensemble scores "
         f"{values['RI, ensemble']} % and the average {values['RI, average']} %."
     )
-    return "Two networks with the same accuracy can rely on different features.", [
-        evidence,
-        certainty,
-    ]
+    sure = f"How certain is it? This comparison is {merging.status} sets of networks. {certainty}"
+    return "Two models with the same accuracy can rely on different features.", [evidence, sure]

@@ -13,12 +13,13 @@ from basins.figures import rows
 from basins.tables.table import Table, interval
 
 CAPTION = (
-    "Clusters: how many are shown; 1 says that none are, not that there are none. p is of gaps "
-    "without structure but for effects of single models. Apart: by how many standard deviations "
-    "log gaps between the best clusters exceed those within. Alike: p of what they leave being "
-    "noise. Sizes are those of two clusters, forced as in the paper; ratio: mean gap between them "
-    "over that within. Rand: adjusted index over subsets of the models and over resamples of the "
-    "examples. Triangles: the share in which the longest gap exceeds the sum of the others, in "
+    "Clusters: how many are shown; 1 says that none are, not that there are none. p: of the test "
+    "against gaps that have effects of single models and no clusters. Apart: by how many standard "
+    "deviations log gaps between the best clusters exceed those within. Alike: p of the test that "
+    "what the clusters leave is noise. Sizes are those of two clusters, forced as in "
+    "the paper; ratio: mean gap between them over that within. Rand: adjusted index over "
+    "subsets of the models and over resamples of the examples. Triangles: the share in which the "
+    "longest gap exceeds the sum of the others, in "
     "percent."
 )
 

@@ -88,7 +88,7 @@ def test_a_sweep_over_techniques_of_a_merge():
     across = [line.get_ydata() for line in ax.lines if list(line.get_xdata()) == [0, 1]]
     np.testing.assert_allclose(across, [[0.5, 0.5], [0.7, 0.7]])
     said = sweep.title({"merge/vector": merged}, **options)
-    assert said == "Accuracy on overlap: 20 % at −1, 80 % at 1 (coefficient)"
+    assert said == "Accuracy on overlap, coefficient: 20 % at −1; 80 % at 1"
     assert "every merge" in sweep.caption(**options) and "20 % itself" in sweep.caption(**options)
 
 

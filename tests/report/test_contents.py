@@ -53,7 +53,14 @@ FIGURES = {
 
 def test_each_of_the_papers_claims_that_is_contradicted_has_its_sentence():
     claims = [
-        {**CLAIM, "ci_high": 0.0149, "verdict": verdict, "kind": kind, "p_holm": None}
+        {
+            **CLAIM,
+            "ci_high": 0.0149,
+            "verdict": verdict,
+            "kind": kind,
+            "p_holm": None,
+            "verdict_holm": verdict,
+        }
         for verdict in contents.VERDICTS
         for kind in ("paper", "control", "ours")
     ]
@@ -61,6 +68,8 @@ def test_each_of_the_papers_claims_that_is_contradicted_has_its_sentence():
         "“Paths have barriers.” Contradicted: mean barrier is 0.0123 [0.0101, 0.0149], "
         "threshold 0.0500, n = 3."
     ]
+    (sentence,) = headline([{**claims[6], "verdict_holm": "inconclusive"}])
+    assert sentence.endswith("n = 3; inconclusive after correction for multiple comparisons.")
 
 
 def test_a_claim_is_shown_by_the_figures_of_its_kind_that_name_its_subjects():

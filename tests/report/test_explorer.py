@@ -186,6 +186,16 @@ def test_a_path_from_a_network_to_itself_neither_opens_nor_counts():
     assert opening(selves)["experiment"] == "selves"  # as there is nothing else
 
 
+def test_the_matrix_opens_on_a_set_with_barriers():
+    ends = [("plain/seed0", "odd/seed0"), ("plain/seed1", "odd/seed1")]
+    flat = joined("curves", ends, "bezier", distance=1.0)
+    flat["barriers"]["barrier_linear"] = 0.0
+    steep = joined("curves", ends, "bezier", distance=1.0)
+    steep = {name: table.assign(eval_set="paws") for name, table in steep.items()}
+    assert opening(flat, steep)["set"] == "paws"
+    assert opening(flat)["set"] == "test"
+
+
 def test_a_curve_between_recipes_opens_before_more_pairs_of_one():
     seeds = [f"net/seed{k}" for k in range(4)]
     many = joined("many", [*combinations(seeds, 2)], "linear", distance=1.0)

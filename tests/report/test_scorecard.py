@@ -73,6 +73,7 @@ def test_claims_with_one_statement_are_one_row():
 
 def test_a_finding_says_what_its_estimates_say_and_how_certain_it_is():
     few = {**CLAIM, "id": "mmc/c12_contrast", "n": 3, "verdict": "inconclusive"}
+    few["verdict_holm"] = "inconclusive"
     (card,) = findings.cards({"p": [few]}, {}, {"p": ["control"]})
     assert (card.key, card.status) == ("conjecture", "not decided with n = 3")
     assert card.title.startswith("After matching, networks of different data keep a higher")
@@ -80,13 +81,18 @@ def test_a_finding_says_what_its_estimates_say_and_how_certain_it_is():
     (card,) = findings.cards({"p": [{**few, "estimate": 0.1}]}, {}, {})
     assert card.title.startswith("After matching, barriers are about as high")
     assert card.figure is None
-    (card,) = findings.cards({"p": [{**few, "verdict": "supported"}]}, {}, {})
+    sure = {**few, "verdict": "supported", "verdict_holm": "supported"}
+    (card,) = findings.cards({"p": [sure]}, {}, {})
     assert card.status == "supported"
+    (card,) = findings.cards({"p": [{**sure, "verdict_holm": "inconclusive"}]}, {}, {})
+    assert card.status == "supported; not after correction for multiple comparisons"
 
 
 def test_a_profile_that_decides_a_finding_goes_before_one_that_does_not():
     few = {**CLAIM, "id": "mmc/c12_contrast", "n": 3, "verdict": "inconclusive"}
+    few["verdict_holm"] = "inconclusive"
     many = {**few, "id": "mmc/c12_contrast_64", "n": 10, "verdict": "contradicted", "estimate": 0.1}
+    many["verdict_holm"] = "contradicted"
     (card,) = findings.cards({"few": [few], "many": [many]}, {}, {"few": ["control"]})
     assert (card.status, [effect.profile for effect in card.effects]) == (
         "decided: the claim is contradicted", ["many", "few"],
@@ -118,7 +124,7 @@ def test_merging_is_told_as_the_rows_have_it(ensemble, apart):
     values = {effect.what: effect.value for effect in card.effects}
     assert values["RI, ensemble"].startswith(f"{100 * ensemble + 1:.1f} [")
     said, sentences = site.answer([card], [CLAIM])
-    assert said.startswith("Two networks" if apart else "Do networks")
+    assert said.startswith("Two models" if apart else "Do networks")
     assert len(sentences) == 1 + apart and "1 are supported" in sentences[-1]
 
 
