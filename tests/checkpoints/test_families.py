@@ -63,6 +63,9 @@ IMAGES: dict[str, Any] = {
         embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], layer_type="basic"
     ),
     "convnext": library.ConvNextConfig(hidden_sizes=[8, 8], depths=[1, 1], num_stages=2),
+    "efficientnet": library.EfficientNetConfig(
+        image_size=8, width_coefficient=0.2, depth_coefficient=0.2, hidden_dim=32
+    ),
     "clip": library.CLIPConfig(
         vision_config=VISION,
         text_config={**SIZES, "max_position_embeddings": 16, "eos_token_id": 3, "bos_token_id": 2},
