@@ -125,7 +125,15 @@ ZOO = {
 GROUPS = {"flattened": 2, "resnet": 8, "mobilenet": 25, "efficientnet": 9, "convnext": 5}
 GROUPS |= {"densenet": 10, "vit": 17, "swin": 46, "bert": 18, "roberta": 18, "distilbert": 18}
 GROUPS |= {"electra": 19, "albert": 11, "deberta": 19, "modernbert": 12, "gpt2": 17, "llama": 17}
-GROUPS |= {"longformer": 14, "t5": 15, "hf_vit": 17, "hf_resnet": 9, "hf_convnext": 5, "clip": 16, "mixtral": 11}
+GROUPS |= {
+    "longformer": 14,
+    "t5": 15,
+    "hf_vit": 17,
+    "hf_resnet": 9,
+    "hf_convnext": 5,
+    "clip": 16,
+    "mixtral": 11,
+}
 HEADLESS = {"t5": 0.85, "clip": 0.59}
 
 
