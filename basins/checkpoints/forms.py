@@ -27,6 +27,7 @@ Data = Any
 """A loader, tensors, a dataset or its path, a function of the network, or several by name."""
 
 TARGETS = ("labels", "label", "targets", "target")
+READ = ("input_ids", "attention_mask", "token_type_ids")  # by a network of text
 BATCH = 256  # examples at once, of tensors and datasets
 ROWS = 64  # of sentences at once, which are padded to the longest
 BLOCK = 128  # tokens of a row, of a text that is cut into rows
@@ -89,6 +90,7 @@ class Form:
         parts = []
         for batch in data:
             inputs, targets = _parted(name, batch)
+            inputs = _tokens(name, inputs, self.read.config or {}) if self.read.text else inputs
             if self.measured is None:
                 targets = _classes(name, targets)
             pair = tree_map(_single, inputs), targets
@@ -165,6 +167,24 @@ class Form:
         rows = torch.tensor(ids[: count * length]).view(count, length)
         for part in rows.split(max(1, 4096 // length)):
             yield part, part
+
+
+def _tokens(name: str, inputs: Any, config: Mapping[str, Any]) -> tuple[Tensor | None, ...]:
+    """Return what a folder's network of text reads: ids, mask and types, None where it has none.
+
+    Raises `UserError` where inputs have other names, or rows are padded in front.
+    """
+    if isinstance(inputs, Mapping):
+        if inputs.keys() - {*READ} or READ[0] not in inputs:
+            line = f"a text network reads {', '.join(READ)}, not {', '.join(inputs)}"
+            raise UserError(f"{name}: {line}; rename columns, or leave them out")
+        ids, real, types = (inputs.get(column) for column in READ)
+        if real is not None and bool((real[:, 1:] > real[:, :-1]).any()):
+            raise UserError(f"{name}: rows are padded in front; pad them at the end (padding_side)")
+        inputs = ids, None if real is None else _mask({READ[1]: real}), types
+    ids, mask, types = (*inputs, None, None)[:3]
+    typed = types is not None or checkpoint.by_library(config)
+    return ids, mask, types if typed else torch.zeros_like(ids)
 
 
 def _mask(found: Any) -> Tensor | None:

@@ -126,7 +126,8 @@ def frame(given: Mapping[str, Model], net: nn.Module | str | None, device: torch
                     f"{' and '.join(map(str, paths.values()))}: their config.json differ"
                 )
             where = next(iter(paths.values()))
-            made = checkpoint.initialise(first) if empty else checkpoint.load(where)
+            shapes = {} if empty else states.shapes(states.files(where))
+            made = checkpoint.initialise(first) if empty else checkpoint.described(where, shapes)
         else:
             made = models.build(net) if isinstance(net, str) else copy.deepcopy(net)
     made = made.float().eval()
@@ -141,7 +142,7 @@ def _state(name: str, model: Model, frame: nn.Module, device: torch.device) -> S
         found = states.fitting(states.read(files), frame, files[0])
     else:
         found = dict(model.state_dict() if isinstance(model, nn.Module) else model)
-        found = weights.conformed(found, frame, name)
+        found = weights.conformed(states.held(found, frame), frame, name)
         if wrong := weights.misfit(found, frame.state_dict(), types=True):
             raise UserError(f"{name}: not of the architecture of {type(frame).__name__}: {wrong}")
         weights.check_finite(found, Path(name))
@@ -296,7 +297,7 @@ def _try(read: Models, data: Batches, name: str) -> int:
         line = f"the network does not take {shapes!s:.120}: {short(error)}"
         raise UserError(f"{name}: {line}") from None
     if data.objective is None:
-        logits = getattr(output, "logits", output)
+        logits = models.logits(read.net, output)
         return logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else 0
     try:
         data.objective(output, targets)

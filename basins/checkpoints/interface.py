@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack, cast
@@ -214,7 +213,7 @@ def merge(
     [made, *sources] = session.run(works)
     curves = {name: one.curves for name, one in zip(nets, sources, strict=True)}
     table = tables.merge_table(technique, alignment, made.curves, curves, session.bench.task)
-    net = copy.deepcopy(session.bench.models.net)
+    net = models.copied(session.bench.models.net)
     net.load_state_dict(made.state or {})
     return session.found({"merge": table}, "merge", net)
 
@@ -246,9 +245,8 @@ def align(
     """
     bench = opened("align", paired(a, b), data, options).bench
     first, second = bench.models.states
-    bench.symmetry()
     state = bench.aligned(first, second, alignment)
-    made = copy.deepcopy(bench.models.net)
+    made = models.copied(bench.models.net)
     made.load_state_dict(state)
     return made.eval()
 

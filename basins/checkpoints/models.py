@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,31 @@ def _loaded(folder: Path, config: dict[str, Any]) -> Any:
     return checkpoint.load(folder)
 
 
+def logits(net: nn.Module, output: Any) -> Any:
+    """Return a network's output, or the `logits` in it; from then on it returns these alone.
+
+    So code that is traced, which makes a plain dict of a library's own, says the same.
+    """
+    if not isinstance(output, Mapping) or "logits" not in output:
+        return getattr(output, "logits", output)
+    kind = type(net)
+
+    @wraps(kind.forward)
+    def forward(self: Any, *given: Any, **named: Any) -> Any:
+        return kind.forward(self, *given, **named)["logits"]
+
+    whole = {"__module__": kind.__module__, "forward": forward, "as_written": kind}
+    net.__class__ = type(kind.__name__, (kind,), whole)
+    return output["logits"]
+
+
+def copied(net: nn.Module) -> nn.Module:
+    """Return a copy of a network that returns all that its author wrote."""
+    made = copy.deepcopy(net)
+    made.__class__ = getattr(net, "as_written", type(net))
+    return made
+
+
 def identify(text: str) -> tuple[str, Path]:
     """Return the id, `recipe/seedK`, and the path of a model that is given as PATH or NAME=PATH.
 
@@ -238,7 +263,7 @@ def base_state(path: Path, models: Models) -> State:
     in common with them, or a tensor has another shape.
     """
     net = models.net
-    like, there = net.state_dict(), states.read(states.files(path))
+    like, there = net.state_dict(), states.held(states.read(states.files(path)), net)
     prefix = f"{getattr(net, 'base_model_prefix', '')}."  # what an encoder's names lack
     found = weights.in_common(there, like, prefix, path, "give --base what they start from")
     for name, first in weights.other_names(net).items():

@@ -76,8 +76,9 @@ def _numbers(found: Any, name: str, count: int | None) -> Tensor:
 
 
 def outputs(output: Any) -> Tensor:
-    """Return a network's output itself, or the `logits` of what Hugging Face's return."""
-    found = getattr(output, "logits", output)
+    """Return a network's output itself, or the `logits` that it names."""
+    named = isinstance(output, Mapping) and "logits" in output
+    found = output["logits"] if named else getattr(output, "logits", output)
     if not isinstance(found, Tensor):
         raise UserError(f"the network returns {type(found).__name__}; give a loss that takes it")
     return found.float()

@@ -6,11 +6,11 @@ import hashlib
 import json
 import pickle
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from basins import weights
 from basins.errors import UserError
@@ -68,9 +68,23 @@ def shapes(paths: Sequence[Path]) -> dict[str, tuple[int, ...]]:
     return found
 
 
+def held(state: Mapping[str, Tensor], net: nn.Module) -> State:
+    """Return a network's tensors under its own names, where another module holds it: `net.`.
+
+    That is so where each of its names follows the same attribute, whatever that is called.
+    """
+    wanted = dict(net.named_parameters()).keys()  # of a tied one the first name
+    for prefix in dict.fromkeys(f"{name.partition('.')[0]}." for name in state):
+        found = {name.removeprefix(prefix): t for name, t in state.items()}
+        inside = {name[len(prefix) :] for name in state if name.startswith(prefix)}
+        if wanted and wanted <= inside and not wanted <= state.keys():
+            return found
+    return dict(state)
+
+
 def fitting(state: State, net: nn.Module, where: object) -> State:
     """Return a state in float32 under the names of `net`, which it is to fit."""
-    state = weights.conformed(state, net, where)
+    state = weights.conformed(held(state, net), net, where)
     if wrong := weights.misfit(state, net.state_dict(), types=True):
         raise UserError(f"{where}: it does not fit the network: {wrong}")
     return {k: t.float() if t.is_floating_point() else t for k, t in state.items()}

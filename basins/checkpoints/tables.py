@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -35,6 +37,16 @@ class Joins(NamedTuple):
     losses: dict[Pair, Losses]
 
 
+@contextmanager
+def _few() -> Iterator[None]:
+    """Leave out numpy's words on what one example has no number of: a spread, two halves."""
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        for said in ("Mean of empty slice", "Degrees of freedom"):
+            warnings.filterwarnings("ignore", said, RuntimeWarning)
+        yield
+
+
+@_few()
 def path_tables(experiment: str, joins: Joins, task: Task) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows of all points, and those of all barriers."""
     paths: list[dict[str, Any]] = []
@@ -89,6 +101,7 @@ def probe_table(measured: Mapping[str, Curves], task: Task) -> pd.DataFrame:
     return pd.DataFrame([row for one in each for row in _probes(*one, task)])
 
 
+@_few()
 def cluster_tables(
     joins: Joins,
     paths: pd.DataFrame,
@@ -140,6 +153,7 @@ def cluster_tables(
     return {name: found[name] for name in ("clusters", "cluster_choice", "association")}
 
 
+@_few()
 def merge_table(
     technique: str, alignment: str, made: Curves, sources: Mapping[str, Curves], task: Task
 ) -> pd.DataFrame:

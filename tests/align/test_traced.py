@@ -86,6 +86,9 @@ ZOO = {
     ),
     "bert": text("BertForSequenceClassification", "BertConfig", **TEXT),
     "roberta": text("RobertaForSequenceClassification", "RobertaConfig", **TEXT),
+    "longformer": text(
+        "LongformerForSequenceClassification", "LongformerConfig", **TEXT, attention_window=4
+    ),
     "distilbert": text(
         "DistilBertForSequenceClassification",
         "DistilBertConfig",
@@ -122,7 +125,15 @@ ZOO = {
 GROUPS = {"flattened": 2, "resnet": 8, "mobilenet": 25, "efficientnet": 9, "convnext": 5}
 GROUPS |= {"densenet": 10, "vit": 17, "swin": 46, "bert": 18, "roberta": 18, "distilbert": 18}
 GROUPS |= {"electra": 19, "albert": 11, "deberta": 19, "modernbert": 12, "gpt2": 17, "llama": 17}
-GROUPS |= {"t5": 15, "hf_vit": 17, "hf_resnet": 9, "hf_convnext": 5, "clip": 16, "mixtral": 11}
+GROUPS |= {
+    "longformer": 14,
+    "t5": 15,
+    "hf_vit": 17,
+    "hf_resnet": 9,
+    "hf_convnext": 5,
+    "clip": 16,
+    "mixtral": 11,
+}
 HEADLESS = {"t5": 0.85, "clip": 0.59}
 
 
@@ -256,9 +267,23 @@ def test_what_is_not_known_is_left_fixed_and_named():
     assert "first.bias (sort)" in str(found)
 
 
+def put(units, columns):
+    made = units.new_zeros(units.shape)
+    if columns is None:
+        made[[*range(len(units))]] = units
+    else:
+        made[:, columns] = units
+    return made
+
+
 @pytest.mark.parametrize(
     ("between", "first"),
     [
+        (lambda units: put(units, None), True),
+        (lambda units: put(units, [3, 4, 0, 1, 5, 2]), False),
+        (lambda units: units.as_strided((2, 3, 6), (6, 6, 1)).flatten(0, 1), True),
+        (lambda units: units.as_strided((4, 6), (5, 1)), False),
+        (lambda units: units.as_strided((2, 6), (6, 1), 3), False),
         (lambda units: units[:, [3, 4, 0, 1, 5, 2]], False),
         (lambda units: units.cumsum(1), False),
         (lambda units: units.roll(1, 1), False),
@@ -331,6 +356,30 @@ def test_convolutions_of_every_kind(second, groups):
     net.load_state_dict(planted(net, found.spec)[1])
     torch.testing.assert_close(said(net, PIXELS), before)
     assert len(found.spec.groups) == groups and list(found.fixed) == ["5.bias"]
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind, **options):
+        super().__init__()
+        self.first, self.inner = nn.Linear(5, 6), kind(6, 4, batch_first=True, **options)
+        self.head = nn.Linear(8 if "bidirectional" in options else 4, 3)
+
+    def forward(self, x):
+        return self.head(self.inner(self.first(x).relu())[0][:, -1])
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}])
+def test_recurrent_units_stay_and_what_they_read_moves(kind, options):
+    net = Recurrent(kind, **options)
+    rows = torch.randn(4, 7, 5)
+    found = trace(net, (rows,))
+    before = said(net, rows)
+    net.load_state_dict(planted(net, found.spec)[1])
+    torch.testing.assert_close(said(net, rows), before)
+    assert list(found.spec.groups) == ["first"]
+    reason = found.fixed["inner.weight_hh_l0"]
+    assert reason in ("recurrent units in inner", "the same units on two axes of one tensor")
 
 
 class Means(nn.Module):

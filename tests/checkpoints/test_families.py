@@ -23,6 +23,7 @@ from torchvision.models import get_model
 
 import basins
 from basins import cli
+from basins.errors import UserError
 from basins.nets import checkpoint
 from tests.checkpoints.conftest import ANSWERS, HYPOTHESES, PREMISES, WORDS, probed, rows, saved
 
@@ -63,6 +64,16 @@ IMAGES: dict[str, Any] = {
         embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], layer_type="basic"
     ),
     "convnext": library.ConvNextConfig(hidden_sizes=[8, 8], depths=[1, 1], num_stages=2),
+    "efficientnet": library.EfficientNetConfig(
+        width_coefficient=0.1,
+        hidden_dim=128,
+        in_channels=[8],
+        out_channels=[8],
+        kernel_sizes=[3],
+        strides=[1],
+        num_block_repeats=[1],
+        expand_ratios=[1],
+    ),
     "clip": library.CLIPConfig(
         vision_config=VISION,
         text_config={**SIZES, "max_position_embeddings": 16, "eos_token_id": 3, "bos_token_id": 2},
@@ -222,6 +233,37 @@ def test_networks_of_torchvision_by_name():
     }.items():
         with pytest.raises(SystemExit, match=f"^error: --net {wrong}: .*{message}"):
             cli.main(["probe", *command, wrong])
+
+
+@pytest.mark.parametrize("kind", ["bert", "electra", "gpt2"])
+def test_batches_of_token_ids_as_the_library_takes_them(kind):
+    TEXT["bert"] = library.BertConfig(**SIZES, max_position_embeddings=16)
+    net = text(kind, "net")
+    ids, lengths = torch.randint(4, 12, (6, 7)), torch.tensor([7, 5, 7, 3, 6, 7])
+    mask = (torch.arange(7) < lengths[:, None]).long()
+    labels = torch.tensor([0, 1, 2, 0, 1, 2])
+
+    @torch.no_grad()
+    def loss(real: torch.Tensor) -> float:
+        logits = [
+            net(input_ids=row[None, :n]).logits[0] for row, n in zip(ids, real.sum(1), strict=True)
+        ]
+        return float(functional.cross_entropy(torch.stack(logits), labels))
+
+    whole, named = torch.ones_like(mask), {"input_ids": ids, "labels": labels}
+    for data, real in [
+        ((ids, labels), whole),
+        ([named], whole),
+        ([{**named, "attention_mask": mask}], mask),
+    ]:
+        found = basins.probe("net", data).rows.set_index("metric")
+        assert found.at["loss", "value"] == pytest.approx(loss(real), 1e-4)
+    for more, message in {
+        "idx": "reads input_ids, attention_mask, token_type_ids, not ",
+        "attention_mask": "padded in front; pad them at the end",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            basins.probe("net", [{**named, more: mask.flip(1)}])
 
 
 def change(folder: str, **values: Any) -> None:

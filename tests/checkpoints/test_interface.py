@@ -221,6 +221,40 @@ def test_aligning_undoes_a_permutation():
     torch.testing.assert_close(brought.state_dict(), a.state_dict())
 
 
+class Named(nn.Module):
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.inner = net(seed)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.inner(x), "inputs": x}
+
+
+@pytest.mark.parametrize("loss", ["classification", "multilabel"])
+def test_of_a_network_that_returns_a_dict_the_logits_are_taken(loss):
+    data = (X, CLASSES) if loss == "classification" else (X, SEVERAL[:, :3])
+    found = basins.connect(Named(0), Named(1), data, loss=loss, points=3)
+    plain = basins.connect(net(0), net(1), data, loss=loss, points=3)
+    pd.testing.assert_frame_equal(found.rows, plain.rows)
+    made = basins.merge([Named(0), Named(1)], data, loss=loss)
+    assert type(made.net) is Named and made.net(X).keys() == {"logits", "inputs"}
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_set_of_one_row_has_no_intervals_and_is_no_warning():
+    row, nets = (X[:1], CLASSES[:1]), [net(seed) for seed in range(4)]
+    assert basins.connect(*nets[:2], row, points=3).rows["ci_low"].isna().all()
+    assert len(basins.merge(nets, row).rows) == 5
+    assert len(basins.cluster(nets, row, points=3, k=2).clusters) > 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_traced_is_said_once():
+    with pytest.warns(UserWarning, match="traced") as said:
+        basins.align(net(0), net(1), LOADER)
+    assert len(said) == 1
+
+
 def test_statistics_of_batchnorm_are_taken_from_training_rows():
     def normed(seed: int) -> nn.Module:
         torch.manual_seed(seed)

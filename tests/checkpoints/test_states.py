@@ -66,6 +66,11 @@ class Several(Net):
         return super().forward(x), x
 
 
+class Named(Net):
+    def forward(self, x):
+        return {"features": x, "logits": super().forward(x)}
+
+
 class Fails(Net):
     def forward(self, x):
         return {"no": super().forward(x)}["yes"]
@@ -126,6 +131,7 @@ SAVED = {
     "compiled": lambda s: {f"_orig_mod.module.{name}": t for name, t in s.items()},
     "nested": lambda s: {"epoch": 3, "optimizer": {"lr": 0.1}, "model_state_dict": s},
     "lightning": lambda s: {"state_dict": {f"model.{name}": t for name, t in s.items()}},
+    "held as another": lambda s: {"state_dict": {f"net.{name}": t for name, t in s.items()}},
     "averaged": lambda s: (
         {"n_averaged": torch.tensor(3)} | {f"module.{name}": t for name, t in s.items()}
     ),
@@ -234,6 +240,18 @@ def test_a_network_says_what_it_says_when_it_is_called(kind, net, capsys):
     came = came["paths"]
     assert (came["plain"] > 0) == (kind == "Checks") and came["examples"] > 0
     assert ("computed fast" in capsys.readouterr().err) == (kind == "Checks")
+
+
+def test_of_a_dict_the_logits_are_taken_and_code_is_folded(net, capsys):
+    module = trained(net["Named"])
+    save_file(module.state_dict(), "a.safetensors")
+    with torch.no_grad():
+        said = functional.cross_entropy(module(PIXELS)["logits"], torch.from_numpy(LABELS))
+    assert probed("a.safetensors", *given("Named"))("loss") == pytest.approx(float(said), 1e-5)
+    command = ["connect", "a.safetensors", "b=a.safetensors", *given("Named"), "--points", "3"]
+    cli.main([*command, "--batchnorm", "interpolate", "--out", "path"])
+    assert "computed fast" not in capsys.readouterr().err
+    assert pd.read_csv("path/paths.csv")["loss"].iloc[1] == pytest.approx(float(said), 1e-5)
 
 
 @pytest.mark.parametrize(

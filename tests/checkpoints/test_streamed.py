@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import BertConfig, BertForSequenceClassification
 
 import basins
 from basins.checkpoints import streamed
@@ -49,6 +50,19 @@ def test_a_path_from_files_is_the_path_from_memory():
     save_file({"0.weight": torch.ones(8, 6)}, "m1.safetensors")
     with pytest.raises(UserError, match="it lacks 3 tensors: 0.bias, 2.bias, 2.weight"):
         basins.connect(*files, DATA, net=net(2), stream=True)
+
+
+def test_a_path_between_folders_in_shards():
+    config = BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    for seed in range(2):
+        torch.manual_seed(seed)
+        made = BertForSequenceClassification(config).eval()
+        made.save_pretrained(f"bert{seed}", max_shard_size="20KB")
+        assert not Path(f"bert{seed}", "model.safetensors").exists()
+    rows = torch.randint(9, (6, 5)), torch.randint(2, (6,))
+    whole = basins.connect("bert0", "bert1", rows, points=3)
+    found = basins.connect("bert0", "bert1", rows, points=3, stream=True)
+    assert found.paths["loss"].tolist() == pytest.approx(whole.paths["loss"].tolist(), 1e-5)
 
 
 class Tied(nn.Module):

@@ -248,7 +248,7 @@ def _slice(call: Call) -> list[Layout]:
     return [lay.sliced(layout, axis, start, stop, call.why)]
 
 
-@rule("split", "split_with_sizes", "chunk")
+@rule("split", "split_with_sizes", "chunk", "unsafe_split", "unsafe_split_with_sizes")
 def _split(call: Call) -> list[Layout]:
     layout, found, at = call.layout("self"), [], 0
     axis = call.given.get("dim", 0) % len(layout)
@@ -338,6 +338,46 @@ def _index(call: Call) -> list[Layout]:
     lay.hold(places, range(len(places)), call.why)
     one, other = LETTERS[: len(rest)], LETTERS[::-1][: len(places)]
     return [lay.contract([(rest, one), (places, other)], one[:at] + other + one[at:])]
+
+
+@rule("index_put", "index_put_", "_unsafe_index_put")
+def _index_put(call: Call) -> list[Layout]:
+    [kept] = _index(call)
+    lay.pointwise([kept, call.layout("values")])
+    layout = call.layout("self")
+    for axis, index in enumerate(call["indices"]):
+        layout = layout if index is None else lay.collapse(layout, axis)
+    return [layout]
+
+
+@rule("as_strided")
+def _as_strided(call: Call) -> list[Layout]:
+    """Leave all in order but the last axis, where it stays whole: windows slide over others."""
+    layout, given, result = call.layout("self"), call["self"], call.result
+    size, offset = given.shape[-1], result.storage_offset() - given.storage_offset()
+    whole = result.shape[-1] == size and given.stride()[-1] == result.stride()[-1] == 1
+    if not whole or any(n % size for n in (*given.stride()[:-1], *result.stride()[:-1], offset)):
+        return unknown(call)
+    lay.hold(layout, range(len(layout) - 1), call.why)
+    for axis in range(len(layout) - 1):
+        layout = lay.collapse(layout, axis)
+    last = lay.drop(layout, range(len(layout) - 1))
+    places = lay.fresh([*result.shape[:-1], 1], call.why)
+    letters = LETTERS[: len(places)]
+    return [lay.contract([(places, letters), (last, letters[-1])], letters)]
+
+
+@rule("mkldnn_rnn_layer")
+def _recurrent(call: Call) -> list[Layout]:
+    """Leave recurrent units in their order, which a weight both reads and writes."""
+    given, weight = call.layout("input"), call.layout("weight0")
+    lay.contract([(given, "tnf"), (weight, "gf")], "tng")  # features are read alike at all times
+    for layout in (given, weight):
+        lay.hold(layout, range(len(layout) - 1), f"recurrent units in {call.where}")
+    more = [call.of(name) for name in call.given if name not in ("input", "weight0")]
+    for layout in filter(None, more):
+        lay.hold(layout, range(len(layout)), f"recurrent units in {call.where}")
+    return [lay.fresh(t.shape, f"recurrent units in {call.where}") for t in tensors(call.result)]
 
 
 @rule("index_add", "index_add_", "index_copy", "index_copy_")

@@ -59,6 +59,8 @@ class Tracer(TorchDispatchMode):
         """Run an operation and note what it makes of the units of its operands."""
         name = func._schema.name.removeprefix("aten::")
         before = args[0].clone() if name.startswith("as_strided") else None
+        if name == "index_put_":
+            self.known(args[0])  # a constant, before values are written into it
         result = func(*args, **(kwargs or {}))
         if before is not None and torch.equal(before, result):  # other strides alone
             name = "clone"
