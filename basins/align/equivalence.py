@@ -16,6 +16,7 @@ from basins import seeds
 from basins.align.permute import permute, random_permutations
 from basins.errors import UserError
 from basins.nets import checkpoint
+from basins.nets.outputs import logits_of
 from basins.nets.permutation import Net
 
 ROUNDING = 1e-2  # of the outputs, in float32; a wrong spec changes them by about all
@@ -49,5 +50,5 @@ def change(net: Net, inputs: Sequence[Tensor], generator: np.random.Generator) -
     for moved in (permute(state, spec, random_permutations(state, spec, generator)), state):
         net.load_state_dict(moved)
         output = net.eval()(*inputs)
-        said.append(getattr(output, "logits", output).double())
+        said.append(logits_of(output).double())
     return float((said[0] - said[1]).abs().max() / said[1].abs().max())

@@ -14,6 +14,7 @@ from torch.nn import functional
 from basins.align.permute import permute
 from basins.align.weight_matching import match
 from basins.data.rows import Batches, Rows
+from basins.nets.outputs import logits_of
 from basins.nets.permutation import Net, PermutationSpec
 from basins.weights import State
 
@@ -100,7 +101,7 @@ def midpoint(first: State, second: State) -> State:
 
 def _logits(net: Net, state: State, inputs: tuple[Tensor | None, ...]) -> Tensor:
     output = functional_call(net, state, tuple(inputs))
-    return getattr(output, "logits", output)
+    return logits_of(output)
 
 
 @torch.no_grad()

@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from basins import seeds
-from basins.checkpoints import models as networks
 from basins.checkpoints import pictures
 from basins.checkpoints.models import Models
 from basins.checkpoints.states import short
@@ -29,6 +28,7 @@ from basins.data.tokens import encode
 from basins.errors import UserError
 from basins.nets import checkpoint
 from basins.nets.inputs import encoded
+from basins.nets.outputs import logits_of
 from basins.paths.evaluation import Examples
 
 TRAINING = ("train", "train_c", "counterexamples")
@@ -362,7 +362,7 @@ def _try(models: Models, examples: Examples, where: str) -> None:
         except Exception as error:  # it may not be our network: whatever it raises, in one line
             line = f"the network does not take {shapes}: {short(error)}"
             raise UserError(f"{where}: {line}") from None
-    logits = networks.logits(models.net, output)
+    logits = logits_of(output)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         return  # the engine says what it takes
     count, named = logits.shape[1], models.classes

@@ -28,6 +28,7 @@ from basins.checkpoints.objectives import Function, objective
 from basins.checkpoints.states import short
 from basins.errors import UserError
 from basins.nets import checkpoint
+from basins.nets.outputs import logits_of
 from basins.weights import State
 
 Model = nn.Module | Mapping[str, Tensor] | str | Path
@@ -297,7 +298,7 @@ def _try(read: Models, data: Batches, name: str) -> int:
         line = f"the network does not take {shapes!s:.120}: {short(error)}"
         raise UserError(f"{name}: {line}") from None
     if data.objective is None:
-        logits = models.logits(read.net, output)
+        logits = logits_of(output)
         return logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else 0
     try:
         data.objective(output, targets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack, cast
@@ -213,7 +214,7 @@ def merge(
     [made, *sources] = session.run(works)
     curves = {name: one.curves for name, one in zip(nets, sources, strict=True)}
     table = tables.merge_table(technique, alignment, made.curves, curves, session.bench.task)
-    net = models.copied(session.bench.models.net)
+    net = copy.deepcopy(session.bench.models.net)
     net.load_state_dict(made.state or {})
     return session.found({"merge": table}, "merge", net)
 
@@ -246,7 +247,7 @@ def align(
     bench = opened("align", paired(a, b), data, options).bench
     first, second = bench.models.states
     state = bench.aligned(first, second, alignment)
-    made = models.copied(bench.models.net)
+    made = copy.deepcopy(bench.models.net)
     made.load_state_dict(state)
     return made.eval()
 

@@ -32,6 +32,7 @@ from basins.landscape.directions import directions
 from basins.landscape.plane import corners, nodes
 from basins.merges.evaluation import evaluations
 from basins.merges.sources import Sources
+from basins.nets.outputs import logits_of
 from basins.nets.permutation import Net, PermutationSpec
 from basins.paths.engine import Curves
 from basins.paths.evaluation import DoubleEntry, double_entry, evaluate
@@ -338,7 +339,7 @@ class Bench:
             given, _ = next(iter(examples.batches()))
             with same_draws(net):
                 output = net(**given) if isinstance(given, Mapping) else net(*given)
-            for leaf in tree_leaves(getattr(output, "logits", output)):
+            for leaf in tree_leaves(logits_of(output)):
                 if isinstance(leaf, Tensor):
                     digest.update(leaf.float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -144,31 +144,6 @@ def _loaded(folder: Path, config: dict[str, Any]) -> Any:
     if config.get("architectures") != checkpoint.read_config(folder).get("architectures"):
         return checkpoint.classifier(folder, checkpoint.classes(config))
     return checkpoint.load(folder)
-
-
-def logits(net: nn.Module, output: Any) -> Any:
-    """Return a network's output, or the `logits` in it; from then on it returns these alone.
-
-    So code that is traced, which makes a plain dict of a library's own, says the same.
-    """
-    if not isinstance(output, Mapping) or "logits" not in output:
-        return getattr(output, "logits", output)
-    kind = type(net)
-
-    @wraps(kind.forward)
-    def forward(self: Any, *given: Any, **named: Any) -> Any:
-        return kind.forward(self, *given, **named)["logits"]
-
-    whole = {"__module__": kind.__module__, "forward": forward, "as_written": kind}
-    net.__class__ = type(kind.__name__, (kind,), whole)
-    return output["logits"]
-
-
-def copied(net: nn.Module) -> nn.Module:
-    """Return a copy of a network that returns all that its author wrote."""
-    made = copy.deepcopy(net)
-    made.__class__ = getattr(net, "as_written", type(net))
-    return made
 
 
 def identify(text: str) -> tuple[str, Path]:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from basins.checkpoints.models import written
 from basins.errors import UserError
+from basins.nets.outputs import logits_of
 
 Function = Callable[[Any, Any], Tensor]
 """From a network's output and the targets of a batch of n examples to a number each, [n]."""
@@ -77,8 +78,7 @@ def _numbers(found: Any, name: str, count: int | None) -> Tensor:
 
 def outputs(output: Any) -> Tensor:
     """Return a network's output itself, or the `logits` that it names."""
-    named = isinstance(output, Mapping) and "logits" in output
-    found = output["logits"] if named else getattr(output, "logits", output)
+    found = logits_of(output)
     if not isinstance(found, Tensor):
         raise UserError(f"the network returns {type(found).__name__}; give a loss that takes it")
     return found.float()

@@ -32,6 +32,7 @@ from basins.item import Item, Step
 from basins.nets import checkpoint
 from basins.nets.control import Control
 from basins.nets.inputs import inputs
+from basins.nets.outputs import logits_of
 from basins.paths.engine import Engine, combine
 from basins.paths.evaluation import Examples, evaluate
 from basins.registry import find, split_options
@@ -100,7 +101,7 @@ class Terrain(NamedTuple):
             # The fused kernels of attention have no second derivative.
             with sdpa_kernel(SDPBackend.MATH) if direction is not None else nullcontext():
                 output = net(*(x.contiguous() if plain and x is not None else x for x in given))
-                total = _total(getattr(output, "logits", output), labels, data.merge)
+                total = _total(logits_of(output), labels, data.merge)
                 parts = torch.autograd.grad(
                     total, list(parameters.values()), create_graph=direction is not None
                 )

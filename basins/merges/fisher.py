@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from basins.data.rows import Batch
 from basins.merges.sources import Positive, Sources, by_model, logits
 from basins.merges.traits import Traits
+from basins.nets.outputs import logits_of
 from basins.weights import State
 
 Labels = Literal["expected", "drawn", "given"]
@@ -114,7 +115,7 @@ def _gradients(net: torch.nn.Module, parameters: State, batch: Batch) -> State:
         for k, x in zip(given, row, strict=True):
             one[k] = x[None]
         output = functional_call(net, at, tuple(one))
-        said = getattr(output, "logits", output)
+        said = logits_of(output)
         return functional.cross_entropy(said, answer[None])
 
     rows = [x for x in inputs if x is not None]

@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from basins.errors import UserError
 from basins.merges.sources import Sources
+from basins.nets.outputs import logits_of
 from basins.weights import State
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -58,7 +59,7 @@ def learned(
         for net, head, batches in zip(nets, heads, streams, strict=True):
             inputs, labels = next(batches)
             output = functional_call(net, merged | head, tuple(inputs))
-            value = value.to(labels.device) + loss(getattr(output, "logits", output), labels)
+            value = value.to(labels.device) + loss(logits_of(output), labels)
         if not value.isfinite():
             raise UserError(f"step {step + 1}: the loss is {float(value)}; lower the rate ({rate})")
         slopes = torch.autograd.grad(value, list(coefficients))

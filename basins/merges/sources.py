@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from basins import devices
 from basins.data.rows import Rows
 from basins.errors import UserError
+from basins.nets.outputs import logits_of
 from basins.nets.permutation import Net
 from basins.paths.evaluation import Examples, evaluate
 from basins.weights import State, other_names
@@ -245,8 +246,7 @@ def _parts(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 
 def logits(net: nn.Module, inputs: Sequence[Tensor | None]) -> Tensor:
     """Return a network's logits [n, classes], of images or of text."""
-    output = net(*inputs)
-    return getattr(output, "logits", output)
+    return logits_of(net(*inputs))
 
 
 def mixed(states: Sequence[State], shares: Sequence[float] | None = None) -> State:

@@ -20,6 +20,7 @@ from basins.errors import UserError
 from basins.merges.sources import Sources, mixed, mixture
 from basins.merges.traits import Traits
 from basins.merges.trajectory import BATCH, Count, Momentum, Rate, copied
+from basins.nets.outputs import logits_of
 from basins.weights import State, other_names
 
 TRAITS = Traits(
@@ -103,7 +104,7 @@ def _vertex(
         point = {n: torch.stack([share * c[n] for share, c in parts]).sum(0) for n in names}
         inputs, labels = next(batches)
         output = functional_call(net, point, tuple(inputs))
-        loss = functional.cross_entropy(getattr(output, "logits", output), labels)
+        loss = functional.cross_entropy(logits_of(output), labels)
         volumes = [volume_of([*others, vertex], names) for others in simplices]
         loss = loss - volume * torch.stack(volumes).sum().log()
         if not loss.isfinite():

@@ -13,6 +13,7 @@ from basins.errors import UserError
 from basins.merges.sources import ForEach, Sources, Task
 from basins.merges.traits import Traits
 from basins.merges.trajectory import Count, Rate
+from basins.nets.outputs import logits_of
 from basins.training import adamw
 from basins.weights import State
 
@@ -81,7 +82,7 @@ def merge(
         nets[turn].train()
         weights: dict[str, Any] = shared | heads[turn]
         output = functional_call(nets[turn], weights, tuple(inputs))
-        loss = functional.cross_entropy(getattr(output, "logits", output), labels)
+        loss = functional.cross_entropy(logits_of(output), labels)
         if not loss.isfinite():
             raise UserError(f"together: step {step + 1}: the loss is {float(loss)}; lower the rate")
         adamw.move(optimiser, loss, clip)

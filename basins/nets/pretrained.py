@@ -33,6 +33,7 @@ ARCHITECTURES = {
 
 LAYERS = 1000  # at most: building one of 2**70 layers would not end
 SEGMENTED = ("funnel", "xlnet")  # read token types, of which their config counts none
+ENDED = ("xlnet",)  # their heads read a row's last place, be it padding
 UNLIMITED = 2**20  # tokens of a row, where positions are relative
 # What of a config has no part in what a trained network answers; dropout has none, either.
 TRAINING = ("initializer_range", "initializer_factor", "label2id", "problem_type", "use_cache")
@@ -50,6 +51,8 @@ class _Text:
 
         The mask, float32 [n, 1, 1, T], is 0 at tokens and -inf at padding, which ends rows.
         """
+        if mask is not None and getattr(self.config, "model_type", None) in ENDED:
+            return _Logits(self.plainly(ids, mask, types))
         given: dict[str, Any] = self._typed(types)
         real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask[:, 0, 0] == 0
         if mask is not None:

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from basins.align.batchnorm import same_draws
 from basins.data.images import Evaluation
 from basins.errors import UserError
+from basins.nets.outputs import logits_of
 
 Precision = Literal["fp32", "bf16"]
 
@@ -216,7 +217,7 @@ def _call(net: Callable[..., Any], inputs: Any) -> Any:
 
 def _logits(net: Callable[..., Any], inputs: Any, labels: Tensor) -> Tensor:
     output = _call(net, inputs)
-    logits = getattr(output, "logits", output)
+    logits = logits_of(output)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
         what = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise UserError(
@@ -237,7 +238,7 @@ def _compare(
     entry: DoubleEntry,
     precision: Precision,
 ) -> None:
-    """Compute the first and the last loss of the batch that was kept a second time."""
+    """Compute losses of the batch that was kept a second time: the first, and one of `_other`."""
     classes = getattr(data, "objective", None) is None
     if classes and not entry.compared and _probabilities(found.logits):
         raise UserError(
@@ -246,7 +247,7 @@ def _compare(
         )
     losses = found.losses[found.number]
     count = len(losses)
-    rows = sorted({0, count - 1})[:SAMPLE]
+    rows = sorted({0, _other(found.inputs, count)})[:SAMPLE]
 
     def part(x: Any) -> Any:
         return x[rows] if isinstance(x, Tensor) and x.ndim and len(x) == count else x
@@ -280,6 +281,16 @@ def _compare(
             "drawn anew; losses are those of batches",
             stacklevel=3,
         )
+
+
+def _other(inputs: Any, count: int) -> int:
+    """Return the row with the most padding, -inf in a mask [n, ...], or the last where none is."""
+    for x in tree_leaves(inputs):
+        if isinstance(x, Tensor) and x.is_floating_point() and x.ndim > 1 and len(x) == count:
+            padding = x.isneginf().flatten(1).sum(1)
+            if bool(padding.any()):
+                return int(padding.argmax())
+    return count - 1
 
 
 def _again(

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from basins.data.cued import Cued
 from basins.data.images import Split
 from basins.data.resident import resident
+from basins.nets.outputs import logits_of
 from basins.paths.engine import Coefficients, combine
 from basins.training import sgd
 from basins.training.rows import Rows
@@ -109,7 +110,7 @@ def minimise(
         combine((ends[0], inner, ends[1]), point, out=flat.vector)
         with autocast:
             output = net(*inputs(batch))
-            logits = getattr(output, "logits", output)
+            logits = logits_of(output)
         loss = functional.cross_entropy(logits.float(), targets)
         gradient.zero_()
         loss.backward()

@@ -235,9 +235,10 @@ def test_networks_of_torchvision_by_name():
             cli.main(["probe", *command, wrong])
 
 
-@pytest.mark.parametrize("kind", ["bert", "electra", "gpt2"])
+@pytest.mark.parametrize("kind", ["bert", "electra", "gpt2", "xlnet"])
 def test_batches_of_token_ids_as_the_library_takes_them(kind):
     TEXT["bert"] = library.BertConfig(**SIZES, max_position_embeddings=16)
+    TEXT["xlnet"] = library.XLNetConfig(vocab_size=12, d_model=8, n_layer=1, n_head=2, d_inner=8)
     net = text(kind, "net")
     ids, lengths = torch.randint(4, 12, (6, 7)), torch.tensor([7, 5, 7, 3, 6, 7])
     mask = (torch.arange(7) < lengths[:, None]).long()

@@ -361,3 +361,35 @@ def test_repair_says_what_it_needs(data, calibration):
     plain = nn.Sequential(nn.Flatten(), nn.Linear(16 * 16 * 3, 10))
     with pytest.raises(UserError, match="Sequential has no permutation_spec"):
         Engine(plain).mixer([flatten(plain.state_dict())], {"repair": calibration})
+
+
+def test_padding_that_is_read_is_caught_in_whichever_row_it_is():
+    """As XLNet reads a row's last place, by a network that packs its rows."""
+    lengths, ids = torch.tensor([5, 5, 2, 5]), torch.arange(20).reshape(4, 5)
+
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(20, 3)
+
+        def forward(self, ids, mask):
+            return self.table(ids[:, -1])
+
+        def plainly(self, ids, mask):
+            ends = mask[:, 0, 0].isfinite().sum(1) - 1
+            return self.table(ids[torch.arange(len(ids)), ends])
+
+    class Rows:
+        merge = order = None
+
+        def batches(self):
+            padding = torch.arange(5) >= lengths[:, None]
+            mask = torch.zeros(4, 5).masked_fill(padding, -torch.inf)[:, None, None]
+            yield (ids, mask), torch.tensor([0, 1, 2, 0])
+
+    net = Last()
+    with pytest.warns(UserWarning, match="from the network called as it is"):
+        found = evaluate(net, Rows())
+    logits = net.table(ids[torch.arange(4), lengths - 1])
+    right = functional.cross_entropy(logits, torch.tensor([0, 1, 2, 0]), reduction="none")
+    torch.testing.assert_close(found.losses, right)

@@ -22,6 +22,7 @@ from basins.align.traced import rules
 from basins.align.traced.tracer import Tracer, memory
 from basins.align.traced.units import Units, fix, leaves, why
 from basins.errors import UserError
+from basins.nets.outputs import logits_of
 from basins.nets.permutation import Axis, PermutationSpec
 from basins.weights import State
 
@@ -280,8 +281,7 @@ def _tensors(state: Mapping[str, Any]) -> State:
 
 def _said(output: Any) -> list[Tensor]:
     """Return what a network says: its logits where it names them, else all tensors."""
-    output = output.get("logits", output) if isinstance(output, dict) else output
-    return rules.tensors(getattr(output, "logits", output))
+    return rules.tensors(logits_of(output))
 
 
 @contextmanager
