@@ -182,7 +182,8 @@ def _tokens(name: str, inputs: Any, config: Mapping[str, Any]) -> tuple[Tensor |
         if real is not None and bool((real[:, 1:] > real[:, :-1]).any()):
             raise UserError(f"{name}: rows are padded in front; pad them at the end (padding_side)")
         inputs = ids, None if real is None else _mask({READ[1]: real}), types
-    ids, mask, types = (*inputs, None, None)[:3]
+    ids, *more = inputs
+    mask, types = (*more, None, None)[:2]
     typed = types is not None or checkpoint.by_library(config)
     return ids, mask, types if typed else torch.zeros_like(ids)
 
