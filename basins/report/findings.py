@@ -71,8 +71,11 @@ FINDINGS = (
         "Do fine-tuned text models fall into clusters of strategies?",
         "Convexity gaps split the seeds of one recipe into clusters",
         "No clusters are shown among the seeds of one recipe",
-        {"lcrgs/c3_several|lcrgs/cell_several_one_head": "p of the test for clusters"},
-        "nli_gaps|qqp_gaps|qqp_forced_gaps",
+        {
+            "lcrgs/c3_several_mnli|lcrgs/c3_several|lcrgs/cell_several_one_head": "p of the test "
+            "for clusters"
+        },
+        "mnli_gaps|nli_gaps|qqp_gaps|qqp_forced_gaps",
     ),
     Finding(
         "heads",
@@ -81,11 +84,12 @@ FINDINGS = (
         "the more they differ in strategy",
         "New heads do not put models of one encoder apart, or distance says nothing of strategy",
         {
-            "lcrgs/cell_head": "mean barrier (nats), a new head each less one head for all",
-            "lcrgs/cell_strategy_gap_lexical_overlap": "r of gap and difference in HANS accuracy, "
-            "at equal accuracy, one head for all",
+            "lcrgs/head_apart|lcrgs/cell_head": "mean barrier (nats), a new head each less one "
+            "head for all",
+            "lcrgs/strategy_gap_lexical_overlap|lcrgs/cell_strategy_gap_lexical_overlap": "r of "
+            "gap and difference in HANS accuracy, at equal accuracy, one head for all",
         },
-        "cell_heads",
+        "mnli_in_and_out|cell_heads",
     ),
     Finding(
         "factorial",
@@ -104,10 +108,10 @@ FINDINGS = (
         "The average of two fine-tuned models has a lower loss out of distribution than they have",
         "The average of two fine-tuned models does not have a lower loss out of distribution",
         {
-            "lcrgs/c7_any_out|lcrgs/cell_any_lexical_overlap": "loss at the midpoint less the "
-            "mean of the endpoints"
+            "lcrgs/c7_any_out|lcrgs/c7_any_lexical_overlap|lcrgs/cell_any_lexical_overlap": "loss "
+            "at the midpoint less the mean of the endpoints"
         },
-        "nli_types|qqp_types",
+        "mnli_types|nli_types|qqp_types",
     ),
     Finding(
         "published",

@@ -28,6 +28,7 @@ DATA = {
     "shapes": "synthetic images",
     "nli": "synthetic sentence pairs (NLI)",
     "qqp": "QQP",
+    "mnli": "MNLI",
     "paraphrase": "synthetic paraphrases",
     "acceptability": "synthetic acceptability",
 }

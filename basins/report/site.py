@@ -10,7 +10,7 @@ from basins.report import findings, page, profile, scorecard
 from basins.report.findings import Card
 
 TITLE = "Same loss, same mechanism?"
-ORDER = ("cifar", "laptop", "study", "quora")
+ORDER = ("cifar", "mnli", "laptop", "study", "quora")
 """The profiles in the order of the story; any others follow."""
 
 
