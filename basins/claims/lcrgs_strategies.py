@@ -96,6 +96,7 @@ def difference(
 ) -> Measured:
     """Return the mean of a diagnostic over the smaller cluster, less that over the larger."""
     interval = _association(results, experiment, slice, metric, "difference")
+    interval = results.steady(interval, experiment)
     words = f"mean {metric} on {slice} of the smaller cluster, less that of the larger"
     return Measured(f"{words} ({experiment})", interval)
 
@@ -111,7 +112,7 @@ def smaller(results: Results, *, experiment: str, slice: str, metric: str = "acc
     """Return the mean over the models of the smaller cluster."""
     rows = results.probed(experiment, slice, metric, smaller=True)
     words = f"mean {metric} on {slice} of the smaller cluster ({experiment})"
-    return Measured(words, results.mean(rows, bounds=SHARE))
+    return Measured(words, results.steady(results.mean(rows, bounds=SHARE), experiment))
 
 
 @part.above("c4_published", "histograms", statistic="auc").says(

@@ -12,10 +12,11 @@ from scipy.special import ndtri
 
 from basins.errors import UserError
 from basins.probes.binary import BASE
+from basins.seeds import generator
 from basins.statistics import cluster_rows
 from basins.statistics.clusters import adjusted_rand, matrix
 from basins.statistics.seeds import FEWEST, contrast, ends, jackknife, leave_out
-from basins.statistics.structure import Several
+from basins.statistics.structure import Several, unsteady
 
 if TYPE_CHECKING:
     from basins.settings import Params
@@ -213,6 +214,19 @@ class Results:
         """
         gaps = self.gaps(experiment)
         return cluster_rows.between(rows, column, gaps, confidence=self.confidence)
+
+    def steady(self, interval: Mapping[str, Any], experiment: str) -> Interval:
+        """Return an interval over seeds of what is said of clusters, with the clustering inside.
+
+        Rows are of the clusters of all models of `experiment`, and so are those that are left of
+        them without a seed. It decides only where clustering the others anew gives just these.
+        """
+        models, gaps = matrix(self.gaps(experiment), "convexity_gap")
+        off = unsteady(gaps, 2, generator("unsteady", experiment))
+        if not interval["decides"] or not off.any():
+            return dict(interval)
+        note = f"without {models[int(off.argmax())]} the others fall into other clusters"
+        return {**interval, "decides": False, "note": note}
 
 
 def units(rows: pd.DataFrame) -> list[np.ndarray]:

@@ -66,7 +66,8 @@ def within(results: Results, *, aspect: str, quantity: str) -> Measured:
 def star(results: Results, *, aspect: str) -> Measured:
     """Return the mean barrier between models and the centroid of their cluster."""
     rows = results.aspect(aspect, "A4", "star barrier", group="within")
-    return Measured("mean star barrier within clusters", results.mean(rows, bounds=LOSS))
+    interval = results.steady(results.mean(rows, bounds=LOSS), experiment_of(results, aspect))
+    return Measured("mean star barrier within clusters", interval)
 
 
 @paper.above("a1_apart", _at("A1")).says(
@@ -91,9 +92,7 @@ def mixed(results: Results, *, aspect: str) -> Measured:
     sides = [results.aspect(aspect, "A2", "jensen", group=g) for g in ("between", "within")]
     sizes = [*{*sides[0]["x"]} & {*sides[1]["x"]}]
     between, inside = (rows.loc[rows["x"].isin(sizes)] for rows in sides)
-    # Sets of models have no test with the clustering inside, as pairs have (`apart`).
-    undecided = {"decides": False, "note": "clusters are taken as given"}
-    interval = results.contrast(between, inside) | undecided
+    interval = results.steady(results.contrast(between, inside), experiment_of(results, aspect))
     words = "mean jensen between clusters, less that within"
     return Measured(words, interval, needs="two clusters")
 
@@ -107,7 +106,8 @@ def broken(results: Results, *, aspect: str, margin: Size) -> Measured:
     rows = results.aspect(aspect, "A2", "jensen", group="within")
     rows = rows.assign(value=(rows["value"] > margin).astype(float))
     words = f"mean share of mixtures within clusters with J > {margin:g}"
-    return Measured(words, results.mean(rows, bounds=SHARE))
+    interval = results.steady(results.mean(rows, bounds=SHARE), experiment_of(results, aspect))
+    return Measured(words, interval)
 
 
 @paper.above("a3_soup", _at("A3"), quantity="soup gain").says(
@@ -120,7 +120,9 @@ def broken(results: Results, *, aspect: str, margin: Size) -> Measured:
 def soup(results: Results, *, aspect: str, quantity: str) -> Measured:
     """Return a quantity of the soup of the largest cluster."""
     rows = results.aspect(aspect, "A3", quantity, group="within", x=0)
-    return whole(results, f"{quantity} of the largest cluster", rows, "clusters of three")
+    found = whole(results, f"{quantity} of the largest cluster", rows, "clusters of three")
+    interval = results.steady(found.interval, experiment_of(results, aspect))
+    return found._replace(interval=interval)
 
 
 @paper.below("a5_flatter", _at("A5"), quantity="top eigenvalue").says(

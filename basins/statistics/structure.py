@@ -11,8 +11,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
+from scipy.stats import rankdata
 
-from basins.statistics.clusters import k_means, partition, permuted, scale, square, upper
+from basins.statistics.clusters import (
+    adjusted_rand,
+    k_means,
+    partition,
+    permuted,
+    scale,
+    square,
+    upper,
+)
 from basins.statistics.verdict import unseen
 
 FEWEST = 12
@@ -27,13 +36,19 @@ APART = 2.5
 """By how many standard deviations of log gaps those between clusters exceed those within."""
 
 
-PARTED = 1.25
+PARTED = 3.0
 """How many times the largest gap within all gaps between are where no test is needed."""
+
+
+LEAST = 3
+"""Models of a cluster: of fewer, clusters cannot be told from models that are far by themselves."""
 
 
 ALIKE = 0.05
 """Level of the test of whether clusters leave no structure in the gaps."""
 
+
+TINY = np.finfo(float).tiny
 
 FLOOR = 0.05
 """Added to gaps, over their scale, before logarithms: gaps may be exactly 0."""
@@ -87,8 +102,9 @@ def several(
        pairs and clustered again, at the level `alpha` over how many k are tried;
     2. gaps between clusters exceed those within by `APART` standard deviations (of two groups on a
        scale, Ashman's D asks for 2), and gaps to others those within in every single cluster;
-    3. what they leave has no more structure than noise, by its largest eigenvalue and between
-       clusters, at the level `ALIKE`: places on a line would leave some.
+    3. what they leave has no more structure than noise, by its largest eigenvalue, between
+       clusters and within them, at the level `ALIKE`: places on a line would leave some;
+    4. each has `LEAST` models: fewer may be outliers.
 
     Where every gap between is `PARTED` times any within, 2 and 3 hold. Of fewer than `FEWEST`
     models nothing is said. `power` says what would be seen.
@@ -138,6 +154,17 @@ def cross_fitted(gaps: np.ndarray, k: int, generator: np.random.Generator) -> np
     return square(labels[pairs, first] != labels[pairs, second], count) > 0
 
 
+def unsteady(gaps: np.ndarray, k: int, generator: np.random.Generator) -> np.ndarray:
+    """Return without which models of a matrix [N, N] the others fall into other clusters: bool [N].
+
+    Where that is none, an interval that leaves every model out of the clusters (`partition`), too,
+    is the one that leaves it out of rows of clusters as they are.
+    """
+    left = np.array([np.delete(np.arange(len(gaps)), model) for model in range(len(gaps))])
+    parts = partition(gaps[left[:, :, None], left[:, None, :]], k, generator)
+    return adjusted_rand(parts, partition(gaps, k, generator)[left]) < 1
+
+
 def between(
     values: np.ndarray,
     gaps: np.ndarray,
@@ -181,7 +208,7 @@ def between(
     slopes = np.where(known, apart @ rest / np.where(known, squares, 1), np.nan)
     free = len(first) - axes.shape[1] - 1
     mean, half, p, note = float(slopes[0]), np.nan, np.nan, ""
-    if np.bincount(labels, minlength=k).min() < 3 or not known[0] or free < 1:
+    if np.bincount(labels, minlength=k).min() < LEAST or not known[0] or free < 1:
         note = "a cluster has fewer than three models, or too few pairs"
     else:
         error = np.sqrt(np.square(rest - mean * apart[0]).sum() / free / squares[0])
@@ -213,40 +240,57 @@ def _explained(rest: np.ndarray, labels: np.ndarray) -> np.ndarray:
     between = _between(labels)
     both, size = (rest * between).sum((-1, -2)), np.square(between).sum((-1, -2))
     total = np.square(rest).sum((-1, -2))
-    share = both * np.abs(both) / np.maximum(size * total, np.finfo(float).tiny)
+    share = both * np.abs(both) / np.maximum(size * total, TINY)
     return np.where((size > 1e-9) & (total > 1e-9), share, 0.0)
 
 
 def _alike(
     rest: np.ndarray, labels: np.ndarray, draws: int, generator: np.random.Generator
 ) -> float:
-    """Return the p of there being nothing in `rest` [N, N] but noise and clusters `labels` [N]."""
+    """Return the p of there being nothing in `rest` [N, N] but noise and clusters `labels` [N].
+
+    What is asked of what they leave is its largest eigenvalue, what it is between clusters, and the
+    largest eigenvalues within them; p is that of the least of the three p among all draws.
+    """
     between = _between(labels)
     size = np.square(between).sum()
     if size < 1e-9:
         return 0.0
-    members = labels[:, None] == np.arange(labels.max())
-    axes, _ = np.linalg.qr(members - members.mean(0))
+    members = labels[:, None] == np.arange(labels.max() + 1)
+    axes, _ = np.linalg.qr((members - members.mean(0))[:, :-1])
+    inside = [np.ix_(own, own) for own in members.T if own.sum() > 3]  # three leave nothing
 
     def left(values: np.ndarray) -> np.ndarray:
         slope = (values * between).sum((-1, -2), keepdims=True) / size
         return values - slope * between
 
     def structure(values: np.ndarray) -> np.ndarray:
-        total = np.maximum(np.square(values).sum((-1, -2)), np.finfo(float).tiny)
-        highest = np.square(np.linalg.eigvalsh(values)).max(-1)
-        return np.stack([highest, np.square(values @ axes).sum((-1, -2))]) / total
+        parts = [without_models(values[..., *own]) for own in inside]
+        within = [sum(map(of, parts), np.zeros(len(values))) for of in (_highest, _squared)]
+        shares = (_highest(values), _squared(values @ axes)) / np.maximum(_squared(values), TINY)
+        return np.stack([*shares, within[0] / np.maximum(within[1], TINY)])
 
     ours = left(rest)
-    if np.square(ours).sum() < 1e-9 * max(np.square(rest).sum(), 1e-9):
+    if _squared(ours) < 1e-9 * max(_squared(rest), 1e-9):
         return 1.0  # clusters explain all there is
     apart = (labels[:, None] != labels)[np.triu_indices(len(labels), 1)]
     dealt = np.tile(upper(ours), (draws, 1))
     for kind in (apart, ~apart):  # small gaps within may be noisier
         dealt[:, kind] = generator.permuted(dealt[:, kind], axis=-1)
-    theirs = structure(left(without_models(square(dealt, len(labels)))))
-    above = (theirs >= structure(ours)[:, None]).sum(-1)
-    return float(min(1.0, 2 * (1 + above.min()) / (1 + draws)))
+    theirs = left(without_models(square(dealt, len(labels))))
+    shares = structure(np.concatenate([ours[None], theirs]))
+    least = rankdata(-shares, "max", axis=-1).min(0)  # how many have as much
+    return float((least <= least[0]).mean())
+
+
+def _highest(values: np.ndarray) -> np.ndarray:
+    """Return the largest squared eigenvalue [...] of matrices [..., N, N]."""
+    return np.square(np.linalg.eigvalsh(values)).max(-1)
+
+
+def _squared(values: np.ndarray) -> np.ndarray:
+    """Return the sum of squares [...] of matrices [..., N, M]."""
+    return np.square(values).sum((-1, -2))
 
 
 def _least_ratio(logs: np.ndarray, labels: np.ndarray) -> float:
@@ -290,6 +334,8 @@ def _problem(how: Several, alpha: float, far: bool) -> str:
         return f"the best clusters are {how.apart:.1f} standard deviations apart, not {APART:g}"
     if not far:
         return "in one of the best clusters gaps are as large as to others"
+    if np.bincount(how.labels).min() < LEAST:
+        return f"one of the best clusters has fewer than {LEAST} models, which may be outliers"
     if how.alike <= ALIKE:
         return "the best clusters leave structure: a continuum, or clusters in clusters"
     return ""

@@ -77,6 +77,9 @@ LINES = ("A1", "barrier_linear")
 PLANTED = {
     "a1_within": ({}, pairs(*LINES, **WITHIN), None),
     "a1_convex": ({}, pairs("A1", "second difference", **WITHIN), None),
+    "a2_apart": (
+        {}, pairs("A2", "jensen", **BETWEEN, x=2), pairs("A2", "jensen", **WITHIN, x=2)
+    ),
     "a3_soup": ({}, whole("A3", "soup gain", **WITHIN, x=0), None),
     "a3_ensemble": ({}, whole("A3", "soup less ensemble", **WITHIN, x=0), None),
     "a4_star": ({}, single("A4", "star barrier", **WITHIN), None),
@@ -119,10 +122,6 @@ PAIRED = {
 }  # fmt: skip
 # Claims that no interval decides, and why.
 ROUGH = {
-    "a2_apart": (
-        {}, pairs("A2", "jensen", **BETWEEN, x=2), pairs("A2", "jensen", **WITHIN, x=2),
-        "clusters are taken as given",
-    ),
     "b2_cluster": (
         {}, whole("B2", "nmi, head"), whole("B2", "nmi, order"),
         "mutual information counts models: no interval over models keeps its size",
@@ -135,7 +134,7 @@ ROUGH = {
 }  # fmt: skip
 APART = {"a1_apart", "a2_within", "b2_init", "c5_additive", "d1_component", "d6_diagnostic"}
 """Claims with tests of their own."""
-PARTED = {"a1_within", "a1_convex", "a3_soup", "a3_ensemble", "a4_star"}
+PARTED = {"a1_within", "a1_convex", "a2_apart", "a3_soup", "a3_ensemble", "a4_star"}
 PARTED |= {"c4_direction", "c4_predictable"}
 
 
@@ -204,6 +203,18 @@ def test_what_has_no_interval_that_keeps_its_size_is_never_decided(name):
         entry = decide(name, {**options, "threshold": THRESHOLD}, rows)
         assert (entry["verdict"], entry["p"], entry["reason"]) == ("inconclusive", None, why)
         assert entry["estimate"] == pytest.approx(size, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["a2_apart", "a3_soup", "a3_ensemble", "a4_star"])
+def test_sets_of_clusters_that_hang_on_one_model_decide_nothing(name, monkeypatch):
+    options, value, other = PLANTED[name]
+    rows = value(0.6, 1) + (other(0.0, 0.0) if other else [])
+    monkeypatch.setattr(
+        "basins.claims.results.unsteady", lambda gaps, *_: np.arange(len(gaps)) == 3
+    )
+    entry = decide(name, {**options, "threshold": THRESHOLD}, rows)
+    assert (entry["verdict"], entry["p"]) == ("inconclusive", None)
+    assert entry["reason"] == "without net/seed3 the others fall into other clusters"
 
 
 def apart(size, wide=1.0, labels=LABELS):

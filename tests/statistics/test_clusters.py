@@ -393,3 +393,13 @@ def test_pairs_between_clusters_start_in_the_larger():
     assert set(turned["model_a"]) == {"m/seed0"} and set(turned["model_b"]) == {"m/seed3"}
     assert turned["t"].tolist() == [1.0, 0.9, 0.0] and turned["loss"].tolist() == [0.0, 0.1, 1.0]
     assert (typed.iloc[:6][["model_a", "t"]] == rows.iloc[:6][["model_a", "t"]]).all().all()
+
+
+def test_clusters_are_steady_where_no_model_holds_them_together():
+    places = np.repeat([0.0, 5.0], 4)
+    gaps = np.abs(places[:, None] - places)
+    assert not structure.unsteady(blocks(TWO), 2, rng()).any()
+    assert not structure.unsteady(gaps, 2, rng()).any()
+    gaps = np.pad(gaps, (0, 1), constant_values=30.0)  # a far model, a cluster by itself
+    np.fill_diagonal(gaps, 0)
+    assert structure.unsteady(gaps, 2, rng()).tolist() == [False] * 8 + [True]

@@ -13,6 +13,8 @@ from basins.statistics import clusters, structure
 
 DOC = Path(__file__).parents[2] / "docs" / "statistics.md"
 COUNTS = (12, 16, 24)
+MORE = (*COUNTS, 32)
+NOISE = (0.0, 0.1, 0.33)
 
 
 def pairwise(draw, count):
@@ -30,9 +32,26 @@ def of_models(rng, count, join, spread):
 
 
 def line(rng, count, least=0.0, variation=0.0, dimensions=1):
-    places = rng.uniform(size=(count, dimensions))
+    return distances(rng, rng.uniform(size=(count, dimensions)), variation, least)
+
+
+def distances(rng, places, variation, least=0.0):
+    count = len(places)
     gaps = least + np.linalg.norm(places[:, None] - places, axis=-1)
     return gaps * pairwise(noise(rng, variation), count) if variation else gaps
+
+
+def far(rng, count, models, dimensions, together=False):
+    """Places within a unit's reach, and some models two to five units off, each in its direction.
+
+    Those that are `together` are off in one direction, at places of their own.
+    """
+    places = rng.uniform(size=(count, dimensions))
+    off = rng.normal(size=(models, dimensions))
+    off = np.tile(off[:1], (models, 1)) if together else off
+    off *= rng.uniform(2, 5, (models, 1)) / np.linalg.norm(off, axis=-1, keepdims=True)
+    places[:models] = 0.5 + off
+    return places
 
 
 def examples(rng, count):
@@ -88,6 +107,34 @@ SOME = {
 }
 
 
+TAILS = {
+    "Student's t, 3 degrees": lambda rng, n, d: rng.standard_t(3, (n, d)),
+    "Student's t, 2 degrees": lambda rng, n, d: rng.standard_t(2, (n, d)),
+    "lognormal": lambda rng, n, d: rng.lognormal(size=(n, d)),
+    "uniform, 1 far": lambda rng, n, d: far(rng, n, 1, d),
+    "uniform, 2 far": lambda rng, n, d: far(rng, n, 2, d),
+    "uniform, 3 far": lambda rng, n, d: far(rng, n, 3, d),
+    "uniform, 3 far in one direction": lambda rng, n, d: far(rng, n, 3, d, together=True),
+}
+PLACES = {
+    f"{name}, on a {space}": (draw, dimensions)
+    for dimensions, space in ((1, "line"), (2, "plane"))
+    for name, draw in TAILS.items()
+}
+
+
+def continuum(kind, count, runs, variation, seed=0, draws=99):
+    """In how many runs is a continuum taken for clusters? Percent."""
+    rng, (draw, dimensions) = np.random.default_rng([seed, count]), PLACES[kind]
+    shown = [
+        structure.several(
+            distances(rng, draw(rng, count, dimensions), variation), rng, 0.05, draws
+        ).decides
+        for _ in range(runs)
+    ]
+    return 100 * float(np.mean(shown))
+
+
 def measure(kind, count, runs, seed=0, draws=99):
     """In how many runs are there clusters? Percent."""
     rng, make = np.random.default_rng([seed, count]), {**NONE, **SOME}[kind]
@@ -102,6 +149,45 @@ def written():
     )
     known = {name: [float(cell) for cell in cells.split(" | ")] for name, cells in rows}
     return {name: dict(zip(COUNTS, known[name], strict=True)) for name in (*NONE, *SOME)}
+
+
+def written_of_places():
+    """What it says of every continuum: percent by the number of models, and by the noise."""
+    number = r"[\d.]+"
+    cell = f"{number} / {number} / {number}"
+    rows = re.findall(
+        rf"^\| ([^|]+?) \| ({cell}(?: \| {cell}){{3}}) \|$", DOC.read_text("utf-8"), re.MULTILINE
+    )
+    known = {name: re.findall(number, cells) for name, cells in rows}
+    return {name: np.array(known[name], float).reshape(len(MORE), -1) for name in PLACES}
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_a_continuum_of_twelve_models_is_taken_for_clusters_as_often_as_the_table_says(kind):
+    runs, share = 15, written_of_places()[kind][0].mean() / 100
+    shown = sum(continuum(kind, 12, runs, variation) * runs / 100 for variation in NOISE)
+    low, high = binom.ppf(
+        [5e-5, 1 - 5e-5], 3 * runs, np.clip(share + np.array([-0.05, 0.05]), 0, 1)
+    )
+    assert low <= shown <= high
+
+
+def test_a_continuum_with_heavy_tails_or_outliers_is_seldom_taken_for_clusters():
+    """Three models in one direction pass as a cluster of three. Draws of all noise count as one."""
+    rows = written_of_places()
+    for kind in PLACES:
+        if "3 far in one direction" not in kind:
+            assert rows[kind].mean(1).max() <= 7.5, kind
+
+
+@pytest.mark.parametrize("far", [1, 2])
+def test_models_that_are_far_by_themselves_are_no_cluster(far):
+    rng = np.random.default_rng(3)
+    gaps = planted(rng, (16 - far, far), ratio=30.0)
+    found = structure.several(gaps, rng, 0.05, 99)
+    assert not found.decides
+    if far == 2:
+        assert "fewer than 3 models" in found.note
 
 
 @pytest.mark.parametrize("kind", [*NONE, *SOME])
@@ -166,3 +252,9 @@ if __name__ == "__main__":
     for name in (*SOME, *reversed(NONE)):
         cells = (measure(name, *how, 1) for how in zip(COUNTS, (400, 200, 100), strict=True))
         print(f"| {name} | " + " | ".join(f"{cell:.1f}" for cell in cells), "|", flush=True)
+    for name in PLACES:
+        cells = (
+            " / ".join(f"{continuum(name, *how, variation, 1):.1f}" for variation in NOISE)
+            for how in zip(MORE, (150, 60, 40, 40), strict=True)
+        )
+        print(f"| {name} | " + " | ".join(cells), "|", flush=True)
