@@ -71,9 +71,12 @@ class Layout(NamedTuple):
     back: Tensor
     groups: tuple[Group, ...]
 
-    def split(self, states: Tensor) -> Sequence[Tensor]:
-        """Return the states [1, N, width] of each group, or those [n, 1, width] of its rows."""
-        if len(states) == 1:
+    def split(self, states: Tensor, every: bool = True) -> Sequence[Tensor]:
+        """Return each group's part of the states [1, N, width] of every token, or of [n, 1, width].
+
+        These are the states of the first token of each row.
+        """
+        if every:
             return states[0].split([group.tokens for group in self.groups])
         return states.split([group.rows for group in self.groups])
 
@@ -159,8 +162,8 @@ class Attention(nn.Module):
         if layout is None:
             return self.attend(query, key, value)
         found = []
-        parts = (layout.split(states) for states in (query, key, value))
-        for group, asks, *known in zip(layout.groups, *parts, strict=True):
+        asking, *parts = layout.split(query, self.every), layout.split(key), layout.split(value)
+        for group, asks, *known in zip(layout.groups, asking, *parts, strict=True):
             asks = group.pad(asks) if self.every else asks
             mixed = self.attend(asks, *map(group.pad, known), group.mask)  # pyright: ignore
             found.append(group.pack(mixed) if self.every else mixed)

@@ -284,12 +284,12 @@ def _compare(
 
 
 def _other(inputs: Any, count: int) -> int:
-    """Return the row with the most padding, -inf in a mask [n, ...], or the last where none is."""
+    """Return the later row with the most padding, -inf in a mask [n, ...], or else the last."""
     for x in tree_leaves(inputs):
         if isinstance(x, Tensor) and x.is_floating_point() and x.ndim > 1 and len(x) == count:
-            padding = x.isneginf().flatten(1).sum(1)
+            padding = x.isneginf().flatten(1).sum(1)[1:]
             if bool(padding.any()):
-                return int(padding.argmax())
+                return 1 + int(padding.argmax())
     return count - 1
 
 

@@ -170,6 +170,18 @@ def test_weights_that_do_not_fit_are_refused(width):
         tuned_from(state, 0)
 
 
+def test_one_row_with_padding_is_that_row():
+    """As is left of a batch of which few rows are wanted."""
+    from basins.nets import bert
+
+    torch.manual_seed(0)
+    net = bert.build_text(20, 3, layers=2, width=8, heads=2).eval()
+    ids, mask = torch.randint(5, 20, (1, 7)), (torch.arange(7) < 5).long()[None]
+    with torch.no_grad():
+        found = net(ids, mask).logits
+        torch.testing.assert_close(found, net(ids[:, :5]).logits, atol=1e-6, rtol=1e-5)
+
+
 def test_what_is_packed_is_held_against_each_row_by_itself(monkeypatch):
     from basins.data.tokens import tokens
     from basins.nets import bert
