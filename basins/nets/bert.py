@@ -162,8 +162,8 @@ class Attention(nn.Module):
         if layout is None:
             return self.attend(query, key, value)
         found = []
-        asking, *parts = layout.split(query, self.every), layout.split(key), layout.split(value)
-        for group, asks, *known in zip(layout.groups, asking, *parts, strict=True):
+        parts = (layout.split(query, self.every), layout.split(key), layout.split(value))
+        for group, asks, *known in zip(layout.groups, *parts, strict=True):
             asks = group.pad(asks) if self.every else asks
             mixed = self.attend(asks, *map(group.pad, known), group.mask)  # pyright: ignore
             found.append(group.pack(mixed) if self.every else mixed)
