@@ -72,8 +72,8 @@ FINDINGS = (
         "Convexity gaps split the seeds of one recipe into clusters",
         "No clusters are shown among the seeds of one recipe",
         {
-            "lcrgs/c3_several_mnli|lcrgs/c3_several|lcrgs/cell_several_one_head": "p of the test "
-            "for clusters"
+            "lcrgs/c3_several_mnli|lcrgs/c3_several|lcrgs/cell_several_one_head": "p that gaps "
+            "have no structure, one of four conditions for clusters"
         },
         "mnli_gaps|nli_gaps|qqp_gaps|qqp_forced_gaps",
     ),

@@ -16,7 +16,16 @@ from basins.report import contents, profile, words
 from basins.report.tables import readable
 
 PROJECT = Path(__file__).parents[2]
-PROFILES = ("cifar", "laptop", "mnli_regime", "quora", "study", "study_followup", "study_images")
+PROFILES = (
+    "cifar",
+    "laptop",
+    "mnli",
+    "mnli_regime",
+    "quora",
+    "study",
+    "study_followup",
+    "study_images",
+)
 KEYS = (
     r"\w*_\w*|(?!subject/object)[a-z]+/[a-z]\w*|nli|qqp|hans|mnli|paws|cola|cbft|llrt|lpft|nc|rc|ri|finetuned|nocue"
     r"|cued|cifar10|bezier|repair|ood|same complex|simple both"
