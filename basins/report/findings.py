@@ -79,17 +79,25 @@ FINDINGS = (
     ),
     Finding(
         "heads",
-        "Does the distance between two fine-tuned text models say how they generalise?",
-        "New heads put models of one encoder apart; the further apart two models of one head are, "
-        "the more they differ in strategy",
-        "New heads do not put models of one encoder apart, or distance says nothing of strategy",
+        "Are fine-tuned text models nearer to each other when they begin with one head?",
+        "A new head for each puts models of one encoder apart",
+        "A new head for each does not put models of one encoder apart",
         {
             "lcrgs/head_apart|lcrgs/cell_head": "mean barrier (nats), a new head each less one "
-            "head for all",
-            "lcrgs/strategy_gap_lexical_overlap|lcrgs/cell_strategy_gap_lexical_overlap": "r of "
-            "gap and difference in HANS accuracy, at equal accuracy, one head for all",
+            "head for all"
         },
-        "mnli_in_and_out|cell_heads",
+        "mnli_new_head_gaps|cell_heads",
+    ),
+    Finding(
+        "distance",
+        "Does the distance between two fine-tuned text models say how they generalise?",
+        "The further apart two models of one head are, the more they differ in strategy",
+        "How far apart two models of one head are does not say how much they differ in strategy",
+        {
+            "lcrgs/strategy_gap_lexical_overlap|lcrgs/cell_strategy_gap_lexical_overlap": "r of "
+            "gap and difference in HANS accuracy, at equal accuracy, one head for all"
+        },
+        "mnli_in_and_out|cell_in_and_out|cell_heads",
     ),
     Finding(
         "factorial",
@@ -203,7 +211,8 @@ def _card(finding: Finding, ledgers: Ledgers, figures: Mapping[str, Sequence[str
     verdict = status(first)
     if verdict == "contradicted" and not holds:  # what the card says is the contrary of the claim
         verdict = "decided: the claim is contradicted"
-    if any(claim["verdict_holm"] != claim["verdict"] for claim in first):
+    decides = verdict in DECIDED or verdict.startswith("decided")
+    if decides and any(claim["verdict_holm"] != claim["verdict"] for claim in first):
         verdict += "; not after correction for multiple comparisons"
     keys = finding.figures.split("|")
     return Card(
