@@ -36,7 +36,7 @@ APART = 2.5
 """By how many standard deviations of log gaps those between clusters exceed those within."""
 
 
-PARTED = 3.0
+PARTED = 1.25
 """How many times the largest gap within all gaps between are where no test is needed."""
 
 
