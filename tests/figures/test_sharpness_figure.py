@@ -59,4 +59,4 @@ def test_the_files_repeat(both, tmp_path):
 
 def test_the_caption_names_its_options():
     text = sharpness.caption(**OPTIONS, metric="loss")
-    assert "Loss" in text and "counterfactual" in text and "fine" in text
+    assert "Loss on NC" in text and "fine" in text

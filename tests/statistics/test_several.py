@@ -173,10 +173,13 @@ def test_a_continuum_of_twelve_models_is_taken_for_clusters_as_often_as_the_tabl
 
 
 def test_a_continuum_with_heavy_tails_or_outliers_is_seldom_taken_for_clusters():
-    """Three models in one direction pass as a cluster of three. Draws of all noise count as one."""
+    """Three models in one direction pass as a cluster of three. Draws of all noise count as one.
+
+    On a line, which has two directions, three are so in a quarter of draws.
+    """
     rows = written_of_places()
     for kind in PLACES:
-        if "3 far in one direction" not in kind:
+        if "3 far in one direction" not in kind and kind != "uniform, 3 far, on a line":
             assert rows[kind].mean(1).max() <= 7.5, kind
 
 
