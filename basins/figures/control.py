@@ -98,24 +98,9 @@ def by_alignment(alignments: Sequence[str], height: float) -> tuple[Figure, list
     return figure, [*panels]
 
 
-def title(
-    tables: Mapping[str, pd.DataFrame],
-    *,
-    experiments: Sequence[str],
-    alignments: Sequence[str],
-    batchnorm: str,
-    eval_set: str,
-    path: str = "linear",
-) -> str:
+def title(tables: Mapping[str, pd.DataFrame], *, alignments: Sequence[str], **options: Any) -> str:
     """Say how high barriers are after the last alignment, for the same and for other data."""
-    same, other = means(
-        tables,
-        experiments=experiments,
-        alignments=alignments,
-        batchnorm=batchnorm,
-        eval_set=eval_set,
-        path=path,
-    )
+    same, other = means(tables, alignments=alignments, **options)
     return (
         f"With {style.display(alignments[-1])}, barriers average {same:.0f} points of error for "
         f"the same data and {other:.0f} for different data"
