@@ -371,13 +371,14 @@ def _as_strided(call: Call) -> list[Layout]:
 def _recurrent(call: Call) -> list[Layout]:
     """Leave recurrent units in their order, which a weight both reads and writes."""
     given, weight = call.layout("input"), call.layout("weight0")
+    why = f"recurrent units in {call.where}"
     lay.contract([(given, "tnf"), (weight, "gf")], "tng")  # features are read alike at all times
     for layout in (given, weight):
-        lay.hold(layout, range(len(layout) - 1), f"recurrent units in {call.where}")
-    more = [call.of(name) for name in call.given if name not in ("input", "weight0")]
-    for layout in filter(None, more):
-        lay.hold(layout, range(len(layout)), f"recurrent units in {call.where}")
-    return [lay.fresh(t.shape, f"recurrent units in {call.where}") for t in tensors(call.result)]
+        lay.hold(layout, range(len(layout) - 1), why)
+    others = [call.of(name) for name in call.given if name not in ("input", "weight0")]
+    for layout in filter(None, others):
+        lay.hold(layout, range(len(layout)), why)
+    return [lay.fresh(t.shape, why) for t in tensors(call.result)]
 
 
 @rule("index_add", "index_add_", "index_copy", "index_copy_")
