@@ -26,8 +26,10 @@ def main() -> None:
     mine = seeds(params, name, inputs, device)
     # A core that has no seed left may begin one of another recipe, which the store will hand to it.
     others = [key for key, other in params.train.items() if other.data == recipe.data]
-    spare = [item for key in others if key != name for item in seeds(params, key, inputs, device)]
-    folders = run(mine, title=f"train {name}", spare=[item for item in spare if not item.find()])
+    more = [item for key in others if key != name for item in seeds(params, key, inputs, device)]
+    left = not all(item.find() for item in mine)
+    spare = [item for item in more if left and not item.find()]
+    folders = run(mine, title=f"train {name}", spare=spare)
     places = (f"seed{item.seed}" for item in mine)
     layout.lay_out(params, name, zip(folders, places, strict=True), copy_item)
 
