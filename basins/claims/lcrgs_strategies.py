@@ -15,7 +15,7 @@ import pandas as pd
 from basins.claims.ledger import Measured, Paper, Shown, measure
 from basins.claims.pairs import by_model, correlation, parted
 from basins.claims.results import DIFFERENCE, SHARE, Interval, Results, learned, one, varied
-from basins.statistics.association import residuals
+from basins.statistics.association import residuals, unconfirmed
 from basins.statistics.strategies import in_domain
 
 part = Paper("lcrgs", "the strategies of its models")
@@ -163,4 +163,9 @@ def _association(
     ids = {"experiment": experiment, "measure": measure, "slice": slice_, "metric": metric}
     row = results.rows("association", **ids, statistic=statistic).iloc[0]
     scale = "logit" if statistic in ("pearson", "partial") else "plain"  # Fisher's z is a logit
-    return one(row, "estimate", bounds=DIFFERENCE, scale=scale)
+    interval = one(row, "estimate", bounds=DIFFERENCE, scale=scale)
+    p, apart = float(row["p"]), interval["ci_low"] > 0 or interval["ci_high"] < 0
+    if not interval["decides"] or not apart or np.isnan(p):
+        return interval
+    note = unconfirmed(p, results.confidence)
+    return interval | {"decides": not note, "note": note, "p": p}
