@@ -11,6 +11,7 @@ import pytest
 from basins.claims.lcrgs import paper
 from basins.claims.results import Results
 from basins.errors import UserError
+from basins.statistics import association
 from tests.claims import planted
 from tests.claims.planted import SEEDS, SPREAD, THRESHOLD, VERDICTS
 
@@ -493,6 +494,47 @@ def test_strategies_are_held_against_gaps_at_equal_accuracy(name):
     assert decide("strategy_between", {**SLICE, "threshold": 0.0}, strategic(0.5))[
         "estimate"
     ] == pytest.approx(0.5, abs=0.15)
+
+
+@pytest.mark.parametrize("p", [0.03, 0.3])
+def test_strategies_go_with_gaps_where_they_do_so_less_when_dealt_anew(p, monkeypatch):
+    monkeypatch.setattr("basins.claims.lcrgs_strategies.permutation_p", lambda *_: p)
+    monkeypatch.setattr(
+        "basins.claims.lcrgs_strategies.correlation",
+        lambda *_: {"mean": -0.4, "ci_low": -0.6, "ci_high": -0.2, "seeds": 12, "decides": True},
+    )
+    entry = decide("strategy_gap", {**SLICE, "threshold": 0.0}, strategic(0.5))
+    assert entry["verdict"] == ("contradicted" if p < 0.05 else "inconclusive")
+    assert ("dealt anew" in entry["reason"]) == (p > 0.05)
+
+
+def test_strategies_that_are_dealt_anew_keep_the_pairs_of_their_models(monkeypatch):
+    """The p is that of brute force: r of gaps and differences, models dealt anew."""
+    kept = []
+    real = association.permutation_p
+    monkeypatch.setattr(
+        "basins.claims.lcrgs_strategies.permutation_p",
+        lambda *given: kept.append(real(*given)) or kept[-1],
+    )
+    tables = strategic(0.5)
+    entry = decide("strategy_gap", {**SLICE, "threshold": 0.0}, tables)
+    rows = tables["barriers"]
+    names = [f"nli/seed{k}" for k in range(SEEDS)]
+    own = tables["probes"]
+    own = own.loc[(own["recipe"] == "nli") & (own["slice"] == "overlap")]
+    own = own.loc[own["metric"] == "accuracy"].set_index("seed")["value"].to_numpy()
+    at = tables["paths"].query("t == 0").groupby("model_a")["accuracy"].first()
+    last = tables["paths"].query("t == 1").groupby("model_b")["accuracy"].first()
+    accuracy = np.array([{**last, **at}[name] for name in names])
+    own = own - np.polyval(np.polyfit(accuracy, own, 1), accuracy)
+    a, b = (rows[side].map(names.index).to_numpy() for side in ("model_a", "model_b"))
+    draw = np.random.default_rng(3)
+    rs = [
+        np.corrcoef(rows["convexity_gap"], np.abs(dealt[a] - dealt[b]))[0, 1]
+        for dealt in (own, *(draw.permutation(own) for _ in range(1999)))
+    ]
+    assert entry["estimate"] == pytest.approx(rs[0])
+    assert kept == [pytest.approx(np.mean(np.abs(rs) >= abs(rs[0]) - 1e-12), abs=0.02)]
 
 
 def crossed(head: float, order: float):
