@@ -14,12 +14,13 @@ import pytest
 from scipy.stats import binom
 
 from basins.statistics import association, clusters, structure
-from basins.statistics.seeds import jackknife
+from basins.statistics.seeds import jackknife, leave_out
 from tests.statistics import test_several as several
 from tests.statistics import test_whole_clusters as whole
 
 DOC = Path(__file__).parents[2] / "docs" / "statistics.md"
 CONFIDENCE = 0.95
+RUNS = 400
 AGAIN = 10
 """Draws of scores for every draw of gaps."""
 
@@ -61,14 +62,67 @@ def gated(gaps, rng, draws=99):
     return labels if steady and clusters.adjusted_rand(test.labels, labels) == 1 else None
 
 
-def differs(small, scores, rng, alone=False):
-    """Whether the smaller cluster is called lower and higher, by Welch's t `alone` or as claims."""
-    low, high = association.interval(association.difference, (small, scores), CONFIDENCE)
-    called = np.array([high < 0, low > 0])
-    if alone or not called.any():
-        return called
-    p = association.permutation_p(association.difference, small, scores, rng, 199)
-    return called & (not association.unconfirmed(p, CONFIDENCE))
+def called(low, high, p):
+    """Whether below and above 0, by the interval alone and where p agrees: bool [2, 2]."""
+    alone = np.array([high < 0, low > 0])
+    held = alone.any() and not association.unconfirmed(p(), CONFIDENCE)
+    return np.array([alone, alone & held])
+
+
+def differs(small, scores, rng):
+    ends = association.interval(association.difference, (small, scores), CONFIDENCE)
+    given = association.difference, small, scores, rng, 199
+    return called(*ends, lambda: association.permutation_p(*given))
+
+
+def scored(gaps, scores, rng):
+    """The r of the score that clusters have with scores of models."""
+    x = clusters.score(gaps, rng)
+    ends = association.interval(association.pearson, (x, scores), CONFIDENCE)
+    return called(
+        *ends, lambda: association.permutation_p(association.pearson, x, scores, rng, 199)
+    )
+
+
+def paired(gaps, scores, rng):
+    """The r over pairs of gaps and differences of scores, as `strategy_gap` has it."""
+    first, second = np.triu_indices(len(gaps), 1)
+    pairs = gaps[first, second]
+
+    def r(_, own):
+        return association.pearson(pairs, np.abs(own[..., first] - own[..., second]))
+
+    apart = np.abs(scores[first] - scores[second])
+
+    def fisher(kept):
+        return float(np.arctanh(np.corrcoef(pairs[kept], apart[kept])[0, 1]))
+
+    found = leave_out(fisher, [first, second], CONFIDENCE)
+    ends = found["ci_low"], found["ci_high"]
+    return called(*ends, lambda: association.permutation_p(r, scores, scores, rng, 199))
+
+
+def halved(few):
+    """Clusters as they are, whatever the gaps: the `few` first models against the others."""
+    return lambda gaps, scores, rng: differs(np.arange(len(scores)) < few, scores, rng)
+
+
+# Where intervals alone are too narrow: what is called, its gaps and scores, and how many models.
+NARROW = {
+    "difference, 3 + 9": (halved(3), "no clusters, noise", "of two kinds", 12),
+    "difference, 6 + 18": (halved(6), "no clusters, noise", "of two kinds", 24),
+    "r of the score, two clusters": (scored, "clusters of 8 and 4", "of two kinds", 24),
+    "r of the score, 2 far": (scored, "2 far", "with a long tail", 24),
+    "r over pairs, 2 far": (paired, "2 far", "of two kinds", 24),
+}
+
+
+def narrow(name, runs, seed=0):
+    """Percent called below and above 0 by the interval alone, and with permutations: [2, 2]."""
+    call, kind, scores, count = NARROW[name]
+    rng = np.random.default_rng([seed, count])
+    found = [call(GAPS[kind](rng, count), SCORES[scores](rng, count), rng) for _ in range(runs)]
+    return 100 * np.mean(found, axis=0)
 
 
 def measure(kind, runs, seed=0, count=12, again=AGAIN):
@@ -84,7 +138,7 @@ def measure(kind, runs, seed=0, count=12, again=AGAIN):
             continue
         passed, small = passed + 1, labels > 0
         for name, draw in SCORES.items():
-            shares = [differs(small, draw(rng, count), rng) for _ in range(again)]
+            shares = [differs(small, draw(rng, count), rng)[1] for _ in range(again)]
             calls[f"difference, {name}"] += np.mean(shares, axis=0)
         own = np.flatnonzero(small)
         for scores in rng.normal(0.5, 0.1, (again, count)):
@@ -103,3 +157,54 @@ def row(kind, runs, seed):
     passed, calls = measure(kind, runs, seed)
     cells = (" / ".join(f"{share:.1f}" for share in calls[name]) for name in QUANTITIES)
     return f"| {kind} | {passed:.1f} | " + " | ".join(cells) + " |"
+
+
+def written():
+    """What docs/statistics.md says: percent decided, and of these called below and above."""
+    text = DOC.read_text("utf-8")
+    known = dict(re.findall(r"^\| ([^|]+?) \| ([\d. /|]+ / [\d. /|]+) \|$", text, re.MULTILINE))
+    rows = {kind: np.array(re.findall(r"[\d.]+", known[kind]), float) for kind in GAPS}
+    assert {len(row) for row in rows.values()} == {1 + 2 * len(QUANTITIES)}
+    return rows
+
+
+@pytest.mark.parametrize(
+    "kind", ["clusters of 9 and 3", "clusters of 6 and 6", "places on a line with noise"]
+)
+def test_calls_are_as_rare_as_the_table_says(kind):
+    passed, runs = written()[kind][0], 40
+    found, calls = measure(kind, runs)
+    low, high = binom.ppf(
+        [5e-5, 1 - 5e-5], runs, np.clip(passed / 100 + np.array([-0.04, 0.04]), 0, 1)
+    )
+    assert low <= found * runs / 100 <= high
+    count = round(runs * found / 100)
+    for share in calls.values():
+        assert (share * count / 100 <= binom.ppf(1 - 5e-5, count, 0.04)).all()
+
+
+def test_the_table_keeps_the_size():
+    """One side at 95 %, with three standard deviations of 2.5 % in as many draws."""
+    for kind, known in written().items():
+        count = RUNS * known[0] / 100
+        repeated = 2 * len(SCORES) + 2  # quantities of scores, of which there are several draws
+        for shares, draws in ((known[1 : 1 + repeated], AGAIN), (known[1 + repeated :], 1)):
+            most = 2.5 + 300 * np.sqrt(0.025 * 0.975 / max(count * draws, 1))
+            assert shares.max() <= most, kind
+        if kind.startswith("no clusters") or "line" in kind:
+            assert known[0] * known[1:].max() / 100 <= 0.5, kind  # of all draws
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_where_intervals_alone_are_too_narrow_permutations_keep_the_size(name):
+    alone, both = narrow(name, 300) * 3
+    most = binom.ppf(0.999, 300, 0.025)
+    assert alone.max() > most >= both.max()
+
+
+if __name__ == "__main__":
+    for name in GAPS:
+        print(row(name, RUNS, 1), flush=True)
+    for name in NARROW:
+        cells = (f"{below:.1f} / {above:.1f}" for below, above in narrow(name, 1200, 1))
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
