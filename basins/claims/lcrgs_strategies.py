@@ -186,7 +186,7 @@ def _association(
 def _confirmed(interval: Interval, p: float, confidence: float, *, held: bool = False) -> Interval:
     """Return an interval that, where it excludes 0, decides only if values dealt anew do, too.
 
-    Their `p` is then `held` among all claims, if it is the better one.
+    Where `held`, their p is the claim's, too, among all claims: the interval's would be too small.
     """
     apart = interval["ci_low"] > 0 or interval["ci_high"] < 0
     if not interval["decides"] or not apart:
