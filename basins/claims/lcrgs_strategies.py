@@ -15,7 +15,8 @@ import pandas as pd
 from basins.claims.ledger import Measured, Paper, Shown, measure
 from basins.claims.pairs import by_model, correlation, parted
 from basins.claims.results import DIFFERENCE, SHARE, Interval, Results, learned, one, varied
-from basins.statistics.association import residuals
+from basins.seeds import generator
+from basins.statistics.association import pearson, permutation_p, residuals, unconfirmed
 from basins.statistics.strategies import in_domain
 
 part = Paper("lcrgs", "the strategies of its models")
@@ -35,7 +36,7 @@ def strategy_between(
     results: Results, *, experiment: str, slice: str, metric: str = "accuracy"
 ) -> Measured:
     """Return by how much more models of two clusters differ in a diagnostic, clusters estimated."""
-    rows = _strategies(results, experiment, slice, metric)
+    rows, _ = _strategies(results, experiment, slice, metric)
     words = f"difference in the {metric} on {slice}, less what the accuracy in domain explains"
     interval = results.between(rows, "strategy", experiment)
     return Measured(f"{words}: between clusters less within ({experiment})", interval)
@@ -48,11 +49,22 @@ def strategy_between(
 def strategy_gap(
     results: Results, *, experiment: str, slice: str, metric: str = "accuracy"
 ) -> Measured:
-    """Return r over pairs of the convexity gap and the difference in a diagnostic."""
-    rows = _strategies(results, experiment, slice, metric)
-    gaps, apart = rows["convexity_gap"].to_numpy(), rows["strategy"].to_numpy()
+    """Return r over pairs of the convexity gap and the difference in a diagnostic.
+
+    Dealt anew to the models, the diagnostic must go with gaps less: some models that are far from
+    all others make an interval that is too narrow.
+    """
+    rows, values = _strategies(results, experiment, slice, metric)
+    places = rows[["model_a", "model_b"]].apply(values.index.get_indexer).to_numpy().T
+    gaps, own = rows["convexity_gap"].to_numpy(), values.to_numpy()
+
+    def over_pairs(_: np.ndarray, own: np.ndarray) -> np.ndarray:
+        return pearson(gaps, np.abs(own[..., places[0]] - own[..., places[1]]))
+
+    interval = correlation(results, rows, gaps, rows["strategy"].to_numpy())
+    p = permutation_p(over_pairs, own, own, generator("strategy", experiment, slice), 1999)
     words = f"r over pairs of the convexity_gap and the difference in the {metric} on {slice}"
-    return Measured(f"{words} ({experiment})", correlation(results, rows, gaps, apart))
+    return Measured(f"{words} ({experiment})", _confirmed(interval, p, results.confidence))
 
 
 @part.below("c4_score", "scatter plots", statistic="pearson").says(
@@ -139,17 +151,20 @@ def published(
     return Measured(f"{words}, published models", interval)
 
 
-def _strategies(results: Results, experiment: str, slice_: str, metric: str) -> pd.DataFrame:
+def _strategies(
+    results: Results, experiment: str, slice_: str, metric: str
+) -> tuple[pd.DataFrame, pd.Series]:
     """Return the pairs in domain, with by how much the two differ in a diagnostic (`strategy`).
 
-    Of the diagnostic, what the accuracy in domain explains linearly is taken out.
+    Of the diagnostic, what the accuracy in domain explains linearly is taken out: that by model is
+    returned, too.
     """
     rows = results.gaps(experiment)
     values = by_model(results, experiment, slice_, metric)
     curves = results.rows("paths", experiment=experiment, eval_set=results.in_domain[experiment])
     values[:] = residuals(values.to_numpy(), in_domain(curves, list(values.index)))
     first, second = (np.asarray(values[rows[side]]) for side in ("model_a", "model_b"))
-    return rows.assign(strategy=np.abs(first - second))
+    return rows.assign(strategy=np.abs(first - second)), values
 
 
 def _association(
@@ -163,4 +178,18 @@ def _association(
     ids = {"experiment": experiment, "measure": measure, "slice": slice_, "metric": metric}
     row = results.rows("association", **ids, statistic=statistic).iloc[0]
     scale = "logit" if statistic in ("pearson", "partial") else "plain"  # Fisher's z is a logit
-    return one(row, "estimate", bounds=DIFFERENCE, scale=scale)
+    interval = one(row, "estimate", bounds=DIFFERENCE, scale=scale)
+    p = float(row["p"])
+    return interval if np.isnan(p) else _confirmed(interval, p, results.confidence, held=True)
+
+
+def _confirmed(interval: Interval, p: float, confidence: float, *, held: bool = False) -> Interval:
+    """Return an interval that, where it excludes 0, decides only if values dealt anew do, too.
+
+    Where `held`, their p is the claim's, too, among all claims: the interval's would be too small.
+    """
+    apart = interval["ci_low"] > 0 or interval["ci_high"] < 0
+    if not interval["decides"] or not apart:
+        return interval
+    note = unconfirmed(p, confidence)
+    return interval | {"decides": not note, "note": note} | ({"p": p} if held else {})

@@ -70,8 +70,9 @@ def interval(
 
     Welch's t for `difference`, Newcombe's score interval for `auc` and the jackknife for the
     others, correlations on Fisher's scale: of what we tried they are those that cover as they say
-    at a dozen models, where the percentile bootstrap covers 58 to 93 % of 95. It is NaN where a
-    statistic is not defined, and with fewer than `FEW` models.
+    at a dozen models, where the percentile bootstrap covers 58 to 93 % of 95; of diagnostics that
+    are far from normal, see `unconfirmed`. It is NaN where a statistic is not defined, and with
+    fewer than `FEW` models.
     """
     if len(arrays[0]) < FEW:
         return np.nan, np.nan
@@ -154,6 +155,17 @@ def permutation_p(
     sides = [np.broadcast_to(array, shuffled.shape) for array in (fixed, *others)]
     theirs = np.abs(statistic(sides[0], shuffled, *sides[1:]) - centre)
     return float((1 + (theirs >= ours - 1e-12).sum()) / (1 + resamples))
+
+
+def unconfirmed(p: float, confidence: float) -> str:
+    """Return why an interval that excludes 0 decides nothing, or nothing where it does.
+
+    The jackknife and Welch's t are for normal diagnostics. Of models of two kinds a few that are
+    all of one make an interval far too narrow, which `permutation_p` does not.
+    """
+    if p <= 1 - confidence:
+        return ""
+    return f"dealt anew to the models, the diagnostic is as far from 0 (p = {p:.2g})"
 
 
 def rows(

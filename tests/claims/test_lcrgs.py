@@ -11,6 +11,7 @@ import pytest
 from basins.claims.lcrgs import paper
 from basins.claims.results import Results
 from basins.errors import UserError
+from basins.statistics import association
 from tests.claims import planted
 from tests.claims.planted import SEEDS, SPREAD, THRESHOLD, VERDICTS
 
@@ -194,9 +195,9 @@ def test_what_is_said_of_clusters_does_not_apply_where_none_are_shown(name, monk
 def test_rows_are_held_against_the_threshold(name, verdict):
     table, options, row, statistic = ROWS[name]
     size, spread = effect(name, verdict)
-    half = 0.05 if spread is SPREAD else 0.5
-    own = {"estimate": size, "ci_low": size - half, "ci_high": size + half, "n": 16}
-    wrong = {"estimate": -7.0, "ci_low": -7.1, "ci_high": -6.9, "n": 3}
+    half, p = (0.05, 0.01) if spread is SPREAD else (0.5, 0.4)
+    own = {"estimate": size, "ci_low": size - half, "ci_high": size + half, "p": p, "n": 16}
+    wrong = {"estimate": -7.0, "ci_low": -7.1, "ci_high": -6.9, "p": 0.01, "n": 3}
     rows = [{**row, key: "other", "statistic": statistic, **wrong} for key in row]
     made = pd.DataFrame([*rows, {**row, "statistic": statistic, **own}])
     others = [rows for name, rows in shown().items() if name == table]
@@ -208,10 +209,29 @@ def test_rows_are_held_against_the_threshold(name, verdict):
     assert entry["verdict"] == "inconclusive" and entry["ci_low"] is None
 
 
+@pytest.mark.parametrize("name", sorted(VARIED - {"c10_rival"}))
+def test_what_goes_with_clusters_is_decided_by_scores_dealt_anew_too(name):
+    """An interval is too narrow where a few models are all of one kind."""
+    side = -1 if paper.claims[name].side == "below" else 1
+    low, high = sorted((side * 0.2, side * 0.6))
+    own = {**ROWS[name][2], "statistic": ROWS[name][3], "n": 12, "estimate": side * 0.4}
+    for p, verdict in ((0.049, "supported"), (0.051, "inconclusive")):
+        row = pd.DataFrame([{**own, "ci_low": low, "ci_high": high, "p": p}])
+        entry = decide(name, {**SLICE, "threshold": 0.0}, {**shown(), "association": row})
+        assert entry["verdict"] == verdict
+        assert entry["p"] == (p if verdict == "supported" else None)
+        assert ("dealt anew" in entry["reason"]) == (verdict == "inconclusive")
+    # An interval that has 0 in it is about its own threshold.
+    row = pd.DataFrame([{**own, "ci_low": -0.2, "ci_high": 0.2, "estimate": 0.0, "p": 0.01}])
+    entry = decide(name, {**SLICE, "threshold": -side * 0.3}, {**shown(), "association": row})
+    assert entry["verdict"] == "supported" and entry["p"] != 0.01
+
+
 @pytest.mark.parametrize("name", sorted(VARIED))
 def test_what_is_said_of_strategies_does_not_apply_where_they_do_not_vary(name):
     table, options, row, statistic = ROWS[name]
-    own = {"statistic": statistic, "estimate": 0.9, "ci_low": 0.8, "ci_high": 0.95, "n": 12}
+    own = {"estimate": 0.9, "ci_low": 0.8, "ci_high": 0.95, "p": 0.01, "n": 12}
+    own["statistic"] = statistic
     rows = pd.DataFrame([{**row, **own}])
     # A deviation of models of .0027, under and over twice the deviation of samples of examples.
     for noise, verdicts in ((0.002, {"not applicable"}), (0.001, set(VERDICTS))):
@@ -474,6 +494,47 @@ def test_strategies_are_held_against_gaps_at_equal_accuracy(name):
     assert decide("strategy_between", {**SLICE, "threshold": 0.0}, strategic(0.5))[
         "estimate"
     ] == pytest.approx(0.5, abs=0.15)
+
+
+@pytest.mark.parametrize("p", [0.03, 0.3])
+def test_strategies_go_with_gaps_where_they_do_so_less_when_dealt_anew(p, monkeypatch):
+    monkeypatch.setattr("basins.claims.lcrgs_strategies.permutation_p", lambda *_: p)
+    monkeypatch.setattr(
+        "basins.claims.lcrgs_strategies.correlation",
+        lambda *_: {"mean": -0.4, "ci_low": -0.6, "ci_high": -0.2, "seeds": 12, "decides": True},
+    )
+    entry = decide("strategy_gap", {**SLICE, "threshold": 0.0}, strategic(0.5))
+    assert entry["verdict"] == ("contradicted" if p < 0.05 else "inconclusive")
+    assert ("dealt anew" in entry["reason"]) == (p > 0.05)
+
+
+def test_strategies_that_are_dealt_anew_keep_the_pairs_of_their_models(monkeypatch):
+    """The p is that of brute force: r of gaps and differences, models dealt anew."""
+    kept = []
+    real = association.permutation_p
+    monkeypatch.setattr(
+        "basins.claims.lcrgs_strategies.permutation_p",
+        lambda *given: kept.append(real(*given)) or kept[-1],
+    )
+    tables = strategic(0.5)
+    entry = decide("strategy_gap", {**SLICE, "threshold": 0.0}, tables)
+    rows = tables["barriers"]
+    names = [f"nli/seed{k}" for k in range(SEEDS)]
+    own = tables["probes"]
+    own = own.loc[(own["recipe"] == "nli") & (own["slice"] == "overlap")]
+    own = own.loc[own["metric"] == "accuracy"].set_index("seed")["value"].to_numpy()
+    at = tables["paths"].query("t == 0").groupby("model_a")["accuracy"].first()
+    last = tables["paths"].query("t == 1").groupby("model_b")["accuracy"].first()
+    accuracy = np.array([{**last, **at}[name] for name in names])
+    own = own - np.polyval(np.polyfit(accuracy, own, 1), accuracy)
+    a, b = (rows[side].map(names.index).to_numpy() for side in ("model_a", "model_b"))
+    draw = np.random.default_rng(3)
+    rs = [
+        np.corrcoef(rows["convexity_gap"], np.abs(dealt[a] - dealt[b]))[0, 1]
+        for dealt in (own, *(draw.permutation(own) for _ in range(1999)))
+    ]
+    assert entry["estimate"] == pytest.approx(rs[0])
+    assert kept == [pytest.approx(np.mean(np.abs(rs) >= abs(rs[0]) - 1e-12), abs=0.02)]
 
 
 def crossed(head: float, order: float):

@@ -10,6 +10,7 @@ import pytest
 
 from basins.claims.results import SHARE, Results, cluster_test, clustered, learned, varied
 from basins.errors import UserError
+from basins.statistics.structure import Several
 from tests.claims import planted
 
 IDS = {"experiment": "nli", "eval_set": "test", "metric": "loss"}
@@ -41,6 +42,16 @@ def test_clusters_of_gaps_in_domain_are_shown():
     found = cluster_test(results, "nli")
     assert found["decides"] and found["mean"] < 0.001 and found["seeds"] == 12
     assert clustered(results, "nli") == ""
+
+
+@pytest.mark.parametrize(
+    ("count", "alike", "said"), [(15, 0.4, True), (16, 0.4, False), (15, 1.0, False)]
+)
+def test_a_test_of_few_models_says_how_often_a_continuum_passes(count, alike, said, monkeypatch):
+    """Not where every gap between clusters exceeds those within, which a line has no part in."""
+    found = Several(2, np.arange(count) % 2, 0.001, 3.0, 3.0, alike, True, "")
+    monkeypatch.setattr(Results, "several", lambda *_: found)
+    assert ("places on a line pass" in cluster_test(held(LABELS), "nli")["method"]) == said
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.cluster.hierarchy import linkage
 from scipy.stats import binom
 
 from basins.statistics import clusters, structure
@@ -173,7 +174,7 @@ def test_a_continuum_of_twelve_models_is_taken_for_clusters_as_often_as_the_tabl
 
 
 def test_a_continuum_with_heavy_tails_or_outliers_is_seldom_taken_for_clusters():
-    """Three models in one direction pass as a cluster of three. Draws of all noise count as one.
+    """Three models in one direction are a cluster of three. Draws of all noise count as one.
 
     On a line, which has two directions, three are so in a quarter of draws.
     """
@@ -181,6 +182,27 @@ def test_a_continuum_with_heavy_tails_or_outliers_is_seldom_taken_for_clusters()
     for kind in PLACES:
         if "3 far in one direction" not in kind and kind != "uniform, 3 far, on a line":
             assert rows[kind].mean(1).max() <= 7.5, kind
+
+
+def linked(gaps, labels):
+    """Whether clusters are connected sets: steps within them are smaller than any gap between."""
+    sides = [labels == label for label in range(labels.max() + 1)]
+    steps = [linkage(clusters.upper(gaps[np.ix_(own, own)]), "single")[:, 2].max() for own in sides]
+    return max(steps) < gaps[labels[:, None] != labels].min()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PLACES if "3 far" in kind])
+def test_far_models_pass_as_a_cluster_where_they_are_a_connected_set(kind):
+    rng, (draw, dimensions), runs = np.random.default_rng(6), PLACES[kind], 15
+    wrong = 0
+    for variation in NOISE:
+        for _ in range(runs):
+            places = draw(rng, 12, dimensions)
+            true = distances(rng, places, 0.0)
+            noisy = true * pairwise(noise(rng, variation), 12) if variation else true
+            found = structure.several(noisy, rng, 0.05, 99)
+            wrong += found.decides and not linked(true, found.labels)
+    assert wrong <= binom.ppf(0.9999, runs * len(NOISE), 0.05)
 
 
 @pytest.mark.parametrize("far", [1, 2])
