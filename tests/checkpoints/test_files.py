@@ -57,6 +57,22 @@ def test_a_table_has_the_rows_that_are_in_it(suffix):
         files.splits("folder")
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json"])
+def test_a_byte_order_mark_is_no_part_of_the_first_name(suffix):
+    put(f"test{suffix}", ROWS)
+    Path(f"test{suffix}").write_bytes(b"\xef\xbb\xbf" + Path(f"test{suffix}").read_bytes())
+    assert files.splits(f"test{suffix}")["test"].to_list() == ROWS
+    Path("a.txt").write_bytes(b"\xef\xbb\xbfone\n")
+    assert files.splits("a.txt")["a"]["text"][:] == ["one"]
+
+
+def test_columns_that_something_else_separates_are_one_line():
+    for name, by in {"a.csv": ";", "b.csv": "\t", "c.tsv": ","}.items():
+        Path(name).write_text(f"text{by}label\nthe dog{by}1\n")
+        with pytest.raises(UserError, match=f"^{name}: not readable .one column, .text.*label'; "):
+            files.splits(name)
+
+
 def test_lines_of_text_are_texts():
     Path("a.txt").write_text("one\n\nthree é\n")
     assert files.splits("a.txt")["a"]["text"][:] == ["one", "", "three é"]
