@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
 from basins import weights
@@ -65,25 +64,16 @@ class Models:
         """Return what resizes and cuts images as the first network's folder says, if it does."""
         if self.config is None or "preprocessing" not in self.config:
             return None
-        processor = find("nets", checkpoint.family(self.config), "processor")(
-            next(iter(self.folders.values()))
-        )
+        folder = next(iter(self.folders.values()))
+        channels = getattr(getattr(self.net, "config", None), "num_channels", 3)
+        one = find("nets", checkpoint.family(self.config), "sized")(folder, channels)
 
         def sized(pictures: Sequence[np.ndarray], where: str) -> list[np.ndarray]:
             try:
-                found = [
-                    processor(
-                        Image.fromarray(picture).convert("RGB"),
-                        do_rescale=False,
-                        do_normalize=False,
-                        return_tensors="np",
-                    )["pixel_values"][0]
-                    for picture in pictures
-                ]
+                return [one(picture) for picture in pictures]
             except Exception as error:  # the library's own, of someone else's settings
-                line = f"preprocessor_config.json does not fit the images: {short(error)}"
+                line = f"the folder's image processor does not fit the images: {short(error)}"
                 raise UserError(f"{where}: {line}") from None
-            return [picture.transpose(1, 2, 0) for picture in found]
 
         return sized
 
@@ -117,6 +107,9 @@ def read(
     }
     hashes = {name: states.digest(each) for name, each in files.items()}
     library = config is not None and checkpoint.by_library(config)
+    if library and config and not checkpoint.reads_text(config) and "preprocessing" not in config:
+        line = "no preprocessor_config.json: images are given as they are, from -1 to 1"
+        warnings.warn(f"{next(iter(places.values()))}: {line}", stacklevel=2)
     if factory:
         net = build(factory)
     elif library or known[next(iter(known))]:
@@ -133,7 +126,7 @@ def read(
             state = states.read(states.files(place))
         if adapter := known[name]:
             state = weights.conformed(state, net, place)
-            state = adapters.merged(state, adapter, weights.other_names(net))
+            state = adapters.merged(state, adapter, net)
         state = states.fitting(state, net, files[name][0])
         found[name] = {k: tensor.to(device) for k, tensor in state.items()}
     return Models(found, hashes, places, net.to(device).eval(), config, classes)
@@ -329,6 +322,7 @@ def _same(
 
 def _config(folder: Path, adapter: Adapter | None) -> dict[str, Any]:
     if not (folder / "config.json").is_file():
+        states.refuse_parent(folder)
         raise UserError(
             f"{folder}: no folder with a config.json; for a network of your own give "
             "--net FILE.py:function"
