@@ -33,6 +33,7 @@ from basins.weights import State
 
 LIBRARIES = {"torchvision": ("torchvision.models", "get_model"), "timm": ("timm", "create_model")}
 NAMES = ("id2label", "label2id")
+OF_ONE = (".index.json", "trainer_state.json", "_results.json")  # what a merge has not of its first
 NUMBERED = re.compile(r"(?P<recipe>.*?)[-_.]*(?:seed)?[-_.]*(?P<seed>\d+)")
 
 
@@ -271,7 +272,7 @@ def new_folder(models: Models, target: Path, kind: str | None = None) -> Iterato
         with whole_folder(target, scratch) as folder:
             for file in sorted(source.iterdir()) if source and source.is_dir() else ():
                 kept = file.suffix in (".json", ".txt", ".model", ".jinja")
-                if file.is_file() and kept and not file.name.endswith(".index.json"):
+                if file.is_file() and kept and not file.name.endswith(OF_ONE):
                     shutil.copy(file, folder / file.name)
             if (file := folder / "config.json").is_file():
                 config = json.loads(file.read_text())
@@ -316,7 +317,10 @@ def _same(
         for key in sorted(first.keys() | other.keys()):
             if other.get(key) != first.get(key):
                 found = f"{key} is {other.get(key)!s:.150}, in {folders[0]} {first.get(key)!s:.150}"
-                raise UserError(f"{folder}: {found}; give models of one architecture")
+                same = (
+                    "whose outputs are in one order" if key == "id2label" else "of one architecture"
+                )
+                raise UserError(f"{folder}: {found}; give models {same}")
     return configs[0]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import datasets
 import huggingface_hub
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
@@ -71,6 +72,18 @@ def test_columns_that_something_else_separates_are_one_line():
         Path(name).write_text(f"text{by}label\nthe dog{by}1\n")
         with pytest.raises(UserError, match=f"^{name}: not readable .one column, .text.*label'; "):
             files.splits(name)
+
+
+def test_a_quote_that_is_not_closed_hides_no_rows():
+    Path("a.tsv").write_text('text\tlabel\n"Yes\t1\nno" he said\t0\n')
+    with pytest.raises(UserError, match="^a.tsv: not readable .a quote is not closed"):
+        files.splits("a.tsv")
+
+
+def test_the_index_of_a_frame_is_no_column():
+    pd.DataFrame(ROWS, index=[5, 3, 9]).to_parquet("a.parquet")
+    assert "__index_level_0__" in parquet.read_table("a.parquet").column_names
+    assert files.splits("a.parquet")["a"].to_list() == ROWS
 
 
 def test_lines_of_text_are_texts():

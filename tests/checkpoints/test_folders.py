@@ -131,3 +131,15 @@ def test_a_bigbird_has_full_attention_or_is_refused():
     net.bert.set_attention_type("original_full")
     found = basins.probe("net", data).rows.set_index("metric").at["loss", "value"]
     assert found == pytest.approx(families.by_row(net, "bigbird"), 1e-4)
+
+
+def test_a_merge_has_the_tokenizer_of_its_first_and_nothing_of_its_training():
+    bert("one"), bert("two", seed=1)
+    for name in ("trainer_state.json", "eval_results.json"):
+        Path("one", name).write_text('{"loss": 1}')
+    data = saved(validation=rows([MNLI[k] for k in ANSWERS]))[1]
+    basins.merge(["one", "two"], data, out="soup", batchnorm="interpolate")
+    assert not {"trainer_state.json", "eval_results.json"} & {
+        f.name for f in Path("soup").iterdir()
+    }
+    assert Path("soup/tokenizer.json").read_bytes() == Path("one/tokenizer.json").read_bytes()

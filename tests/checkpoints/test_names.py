@@ -194,7 +194,7 @@ def test_configs_are_of_one_function(change, refused):
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
     given = ["connect", "one", "two", *saved(validation=rows(ANSWERS, NAMED)), "--points", "3"]
     if refused:
-        with pytest.raises(SystemExit, match="two: .* in one .*; give models of one architecture"):
+        with pytest.raises(SystemExit, match="two: .* in one .*; give models (of|whose outputs)"):
             cli.main(given)
     else:
         cli.main(given)
