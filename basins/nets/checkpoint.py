@@ -95,7 +95,7 @@ def description(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def classes(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of a text classifier's outputs; one without a name is `LABEL_k`."""
+    """Return the names of a classifier's outputs; one without a name is `LABEL_k`."""
     names = config.get("id2label")
     names = names if isinstance(names, dict) else {}
     count = len(names) or config.get("num_labels", 2)  # 2 is the library's default
