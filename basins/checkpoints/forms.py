@@ -174,8 +174,8 @@ class Form:
 def _joined(texts: Sequence[str], folder: Path) -> list[int]:
     """Return the tokens of texts, one after the other, each with its end where there is a token."""
     tokenizer = checkpoint.tokenizer(folder)
-    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    read: Any = tokenizer([*texts], verbose=False)["input_ids"]
+    end = [] if tokenizer.eos_token_id is None else [cast(int, tokenizer.eos_token_id)]
+    read = cast(list[list[int]], tokenizer([*texts], verbose=False)["input_ids"])
     return [token for row in read for token in (*row, *end)]
 
 
