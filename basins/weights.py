@@ -18,6 +18,7 @@ from basins.errors import UserError
 
 State = dict[str, Tensor]
 WRAPPER = r"^(module|_orig_mod|model)\."  # of data-parallel, compiled, and trainers' networks
+NARROW = ("I8", "U8", "I4", "U4", "F8", "F6", "F4")  # as safetensors calls them
 LISTED = 4  # tensors that a message names
 
 
@@ -107,6 +108,17 @@ def shapes(path: Path) -> dict[str, tuple[int, ...]]:
     with _reading(path), safe_open(path, "pt") as tensors:
         names = tensors.keys()
         return {name: tuple(tensors.get_slice(name).get_shape()) for name in names}
+
+
+def quantised(path: Path) -> str | None:
+    """Return the first weight in a safetensors file that has 8 bits or fewer, None without one.
+
+    What such numbers stand for is said elsewhere. Raises `UserError` as `load` does.
+    """
+    with _reading(path), safe_open(path, "pt") as tensors:
+        weights = (name for name in tensors.keys() if name.endswith("weight"))  # noqa: SIM118
+        kinds = ((name, tensors.get_slice(name).get_dtype()) for name in weights)
+        return next((f"{name} is {kind}" for name, kind in kinds if kind.startswith(NARROW)), None)
 
 
 def check_finite(state: State, path: Path) -> None:
@@ -212,10 +224,10 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run `dvc repro` to make it") from None
+        raise UserError(f"{path}: no such file; save the weights there") from None
     except (SafetensorError, OSError, LookupError, ValueError, RuntimeError) as error:
         line = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: damaged ({line}); delete it and run `dvc repro`") from None
+        raise UserError(f"{path}: damaged ({line}); delete it and make it again") from None
 
 
 def _renamed(name: str, wrappers: int, like: State) -> str:

@@ -111,12 +111,12 @@ def test_a_damaged_file_is_refused_in_one_line(net, tmp_path: Path, content: byt
     whole = file.read_bytes()
     cuts = {"half": whole[: len(whole) // 2], "short": whole[:-1]}
     file.write_bytes(cuts[content] if isinstance(content, str) else content)
-    with pytest.raises(UserError, match=r"^.*/x: damaged \(.+\); delete it and run `dvc repro`$"):
+    with pytest.raises(UserError, match=r"^.*/x: damaged \(.+\); delete it and make it again$"):
         weights.load(file)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^.*/x: no such file; run `dvc repro` to make it$"):
+    with pytest.raises(UserError, match=r"^.*/x: no such file; save the weights there$"):
         weights.load(tmp_path / "x")
 
 

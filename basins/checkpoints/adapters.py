@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from basins import weights
 from basins.checkpoints import states
 from basins.checkpoints.states import short
 from basins.errors import UserError
@@ -18,11 +19,13 @@ from basins.weights import State
 CONFIG, WEIGHTS = "adapter_config.json", ("adapter_model.safetensors", "adapter_model.bin")
 PREFIX = "base_model.model."
 # What of a config is read here, or has no part in what the trained adapter adds.
-READ = ("alpha_pattern", "base_model_name_or_path", "bias", "fan_in_fan_out", "init_lora_weights")
+READ = ("alpha_pattern", "base_model_name_or_path", "bias", "init_lora_weights")
 READ += ("lora_alpha", "modules_to_save", "peft_type", "r", "rank_pattern", "task_type")
 IDLE = ("auto_mapping", "exclude_modules", "inference_mode", "layers_pattern", "lora_dropout")
+IDLE += ("eva_config", "fan_in_fan_out")
 IDLE += ("layers_to_transform", "megatron_core", "peft_version", "qalora_group_size", "revision")
 IDLE += ("runtime_config", "target_modules", "use_rslora", "ensure_weight_tying")
+HEADS = {"classifier", "score"}  # what the library calls them
 STARTS = (True, False, "gaussian", "orthogonal", "eva")  # others change the base's weights as well
 
 
@@ -37,12 +40,6 @@ class Adapter(NamedTuple):
     def files(self) -> list[Path]:
         """The files that decide what it adds."""
         return [self.folder / CONFIG, _weights(self.folder)]
-
-    @property
-    def kept(self) -> Sequence[str]:
-        """The modules that were trained whole; of a classifier its head, unless it says others."""
-        heads = ("classifier", "score") if self.config.get("task_type") == "SEQ_CLS" else ()
-        return self.config.get("modules_to_save") or heads
 
 
 def of(path: Path) -> Adapter | None:
@@ -76,16 +73,20 @@ def of(path: Path) -> Adapter | None:
     return Adapter(path, there, config)
 
 
-def merged(state: Mapping[str, Tensor], adapter: Adapter, tied: Mapping[str, str]) -> State:
-    """Return the base's `state` with the adapter merged into it, float32.
+def merged(state: Mapping[str, Tensor], adapter: Adapter, net: nn.Module) -> State:
+    """Return the `state` of the base, which is that of `net`, with the adapter merged, float32.
 
-    Weights W [out, in] get scale B A, with A [r, in] and B [out, r]: an embedding [in, out] and,
-    with `fan_in_fan_out`, a linear layer of [in, out] its transpose, a convolution [out, in, ...]
-    the product of its kernels. The scale is alpha / r, or alpha / sqrt(r) with `use_rslora`.
-    Modules that were trained whole, and biases, take the place of the base's. `tied` are further
-    names of tensors, which cannot have a change of their own. Raises `UserError`, naming the
-    tensor, where one has no place.
+    Weights W [out, in] get scale B A, with A [r, in] and B [out, r]: an embedding and the library's
+    `Conv1D`, both [in, out], its transpose, whatever `fan_in_fan_out` says, as PEFT has it; a
+    convolution [out, in, ...] the product of its kernels. The scale is alpha / r, or
+    alpha / sqrt(r) with `use_rslora`. Other tensors, of modules that were trained whole and biases,
+    take the place of the base's. Tied weights cannot have a change of their own. Raises
+    `UserError`, naming the tensor, where one has no place.
     """
+    from transformers.pytorch_utils import Conv1D
+
+    tied = weights.other_names(net)
+    turned = {name for name, module in net.named_modules() if isinstance(module, Conv1D)}
     given, config = states.read([_weights(adapter.folder)]), adapter.config
     pairs: dict[str, dict[str, Tensor]] = {}
     found = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
@@ -95,10 +96,10 @@ def merged(state: Mapping[str, Tensor], adapter: Adapter, tied: Mapping[str, str
             kind = "embedding" if part[2] else "linear"
             pairs.setdefault(part[1], {"kind": kind})[part[3]] = tensor.float()  # type: ignore
             continue
+        if ".original_module." in name:  # the base's own, which PEFT writes beside and leaves out
+            continue
         name = re.sub(r"\.(base_layer|modules_to_save(\.default)?)\.", ".", name)
-        whole = any(part in name.split(".") for part in adapter.kept)
-        bias = config.get("bias", "none") != "none" and name.endswith(".bias")
-        if not (whole or bias) or name not in found:
+        if name not in found:
             raise UserError(f"{adapter.folder}: {key} has no place in the base; merge it by peft")
         if found[name].shape != tensor.shape:
             shapes = f"{tuple(tensor.shape)}, in the base {tuple(found[name].shape)}"
@@ -113,10 +114,11 @@ def merged(state: Mapping[str, Tensor], adapter: Adapter, tied: Mapping[str, str
         if len(_names(name, tied)) > 1:
             raise UserError(f"{adapter.folder}: {name} is tied to another weight; merge it by peft")
         try:
-            found[name] = found[name] + _scale(module, config) * _product(
-                pair, found[name], bool(config.get("fan_in_fan_out"))
-            )
-        except (RuntimeError, ValueError, TypeError, ZeroDivisionError) as error:
+            rank, scale = _scale(module, config)
+            if len(pair["A"]) != rank:
+                raise ValueError(f"A is of rank {len(pair['A'])}, in {CONFIG} {rank}")
+            found[name] = found[name] + scale * _product(pair, found[name], module in turned)
+        except Exception as error:  # someone else's config may have anything in it
             line = f"{module}: A and B do not fit {tuple(found[name].shape)} ({short(error)})"
             raise UserError(f"{adapter.folder}: {line}") from None
     return found
@@ -124,16 +126,15 @@ def merged(state: Mapping[str, Tensor], adapter: Adapter, tied: Mapping[str, str
 
 def outputs(adapter: Adapter) -> int | None:
     """Return how many outputs a head has that the adapter keeps whole, None where it keeps none."""
-    for key, shape in states.shapes([_weights(adapter.folder)]).items():
-        if key.endswith(".weight") and any(name in key.split(".") for name in adapter.kept):
-            return shape[0]
-    return None
+    shapes = states.shapes([_weights(adapter.folder)])
+    heads = [key for key in sorted(shapes) if HEADS & {*key.split(".")} and key.endswith(".weight")]
+    return shapes[heads[-1]][0] if heads else None  # RoBERTa's has a layer before its outputs'
 
 
 def _product(pair: Mapping[str, Any], weight: Tensor, turned: bool) -> Tensor:
     """Return B A in the shape of a weight; raises `ValueError` where it has another."""
     down, up = pair["A"], pair["B"]
-    if pair["kind"] == "embedding" or (turned and weight.ndim == 2):
+    if pair["kind"] == "embedding" or turned:
         found = (up @ down).T
     else:
         found = up.flatten(1) @ down.flatten(1)
@@ -143,7 +144,8 @@ def _product(pair: Mapping[str, Any], weight: Tensor, turned: bool) -> Tensor:
     return found
 
 
-def _scale(module: str, config: Mapping[str, Any]) -> float:
+def _scale(module: str, config: Mapping[str, Any]) -> tuple[int, float]:
+    """Return the rank of a module's product, and what it is multiplied by."""
     rank, alpha = (
         next(
             (value for key, value in (config.get(pattern) or {}).items() if _names_it(key, module)),
@@ -151,7 +153,7 @@ def _scale(module: str, config: Mapping[str, Any]) -> float:
         )
         for pattern, plain in (("rank_pattern", "r"), ("alpha_pattern", "lora_alpha"))
     )
-    return alpha / rank**0.5 if config.get("use_rslora") else alpha / rank
+    return rank, alpha / rank**0.5 if config.get("use_rslora") else alpha / rank
 
 
 def _names_it(pattern: str, module: str) -> bool:

@@ -39,7 +39,7 @@ ROWS = 2048
 
 LABELS = ("label", "labels", "fine_label")
 MOST = 10**6  # what is larger is no number of a class
-ALIKE = 100  # rows of a set by which tokenizers are compared
+BESIDE = ("merges.txt", "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json")
 
 
 class Labels(NamedTuple):
@@ -153,7 +153,8 @@ def read(
     known = {name: labels(splits[name], f"{data}, {name}") for name in looked}
     chosen = names or [n for n in splits if n not in TRAINING and known[n] is not None]
     if not chosen:
-        raise UserError(f"{data}: no labelled split to evaluate on; it has: {', '.join(splits)}")
+        found = ", ".join(f"{name} ({', '.join(s.column_names)})" for name, s in splits.items())
+        raise UserError(f"{data}: no labelled split to evaluate on; it has: {found:.300}")
     of_classes(models)
     config = {**(models.config or {}), **({"long_rows": "truncate"} if truncate else {})}
     order = None if models.text else _order(models, known, chosen)
@@ -232,7 +233,7 @@ def labels(split: Dataset, where: str) -> Labels | None:
     column = next((name for name in LABELS if name in split.features), None)
     if column is None or not len(split):
         return None
-    values = split.data.column(column).to_pylist()
+    values = [None if v == "" else v for v in split.data.column(column).to_pylist()]
     feature, there = split.features[column], [value for value in values if value is not None]
     names: Sequence[str] = ()
     if isinstance(feature, ClassLabel):
@@ -275,12 +276,16 @@ def _order(
 ) -> tuple[str, ...] | None:
     """Return the names of the outputs of a network of images; None where they are only numbers.
 
-    A network does not say them. They are what the option says, or else the classes of `train`,
-    which it learned from, or of the first evaluation set.
+    They are what the option says, or else Hugging Face's config. Where neither has names, they are
+    the classes of `train`, which the network learned from, or of the first evaluation set.
     """
     if models.classes is not None:
         return models.classes
     named = [known.get(name) for name in ("train", *chosen)]
+    if models.config is not None and checkpoint.of_library(models.config):
+        order = checkpoint.classes(models.config)
+        if not numbered(order):
+            return order if any(found and not numbered(found.names) for found in named) else None
     for found in named:
         if found is not None and not found.stated:
             raise UserError(
@@ -331,8 +336,7 @@ def tokenizers(models: Models) -> dict[str, Path]:
     """Return the folders whose tokenizer is not, to the byte, that of the first model."""
 
     def content(folder: Path) -> list[bytes | None]:
-        names = ("tokenizer.json", "vocab.txt", "added_tokens.json", "special_tokens_map.json")
-        files = [folder / name for name in (*names, "tokenizer_config.json")]
+        files = [folder / name for name in (*checkpoint.TOKENIZERS, *BESIDE)]
         return [file.read_bytes() if file.is_file() else None for file in files]
 
     first, *others = models.folders
@@ -342,8 +346,8 @@ def tokenizers(models: Models) -> dict[str, Path]:
 
 
 def differently(split: Dataset, rows: np.ndarray, folder: Path, other: Path) -> str | None:
-    """Return how the tokenizer in `other` reads the first `ALIKE` rows, where it does otherwise."""
-    columns = sentences(split, rows[:ALIKE])
+    """Return how the tokenizer in `other` reads the first row that it reads otherwise, if any."""
+    columns = sentences(split, rows)
     read = [encode(columns, checkpoint.tokenizer(place)) for place in (folder, other)]
     for row, (ids, types, ids2, types2) in enumerate(zip(*read[0], *read[1], strict=True)):
         if (ids, types) != (ids2, types2):

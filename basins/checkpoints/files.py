@@ -24,6 +24,8 @@ from basins.store import file_hash, folder_hash
 Splits = dict[str, Dataset]
 
 HUB = re.compile(r"hub:(?P<name>[\w.-]+(/[\w.-]+)?)(:(?P<config>[\w.-]+))?(@(?P<revision>\w+))?")
+ENCODING = "utf-8-sig"  # with a byte order mark or without
+INDEX = re.compile(r"__index_level_\d+__")  # pandas's own, of a frame that was cut
 PINNED = re.compile(r"[0-9a-f]{40}")
 IMAGES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"))
 
@@ -131,7 +133,7 @@ def _table(file: Path) -> Dataset:
 
 
 def _array(file: Path) -> Dataset:
-    rows = json.loads(file.read_text())
+    rows = json.loads(file.read_text(ENCODING))
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise ValueError("no list of rows; a row a line is .jsonl")
     return Dataset.from_list(rows)
@@ -139,11 +141,27 @@ def _array(file: Path) -> Dataset:
 
 def _separated(by: str) -> Callable[[Path], pa.Table]:
     quoted = csv.ParseOptions(delimiter=by, newlines_in_values=True)
-    return lambda file: csv.read_csv(file, parse_options=quoted)
+
+    def read(file: Path) -> pa.Table:
+        table = csv.read_csv(file, parse_options=quoted)
+        [first, *others] = table.column_names
+        if not others and any(other in first for other in ",;|\t"):
+            raise ValueError(f"one column, {first!r}; .csv has commas between columns, .tsv tabs")
+        texts = [c for c in table.columns if by == "\t" and pa.types.is_string(c.type)]
+        if any(v and "\t" in v and "\n" in v for column in texts for v in column.to_pylist()):
+            raise ValueError("a quote is not closed where it should be, and rows are lost in it")
+        return table
+
+    return read
+
+
+def _columns(file: Path) -> pa.Table:
+    table = read_table(file)
+    return table.select([name for name in table.column_names if not INDEX.fullmatch(name)])
 
 
 def _lines(file: Path) -> Dataset:
-    return Dataset.from_dict({"text": file.read_text().splitlines()})
+    return Dataset.from_dict({"text": file.read_text(ENCODING).splitlines()})
 
 
 TABLES: dict[str, Callable[[Path], pa.Table | Dataset]] = {
@@ -151,7 +169,7 @@ TABLES: dict[str, Callable[[Path], pa.Table | Dataset]] = {
     ".tsv": _separated("\t"),
     ".jsonl": read_json,
     ".json": _array,
-    ".parquet": read_table,
+    ".parquet": _columns,
     ".txt": _lines,
 }
 

@@ -156,10 +156,12 @@ class Form:
         loss per token.
         """
         assert self.read.config is not None
-        tokenizer = checkpoint.tokenizer(next(iter(self.read.folders.values())))
-        end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-        whole = [*map(str, texts)]
-        ids = [i for row in tokenizer(whole, verbose=False)["input_ids"] for i in [*row, *end]]
+        whole, folder = [*map(str, texts)], next(iter(self.read.folders.values()))
+        ids = _joined(whole, folder)
+        for model, other in examples.tokenizers(self.read).items():
+            if _joined(whole, other) != ids:
+                line = f"its tokenizer reads the texts otherwise than that of {folder}"
+                raise UserError(f"{model}: {name}, {line}; give models of one tokenizer")
         length = min(BLOCK, checkpoint.longest(self.read.config))
         count = len(ids) // length
         if not count:
@@ -167,6 +169,14 @@ class Form:
         rows = torch.tensor(ids[: count * length]).view(count, length)
         for part in rows.split(max(1, 4096 // length)):
             yield part, part
+
+
+def _joined(texts: Sequence[str], folder: Path) -> list[int]:
+    """Return the tokens of texts, one after the other, each with its end where there is a token."""
+    tokenizer = checkpoint.tokenizer(folder)
+    end = [] if tokenizer.eos_token_id is None else [cast(int, tokenizer.eos_token_id)]
+    read = cast(list[list[int]], tokenizer([*texts], verbose=False)["input_ids"])
+    return [token for row in read for token in (*row, *end)]
 
 
 def _tokens(name: str, inputs: Any, config: Mapping[str, Any]) -> tuple[Tensor | None, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -230,9 +230,14 @@ def task(
 
 
 def identity(found: Task) -> str:
-    """Return a hash of what is measured on; a function stands for itself by its name."""
+    """Return a hash of what is measured on."""
+    return hashed([*found.sets.items(), *(s for own in found.own.values() for s in own.items())])
+
+
+def hashed(sets: Iterable[tuple[str, Any]]) -> str:
+    """Return a hash of sets and their names; a function stands for itself by its name."""
     digest = hashlib.sha256()
-    for name, one in [*found.sets.items(), *(s for own in found.own.values() for s in own.items())]:
+    for name, one in sets:
         digest.update(name.encode())
         if isinstance(one, Rollouts):
             digest.update(getattr(one.function, "__qualname__", "").encode())

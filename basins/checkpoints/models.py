@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
 from basins import weights
@@ -34,6 +33,7 @@ from basins.weights import State
 
 LIBRARIES = {"torchvision": ("torchvision.models", "get_model"), "timm": ("timm", "create_model")}
 NAMES = ("id2label", "label2id")
+OF_ONE = (".index.json", "trainer_state.json", "_results.json")  # what a merge has not of its first
 NUMBERED = re.compile(r"(?P<recipe>.*?)[-_.]*(?:seed)?[-_.]*(?P<seed>\d+)")
 
 
@@ -65,25 +65,16 @@ class Models:
         """Return what resizes and cuts images as the first network's folder says, if it does."""
         if self.config is None or "preprocessing" not in self.config:
             return None
-        processor = find("nets", checkpoint.family(self.config), "processor")(
-            next(iter(self.folders.values()))
-        )
+        folder = next(iter(self.folders.values()))
+        channels = getattr(getattr(self.net, "config", None), "num_channels", 3)
+        one = find("nets", checkpoint.family(self.config), "sized")(folder, channels)
 
         def sized(pictures: Sequence[np.ndarray], where: str) -> list[np.ndarray]:
             try:
-                found = [
-                    processor(
-                        Image.fromarray(picture).convert("RGB"),
-                        do_rescale=False,
-                        do_normalize=False,
-                        return_tensors="np",
-                    )["pixel_values"][0]
-                    for picture in pictures
-                ]
+                return [one(picture) for picture in pictures]
             except Exception as error:  # the library's own, of someone else's settings
-                line = f"preprocessor_config.json does not fit the images: {short(error)}"
+                line = f"the folder's image processor does not fit the images: {short(error)}"
                 raise UserError(f"{where}: {line}") from None
-            return [picture.transpose(1, 2, 0) for picture in found]
 
         return sized
 
@@ -117,6 +108,9 @@ def read(
     }
     hashes = {name: states.digest(each) for name, each in files.items()}
     library = config is not None and checkpoint.by_library(config)
+    if library and config and not checkpoint.reads_text(config) and "preprocessing" not in config:
+        line = "no preprocessor_config.json: images are given as they are, from -1 to 1"
+        warnings.warn(f"{next(iter(places.values()))}: {line}", stacklevel=2)
     if factory:
         net = build(factory)
     elif library or known[next(iter(known))]:
@@ -133,7 +127,7 @@ def read(
             state = states.read(states.files(place))
         if adapter := known[name]:
             state = weights.conformed(state, net, place)
-            state = adapters.merged(state, adapter, weights.other_names(net))
+            state = adapters.merged(state, adapter, net)
         state = states.fitting(state, net, files[name][0])
         found[name] = {k: tensor.to(device) for k, tensor in state.items()}
     return Models(found, hashes, places, net.to(device).eval(), config, classes)
@@ -278,7 +272,7 @@ def new_folder(models: Models, target: Path, kind: str | None = None) -> Iterato
         with whole_folder(target, scratch) as folder:
             for file in sorted(source.iterdir()) if source and source.is_dir() else ():
                 kept = file.suffix in (".json", ".txt", ".model", ".jinja")
-                if file.is_file() and kept and not file.name.endswith(".index.json"):
+                if file.is_file() and kept and not file.name.endswith(OF_ONE):
                     shutil.copy(file, folder / file.name)
             if (file := folder / "config.json").is_file():
                 config = json.loads(file.read_text())
@@ -323,12 +317,16 @@ def _same(
         for key in sorted(first.keys() | other.keys()):
             if other.get(key) != first.get(key):
                 found = f"{key} is {other.get(key)!s:.150}, in {folders[0]} {first.get(key)!s:.150}"
-                raise UserError(f"{folder}: {found}; give models of one architecture")
+                same = (
+                    "whose outputs are in one order" if key == "id2label" else "of one architecture"
+                )
+                raise UserError(f"{folder}: {found}; give models {same}")
     return configs[0]
 
 
 def _config(folder: Path, adapter: Adapter | None) -> dict[str, Any]:
     if not (folder / "config.json").is_file():
+        states.refuse_parent(folder)
         raise UserError(
             f"{folder}: no folder with a config.json; for a network of your own give "
             "--net FILE.py:function"

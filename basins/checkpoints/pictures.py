@@ -50,20 +50,27 @@ def images(data: Path | str, name: str, split: Dataset, where: str, models: Mode
 def _decoded(split: Dataset, column: str, where: str) -> list[np.ndarray]:
     """Return images one by one; where some are grey and others coloured, all are in colours.
 
-    Raises `UserError` where one is not readable, or only some have transparency.
+    Of several frames the first is read. Raises `UserError` where one is not readable or has more
+    than 8 bits to a number, or only some have transparency.
     """
     if not isinstance(split.features[column], Image):
         return [np.asarray(picture) for picture in split.with_format("numpy")[column]]
-    alone, found = split.select_columns([column]), []
+    alone, found, moving = split.select_columns([column]), [], 0
     for row in range(len(split)):
         try:
             picture = alone[row][column]
-            if picture.mode not in ("L", "RGB", "RGBA", "I;16", "I", "F", "LA"):  # palettes, say
-                colours = "RGBA" if "transparency" in picture.info else "RGB"
+            moving += getattr(picture, "is_animated", False)
+            if picture.mode[0] in "IF":
+                raise ValueError(f"its mode is {picture.mode}; save it with 8 bits to a number")
+            if picture.mode not in ("L", "RGB", "RGBA"):  # palettes, say
+                colours = "RGBA" if picture.has_transparency_data else "RGB"
                 picture = picture.convert("L" if picture.mode == "1" else colours)
             found.append(picture)
         except Exception as error:  # Pillow's, of someone else's files
             raise UserError(f"{where}: image {row} is not readable ({short(error)})") from None
+    if moving:
+        line = f"{moving} of {len(found)} images have several frames, and the first is read"
+        warnings.warn(f"{where}: {line}", stacklevel=2)
     modes = [picture.mode for picture in found]
     if len({*modes}) > 1:
         if {*modes} != {"L", "RGB"}:

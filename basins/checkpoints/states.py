@@ -20,10 +20,33 @@ from basins.weights import State
 WEIGHTS = "model.safetensors"
 NESTED = ("state_dict", "model_state_dict", "model")  # where trainers keep the weights
 AVERAGED = ("state_dict_ema", "ema_state_dict", "model_ema", "ema")  # and averages of them
+SHOWN = 8  # models that a message names
+SHARDS = {
+    "global_step*": "DeepSpeed's shards; join them by the zero_to_fp32.py that it writes there",
+    "pytorch_model_fsdp*": "FSDP's shards; join them by `accelerate merge-weights`",
+    "*.distcp": "torch's distributed shards; join them by torch.distributed.checkpoint's "
+    "dcp_to_torch_save",
+    "*-of-*": "shards without their index; fetch the .index.json as well",
+    "*.gguf": "a GGUF file; fetch the weights as safetensors",
+    "*.h5": "a Keras file; save the weights as safetensors there",
+    "*.msgpack": "a Flax file; save the weights as safetensors there",
+}
+"""Weights that are not read, by their names, and what makes them readable."""
 
 
 def files(path: Path) -> list[Path]:
-    """Return the files that a model's weights are in: several where they were saved in shards."""
+    """Return the files that a model's weights are in: several where they were saved in shards.
+
+    Raises `UserError` where there are none, or the weights are quantised.
+    """
+    found = _files(path)
+    for file in found:
+        if file.suffix == ".safetensors" and (said := weights.quantised(file)):
+            raise UserError(f"{file}: {said}: quantised weights cannot be mixed; dequantise them")
+    return found
+
+
+def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         if not path.is_file():
             raise UserError(f"{path}: no such file; save the weights as safetensors there")
@@ -34,7 +57,20 @@ def files(path: Path) -> list[Path]:
         index = path / f"{name}.index.json"
         if index.is_file():
             return _shards(index)
+    for pattern, what in SHARDS.items():
+        if any(path.glob(pattern)):
+            raise UserError(f"{path}: its weights are in {what}")
+    refuse_parent(path)
     raise UserError(f"{path}: no such file: {WEIGHTS}; save the weights as safetensors there")
+
+
+def refuse_parent(path: Path) -> None:
+    """Raise `UserError` where a folder's own folders are models or adapters, naming them."""
+    for file, what in {"adapter_config.json": "adapter", "config.json": "model"}.items():
+        if inside := sorted(found.parent.name for found in path.glob(f"*/{file}")):
+            named = f"{', '.join(inside[:SHOWN])}{', ...' if len(inside) > SHOWN else ''}"
+            many = f"{len(inside)} {what}s" if len(inside) > 1 else f"a {what}"
+            raise UserError(f"{path}: no model, but it holds {many}: {named}; give the path of one")
 
 
 def _shards(index: Path) -> list[Path]:
@@ -117,7 +153,7 @@ def _unpickled(file: Path) -> State:
         for name, tensor in state.items():
             plain = isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided
             if not isinstance(name, str) or not plain or tensor.is_quantized or tensor.is_meta:
-                raise TypeError("not a state dict of plain tensors")
+                raise TypeError(f"{name!s:.60} is a {type(tensor).__name__}, not a plain tensor")
     except pickle.UnpicklingError:
         raise UserError(
             f"{file}: more than tensors is pickled in it, which could run code; "

@@ -34,6 +34,7 @@ BY_TENSOR += ("task_arithmetic", "ties", "tsv", "uniform_soup", "wise_ft")
 
 NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
 NAMES |= {torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"}
+PART = 2**20  # numbers of which float64 copies are made at once
 SHARD = 5 * 10**9  # bytes of a file, at most, but for one tensor
 
 
@@ -88,9 +89,9 @@ def between(
 ) -> tuple[dict[tuple[str, str], list[Any]], float]:
     """Return the losses at the points (1 - t) a + t b, put together in `net`, and their distance.
 
-    BatchNorm's statistics are mixed as the weights are. Beside `net` two tensors are in memory;
-    `step` is called after every point. Raises `UserError` where a checkpoint is not of its
-    architecture.
+    BatchNorm's statistics are mixed as the weights are. Beside `net` the two tensors of a name are
+    in memory, and their mixture; `step` is called after every point. Raises `UserError` where a
+    checkpoint is not of its architecture.
     """
     second, state = weights.other_names(net), net.state_dict()
     like = {name: tensor for name, tensor in state.items() if name not in second}
@@ -111,7 +112,7 @@ def between(
                     place.copy_(first)
                     continue
                 if t == 0 and name in trained:
-                    squares += float((first.double() - last.double()).square().sum())
+                    squares += _squares(first, last)
                 mixed = first if t == 0 else last
                 if 0 < t < 1:
                     mixed = torch.lerp(first.float(), last.float(), t)
@@ -120,6 +121,12 @@ def between(
                 curves["interpolate", name].append(evaluate(net, data))
             step()
     return curves, squares**0.5
+
+
+def _squares(first: Tensor, last: Tensor) -> float:
+    """Return the squared distance of two tensors, summed in float64 part by part."""
+    parts = zip(first.flatten().split(PART), last.flatten().split(PART), strict=True)
+    return sum(float((one.double() - other.double()).square().sum()) for one, other in parts)
 
 
 class _One(Sources):

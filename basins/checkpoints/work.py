@@ -56,7 +56,9 @@ class Work(Item):
         models, named = (bench := _bench(self.recipe, self.device)).models, {}
         for key, value in json.loads(self.options).items():
             named[key] = {"name": value} if key in ("path", "alignment") else value
-        states = [[models.hashes[name], bench.said(name)] for name in self.names]
+        states = [
+            [models.hashes[name], bench.said(name), *_read_by(bench, name)] for name in self.names
+        ]
         return {**common(self.recipe, self.device), "what": self.what, **named, "models": states}
 
     def take(self, bench: Bench, step: Step) -> Measured:
@@ -104,6 +106,12 @@ def _bench(recipe: str, device: torch.device) -> Bench:
             warnings.simplefilter("ignore")  # what is said of files was said where it was begun
             benches[recipe, device] = given.bench(json.loads(recipe), device)
     return benches[recipe, device]
+
+
+def _read_by(bench: Bench, name: str) -> list[str]:
+    """Return a hash of the sets as a network's own tokenizer reads them, where it has one."""
+    own = bench.task.own.get(name)
+    return [given.hashed(own.items())] if own else []
 
 
 @lru_cache(maxsize=1)

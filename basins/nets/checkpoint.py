@@ -31,7 +31,7 @@ ORIGIN = ("_name_or_path", "architectures", "dtype", "seed", "streams", "transfo
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
 TOKENIZERS += ("sentencepiece.bpe.model", "spm.model")
 IMAGES = "ForImageClassification"  # how the library calls what reads images
-PREPROCESSING = "preprocessor_config.json"
+PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"  # which holds it
 
 
 def initialise(config: dict[str, Any]) -> Net:
@@ -95,7 +95,7 @@ def description(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def classes(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of a text classifier's outputs; one without a name is `LABEL_k`."""
+    """Return the names of a classifier's outputs; one without a name is `LABEL_k`."""
     names = config.get("id2label")
     names = names if isinstance(names, dict) else {}
     count = len(names) or config.get("num_labels", 2)  # 2 is the library's default
@@ -124,22 +124,38 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Read the config of the model in `folder`.
 
     What is done to images before a network of Hugging Face reads them stands beside it, and is
-    returned as its `preprocessing`. Raises `UserError` where either is not readable.
+    returned as its `preprocessing`. Raises `UserError` where either is not readable, or the weights
+    are quantised.
     """
     try:
         config = json.loads((folder / "config.json").read_text())
         if not isinstance(config, dict):
             raise TypeError("it is no mapping")
         needed = set() if of_library(config) else {"net", "image_shape", "num_classes"}
+        if needed and "net" not in config:
+            raise LookupError("it has no model_type, nor a net of this project; else give --net")
         if missing := needed - set(config):
             raise LookupError(f"it lacks {', '.join(sorted(missing))}")
         if of_library(config) and not isinstance(config["model_type"], str):
             raise TypeError("model_type is no text")
-        if of_library(config) and (folder / PREPROCESSING).is_file():
-            config["preprocessing"] = json.loads((folder / PREPROCESSING).read_text())
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise UserError(f"{folder}: no readable config.json ({error}); run `dvc repro`") from None
+        if of_library(config) and (preprocessing := _preprocessing(folder)) is not None:
+            config["preprocessing"] = preprocessing
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        line = f"{folder}: no readable config.json ({error}); save the model there again"
+        raise UserError(line) from None
+    if config.get("quantization_config"):
+        raise UserError(f"{folder}: quantised weights cannot be mixed; dequantise and save them")
     return config
+
+
+def _preprocessing(folder: Path) -> dict[str, Any] | None:
+    """Return what a folder says of how images are prepared, None where it says nothing."""
+    for name in (PROCESSOR, PREPROCESSOR):
+        if (folder / name).is_file():
+            written = json.loads((folder / name).read_text())
+            if name == PREPROCESSOR or "image_processor" in written:
+                return written.get("image_processor", written)
+    return None
 
 
 def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -158,7 +174,9 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         pieces = max(found.get_vocab().values(), default=0) + 1
     except Exception as error:  # the library's own, in Rust, has no other type
         line = " ".join(str(error).split())[:120]
-        raise UserError(f"{folder}: no readable tokenizer ({line}); run `dvc repro`") from None
+        raise UserError(
+            f"{folder}: no readable tokenizer ({line}); save it beside the weights"
+        ) from None
     embedded = read_config(folder).get("vocab_size", pieces)
     if not isinstance(embedded, int) or pieces > embedded:
         raise UserError(

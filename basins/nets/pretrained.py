@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
@@ -22,6 +24,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel
 from basins import weights
 from basins.data.classes import key
 from basins.errors import UserError
+from basins.nets import checkpoint
 
 ARCHITECTURES = {
     "ForSequenceClassification": "AutoModelForSequenceClassification",
@@ -34,6 +37,7 @@ ARCHITECTURES = {
 LAYERS = 1000  # at most: building one of 2**70 layers would not end
 SEGMENTED = ("funnel", "xlnet")  # read token types, of which their config counts none
 ENDED = ("xlnet",)  # their heads read a row's last place, be it padding
+WHOLE = 0.01  # within what a pixel is a whole number, of 255
 UNLIMITED = 2**20  # tokens of a row, where positions are relative
 # What of a config has no part in what a trained network answers; dropout has none, either.
 TRAINING = ("initializer_range", "initializer_factor", "label2id", "problem_type", "use_cache")
@@ -49,8 +53,16 @@ class _Text:
     def forward(self, ids: Tensor, mask: Tensor | None = None, types: Tensor | None = None) -> Any:
         """Return the network's output for token ids and types int64 [n, T].
 
-        The mask, float32 [n, 1, 1, T], is 0 at tokens and -inf at padding, which ends rows.
+        The mask, float32 [n, 1, 1, T], is 0 at tokens and -inf at padding, which ends rows. Raises
+        `UserError` where rows would get BigBird's sparse attention, which draws its blocks, and
+        which the library ends for good when it reads a shorter row.
         """
+        sparse = getattr(self.config, "attention_type", None) == "block_sparse"
+        if sparse and ids.shape[1] > _blocked(self.config):
+            line = (
+                f"rows of {ids.shape[1]} tokens get block-sparse attention, which shorter ones end"
+            )
+            raise UserError(f"{line}; set attention_type original_full")
         if mask is not None and getattr(self.config, "model_type", None) in ENDED:
             return _Logits(self.plainly(ids, mask, types))
         given: dict[str, Any] = self._typed(types)
@@ -156,20 +168,55 @@ def read(folder: Path, config: dict[str, Any]) -> nn.Module:
     weights.check_finite(state, folder)
     net = _reading(net.eval(), auto)
     if hasattr(net, "scale") and "preprocessing" in config:
-        net.scale, net.shift = _affine(processor(folder))
+        _, scale, shift = _processor(folder, getattr(net.config, "num_channels", 3))
+        net.scale, net.shift = tuple(scale.tolist()), tuple(shift.tolist())
     return net
 
 
-def processor(folder: Path) -> Any:
-    """Return what makes an image network's inputs of pixels."""
+def sized(folder: Path, channels: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what resizes and cuts an image, uint8 [height, width, channels], as a folder says.
+
+    It raises `ValueError` where the folder's processor does more to images than that and to bring
+    the values of each channel to another scale, which the network itself does here.
+    """
+    made, scale, shift = _processor(folder, channels)
+
+    def sized(pixels: np.ndarray) -> np.ndarray:
+        bytewise = pixels.astype(np.uint8)
+        if not (bytewise == pixels).all():
+            raise ValueError("they are no integers from 0 to 255")
+        picture = Image.fromarray(bytewise[..., 0] if bytewise.shape[2:] == (1,) else bytewise)
+        picture = picture if channels == 1 else picture.convert("RGB")
+        given = _processed(made, picture).transpose(1, 2, 0)
+        exact = ((given - shift) / scale + 1) * 127.5
+        found = exact.round()
+        if not (abs(exact - found) < WHOLE).all():
+            raise ValueError("it does more than resize, cut and scale them")
+        return found.astype(np.uint8)
+
+    return sized
+
+
+def _processor(folder: Path, channels: int) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Return what makes a network's inputs of pixels, and scale and shift [channels] of it.
+
+    They make of pixels from -1 to 1 what it does of them, seen from a black and a white image: each
+    kind of processor has settings of its own.
+    """
+    mode = "L" if channels == 1 else "RGB"
     try:
         with _quietly():
-            return AutoImageProcessor.from_pretrained(
+            made = AutoImageProcessor.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )
+        ends = [_processed(made, Image.new(mode, (64, 64), v)) for v in ("black", "white")]
+        black, white = (end[:, end.shape[1] // 2, end.shape[2] // 2] for end in ends)
+        if not (np.isfinite(white) & np.isfinite(black) & (white != black)).all():
+            raise ValueError("it makes one of black and white")
+        return made, (white - black) / 2, (white + black) / 2
     except Exception as error:
         line = " ".join(str(error).split())[:200]
-        raise UserError(f"{folder}: preprocessor_config.json is not readable ({line})") from None
+        raise UserError(f"{folder}: its image processor is not readable ({line})") from None
 
 
 def classifier(encoder: dict[str, Any], state: weights.State, classes: Sequence[str]) -> nn.Module:
@@ -255,9 +302,16 @@ def function(config: dict[str, Any]) -> dict[str, Any]:
     auto = _auto(config)
     whole, defaults = known.to_dict(), type(known)().to_dict()
     read = {name for name in defaults if "dropout" not in name and "pdrop" not in name}
-    found = {name: whole[name] for name in sorted(read - {*TRAINING}) if name in whole}
-    found["id2label"] = [key(known.id2label[k]) for k in range(known.num_labels)]
+    found = {name: _plain(whole[name]) for name in sorted(read - {*TRAINING}) if name in whole}
+    found["id2label"] = [key(name) for name in checkpoint.classes(config)]
     return {**found, "head": auto.__name__, "preprocessing": config.get("preprocessing")}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a config, of configs inside it without what has no part in an answer."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _plain(one) for name, one in value.items() if name not in TRAINING}
 
 
 def _auto(config: dict[str, Any]) -> Any:
@@ -275,8 +329,6 @@ def _auto(config: dict[str, Any]) -> Any:
 
 def _config(config: dict[str, Any]) -> Any:
     """Return the library's config; nothing that stands beside it is run."""
-    if config.get("quantization_config"):
-        raise UserError("quantised weights cannot be mixed; dequantise and save them")
     for name, value in config.items():
         if "layers" in name and isinstance(value, int) and value > LAYERS:
             raise UserError(f"{name}: {value}")
@@ -284,6 +336,11 @@ def _config(config: dict[str, Any]) -> Any:
     known = type(AutoConfig.for_model(config["model_type"])).from_dict(given)
     known.use_cache = False
     return known
+
+
+def _blocked(config: Any) -> int:
+    """Return how many tokens a row may have at most to get full attention from a BigBird."""
+    return (5 + 2 * config.num_random_blocks) * config.block_size
 
 
 @cache
@@ -297,13 +354,9 @@ def _reading(net: nn.Module, auto: Any) -> Any:
     return net
 
 
-def _affine(made: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return scale and shift [channels] that make of pixels from -1 to 1 what a processor does."""
-    factor = 127.5 * made.rescale_factor if made.do_rescale else 127.5
-    if not made.do_normalize:
-        return (factor,), (factor,)
-    pairs = list(zip(made.image_mean, made.image_std, strict=True))
-    return tuple(factor / std for _, std in pairs), tuple((factor - m) / s for m, s in pairs)
+def _processed(made: Any, picture: Image.Image) -> np.ndarray:
+    """Return a network's input [channels, height, width] of a picture."""
+    return np.asarray(made(picture, return_tensors="pt")["pixel_values"][0], np.float64)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, BertModel
+from transformers.pytorch_utils import Conv1D
 
 import basins
 from basins.checkpoints import adapters
@@ -84,42 +85,56 @@ def test_a_head_comes_with_the_adapter_of_an_encoder():
 
 
 class Layers(nn.Module):
-    """A layer of each kind, and a transposed one as GPT-2 has."""
+    """A layer of each kind, and a square transposed one as GPT-2 has."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.words, self.conv = nn.Embedding(7, 6), nn.Conv1d(6, 4, 3)
-        self.turned = nn.Linear(4, 5)
-        self.turned.weight = nn.Parameter(torch.randn(4, 5))
-
-    def forward(self, x: Tensor) -> Tensor:
-        deep = self.conv(self.words(x).transpose(1, 2)).mean(2)
-        return deep @ self.turned.weight + self.turned.bias
+        self.words, self.conv, self.turned = nn.Embedding(7, 6), nn.Conv1d(6, 4, 3), Conv1D(4, 4)
 
 
-def test_embeddings_convolutions_and_transposed_layers(tmp_path):
+@pytest.mark.parametrize("flag", [True, False])  # PEFT goes by the layer's class, whatever it says
+def test_embeddings_convolutions_and_transposed_layers(flag):
     net = Layers()
     save_file(net.state_dict(), "base.safetensors")
     (e_a, e_b), (c_a, c_b), (t_a, t_b) = (
         (numbers(2, 7), numbers(6, 2)),
         (numbers(2, 6, 3), numbers(4, 2, 1)),
-        (numbers(2, 4), numbers(5, 2)),
+        (numbers(2, 4), numbers(4, 2)),
     )
     tensors = {"words.lora_embedding_A": e_a, "words.lora_embedding_B": e_b}
     tensors |= {"conv.lora_A.weight": c_a, "conv.lora_B.weight": c_b}
     tensors |= {"turned.lora_A.weight": t_a, "turned.lora_B.weight": t_b}
-    adapter(tensors, fan_in_fan_out=True, base_model_name_or_path="../base.safetensors")
+    adapter(tensors, fan_in_fan_out=flag, base_model_name_or_path="../base.safetensors")
     known = adapters.of(Path("lora"))
     assert known is not None
-    found = adapters.merged(net.state_dict(), known, {})
+    found = adapters.merged(net.state_dict(), known, net)
     torch.testing.assert_close(found["words.weight"], net.words.weight + 3 * (e_b @ e_a).T)
     change = torch.einsum("orx,rik->oik", c_b, c_a)
     torch.testing.assert_close(found["conv.weight"], net.conv.weight + 3 * change)
     torch.testing.assert_close(found["turned.weight"], net.turned.weight + 3 * (t_b @ t_a).T)
+    net.head = nn.Linear(6, 7, bias=False)
+    net.head.weight = net.words.weight
     with pytest.raises(UserError, match="words.weight is tied to another weight"):
-        adapters.merged(net.state_dict(), known, {"head.weight": "words.weight"})
+        adapters.merged(net.state_dict(), known, net)
 
 
+def test_what_was_trained_whole_takes_the_place_of_the_base_s():
+    """By PEFT's names: `modules_to_save` are ends of names, and what is wrapped is beside."""
+    net = bert("base")
+    head, scale, shift = numbers(3, 8), numbers(8), numbers(8)
+    tensors = {f"{QUERY}.lora_A.weight": numbers(2, 8), f"{QUERY}.lora_B.weight": torch.zeros(8, 2)}
+    tensors |= {"classifier.modules_to_save.weight": head, f"{QUERY}.base_layer.bias": shift}
+    tensors |= {"classifier.original_module.weight": torch.ones(3, 8)}
+    tensors |= {"bert.embeddings.LayerNorm.weight": scale}
+    adapter(tensors, bias="all", modules_to_save=["classifier", "Norm"])
+    with torch.no_grad():
+        net.classifier.weight.copy_(head)
+        net.get_submodule(QUERY).bias.copy_(shift)
+        net.bert.embeddings.LayerNorm.weight.copy_(scale)
+    assert probed() == pytest.approx(right(net, "base", (0, 1, 2)).mean(), 1e-4)
+
+
+PAIR = {f"{QUERY}.lora_A.weight": torch.ones(2, 8), f"{QUERY}.lora_B.weight": torch.ones(8, 2)}
 REFUSED = {
     "another kind": ({"peft_type": "IA3"}, {}, "of the kind IA3"),
     "magnitudes": ({"use_dora": True}, {}, "this has use_dora True; merge it by peft"),
@@ -132,11 +147,10 @@ REFUSED = {
         {f"{QUERY}.lora_A.weight": torch.ones(2, 8), f"{QUERY}.lora_B.weight": torch.ones(9, 2)},
         r"A and B do not fit \(8, 8\)",
     ),
-    "no rank": (
-        {"r": None},
-        {f"{QUERY}.lora_A.weight": torch.ones(2, 8), f"{QUERY}.lora_B.weight": torch.ones(8, 2)},
-        "A and B do not fit",
-    ),
+    "no rank": ({"r": None}, PAIR, "A and B do not fit"),
+    "another rank": ({"r": 4}, PAIR, "A is of rank 2, in adapter_config.json 4"),
+    "no pattern": ({"rank_pattern": {"(": 2}}, PAIR, "A and B do not fit .* unterminated"),
+    "no patterns": ({"alpha_pattern": [8]}, PAIR, "A and B do not fit"),
 }
 
 
@@ -150,12 +164,20 @@ def test_what_is_no_plain_adapter_is_one_line(case):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"rank_pattern": {"key": 3}}])
+OPTIONS: list[dict[str, Any]] = [
+    {"target_modules": ["query", "key", "word_embeddings"], "bias": "lora_only"},
+    {"use_rslora": True, "alpha_pattern": {"^bert.*query": 9}},
+    {"rank_pattern": {"key": 3}, "bias": "all"},
+    {"modules_to_save": ["classifier", "LayerNorm"]},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 def test_what_peft_merges_is_the_same(options):
     peft = pytest.importorskip("peft")
     net = bert("base")
-    kinds = {"target_modules": ["query", "key", "word_embeddings"], "bias": "lora_only"}
-    config = peft.LoraConfig(r=2, lora_alpha=6, task_type="SEQ_CLS", **kinds, **options)
+    kinds = {"target_modules": ["query", "key"]}
+    config = peft.LoraConfig(r=2, lora_alpha=6, task_type="SEQ_CLS", **{**kinds, **options})
     tuned = peft.get_peft_model(AutoModelForSequenceClassification.from_pretrained("base"), config)
     with torch.no_grad():
         for parameter in tuned.parameters():
@@ -164,7 +186,7 @@ def test_what_peft_merges_is_the_same(options):
     tuned.save_pretrained("lora")
     known = adapters.of(Path("lora"))
     assert known is not None
-    found = adapters.merged(net.state_dict(), known, {})
+    found = adapters.merged(net.state_dict(), known, net)
     expected = tuned.merge_and_unload().state_dict()
     for name, tensor in found.items():
         np.testing.assert_allclose(tensor, expected[name], atol=1e-6, err_msg=name)

@@ -278,7 +278,7 @@ def test_folders_that_are_refused_or_named(capsys):
     state = load_file("net/model.safetensors")
 
     def refused(message: str) -> None:
-        with pytest.raises(SystemExit, match=f"^error: net: {message}") as caught:
+        with pytest.raises(SystemExit, match=rf"^error: net\S*: {message}") as caught:
             cli.main(["probe", "net", *data])
         assert "\n" not in str(caught.value)
 
@@ -289,7 +289,7 @@ def test_folders_that_are_refused_or_named(capsys):
     save_file(nan, "net/model.safetensors", {"format": "pt"})
     refused("classifier.out_proj.bias holds values that are not finite")
     Path("net/model.safetensors").write_bytes(b"torn")
-    refused("not readable as .*Roberta")
+    refused("damaged .*make it again")
     more = state | {"roberta.pooler.dense.bias": torch.zeros(8)}
     save_file(more, "net/model.safetensors", {"format": "pt"})
     assert probed("net", *data)("loss") > 0

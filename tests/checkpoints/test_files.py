@@ -8,6 +8,7 @@ from pathlib import Path
 import datasets
 import huggingface_hub
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
@@ -55,6 +56,34 @@ def test_a_table_has_the_rows_that_are_in_it(suffix):
     Path("folder/test.csv" if suffix != ".csv" else "folder/test.tsv").write_text("a\n1\n")
     with pytest.raises(UserError, match="two files of the split 'test'; keep one"):
         files.splits("folder")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json"])
+def test_a_byte_order_mark_is_no_part_of_the_first_name(suffix):
+    put(f"test{suffix}", ROWS)
+    Path(f"test{suffix}").write_bytes(b"\xef\xbb\xbf" + Path(f"test{suffix}").read_bytes())
+    assert files.splits(f"test{suffix}")["test"].to_list() == ROWS
+    Path("a.txt").write_bytes(b"\xef\xbb\xbfone\n")
+    assert files.splits("a.txt")["a"]["text"][:] == ["one"]
+
+
+def test_columns_that_something_else_separates_are_one_line():
+    for name, by in {"a.csv": ";", "b.csv": "\t", "c.tsv": ","}.items():
+        Path(name).write_text(f"text{by}label\nthe dog{by}1\n")
+        with pytest.raises(UserError, match=f"^{name}: not readable .one column, .text.*label'; "):
+            files.splits(name)
+
+
+def test_a_quote_that_is_not_closed_hides_no_rows():
+    Path("a.tsv").write_text('text\tlabel\n"Yes\t1\nno" he said\t0\n')
+    with pytest.raises(UserError, match="^a.tsv: not readable .a quote is not closed"):
+        files.splits("a.tsv")
+
+
+def test_the_index_of_a_frame_is_no_column():
+    pd.DataFrame(ROWS, index=[5, 3, 9]).to_parquet("a.parquet")
+    assert "__index_level_0__" in parquet.read_table("a.parquet").column_names
+    assert files.splits("a.parquet")["a"].to_list() == ROWS
 
 
 def test_lines_of_text_are_texts():

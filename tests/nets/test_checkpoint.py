@@ -71,7 +71,9 @@ def test_an_unreadable_config_is_refused_in_one_line(saved, content: bytes | Non
     (folder / "config.json").unlink()
     if content is not None:
         (folder / "config.json").write_bytes(content)
-    with pytest.raises(UserError, match=r"^.+: no readable config.json \(.+\); run `dvc repro`$"):
+    with pytest.raises(
+        UserError, match=r"^.+: no readable config.json \(.+\); save the model there again$"
+    ):
         checkpoint.load(folder)
 
 
