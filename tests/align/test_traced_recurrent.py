@@ -16,11 +16,11 @@ ROWS = torch.randn(4, 7, 5, generator=torch.Generator().manual_seed(0))
 
 
 class Recurrent(nn.Module):
-    """Six units, a recurrent layer of eight that reads them, and a head on its outputs or state."""
+    """Units that a recurrent layer of eight reads, and a head on its outputs or last state."""
 
     def __init__(self, kind, *, state=False, **options):
         super().__init__()
-        self.first, self.inner = nn.Linear(5, 6), kind(6, 8, batch_first=True, **options)
+        self.first, self.inner = nn.Linear(5, 16), kind(16, 8, batch_first=True, **options)
         width = options.get("proj_size", 8) * (1 + options.get("bidirectional", False))
         self.state, self.head = state, nn.Linear(width, 3)
 
@@ -113,6 +113,7 @@ def test_planted_permutations_keep_the_function_and_are_matched(kind, options):
     before = said(net, longer)
     state, moved = planted(net, found.spec)
     assert not torch.equal(moved["inner.weight_hh_l0"], state["inner.weight_hh_l0"])
+    # Sixteen inputs of eight units outweigh what a recurrent weight that is half permuted adds.
     matched = weight_matching.align(state, moved, found.spec, generator=np.random.default_rng(0))
     for key, tensor in permute(moved, found.spec, matched).items():
         torch.testing.assert_close(tensor, state[key])

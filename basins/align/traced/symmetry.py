@@ -33,7 +33,11 @@ LISTED = 4  # reasons that a line of text gives
 
 
 class TracedSpec(PermutationSpec):
-    """A spec in which a group may name several windows of one axis: packed queries and keys."""
+    """A spec in which a group may name several windows of one axis: packed queries and keys.
+
+    It may also name both axes of a recurrent weight. Weight matching looks at each with the other
+    as it is, and takes the whole objective, which is quadratic, to choose among its descents.
+    """
 
     def check(self, state: Mapping[str, Tensor]) -> None:
         """Raise `UserError`, in one line, at the first place where spec and `state` disagree."""
