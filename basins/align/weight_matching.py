@@ -99,7 +99,7 @@ def match(
 def actions(spec: PermutationSpec) -> dict[str, dict[str, list[Axis]]]:
     """Return by weight the groups that act on it, in order; running statistics are no weights.
 
-    A group acts on one axis of a weight, perhaps in several windows.
+    A group acts on one axis of a weight, perhaps in several windows, of a recurrent weight on both.
     """
     found: dict[str, dict[str, list[Axis]]] = defaultdict(dict)
     for group, axes in spec.groups.items():
@@ -122,6 +122,12 @@ class _Problem:
         }
         self.reference = {name: reference[name].double().numpy(force=True) for name in self.actions}
         self.moving = {name: moving[name].double().numpy(force=True) for name in self.actions}
+        self.twice = {  # groups that act on two axes of a tensor, as a recurrent weight's does
+            group
+            for acting in self.actions.values()
+            for group, axes in acting.items()
+            if len({axis.dim for axis in axes}) > 1
+        }
         # The last product of each group and tensor, and the permutations of the others it is for.
         self.products: dict[tuple[str, str], tuple[list[bytes], np.ndarray]] = {}
 
@@ -140,10 +146,13 @@ class _Problem:
                 scores = self.scores(group, permutations)
                 units, solution = linear_sum_assignment(scores, maximize=True)
                 gain = (scores[units, solution] - scores[units, permutations[group]]).sum()
+                if gain > threshold and group in self.twice:  # quadratic: the scores only suggest
+                    tried = permutations | {group: solution}
+                    gain = self.objective(tried) - self.objective(permutations)
                 if gain > threshold:
                     permutations[group] = solution
                     touched = {g for name in self.groups[group] for g in self.actions[name]}
-                    stale |= touched - {group}
+                    stale |= touched if group in self.twice else touched - {group}
         return Matching(permutations, self.objective(permutations))
 
     def scores(self, group: str, permutations: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -152,14 +161,19 @@ class _Problem:
 
     def product(self, group: str, name: str, permutations: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return one tensor's part of the scores; the last one again if its other groups stayed."""
-        others = [permutations[g].tobytes() for g in self.actions[name] if g != group]
+        several = self.actions[name][group]
+        twice = len({axis.dim for axis in several}) > 1
+        others = [permutations[g].tobytes() for g in self.actions[name] if twice or g != group]
         before, product = self.products.get((group, name), (None, None))
         if product is None or before != others:
             left, right = self.sides(name, group, permutations)
-            first, *more = self.actions[name][group]
-            product = _units(left, first) @ _units(right, first).T
-            for axis in more:
-                product += _units(left, axis) @ _units(right, axis).T
+            product = 0
+            for axis in several:
+                theirs = right  # with the group's other axes as they are matched now
+                for other in several:
+                    if other.dim != axis.dim:
+                        theirs = _take(theirs, other, permutations[group])
+                product = product + _units(left, axis) @ _units(theirs, axis).T
             self.products[group, name] = others, product
         return product
 

@@ -135,11 +135,12 @@ GROUPS |= {
     "mixtral": 11,
 }
 HEADLESS = {"t5": 0.85, "clip": 0.59}
+ROUTED = {"mixtral": 0.77}  # experts stay, and with them a third of what moves along three axes
 
 
-def built(name):
+def built(name, zoo=ZOO):
     """Return a network whose every tensor is off its initial value, and its input."""
-    make, example = ZOO[name]
+    make, example = zoo[name]
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
         net = make().eval()
@@ -184,9 +185,12 @@ def test_permuting_what_was_traced_keeps_the_function(name):
     net, example = built(name)
     traced = trace(net, (example,))
     assert len(traced.spec.groups) == GROUPS[name]
-    assert traced.share > HEADLESS.get(name, 0.99)
-    assert all("an output" in reason for reason in traced.fixed.values())
-    assert name in HEADLESS or len(traced.fixed) <= 1
+    assert traced.share > (HEADLESS | ROUTED).get(name, 0.99)
+    if name in ROUTED:
+        assert {reason.split()[0] for reason in traced.fixed.values()} == {"experts", "topk"}
+    else:
+        assert all("an output" in reason for reason in traced.fixed.values())
+        assert name in HEADLESS or len(traced.fixed) <= 1
     other = example.flip(0, 1)
     before = said(net, other)
     state, moved = planted(net, traced.spec)
@@ -263,8 +267,9 @@ def test_what_is_not_known_is_left_fixed_and_named():
     assert list(found.spec.groups) == ["second"]
     assert found.fixed["first.bias"] == "sort"
     assert found.fixed["unused.weight"] == "not used on the example"
-    assert "first.weight" in found.fixed and "second.weight" not in found.fixed
-    assert "first.bias (sort)" in str(found)
+    assert found.fixed["first.weight"] == "sort; an input"
+    assert found.fixed["second.weight"] == "sort"  # its columns
+    assert "first.bias and 1 more (sort)" in str(found)
 
 
 def put(units, columns):
@@ -289,7 +294,9 @@ def put(units, columns):
         (lambda units: units.roll(1, 1), False),
         (lambda units: units.roll(1), False),
         (lambda units: units * torch.arange(6), False),
-        (lambda units: units[:, ::2].repeat_interleave(2, 1), False),
+        (lambda units: units[:, ::2].repeat_interleave(2, 1), True),
+        (lambda units: units[:, :5:2].repeat_interleave(2, 1), True),
+        (lambda units: units[:, 1:4:2].repeat_interleave(3, 1), False),
         (lambda units: units - units.mean(1, keepdim=True), True),
         (lambda units: nn.functional.softmax(units, 1) + units.std(1, keepdim=True), True),
         (lambda units: torch.einsum("nu,mu->nm", units, units) @ units, True),
@@ -356,30 +363,6 @@ def test_convolutions_of_every_kind(second, groups):
     net.load_state_dict(planted(net, found.spec)[1])
     torch.testing.assert_close(said(net, PIXELS), before)
     assert len(found.spec.groups) == groups and list(found.fixed) == ["5.bias"]
-
-
-class Recurrent(nn.Module):
-    def __init__(self, kind, **options):
-        super().__init__()
-        self.first, self.inner = nn.Linear(5, 6), kind(6, 4, batch_first=True, **options)
-        self.head = nn.Linear(8 if "bidirectional" in options else 4, 3)
-
-    def forward(self, x):
-        return self.head(self.inner(self.first(x).relu())[0][:, -1])
-
-
-@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
-@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}])
-def test_recurrent_units_stay_and_what_they_read_moves(kind, options):
-    net = Recurrent(kind, **options)
-    rows = torch.randn(4, 7, 5)
-    found = trace(net, (rows,))
-    before = said(net, rows)
-    net.load_state_dict(planted(net, found.spec)[1])
-    torch.testing.assert_close(said(net, rows), before)
-    assert list(found.spec.groups) == ["first"]
-    reason = found.fixed["inner.weight_hh_l0"]
-    assert reason in ("recurrent units in inner", "the same units on two axes of one tensor")
 
 
 class Means(nn.Module):

@@ -1,25 +1,33 @@
-"""An operation as it ran, and where its rule is registered."""
+"""An operation as it ran, what is safe to say of any, and where its rule is registered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
+from basins.align.traced import layout as lay
 from basins.align.traced.layout import Layout
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"  # of axes
 
 
 @dataclass(frozen=True)
 class Call:
-    """An operation that ran: its arguments by name, its result, and the layouts of tensors."""
+    """An operation that ran: its arguments by name, its result, and what is known of tensors.
+
+    That is their layouts, and whether one depends on neither inputs nor weights, or is a weight.
+    """
 
     name: str
     where: str
     given: dict[str, Any]
     result: Any
     known: Callable[[Tensor], Layout]
+    constant: Callable[[Tensor], bool]
+    weight: Callable[[Tensor], bool]
     pointwise: bool
 
     def __getitem__(self, name: str) -> Any:
@@ -53,6 +61,22 @@ def tensors(values: Any) -> list[Tensor]:
     if isinstance(values, list | tuple):
         return [tensor for value in values for tensor in tensors(value)]
     return []
+
+
+def unknown(call: Call) -> list[Layout]:
+    """Leave all axes of an operation in their order."""
+    for layout in call.several():
+        lay.hold(layout, range(len(layout)), call.why)
+    return [lay.fresh(result.shape, call.why) for result in tensors(call.result)]
+
+
+def held(call: Call, layout: Layout, axes: Sequence[int], result: Tensor) -> Layout:
+    """Leave some axes in their order, which has nothing to do with that of the result's."""
+    lay.hold(layout, axes, call.why)
+    for axis in axes:
+        layout = lay.collapse(layout, axis)
+    new = lay.fresh(result.shape, call.why)
+    return [new[a] if a in axes else along for a, along in enumerate(layout)]
 
 
 Rule = Callable[[Call], list[Layout]]

@@ -14,7 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from basins.align.traced.units import Units, equal, fix, joined, piece, product, root, split, unify
+from basins.align.traced.units import (
+    Place,
+    Units,
+    equal,
+    fix,
+    joined,
+    piece,
+    product,
+    root,
+    split,
+    unify,
+)
 
 Shape = tuple[int, ...]
 Along = np.ndarray  # of `Units`, by the places on all axes
@@ -142,7 +153,7 @@ def sliced(layout: Layout, axis: int, start: int, stop: int, why: str) -> Layout
 
 def selected(layout: Layout, axis: int, index: int, why: str) -> Layout:
     """Return the layout of one entry of an axis."""
-    hold(layout, [axis], why)
+    hold(layout, [axis], Place(why))
     found = [along.take([index if along.shape[axis] > 1 else 0], axis) for along in layout]
     return drop(found, [axis])
 
@@ -169,7 +180,7 @@ def stacked(layouts: Sequence[Layout], axis: int, why: str) -> Layout:
     for several in zip(*layouts, strict=True):
         arrays = np.broadcast_arrays(*several)
         found.append(_compressed(np.stack(arrays, axis), axis))
-    order = _one(Units(len(layouts), why), len(layouts[0]) + 1)
+    order = _one(Units(len(layouts), Place(why)), len(layouts[0]) + 1)
     return [*found[:axis], order, *found[axis:]]
 
 
@@ -184,8 +195,6 @@ def repeated(layout: Layout, axis: int, times: int, *, each: bool) -> Layout:
 def reshaped(layout: Layout, target: Shape) -> Layout:
     """Return the layout of a tensor viewed in another shape."""
     given = shape(layout)
-    if 0 in target:
-        return fresh(target, "empty")
     for axis in reversed(range(len(given))):
         if given[axis] == 1:
             layout = drop(layout, [axis])

@@ -1,7 +1,8 @@
 """What each operation makes of the units of its operands' axes.
 
 A rule takes the operation as it ran and returns the layouts of its results. An operation without
-one leaves all that it touches in its order, so a rule that is missing costs symmetries only.
+one leaves all that it touches in its order, so a rule that is missing costs symmetries only. Here
+are those that compute; `movement` has the others.
 """
 
 from __future__ import annotations
@@ -9,14 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
 from basins.align.traced import layout as lay
-from basins.align.traced.calls import RULES, Call, rule, tensors
+from basins.align.traced import movement  # noqa: F401  it registers its rules
+from basins.align.traced.calls import LETTERS, RULES, Call, held, rule, tensors, unknown
 from basins.align.traced.layout import Layout
-
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
+from basins.align.traced.units import Place
 
 
 def apply(call: Call) -> list[Layout]:
@@ -25,13 +23,6 @@ def apply(call: Call) -> list[Layout]:
     if found is None and (call.pointwise or call.name.rstrip("_") in SAME):
         found = _pointwise
     return (found or unknown)(call)
-
-
-def unknown(call: Call) -> list[Layout]:
-    """Leave all axes of an operation in their order."""
-    for layout in call.several():
-        lay.hold(layout, range(len(layout)), call.why)
-    return [lay.fresh(result.shape, call.why) for result in tensors(call.result)]
 
 
 # What takes every entry by itself, or looks at none, though torch does not say so.
@@ -58,6 +49,14 @@ def _reduction(call: Call) -> list[Layout]:
     axes = [d % len(layout) for d in ([dims] if isinstance(dims, int) else dims)] if layout else []
     found = lay.reduced(layout, axes, bool(call.given.get("keepdim")))
     return [found] * len(tensors(call.result))
+
+
+@rule("max", "min")
+def _extreme(call: Call) -> list[Layout]:
+    """Reduce; where it is asked which entry is the largest, that tells them apart."""
+    if "dim" in call.given:
+        lay.hold(call.layout("self"), [call["dim"]], call.why)
+    return _reduction(call)
 
 
 @rule("_softmax", "_log_softmax", "_safe_softmax")
@@ -147,7 +146,7 @@ def _linear(call: Call) -> list[Layout]:
 def _convolution(call: Call) -> list[Layout]:
     layout, weight, groups = call.layout("input"), call.layout("weight"), call["groups"]
     given, kernel, out = call["input"].shape, call["weight"].shape, call.result.shape
-    why = f"places of a convolution in {call.where}"
+    why = Place(f"places of a convolution in {call.where}")
     for one in (layout, weight):
         lay.hold(one, range(2, len(one)), why)
     turned = bool(call.given.get("transposed"))
@@ -189,217 +188,4 @@ def _places(call: Call) -> list[Layout]:
         axes = [rank - 2, rank - 1]
     else:
         axes = list(range(rank - int(re.findall(r"(\d)d", call.name)[0]), rank))
-    return [_held(call, layout, axes, result) for result in tensors(call.result)]
-
-
-def _held(call: Call, layout: Layout, axes: Sequence[int], result: Tensor) -> Layout:
-    lay.hold(layout, axes, call.why)
-    for axis in axes:
-        layout = lay.collapse(layout, axis)
-    new = lay.fresh(result.shape, call.why)
-    return [new[a] if a in axes else along for a, along in enumerate(layout)]
-
-
-@rule("view", "_unsafe_view", "reshape", "_reshape_alias", "view_copy")
-def _view(call: Call) -> list[Layout]:
-    if call.result.dtype.itemsize != call["self"].dtype.itemsize:
-        return unknown(call)
-    return [lay.reshaped(call.layout("self"), tuple(call.result.shape))]
-
-
-@rule("squeeze", "unsqueeze", "squeeze_", "unsqueeze_")
-def _squeeze(call: Call) -> list[Layout]:
-    return _view(call)
-
-
-@rule("expand")
-def _expand(call: Call) -> list[Layout]:
-    return [lay.expanded(call.layout("self"), tuple(call.result.shape))]
-
-
-@rule("permute")
-def _permute(call: Call) -> list[Layout]:
-    layout = call.layout("self")
-    return [lay.permuted(layout, [d % len(layout) for d in call["dims"]])]
-
-
-@rule("transpose", "t", "transpose_", "t_")
-def _transpose(call: Call) -> list[Layout]:
-    layout = call.layout("self")
-    order = list(range(len(layout)))
-    if order:
-        a, b = (call.given.get(name, k) for k, name in enumerate(("dim0", "dim1")))
-        a, b = (a, b) if len(order) > 1 else (0, 0)
-        order[a], order[b] = order[b], order[a]
-    return [lay.permuted(layout, order)]
-
-
-@rule("slice")
-def _slice(call: Call) -> list[Layout]:
-    layout, size = call.layout("self"), call["self"].shape
-    axis = call.given.get("dim", 0) % len(layout)
-    start, stop, step = slice(
-        call.given.get("start"), call.given.get("end"), call.given.get("step", 1)
-    ).indices(size[axis])
-    if step != 1:
-        return [_held(call, layout, [axis], call.result)]
-    if not call.result.numel():
-        return unknown(call)
-    return [lay.sliced(layout, axis, start, stop, call.why)]
-
-
-@rule("split", "split_with_sizes", "chunk", "unsafe_split", "unsafe_split_with_sizes")
-def _split(call: Call) -> list[Layout]:
-    layout, found, at = call.layout("self"), [], 0
-    axis = call.given.get("dim", 0) % len(layout)
-    for result in call.result:
-        end = at + result.shape[axis]
-        found.append(lay.sliced(layout, axis, at, end, call.why))
-        at = end
-    return found
-
-
-@rule("select")
-def _select(call: Call) -> list[Layout]:
-    layout, size = call.layout("self"), call["self"].shape
-    axis = call["dim"] % len(layout)
-    return [lay.selected(layout, axis, call["index"] % size[axis], call.why)]
-
-
-@rule("unbind")
-def _unbind(call: Call) -> list[Layout]:
-    layout = call.layout("self")
-    axis = call.given.get("dim", 0) % len(layout)
-    return [lay.selected(layout, axis, k, call.why) for k in range(len(call.result))]
-
-
-@rule("glu")
-def _glu(call: Call) -> list[Layout]:
-    layout = call.layout("self")
-    axis = call["dim"] % len(layout)
-    half = call.result.shape[axis]
-    halves = [lay.sliced(layout, axis, k * half, (k + 1) * half, call.why) for k in range(2)]
-    return [lay.pointwise(halves)]
-
-
-@rule("cat")
-def _cat(call: Call) -> list[Layout]:
-    given = [t for t in call["tensors"] if t.numel()]
-    if not given:
-        return unknown(call)
-    axis = call.given.get("dim", 0) % call.result.ndim
-    return [lay.concatenated([call.known(t) for t in given], axis, call.why)]
-
-
-@rule("stack")
-def _stack(call: Call) -> list[Layout]:
-    axis = call.given.get("dim", 0) % call.result.ndim
-    return [lay.stacked([call.known(t) for t in call["tensors"]], axis, call.why)]
-
-
-@rule("repeat")
-def _repeat(call: Call) -> list[Layout]:
-    layout, times = call.layout("self"), call["repeats"]
-    while len(layout) < len(times):
-        layout = lay.insert(layout, 0)
-    for axis, many in enumerate(times):
-        layout = lay.repeated(layout, axis, many, each=False)
-    return [layout]
-
-
-@rule("embedding")
-def _embedding(call: Call) -> list[Layout]:
-    weight, places = call.layout("weight"), call.layout("indices")
-    lay.hold(weight, [0], f"looked up in {call.where}")
-    letters = LETTERS[: len(places)]
-    return [
-        lay.contract(
-            [(places, letters), (lay.drop(lay.collapse(weight, 0), [0]), "z")], letters + "z"
-        )
-    ]
-
-
-@rule("index", "index_select", "_unsafe_index")
-def _index(call: Call) -> list[Layout]:
-    layout = call.layout("self")
-    if call.name == "index_select":
-        axes, given = [call["dim"] % len(layout)], [call["index"]]
-    else:
-        axes = [axis for axis, index in enumerate(call["indices"]) if index is not None]
-        given = [index for index in call["indices"] if index is not None]
-    if any(index.dtype in (torch.bool, torch.uint8) for index in given):
-        return unknown(call)
-    lay.hold(layout, axes, call.why)
-    for axis in axes:
-        layout = lay.collapse(layout, axis)
-    rest = lay.drop(layout, axes)
-    at = axes[0] if axes[-1] - axes[0] == len(axes) - 1 else 0
-    places = lay.pointwise([call.known(index) for index in given])
-    lay.hold(places, range(len(places)), call.why)
-    one, other = LETTERS[: len(rest)], LETTERS[::-1][: len(places)]
-    return [lay.contract([(rest, one), (places, other)], one[:at] + other + one[at:])]
-
-
-@rule("index_put", "index_put_", "_unsafe_index_put")
-def _index_put(call: Call) -> list[Layout]:
-    [kept] = _index(call)
-    lay.pointwise([kept, call.layout("values")])
-    layout = call.layout("self")
-    for axis, index in enumerate(call["indices"]):
-        layout = layout if index is None else lay.collapse(layout, axis)
-    return [layout]
-
-
-@rule("as_strided")
-def _as_strided(call: Call) -> list[Layout]:
-    """Leave all in order but the last axis, where it stays whole: windows slide over others."""
-    layout, given, result = call.layout("self"), call["self"], call.result
-    size, offset = given.shape[-1], result.storage_offset() - given.storage_offset()
-    whole = result.shape[-1] == size and given.stride()[-1] == result.stride()[-1] == 1
-    if not whole or any(n % size for n in (*given.stride()[:-1], *result.stride()[:-1], offset)):
-        return unknown(call)
-    lay.hold(layout, range(len(layout) - 1), call.why)
-    for axis in range(len(layout) - 1):
-        layout = lay.collapse(layout, axis)
-    last = lay.drop(layout, range(len(layout) - 1))
-    places = lay.fresh([*result.shape[:-1], 1], call.why)
-    letters = LETTERS[: len(places)]
-    return [lay.contract([(places, letters), (last, letters[-1])], letters)]
-
-
-@rule("mkldnn_rnn_layer")
-def _recurrent(call: Call) -> list[Layout]:
-    """Leave recurrent units in their order, which a weight both reads and writes."""
-    given, weight = call.layout("input"), call.layout("weight0")
-    why = f"recurrent units in {call.where}"
-    lay.contract([(given, "tnf"), (weight, "gf")], "tng")  # features are read alike at all times
-    for layout in (given, weight):
-        lay.hold(layout, range(len(layout) - 1), why)
-    others = [call.of(name) for name in call.given if name not in ("input", "weight0")]
-    for layout in filter(None, others):
-        lay.hold(layout, range(len(layout)), why)
-    return [lay.fresh(t.shape, why) for t in tensors(call.result)]
-
-
-@rule("index_add", "index_add_", "index_copy", "index_copy_")
-def _index_add(call: Call) -> list[Layout]:
-    layout, source = call.layout("self"), call.layout("source")
-    axis = call["dim"] % len(layout)
-    for one in (layout, source):
-        lay.hold(one, [axis], call.why)
-    rest = lay.pointwise([lay.reduced(one, [axis], keep=True) for one in (layout, source)])
-    places = lay.insert(lay.drop(rest, [axis]), axis, call.result.shape[axis])
-    lay.hold(places, [axis], call.why)
-    return [places]
-
-
-@rule("gather")
-def _gather(call: Call) -> list[Layout]:
-    layout, index = call.layout("self"), call.layout("index")
-    axis = call["dim"] % len(layout)
-    for other, (a, b) in enumerate(zip(call["self"].shape, call["index"].shape, strict=True)):
-        if other != axis and a != b:
-            return unknown(call)
-    lay.hold(layout, [axis], call.why)
-    rest = lay.reduced(layout, [axis], keep=True)
-    return [lay.pointwise([rest, index])]
+    return [held(call, layout, axes, result) for result in tensors(call.result)]

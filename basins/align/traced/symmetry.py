@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count, pairwise
+from itertools import count, pairwise, product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from basins import seeds
 from basins.align.permute import permute, random_permutations
 from basins.align.traced import layout as lay
-from basins.align.traced import rules
+from basins.align.traced import recurrent, rules
 from basins.align.traced.tracer import Tracer, memory
-from basins.align.traced.units import Units, fix, leaves, why
+from basins.align.traced.units import Place, Units, fix, leaves, still
 from basins.errors import UserError
 from basins.nets.outputs import logits_of
 from basins.nets.permutation import Axis, PermutationSpec
@@ -32,7 +33,10 @@ LISTED = 4  # reasons that a line of text gives
 
 
 class TracedSpec(PermutationSpec):
-    """A spec in which a group may name several windows of one axis: packed queries and keys."""
+    """A spec in which a group may name several windows of one axis: packed queries and keys.
+
+    It may also name both axes of a recurrent weight, whose matching is quadratic.
+    """
 
     def check(self, state: Mapping[str, Tensor]) -> None:
         """Raise `UserError`, in one line, at the first place where spec and `state` disagree."""
@@ -50,9 +54,12 @@ class Traced:
 
     Attributes:
         spec: the groups of units that may be reordered; each has kept the outputs when permuted.
-        fixed: why, of every floating-point tensor that no group moves, and of every group that was
-            left out because it changed the outputs.
-        share: of the parameters, those of which a group moves some axis, from 0 to 1.
+        fixed: why, of every floating-point tensor that no group moves, or of which some units that
+            could move do not, and of every group that was left out because it changed the outputs.
+        share: of the parameters, those that move, from 0 to 1. One counts by the axes that its
+            groups move it along, over those that have units: where the heads that a matrix writes
+            stay and what it reads moves, it counts half. Places (inputs, outputs, rows of a table,
+            pixels of a kernel) are no units.
     """
 
     spec: PermutationSpec
@@ -94,6 +101,7 @@ def trace(net: nn.Module, example: Sequence[Any], named: Mapping[str, Any] | Non
     state = _tensors(net.state_dict(keep_vars=True))
     with _evaluating(net):
         tracer = Tracer(net, state)
+        recurrent.tie(net, tracer.known)
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), tracer:
             for value in rules.tensors([list(example), named]):
                 tracer.give(value, "an input")
@@ -108,27 +116,24 @@ def trace(net: nn.Module, example: Sequence[Any], named: Mapping[str, Any] | Non
             raise UserError(f"{type(net).__name__}: no tensor in its outputs to compare")
         for output in outputs:
             for axis in range(output.ndim):
-                lay.hold(tracer.known(output), [axis], "an output")
-        found = _Groups(state, tracer)
+                lay.hold(tracer.known(output), [axis], Place("an output"))
+        loops = {id(weight) for weight, _ in recurrent.loops(net)}
+        found = _Groups(state, tracer, {name for name, t in state.items() if id(t) in loops})
         spec, failed = _proven(net, found.spec(), example, named)
-    moved = {axis.tensor for axes in spec.groups.values() for axis in axes}
     fixed = dict.fromkeys(failed, "permuting it changes the outputs")
     for group, reason in fixed.items():
         fix(found.names[group], reason)
-    fixed |= {
-        name: found.why(name)
-        for name, tensor in state.items()
-        if name not in moved and tensor.is_floating_point()
-    }
+    floating = [name for name, tensor in state.items() if tensor.is_floating_point()]
+    fixed |= {name: why for name in floating if (why := found.why(name))}
     sizes = {name: p.numel() for name, p in net.named_parameters()}
-    share = sum(n for name, n in sizes.items() if name in moved) / max(1, sum(sizes.values()))
+    share = sum(found.moving(name) for name in sizes) / max(1, sum(sizes.values()))
     return Traced(spec, fixed, share)
 
 
 class _Groups:
     """The sets of units that are left free, and where each lies in the tensors of a state."""
 
-    def __init__(self, state: State, tracer: Tracer):
+    def __init__(self, state: State, tracer: Tracer, loops: Container[str]):
         self.state, self.tracer = state, tracer
         self.names: dict[str, Units] = {}
         self.places: dict[Units, dict[Axis, None]] = defaultdict(dict)
@@ -136,7 +141,7 @@ class _Groups:
             if tensor.is_floating_point() and id(tensor) in tracer.used:
                 self._place(name, tensor)
         for units, axes in list(self.places.items()):
-            if _meet(axes):
+            if _meet(axes, loops):
                 fix(units, "the same units on two axes of one tensor")
         self.places = {units: axes for units, axes in self.places.items() if units.fixed is None}
 
@@ -155,12 +160,35 @@ class _Groups:
         return TracedSpec(groups)
 
     def why(self, name: str) -> str:
-        """Return why no axis of a tensor can move."""
+        """Return why a tensor does not move, or units of it that could; nothing where all do."""
         tensor = self.state[name]
         if id(tensor) not in self.tracer.used:
             return "not used on the example"
-        whys = [why(along.flat[0]) for along in self.tracer.known(tensor)]
-        return "; ".join(dict.fromkeys(filter(None, whys))) or "a single unit"
+        reasons = [why for axis in self._still(tensor) for *_, whys in axis for why in whys]
+        if self.moving(name):
+            reasons = [why for why in reasons if not isinstance(why, Place)]
+        elif not reasons:
+            return "a single unit"
+        return "; ".join(dict.fromkeys(reasons))
+
+    def moving(self, name: str) -> float:
+        """Return how many of a tensor's entries move, each by the share of its axes."""
+        tensor, total = self.state[name], 0.0
+        if id(tensor) not in self.tracer.used:
+            return total
+        kinds = []  # of each axis: how many move, could, and are places
+        for size, axis in zip(tensor.shape, self._still(tensor), strict=True):
+            lost = sum(b - a for a, b, whys in axis if any(not isinstance(w, Place) for w in whys))
+            stay = sum(b - a for a, b, _ in axis)
+            kinds.append([(size - stay, "moves"), (lost, "could"), (stay - lost, "place")])
+        for several in product(*kinds):
+            found = [kind for _, kind in several]
+            if moves := found.count("moves"):
+                total += prod(n for n, _ in several) * moves / (moves + found.count("could"))
+        return total
+
+    def _still(self, tensor: Tensor) -> list[list[tuple[int, int, list[str]]]]:
+        return [list(still(along.flat[0])) for along in self.tracer.known(tensor)]
 
     def _place(self, name: str, tensor: Tensor) -> None:
         for dim, along in enumerate(self.tracer.known(tensor)):
@@ -197,12 +225,15 @@ class _Groups:
         return found
 
 
-def _meet(axes: Iterable[Axis]) -> bool:
-    """Return whether a permutation acts twice on some entry, so that matching is not linear."""
-    by_tensor: dict[str, list[Axis]] = defaultdict(list)
+def _meet(axes: Iterable[Axis], loops: Container[str]) -> bool:
+    """Return whether a permutation acts twice on some entry, so that matching is not linear.
+
+    It may on the weights of recurrent layers, `loops`, beside which there are others to match by.
+    """
+    found: dict[tuple[str, int], list[Axis]] = defaultdict(list)
     for axis in axes:
-        by_tensor[axis.tensor].append(axis)
-    for several in by_tensor.values():
+        found[axis.tensor, axis.dim if axis.tensor in loops else 0].append(axis)
+    for several in found.values():
         windows = sorted(axis.window or (0, 0) for axis in several)
         inside = any(b[0] < a[1] for a, b in pairwise(windows))
         whole = any(axis.window is None for axis in several)
@@ -288,12 +319,14 @@ def _said(output: Any) -> list[Tensor]:
 def _evaluating(net: nn.Module) -> Iterator[None]:
     """Run a network in evaluation mode, by torch's own operations alone."""
     modes = [(module, module.training) for module in net.modules()]
-    fast = torch.backends.mha.get_fastpath_enabled()
+    fast, fused = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
     torch.backends.mha.set_fastpath_enabled(False)
+    torch.backends.mkldnn.enabled = False  # it runs an LSTM as one operation
     net.eval()
     try:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        torch.backends.mkldnn.enabled = fused
         for module, mode in modes:
             module.training = mode

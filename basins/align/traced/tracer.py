@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from basins.align.traced import layout as lay
 from basins.align.traced import rules
 from basins.align.traced.layout import Layout
+from basins.align.traced.units import Place
 from basins.weights import State
 
 # They take a tensor for its kind alone, and what they return is a constant.
@@ -29,6 +30,8 @@ class Tracer(TorchDispatchMode):
         super().__init__()
         self.layouts: dict[int, tuple[Tensor, Layout]] = {}  # the tensor too, so ids stay taken
         self.used: set[int] = set()
+        self.weights: set[int] = set()
+        self.varies: set[int] = set()  # with weights or inputs
         self.where: list[str] = []
         self.outputs: list[tuple[str, Tensor]] = []
         tied: dict[tuple[int, lay.Shape], Layout] = {}  # under several names, or parameters
@@ -36,6 +39,8 @@ class Tracer(TorchDispatchMode):
             if tensor.is_floating_point():
                 layout = tied.setdefault(memory(tensor), lay.fresh(tensor.shape))
                 self.layouts[id(tensor)] = tensor, layout
+                self.weights.add(id(tensor))
+        self.varies |= self.weights
         self.net = net
         self.hooks = ExitStack()
 
@@ -70,11 +75,26 @@ class Tracer(TorchDispatchMode):
         self.used |= {id(tensor) for tensor in operands}
         if not operands or not results or name in FACTORIES:
             return result  # a constant; see `known`
+        if any(id(tensor) in self.varies for tensor in operands):
+            self.varies |= {id(tensor) for tensor in results}
+        elif name == "unbind":
+            return result  # constants apart, as the first states of layers, which share no units
         pointwise = torch.Tag.pointwise in func.tags
         where = self.where[-1] if self.where else ""
-        call = rules.Call(name, where, given, result, self.known, pointwise)
+        call = rules.Call(
+            name=name,
+            where=where,
+            given=given,
+            result=result,
+            known=self.known,
+            constant=lambda tensor: id(tensor) not in self.varies,
+            weight=lambda tensor: id(tensor) in self.weights,
+            pointwise=pointwise,
+        )
         try:
-            layouts = rules.apply(call)
+            # No entries, no units: the rest of a head that a rotary embedding turns as a whole.
+            empty = not any(r.numel() for r in results)
+            layouts = [lay.fresh(r.shape) for r in results] if empty else rules.apply(call)
             expected = [tuple(r.shape) for r in results]
             if [lay.shape(found) for found in layouts] != expected:
                 raise ValueError(f"{name}: not of shapes {expected}")
@@ -86,7 +106,8 @@ class Tracer(TorchDispatchMode):
 
     def give(self, tensor: Tensor, reason: str) -> None:
         """Take in a tensor whose axes keep their order."""
-        self.layouts[id(tensor)] = tensor, lay.fresh(tensor.shape, reason)
+        self.layouts[id(tensor)] = tensor, lay.fresh(tensor.shape, Place(reason))
+        self.varies.add(id(tensor))
 
     def known(self, tensor: Tensor) -> Layout:
         """Return a tensor's layout; a constant's axes keep their order but where it is the same."""

@@ -12,6 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 
+class Place(str):
+    """Why entries keep their order where each is told from the others by its place.
+
+    So it is with inputs, outputs, rows of a table and parts of a packed axis: no units are lost.
+    """
+
+
 class Units:
     """The `size` entries of an axis.
 
@@ -42,6 +49,7 @@ def fix(units: Units, why: str) -> None:
     """Leave the units in their order."""
     units = root(units)
     if units.fixed is not None:
+        units.fixed = _foremost(units.fixed, why)
         return
     units.fixed = why
     order, parts = units.order, units.parts
@@ -60,9 +68,9 @@ def product(order: Units, parts: Sequence[Units]) -> Units:
     if first.size == 1:
         return order
     size = order.size * first.size
-    whys = {root(part).fixed for part in _distinct(parts)}
-    if order.fixed is not None and None not in whys:
-        return Units(size, order.fixed)
+    whys = [order.fixed, *(part.fixed for part in _distinct(parts))]
+    if None not in whys:
+        return Units(size, next((w for w in whys if not isinstance(w, Place)), whys[0]))
     made = Units(size)
     made.order, made.parts = order, list(parts)
     return made
@@ -77,7 +85,7 @@ def joined(parts: Sequence[Units], why: str) -> Units:
     if all(part.fixed is not None for part in parts):
         return Units(size, parts[0].fixed)
     made = Units(size)
-    made.order, made.parts = Units(len(parts), why), parts
+    made.order, made.parts = Units(len(parts), Place(why)), parts
     return made
 
 
@@ -123,9 +131,9 @@ def piece(units: Units, start: int, stop: int, why: str) -> Units:
     if not units.parts:
         bounds = sorted({0, start, stop, units.size})
         units.parts = [Units(b - a) for a, b in zip(bounds, bounds[1:], strict=False)]
-        units.order = Units(len(units.parts), why)
+        units.order = Units(len(units.parts))
     assert units.order is not None
-    fix(units.order, why)
+    fix(units.order, Place(why))
     found, at = [], 0
     for part in units.parts:
         end = at + root(part).size
@@ -143,7 +151,7 @@ def unify(one: Units, other: Units) -> None:
         return
     assert one.size == other.size, (one.size, other.size)
     if one.fixed is not None or other.fixed is not None:
-        why = one.fixed or other.fixed or ""
+        why = _foremost(one.fixed, other.fixed)
         fix(one, why)
         fix(other, why)
         one.same = other
@@ -209,14 +217,26 @@ def leaves(units: Units, at: int = 0, run: int = 1) -> Iterator[tuple[Units, int
         at += root(part).size * run
 
 
-def why(units: Units) -> str | None:
-    """Return why no unit can move, None where some can or there is a single one."""
+def still(units: Units, at: int = 0) -> Iterator[tuple[int, int, list[str]]]:
+    """Yield the entries that no permutation moves, from which to which, and why.
+
+    Of one that is alone, and has none to change places with, there is no reason.
+    """
     units = root(units)
-    if units.size == 1 or units.fixed is not None or not units.parts:
-        return None if units.size == 1 else units.fixed
-    assert units.order is not None
-    found = [why(part) for part in _distinct([units.order, *units.parts])]
-    return None if None in found else found[-1]
+    if units.size == 1 or units.fixed is not None:
+        yield at, at + units.size, [units.fixed] if units.size > 1 and units.fixed else []
+    elif units.parts:
+        assert units.order is not None
+        starts = _bounds([root(part).size for part in units.parts])
+        for first, last, whys in still(units.order):
+            for k in range(first, last):
+                for start, stop, more in still(units.parts[k], at + starts[k]):
+                    yield start, stop, [*whys, *more]
+
+
+def _foremost(one: str | None, other: str | None) -> str:
+    """Return which of two reasons is given: a place, if it is one."""
+    return next((why for why in (one, other) if isinstance(why, Place)), one or other or "")
 
 
 def _distinct(parts: Sequence[Units]) -> list[Units]:

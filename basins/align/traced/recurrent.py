@@ -1,0 +1,38 @@
+"""The hidden units of LSTM, GRU and RNN: a weight writes them, and reads them a step later."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from basins.align.traced import layout as lay
+from basins.align.traced.layout import Layout
+from basins.align.traced.units import Place
+
+
+def loops(net: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Return of every recurrent layer the weight [gates * hidden, state] that reads its state.
+
+    With it the weight that writes the state, which is the same one but where states are projected.
+    """
+    return [
+        (weight, getattr(module, name.replace("hh", "hr"), weight))
+        for module in net.modules()
+        if isinstance(module, nn.RNNBase | nn.RNNCellBase)
+        for name, weight in module.named_parameters(recurse=False)
+        if re.fullmatch(r"weight_hh(_l\d+(_reverse)?)?", name)  # and not its parts, as of a norm
+    ]
+
+
+def tie(net: nn.Module, known: Callable[[Tensor], Layout]) -> None:
+    """Make what every gate writes the units that are read at the next step.
+
+    An example of one step does not show it: its first state is zero.
+    """
+    for reads, writes in loops(net):
+        state = reads.shape[1]
+        gates = lay.reshaped(known(writes), (len(writes) // state, state, writes.shape[1]))
+        lay.hold(gates, [0], Place("gates"))
+        lay.contract([(lay.collapse(gates, 0), "gsh"), (known(reads), "ks")], "s")
