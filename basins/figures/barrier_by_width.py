@@ -97,7 +97,7 @@ def caption(
     """
     return (
         f"{style.DEFINITIONS[definition].capitalize()} of the {metric} on "
-        f"{style.set_title(eval_set)} between models of one recipe, over the width of their "
+        f"{style.on(eval_set)} between models of one recipe, over the width of their "
         f"network ({', '.join(experiments)}): {'; '.join(lines)}. Means with their intervals over "
         "seeds. After Jordan et al. (2023)."
     )

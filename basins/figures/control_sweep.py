@@ -110,7 +110,7 @@ def caption(
         path: the kind of path.
     """
     return (
-        f"Mean barrier of the error on the set {eval_set.upper()} along a {style.display(path)}, "
+        f"Mean barrier of the error on {style.on(eval_set)} along a {style.display(path)}, "
         f"by what the two models were trained on, over the {setting} "
         f"({', '.join(experiments)}), with 95 % intervals over seeds ({style.display(batchnorm)}). "
         "A barrier between models of the same data is none of mechanism."

@@ -75,9 +75,18 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
     return figure
 
 
-def title(tables: Mapping[str, pd.DataFrame], **_: object) -> str:
-    """Say what is asked."""
-    return "Mode directedness: does training follow directions that mean something?"
+def title(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> str:
+    """Say how often gradients lead to where training ends, or which tests there are rows of."""
+    table = rows.select(tables, f"aspects/{aspect}", aspect="directedness")
+    secants = picked(table, "C3", "rsi")
+    if not len(secants):
+        return f"Mode directedness by {', '.join(sorted(set(table['test'])))}"
+    share = style.percent(float((secants > 0).mean()))
+    straight = [picked(table, "C2", "straightness", null=null) for null in (0, 1)]
+    beside = "; trajectories are {:.1f} times as straight as random walks"
+    return f"Gradient descent leads towards where training ends from {share} of the checkpoints" + (
+        beside.format(straight[0].mean() / straight[1].mean()) if all(map(len, straight)) else ""
+    )
 
 
 def caption(*, aspect: str) -> str:

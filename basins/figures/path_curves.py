@@ -127,7 +127,7 @@ def title(
     first = style.ordered_sets(pairs["eval_set"])[0]
     own = pairs.loc[pairs["eval_set"] == first]
     ends, middle = (own.loc[own["t"].isin(ts), "accuracy"].mean() for ts in ((0, 1), (0.5,)))
-    name, how = style.set_title(first).partition(":")[0], style.display(f"{alignment}, {batchnorm}")
+    name, how = style.on(first), style.display(f"{alignment}, {batchnorm}")
     said = f": accuracy on {name} {style.percent(ends)} at the endpoints"
     said += f", {style.percent(middle)} at the midpoint" if middle == middle else ""
     return f"{style.display(path).capitalize()}s, {how}{said}"

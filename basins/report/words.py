@@ -78,6 +78,16 @@ def plain(text: str) -> str:
     return style.display(text)
 
 
+def spaced(name: str) -> str:
+    """Return the name of a profile as a page writes it: `study_images` is "study images"."""
+    return name.replace("_", " ")
+
+
+def tied(text: str) -> str:
+    """Return a text in which no line ends between a number and its sign: "65.8 %", "n = 3"."""
+    return re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?== \d)|(?<=\bn =) (?=\d)", "\u00a0", text)
+
+
 def anchor(term: Term) -> str:
     """Return the id under which a page explains a term."""
     return "term-" + re.sub(r"\W+", "-", term.name).strip("-").lower()

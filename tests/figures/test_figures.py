@@ -7,6 +7,8 @@ import os
 import pickle
 import subprocess
 import sys
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
@@ -16,6 +18,7 @@ import pytest
 from matplotlib.font_manager import findfont
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
+from PIL import Image
 
 from basins.errors import UserError
 from basins.figures import barrier_matrix, counterfactual_probe, path_curves, sample_images, style
@@ -149,8 +152,8 @@ def test_the_probe_of_some_recipes_shows_them_in_their_order(tables):
 
 def test_keys_are_written_in_words():
     assert style.display("nocue") == "no-cue"
-    assert style.display("finetuned_80/small") == "low rate from 80 % cue"
-    assert style.display("finetuned/cbft") == "CBFT fine-tuning"
+    assert style.display("finetuned_80/small") == "low-rate fine-tuning from 80 % cue"
+    assert style.display("finetuned/cbft") == "CBFT"
     assert style.display("sum_of_parts") == "sum of parts"
 
 
@@ -179,6 +182,18 @@ def test_sample_images_show_every_pixel_in_place(tables):
         assert pixels.shape == (4, 6, 3)
         assert (pixels == levels[eval_set] + round(left)).all()
     assert [label.get_text() for label in ax.get_xticklabels()] == ["cat", "dog"]
+
+
+def test_the_title_of_images_says_how_much_of_them_the_cue_changes(tables):
+    samples = tables["samples"].loc[lambda rows: rows["label"] == 0]
+    half = Image.new("RGB", (6, 4), (120, 120, 120))  # as NC is: rows 0 and 1 stay so
+    half.paste((9, 120, 120), (0, 2, 6, 4))
+    buffer = BytesIO()
+    half.save(buffer, "png")
+    samples.loc[samples["eval_set"] == "c", "png"] = b64encode(buffer.getvalue()).decode()
+    assert sample_images.title({"samples": samples}, dataset="toys") == (
+        "The cue changes 50 % of an image's pixels"
+    )
 
 
 def test_texts_are_no_images(tables):

@@ -74,10 +74,10 @@ def test_the_table_has_a_row_a_choice(tables):
     row = pick(found, technique="slerp", alignment="none", batchnorm="reset")
     assert row["loss − best model"] == "0.200 [0.200, 0.200]"
     assert row["loss − ensemble"] == "0.300 [0.300, 0.300]"
-    assert row["loss on test"].startswith("1.800 [")
+    assert row["loss on the test set"].startswith("1.800 [")
     assert row["accuracy on odd (%)"].startswith("73.0 [")
     one = table.table(tables, merge="m", alignments=["star"], batchnorm=["repair"]).frame
-    assert len(one) == 2 and one["loss on test"].iloc[0].startswith("0.500")
+    assert len(one) == 2 and one["loss on the test set"].iloc[0].startswith("0.500")
     alone = {"merge/m": tables["merge/m"].query("technique == 'slerp' and set == 0")}
     cells = table.table(alone, merge="m", eval_sets=["odd"]).frame
     assert list(cells["loss on odd"]) == ["3.700", "3.700", "2.700", "2.700"]
