@@ -94,13 +94,13 @@ def caption(*, aspect: str) -> str:
     return (
         "Does training move, and do weights mean something, along directions? C1: the loss on the "
         "straight line from a model's start to it. C2: how straight trajectories are, beside "
-        "random walks of as long steps (with early checkpoints only). C3: above 0, going down the "
-        "gradient goes towards where training ends. C4: how the loss on the diagnostic set moves "
-        "along the direction between two clusters, towards what the other half of the models "
-        "predicts, beside directions of shuffled labels and random ones. C5: cosines of task "
-        "vectors, and what two do together beyond each by itself. C6: the loss on the way to the "
-        "others' centroid less that on the way back. Operationalised and tested here; SoK: On "
-        "Finding Common Ground in Loss Landscapes has no experiments."
+        "random walks of the same step lengths (with early checkpoints only). C3: above 0, a step "
+        "down the gradient leads towards where training ends. C4: the slope of the loss on the "
+        "diagnostic set along the direction between two clusters, in the sense that the other half "
+        "of the models predicts, beside directions of shuffled labels and random ones. C5: cosines "
+        "of task vectors, and what two do together beyond each by itself. C6: the loss on the way "
+        "to the others' centroid less that on the way back. Operationalised and tested here; SoK: "
+        "On Finding Common Ground in Loss Landscapes has no experiments."
     )
 
 

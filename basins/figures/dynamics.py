@@ -89,7 +89,8 @@ def title(
     """Say how many models change their cluster."""
     moves = _moves(tables, early, final, measure)
     changed = (moves["cluster"] != moves["cluster_early"]).sum()
-    return f"Between the early division and the last, {changed} of {len(moves)} models change sides"
+    models = "models changes" if changed == 1 else "models change"
+    return f"{changed} of {len(moves)} {models} sides between the early division and the last"
 
 
 def caption(

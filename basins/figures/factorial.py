@@ -110,7 +110,7 @@ def caption(
         confidence: of the intervals.
     """
     words = (
-        f"Heads, orders and dropouts crossed ({style.display(experiment)}). Above: the barrier of "
+        "Heads, orders and dropouts crossed. Above: the barrier of "
         f"the loss on {style.on(eval_set)} between every two models (the scale ends at "
         f"{high:g} nats), by head and, the same, by order; the strip has the accuracy on "
         f"{style.on(slice)}. Below: the share that each factor explains of the barrier and "

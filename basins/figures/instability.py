@@ -54,9 +54,9 @@ def caption(*, aspect: str) -> str:
     """Say what `draw` shows under the same options."""
     return (
         "What decides the mode that training ends in? B1: the barrier "
-        "between runs of one parent that see other batches after a step; bars: fitted so that they "
-        "do not rise, with their interval over parents. B2: barriers by what two models share. B3: "
-        "how well weights after a step tell the final cluster (dotted: guessing). B4: the barrier "
+        "between runs of one parent that see different batches after a step; bars: a fit that does "
+        "not rise, with its interval over parents. B2: barriers by what two models share. B3: how "
+        "well weights after a step predict the final cluster (dotted: guessing). B4: the barrier "
         "between models whose weights were moved a little and those that were not; 0 is a rerun. "
         "Panels without rows are left out. Operationalised and tested here; SoK: On Finding Common "
         "Ground in Loss Landscapes has no experiments."

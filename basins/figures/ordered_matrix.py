@@ -94,7 +94,7 @@ def caption(
         f"The {style.DEFINITIONS[measure]} of the loss on {style.on(eval_set)} between every "
         "two models, in the order of average linkage: clusters are light blocks on the diagonal, "
         "a model apart from all is a dark cross. Above each: the accuracy on "
-        f"{style.on(slice)} of the same models, whose barriers do not know it. "
+        f"{style.on(slice)} of the same models, which the barriers do not use. "
         f"The scale ends at {high:g} nats."
     )
 

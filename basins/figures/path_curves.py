@@ -145,10 +145,10 @@ def caption(
     return (
         f"Accuracy and loss on the four test sets between two models "
         f"({style.display(path)}, {style.display(alignment)}, {style.display(batchnorm)}). "
-        "Position 0 is the first model of a pair, 1 the second. Bold: mean over seeds, from "
-        f"{FEW} on with its 95 % interval; thin: single pairs, of very many some. Shared or "
-        "separate: whether the two models started from the same weights. Each panel of losses has "
-        "a scale of its own."
+        "Position 0 is the first model of a pair, 1 the second. Bold: mean over seeds, with "
+        f"its 95 % interval from {FEW} seeds on; thin: single pairs, a sample where there are very "
+        "many. Shared or separate: whether the two models started from the same weights. "
+        "Each panel of losses has a scale of its own."
         f"{style.guessing(chance)} After MMC, Fig. 4."
     )
 

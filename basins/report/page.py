@@ -135,7 +135,8 @@ def render(
             for shown in [text.readable(table.frame)]
         ],
         params=params,
-        provenance=provenance,
+        provenance=words.facts(provenance),
+        commit=str(provenance.get("commit", "")),
         explorer=bool(curves),
     )
 
