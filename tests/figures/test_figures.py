@@ -170,6 +170,10 @@ def test_titles_are_sentences_from_rows(tables, name):
     assert said[0].isupper() and "_" not in said
 
 
+def test_every_figure_states_its_result_in_a_title():
+    assert names("figures", "title") == names("figures", "draw")
+
+
 def test_sample_images_show_every_pixel_in_place(tables):
     (ax,) = sample_images.draw(tables, dataset="toys", columns=2).axes
     assert len(ax.images) == 8
