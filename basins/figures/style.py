@@ -236,8 +236,8 @@ def on(eval_set: str) -> str:
 
 def joined(words: Iterable[str]) -> str:
     """Return a list as a sentence has it: "NC, C, RC and RI"."""
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
+    known = [*words]
+    return " and ".join([", ".join(known[:-1]), known[-1]] if len(known) > 1 else known)
 
 
 def dataset(name: str) -> str:

@@ -154,7 +154,22 @@ def test_keys_are_written_in_words():
     assert style.display("nocue") == "no-cue"
     assert style.display("finetuned_80/small") == "low-rate fine-tuning from 80 % cue"
     assert style.display("finetuned/cbft") == "CBFT"
+    assert style.display("(one_head, linear, none), less that of new_head") == (
+        "(models of one head, straight path, units not matched), less that of models of a new head "
+        "each"
+    )
+    assert style.display("one_head/fast_188") == "models of one head at a fast rate, 188 steps"
+    assert style.display("head_61") == "models of head 61"
     assert style.display("sum_of_parts") == "sum of parts"
+
+
+def test_a_sentence_names_sets_as_readers_do():
+    assert [style.on(name) for name in ("nc", "test", "ood")] == [
+        "NC", "the test set", "out of distribution"
+    ]  # fmt: skip
+    assert style.joined(["NC", "C", "RI"]) == "NC, C and RI"
+    assert style.joined(["NC", "C"]) == "NC and C"
+    assert style.joined(["NC"]) == "NC" and style.joined([]) == ""
 
 
 def test_matrices_of_all_alignments_have_one_scale(tables):
