@@ -123,7 +123,7 @@ def caption(
     """Say what `draw` shows under the same options."""
     out = f"{style.display(metric)} on {style.on(slice)}"
     said = (
-        f"Accuracy on the test set, in distribution, and {out}, a row for each model "
+        f"Accuracy on the test set, in distribution, and {out} of each model "
         f"({style.display(experiment)}), ordered by the latter, with 95 % intervals over examples. "
     )
     if eval_set is not None:
