@@ -88,13 +88,13 @@ def test_the_figure_shows_means_single_sets_and_references(tables):
     chosen = {"merge": "m", "alignments": ["none"], "batchnorm": ["reset"]}
     first, *_ = figure.draw(tables, **chosen).axes
     order = [t.get_text() for t in first.get_yticklabels()]
-    assert order == ["deep ensemble", "best", "SLERP"]  # by loss
+    assert order == ["deep ensemble", "best single model", "SLERP"]  # by loss
     families = {"best": "reference", "deep_ensemble": "ensembling", "slerp": "aggregation"}
     known = {"technique": families.keys(), "family": families.values(), "base": False}
     drawn = figure.draw(tables | {"merge/m.techniques": pd.DataFrame(known)}, **chosen)
     loss, accuracy, other = drawn.axes
     order = [t.get_text() for t in loss.get_yticklabels()]
-    assert order == ["best", "deep ensemble", "SLERP"]  # by kind
+    assert order == ["best single model", "deep ensemble", "SLERP"]  # by kind
     dots, _, _ = loss.containers[0]
     at = dict(zip(np.array(dots.get_ydata(), float), dots.get_xdata(), strict=True))
     assert at == pytest.approx({0.0: 1.6, 1.0: 1.5, 2.0: 1.8})
@@ -112,7 +112,7 @@ def test_the_figure_shows_means_single_sets_and_references(tables):
 def test_several_ways_are_cells(tables):
     loss, accuracy, _ = figure.draw(tables, merge="m").axes
     lines = ["deep ensemble, units not matched", "deep ensemble, star"]
-    lines += ["SLERP, units not matched", "SLERP, star", "best"]
+    lines += ["SLERP, units not matched", "SLERP, star", "best single model"]
     assert [t.get_text() for t in loss.get_yticklabels()] == lines
     assert [t.get_text() for t in loss.get_xticklabels()] == ["recomputed", "REPAIR"]
     expected = [1.5, 0.5, 1.8, 0.8, 1.6]
