@@ -62,9 +62,14 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
     return figure
 
 
-def title(tables: Mapping[str, pd.DataFrame], **_: object) -> str:
-    """Say what is asked."""
-    return "Mode convexity: is the loss convex between models?"
+def title(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> str:
+    """Say how high the barriers of A1 are, or which tests there are rows of."""
+    table = rows.select(tables, f"aspects/{aspect}", aspect="convexity")
+    barriers = {kind: picked(table, "A1", "barrier_linear", group=kind) for kind in KINDS}
+    said = [f"{v.mean():.2g} nats {kind} clusters" for kind, v in barriers.items() if len(v)]
+    if not said:
+        return f"Mode convexity by {', '.join(sorted(set(table['test'])))}"
+    return f"Barriers on straight paths average {' and '.join(said)}"
 
 
 def caption(*, aspect: str) -> str:

@@ -50,23 +50,17 @@ def draw(
         UserError: a width is no number, a table is missing or has no such rows, or an experiment
             has models of several recipes.
     """
-    widths = {_width(width): name for width, name in experiments.items()}
-    chosen = {"eval_set": eval_set, "metric": metric, "definition": definition, "path": "linear"}
-    found = rows.select(tables, "summary/barriers", experiment=widths.values(), **chosen)
+    chosen = {"eval_set": eval_set, "metric": metric, "definition": definition}
+    widths = [_width(width) for width in experiments]
     figure = style.new(style.COLUMN_WIDTH, 2.4)
     ax = figure.subplots()
     colours, markers = style.colours(lines), style.markers(lines)
-    for label, line in lines.items():
-        table = {"the barriers": found}
-        own = [
-            _one(rows.select(table, "the barriers", experiment=e, **line)) for e in widths.values()
-        ]
-        curve = pd.DataFrame(own)
+    for label, curve in _curves(tables, experiments, lines, **chosen).items():
         error = (curve["mean"] - curve["ci_low"], curve["ci_high"] - curve["mean"])
         look: dict[str, Any] = {"color": colours[label], "marker": markers[label]}
-        ax.errorbar([*widths], curve["mean"], error, label=label, elinewidth=0.8, **look)
+        ax.errorbar(widths, curve["mean"], error, label=label, elinewidth=0.8, **look)
     ax.set_xscale("log")
-    ax.set_xticks([*widths], list(experiments))
+    ax.set_xticks(widths, list(experiments))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("width")
     ax.set_ylim(bottom=0)
@@ -76,6 +70,45 @@ def draw(
     ax.set_ylabel(f"{style.DEFINITIONS[definition]}\n({unit})")
     style.legend(figure, ax.get_legend_handles_labels()[0])
     return figure
+
+
+def title(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    experiments: Mapping[str, str],
+    lines: Lines = LINES,
+    eval_set: str = "nc",
+    metric: str = "error",
+    definition: str = "barrier_linear",
+) -> str:
+    """Say how high the barriers of the last line are, at the first width and at the last."""
+    chosen = {"eval_set": eval_set, "metric": metric, "definition": definition}
+    label, curve = [*_curves(tables, experiments, lines, **chosen).items()][-1]
+    scale, unit = (100, "{:.0f} points of error") if metric == "error" else (1, "{:.2g} nats")
+    first, last = (unit.format(scale * curve["mean"].iloc[k]) for k in (0, -1))
+    narrow, *_, wide = experiments
+    return (
+        f"Barriers on {style.on(eval_set)} ({label}) average {first} at width {narrow}, {last} at "
+        f"width {wide}"
+    )
+
+
+def _curves(
+    tables: Mapping[str, pd.DataFrame],
+    experiments: Mapping[str, str],
+    lines: Lines,
+    **chosen: str,
+) -> dict[str, pd.DataFrame]:
+    """Return the row of every width, in their order, for each line."""
+    names = [*experiments.values()]
+    found = rows.select(tables, "summary/barriers", experiment=names, path="linear", **chosen)
+    own = {"the barriers": found}
+    return {
+        label: pd.DataFrame(
+            [_one(rows.select(own, "the barriers", experiment=name, **line)) for name in names]
+        )
+        for label, line in lines.items()
+    }
 
 
 def caption(
@@ -97,7 +130,7 @@ def caption(
     """
     return (
         f"{style.DEFINITIONS[definition].capitalize()} of the {metric} on "
-        f"{style.set_title(eval_set)} between models of one recipe, over the width of their "
+        f"{style.on(eval_set)} between models of one recipe, over the width of their "
         f"network ({', '.join(experiments)}): {'; '.join(lines)}. Means with their intervals over "
         "seeds. After Jordan et al. (2023)."
     )

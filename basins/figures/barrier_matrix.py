@@ -120,8 +120,7 @@ def title(
     first = style.ordered_sets(pairs["eval_set"])[0]
     mean = pairs.loc[pairs["eval_set"] == first, definition].mean()
     high = f"{100 * mean:.0f} points of error" if metric == "error" else f"{mean:.2g} nats"
-    name = style.set_title(first).partition(":")[0]
-    return f"Barriers on {name}, {style.display(alignment)}: {high} on average"
+    return f"Barriers on {style.on(first)}, {style.display(alignment)}: {high} on average"
 
 
 def caption(
@@ -175,7 +174,8 @@ def _darken_texts(ax: Axes, matrix: pd.DataFrame) -> None:
     for text in ax.texts:
         column, row = text.get_position()
         background = mesh.to_rgba(matrix.iat[int(row), int(column)])
-        text.set_color("black" if relative_luminance(background) > 0.179 else "white")
+        dark = relative_luminance(background) > 0.179
+        text.set_color(style.ON_PALE if dark else "white")
 
 
 def _label_recipes(ax: Axes, models: list[str]) -> None:

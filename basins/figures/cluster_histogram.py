@@ -106,8 +106,7 @@ def title(
     values = known["value"].to_numpy(float)
     write = style.percent if metric in SHARES else "{:.2f}".format
     low, high = (write(float(value)) for value in (values.min(), values.max()))
-    name = style.set_title(slices[0])
-    return f"{len(values)} models reach {low} to {high} {metric} on {name}"
+    return f"{len(values)} models reach {low} to {high} {metric} on {style.on(slices[0])}"
 
 
 def caption(
@@ -121,7 +120,7 @@ def caption(
     """Say what `draw` shows under the same options."""
     return (
         f"How many {style.display(experiment)} have which {metric} on "
-        f"{'; '.join(map(style.display, slices))}; by the two groups into which their "
+        f"{style.joined(map(style.on, slices))}, by the two groups into which their "
         f"{style.display(measure)} in distribution divides them best, whether or not a test shows "
         "clusters. After LCRGS, histograms."
     )

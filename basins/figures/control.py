@@ -82,7 +82,8 @@ def draw(
         ax.axvline(0, **style.CHANCE, zorder=1)
         ax.tick_params(axis="y", length=0)
     style.in_percent(panels[0].xaxis)
-    names = [f"{kind}\n({100 * apart[kind]:.0f} points apart)" for kind in kinds]
+    points = {kind: f"{100 * apart[kind]:.0f}" for kind in kinds}
+    names = [f"{k}\n({p} point{'' if p == '1' else 's'} apart)" for k, p in points.items()]
     panels[0].set_yticks(range(len(kinds)), names)
     panels[0].set_ylim(len(kinds) - 0.5, -0.5)
     figure.supxlabel(BARRIER, fontsize=7.5)
@@ -127,7 +128,7 @@ def means(
 def caption(*, batchnorm: str, eval_set: str, path: str = "linear", **_: object) -> str:
     """Say what `draw` shows under the same options."""
     return (
-        f"Barrier of the error on {eval_set.upper()} ({style.display(path)}, "
+        f"Barrier of the error on {style.on(eval_set)} ({style.display(path)}, "
         f"{style.display(batchnorm)}) by what two models were trained on. Marks: single pairs; "
         "bars: their mean with its 95 % interval over seeds; in brackets: the mean distance of two "
         "models' accuracies under the interventions, that is, how different their mechanisms are. "

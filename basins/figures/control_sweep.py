@@ -85,8 +85,8 @@ def title(
     )
     return (
         f"With {style.display(alignments[-1])}, barriers for the same and for different data: "
-        f"{first[0]:.0f} and {first[1]:.0f} points of error at {setting} {[*experiments][0]}, "
-        f"{last[0]:.0f} and {last[1]:.0f} at {[*experiments][-1]}"
+        f"{first[0]:.0f} and {first[1]:.0f} points of error at {[*experiments][0]}, "
+        f"{last[0]:.0f} and {last[1]:.0f} at {[*experiments][-1]} ({setting})"
     )
 
 
@@ -110,8 +110,8 @@ def caption(
         path: the kind of path.
     """
     return (
-        f"Mean barrier of the error on the set {eval_set.upper()} along a {style.display(path)}, "
+        f"Mean barrier of the error on {style.on(eval_set)} along a {style.display(path)}, "
         f"by what the two models were trained on, over the {setting} "
         f"({', '.join(experiments)}), with 95 % intervals over seeds ({style.display(batchnorm)}). "
-        "A barrier between models of the same data is none of mechanism."
+        "Between models of the same data, a barrier is not one of mechanism."
     )

@@ -84,19 +84,24 @@ def draw(
         panels[0].set(xlabel="model (seed)", ylabel="model (seed)")
     several_clusters = count(tables, experiment, measure) != 1
     if not several_clusters:
-        panels[0].set_xlabel("models; the null model is not rejected: 1 cluster")
+        panels[0].set_xlabel("models; no clusters are shown")
     for end in np.flatnonzero(np.diff(ordered["cluster"])) + 1 if several_clusters else ():
         for ax in panels:
             ax.axhline(end, color="white", linewidth=2)
         panels[0].axvline(end, color="white", linewidth=2)
     names = {**style.DEFINITIONS, "distance": "Euclidean distance"}
     unit = "" if measure == "distance" else f", {style.METRICS['loss']}"
-    labels = [names[measure] + unit, f"{metric} on\n{style.set_title(slice or '')}"]
+    labels = [
+        names[measure] + unit,
+        f"{style.METRICS.get(metric, metric)} on\n{style.on(slice or '')}",
+    ]
     for ax, label, side in zip(panels, labels, ("top", "right"), strict=False):
         beside = ax if side == "top" else [*panels]
         bar = figure.colorbar(ax.collections[0], ax=beside, location=side, aspect=30, pad=0.03)
         bar.set_label(label, fontsize=7)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+        if side == "right" and metric == "accuracy":
+            style.in_percent(bar.ax.yaxis)
     return figure
 
 
@@ -151,12 +156,11 @@ def caption(
         alignment: how the second model of a pair was brought to the first.
         batchnorm: the mode of BatchNorm statistics along the path.
     """
-    beside = "" if slice is None else f" Beside it: {metric} on {style.display(slice)}."
+    beside = "" if slice is None else f" Beside it: {metric} on {style.on(slice)}."
     return (
         f"{style.display(measure).capitalize()} between every two {style.display(experiment)} on "
-        f"{style.display(eval_set)} ({style.display(path)}, {style.display(alignment)}, "
-        f"{style.display(batchnorm)}). Models are ordered by the best division into two and by "
-        "score within; white lines separate clusters where a null model of noise rejects one "
-        "cluster."
-        f"{beside} After LCRGS, heat maps of convexity gaps."
+        f"{style.on(eval_set)} ({style.display(path)}, {style.display(alignment)}, "
+        f"{style.display(batchnorm)} where there is any). Models are ordered by the best division "
+        "into two and by score within; white lines separate clusters where a null model of noise "
+        f"rejects one cluster.{beside} After LCRGS, heat maps of convexity gaps."
     )

@@ -89,7 +89,7 @@ def title(
         f"{style.percent(row['mean'])} ({style.display(str(row['recipe']))})"
         for row in (found.iloc[0], found.iloc[-1])
     )
-    return f"Accuracy on {style.set_title(last).partition(':')[0]} goes from {low} to {high}"
+    return f"Accuracy on {style.on(last)} ranges from {low} to {high}"
 
 
 def caption(*, chance: float | None = None, **_: object) -> str:

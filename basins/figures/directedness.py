@@ -75,9 +75,18 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
     return figure
 
 
-def title(tables: Mapping[str, pd.DataFrame], **_: object) -> str:
-    """Say what is asked."""
-    return "Mode directedness: does training follow directions that mean something?"
+def title(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> str:
+    """Say how often gradients lead to where training ends, or which tests there are rows of."""
+    table = rows.select(tables, f"aspects/{aspect}", aspect="directedness")
+    secants = picked(table, "C3", "rsi")
+    if not len(secants):
+        return f"Mode directedness by {', '.join(sorted(set(table['test'])))}"
+    share = style.percent(float((secants > 0).mean()))
+    straight = [picked(table, "C2", "straightness", null=null) for null in (0, 1)]
+    beside = "; trajectories are {:.1f} times as straight as random walks"
+    return f"Gradient descent leads towards where training ends from {share} of the checkpoints" + (
+        beside.format(straight[0].mean() / straight[1].mean()) if all(map(len, straight)) else ""
+    )
 
 
 def caption(*, aspect: str) -> str:
@@ -85,13 +94,13 @@ def caption(*, aspect: str) -> str:
     return (
         "Does training move, and do weights mean something, along directions? C1: the loss on the "
         "straight line from a model's start to it. C2: how straight trajectories are, beside "
-        "random walks of as long steps (with early checkpoints only). C3: above 0, going down the "
-        "gradient goes towards where training ends. C4: how the loss on the diagnostic set moves "
-        "along the direction between two clusters, towards what the other half of the models "
-        "predicts, beside directions of shuffled labels and random ones. C5: cosines of task "
-        "vectors, and what two do together beyond each by itself. C6: the loss on the way to the "
-        "others' centroid less that on the way back. Operationalised and tested here; SoK: On "
-        "Finding Common Ground in Loss Landscapes has no experiments."
+        "random walks of the same step lengths (with early checkpoints only). C3: above 0, a step "
+        "down the gradient leads towards where training ends. C4: the slope of the loss on the "
+        "diagnostic set along the direction between two clusters, in the sense that the other half "
+        "of the models predicts, beside directions of shuffled labels and random ones. C5: cosines "
+        "of task vectors, and what two do together beyond each by itself. C6: the loss on the way "
+        "to the others' centroid less that on the way back. Operationalised and tested here; SoK: "
+        "On Finding Common Ground in Loss Landscapes has no experiments."
     )
 
 

@@ -68,7 +68,7 @@ def draw(
     ax.axvline(0, color="black", linewidth=0.5, alpha=0.5)
     ax.set_xlim(-1.1, 1.1)
     ax.set_xticks([-1, -0.5, 0, 0.5, 1])
-    ax.set_xlabel("score in distribution, of the largest: early → final")
+    ax.set_xlabel("score in distribution (largest: 1), early → final")
     ax.set_ylabel(f"{metric} (%)" if metric in SHARES else metric)
     if metric in SHARES:
         ax.set_ylim(-0.03, 1.03)
@@ -89,7 +89,8 @@ def title(
     """Say how many models change their cluster."""
     moves = _moves(tables, early, final, measure)
     changed = (moves["cluster"] != moves["cluster_early"]).sum()
-    return f"{changed} of {len(moves)} models change sides between the early division and the last"
+    models = "models changes" if changed == 1 else "models change"
+    return f"{changed} of {len(moves)} {models} sides between the early division and the last"
 
 
 def caption(
@@ -110,7 +111,7 @@ def caption(
         measure: what clusters and scores come from.
     """
     return (
-        f"{metric.capitalize()} on {style.display(slice)} at the end of training over the score "
+        f"{metric.capitalize()} on {style.on(slice)} at the end of training over the score "
         f"that the {style.display(measure)} gives each model: early (dot, {style.display(early)}) "
         f"and at the end (tip, {style.display(final)}), in units of the largest. "
         "A dot without an arrow did not move. Colours: the best "

@@ -110,10 +110,10 @@ def caption(
         confidence: of the intervals.
     """
     words = (
-        f"Heads, orders and dropouts crossed ({style.display(experiment)}). Above: the barrier of "
-        f"the loss on {style.display(eval_set)} between every two models (the scale ends at "
+        "Heads, orders and dropouts crossed. Above: the barrier of "
+        f"the loss on {style.on(eval_set)} between every two models (the scale ends at "
         f"{high:g} nats), by head and, the same, by order; the strip has the accuracy on "
-        f"{style.display(slice)}. Below: the share that each factor explains of the barrier and "
+        f"{style.on(slice)}. Below: the share that each factor explains of the barrier and "
         f"of the variance of that accuracy, with {100 * confidence:g} % intervals over heads and "
         "orders; the barrier between runs of one head that have the same batches until a step "
         f"({style.display(aspect)}, B1)"
@@ -221,6 +221,7 @@ def _line(
         twin.plot(share, values[own], "o", color="#777777", markersize=2.5, alpha=0.7)
     ax.set(title="between two heads", xlabel="share of the way", ylabel="barrier (nats)")
     ax.set_ylim(bottom=0)
-    twin.set(ylim=(-0.03, 1.03), ylabel="accuracy (dots)")
+    twin.set(ylim=(-0.03, 1.03), ylabel="accuracy (%), dots")
+    style.in_percent(twin.yaxis)
     twin.grid(False)
     ax.legend()

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from pydantic import Field
 
 from basins.errors import UserError
@@ -74,6 +74,7 @@ def draw(
     right.axvline(float(np.median(place)), color=COLOURS["mean"], linewidth=1.5)
     right.set_title(f"{len(far)} that differ by {100 * apart:g} points or more")
     right.set(xticks=(-0.5, 0, 0.5, 1, 1.5), ylabel="pairs")
+    right.yaxis.set_major_locator(MaxNLocator(integer=True))
     right.set_xticklabels(("", "the lower", "half-way", "the higher", ""))
     right.set_xlabel("which of the two the average is like")
     return figure
@@ -97,7 +98,7 @@ def title(
     lower, higher = place < 0.25, place > 0.75
     shares = [style.percent(kept.mean()) for kept in (lower, ~lower & ~higher, higher)]
     return (
-        f"Averages of two models that differ on {style.set_title(eval_set)}: {shares[0]} are like "
+        f"Averages of two models that differ on {style.on(eval_set)}: {shares[0]} are like "
         f"the lower, {shares[1]} between, {shares[2]} like the higher"
     )
 
@@ -107,8 +108,8 @@ def caption(
 ) -> str:
     """Say what `draw` shows under the same options."""
     return (
-        f"{style.display(metric).capitalize()} on {style.set_title(eval_set)} of the network whose "
-        f"weights are the mean of two models' of {style.display(experiment)}, over the mean of the "
+        f"{style.display(metric).capitalize()} on {style.on(eval_set)} of the network whose "
+        f"weights are the mean of two models' ({style.display(experiment)}), over the mean of the "
         f"two models' own; dark: pairs that differ by {100 * apart:g} points or more. Right: where "
         "it lies between those, and the median. Like the lower: in the lowest quarter between the "
         "two, or below both; like the higher: in the highest, or above both."

@@ -107,7 +107,7 @@ def title(
     of = "" if metric == "accuracy" else f"{style.display(metric)} of "
     return (
         f"{len(models)} models, one recipe: {said[0]} in distribution, {of}{said[1]} on "
-        f"{style.set_title(slice)}"
+        f"{style.on(slice)}"
     )
 
 
@@ -121,17 +121,17 @@ def caption(
     **_: object,
 ) -> str:
     """Say what `draw` shows under the same options."""
-    out = f"{style.display(metric)} on {style.display(slice)}"
+    out = f"{style.display(metric)} on {style.on(slice)}"
     said = (
-        f"Accuracy on test, in distribution, and {out} of the models of "
-        f"{style.display(experiment)}, ordered by the latter, with 95 % intervals over examples. "
+        f"Accuracy on the test set, in distribution, and {out} of each model "
+        f"({style.display(experiment)}), ordered by the latter, with 95 % intervals over examples. "
     )
     if eval_set is not None:
         said += (
             f"Right: both along each {style.display(path)} from a model of the lowest quarter on "
             "the diagnostic to one of the highest (thin), and their mean. "
         )
-    return f"{said}Dotted: always saying the commonest class of test."
+    return f"{said}Dotted: always saying the commonest class of the test set."
 
 
 def _models(

@@ -33,18 +33,30 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
     return figure
 
 
-def title(tables: Mapping[str, pd.DataFrame], **_: object) -> str:
-    """Say what is asked."""
-    return "Mode determinism: what decides the mode that training ends in?"
+def title(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> str:
+    """Say what barriers are by what models share, or by the fork, or which tests have rows."""
+    table = rows.select(tables, f"aspects/{aspect}", aspect="determinism")
+    barriers = {group: picked(table, "B2", "barrier", group=group) for group in SHARED}
+    if all(map(len, barriers.values())):
+        head, order, neither = (f"{values.mean():.2g}" for values in barriers.values())
+        return (
+            f"Barriers average {head} nats between models of one initial head, {order} of one "
+            f"order of the rows, {neither} of neither"
+        )
+    forks = _series(table, "instability, isotonic")
+    if len(forks):
+        ends = [f"{forks.iloc[k]:.2g} nats after step {forks.index[k]:g}" for k in (0, -1)]
+        return f"Runs that part in training keep a barrier of {ends[0]}, {ends[1]}"
+    return f"Mode determinism by {', '.join(sorted(set(table['test'])))}"
 
 
 def caption(*, aspect: str) -> str:
     """Say what `draw` shows under the same options."""
     return (
         "What decides the mode that training ends in? B1: the barrier "
-        "between runs of one parent that see other batches after a step; bars: fitted so that they "
-        "do not rise, with their interval over parents. B2: barriers by what two models share. B3: "
-        "how well weights after a step tell the final cluster (dotted: guessing). B4: the barrier "
+        "between runs of one parent that see different batches after a step; bars: a fit that does "
+        "not rise, with its interval over parents. B2: barriers by what two models share. B3: how "
+        "well weights after a step predict the final cluster (dotted: guessing). B4: the barrier "
         "between models whose weights were moved a little and those that were not; 0 is a rerun. "
         "Panels without rows are left out. Operationalised and tested here; SoK: On Finding Common "
         "Ground in Loss Landscapes has no experiments."

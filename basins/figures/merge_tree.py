@@ -85,6 +85,6 @@ def caption(*, aspect: str) -> str:
         "Which models are joined by low loss. Right: the barrier of the "
         "loss between any two models. Left: the merge tree, single linkage of these barriers; a "
         "model joins another, perhaps by way of others, at the height where their bars meet. "
-        "Merges in the grey band, twice the noise of all barriers at once, may be of models with "
-        "no barrier. Operationalised here after the SoK on loss landscapes (D.1)."
+        "Merges in the grey band, twice the noise of all barriers at once, may join models without "
+        "a barrier. Operationalised here after the SoK on loss landscapes (D.1)."
     )

@@ -17,7 +17,7 @@ from basins.figures import rows, style
 from basins.statistics.merges import averages
 
 REFERENCES = {
-    "best": ("best model", (0, (4, 2))),
+    "best": ("best single model", (0, (4, 2))),
     "deep_ensemble": ("ensemble", (0, (1, 1.5))),
     "single": ("single models", (0, (4, 2))),
     "together": ("training on all", (0, (1, 1.5))),
@@ -25,6 +25,7 @@ REFERENCES = {
 """Techniques that a line is drawn at, with its name and style."""
 
 TITLES = {
+    "best": "best single model",
     "adamerging": "AdaMerging",
     "dare": "DARE",
     "della": "DELLA",
@@ -111,10 +112,8 @@ def draw(
             _cells(ax, part, order, metric)
         else:
             _dots(ax, part, found.loc[found["eval_set"] == eval_set], order, metric)
-        name = style.set_title(eval_set)
-        ax.set_title(
-            f"loss on\n{name.partition(':')[0]}" if metric == "loss" else name.replace(": ", "\n")
-        )
+        name = style.set_title(eval_set).replace(": ", "\n")
+        ax.set_title(f"loss on\n{style.on(eval_set)}" if metric == "loss" else name)
         ax.set_xlabel(style.METRICS[metric])
     if not several:
         panels[0].set_yticks(range(len(order)), [called(name) for name in order])
@@ -138,7 +137,7 @@ def title(tables: Mapping[str, pd.DataFrame], *, merge: str, **_: object) -> str
         low, high = (
             f"{style.percent(float(own.iloc[k]))} ({called(str(own.index[k][0]))})" for k in (0, -1)
         )
-        said.append(f"{low} to {high} on {style.set_title(eval_set).partition(':')[0]}")
+        said.append(f"{low} to {high} on {style.on(eval_set)}")
     return f"Accuracy by merging technique: {'; '.join(said)}"
 
 
@@ -149,9 +148,10 @@ def caption(*, batchnorm: list[str] | None = None, confidence: float = 0.95, **_
         "Merging techniques by kind (ensembles, weight averages, arithmetic with the network that "
         "all were tuned from, techniques that match units): mean loss in distribution and accuracy "
         f"over sets of models, with {100 * confidence:g} % intervals over sets; pale: single sets. "
-        "Lines: the best model of each set by its loss on training examples, and the ensemble of "
-        "the set. Where units are matched or BatchNorm is treated in several ways, a cell for each "
-        f"has its mean over the sets.{modes} The SoK, whose taxonomy this is, has no experiments."
+        "Lines: the best single model of each set by its loss on training examples, and the "
+        "ensemble of the set. Where units are matched or BatchNorm is treated in several ways, a "
+        f"cell for each has its mean over the sets.{modes} The SoK, whose taxonomy this is, has no "
+        "experiments."
     )
 
 
@@ -212,7 +212,7 @@ def _cells(ax: Axes, means: pd.DataFrame, order: Sequence[str], metric: str) -> 
             ha="center",
             va="center",
             size=6,
-            color="#262626" if light else "#ffffff",
+            color=style.ON_PALE if light else "#ffffff",
         )
     ax.set_xticks(range(square.shape[1]), [_mode(name) for name in square], rotation=90)
     ways = [f"{called(technique)}, {style.display(way)}" for technique, way in lines]

@@ -91,10 +91,10 @@ def caption(
 ) -> str:
     """Say what `draw` shows under the same options."""
     return (
-        f"The {style.DEFINITIONS[measure]} of the loss on {style.display(eval_set)} between every "
+        f"The {style.DEFINITIONS[measure]} of the loss on {style.on(eval_set)} between every "
         "two models, in the order of average linkage: clusters are light blocks on the diagonal, "
         "a model apart from all is a dark cross. Above each: the accuracy on "
-        f"{style.display(slice)} of the same models, whose barriers do not know it. "
+        f"{style.on(slice)} of the same models, which the barriers do not use. "
         f"The scale ends at {high:g} nats."
     )
 
@@ -154,7 +154,7 @@ def scales(figure: FigureBase, panels: Sequence[Axes], high: float, slice_: str)
     """Add the colour bars of `heat` beside panels."""
     for cmap, end, label, side in (
         ("rocket_r", high, "barrier (nats)", "right"),
-        ("viridis", 1.0, f"accuracy on {style.display(slice_)} (strips)", "bottom"),
+        ("viridis", 1.0, f"accuracy (%) on {style.on(slice_)} (strips)", "bottom"),
     ):
         bar = figure.colorbar(
             ScalarMappable(Normalize(0, end), cmap),
@@ -167,3 +167,5 @@ def scales(figure: FigureBase, panels: Sequence[Axes], high: float, slice_: str)
         )
         bar.set_label(label)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+        if side == "bottom":
+            style.in_percent(bar.ax.xaxis)

@@ -99,7 +99,7 @@ def title(
         if {0.0, 0.5, 1.0} <= set(means.index):
             change = means[0.5] - (means[0.0] + means[1.0]) / 2
             way = "higher" if change > 0 else "lower"
-            said.append(f"{way} by {abs(change):.2f} on {style.set_title(str(eval_set))}")
+            said.append(f"{way} by {abs(change):.2f} on {style.on(str(eval_set))}")
     kind = f"{metric.capitalize()} between two models"
     return f"{kind} at the midpoint: {', '.join(said)}" if said else kind
 
@@ -115,8 +115,8 @@ def caption(
     """Say what `draw` shows under the same options."""
     return (
         f"{metric.capitalize()} along paths between two {style.display(experiment)} "
-        f"({style.display(alignment)}, {style.display(batchnorm)}), by the clusters that the "
-        "convexity gaps in distribution give their endpoints (the best division, whether or not a "
-        "test shows clusters). Mean over pairs, whose number is in "
+        f"({style.display(alignment)}, {style.display(batchnorm)} where there is any), by "
+        "the clusters that the convexity gaps in distribution give their endpoints (the best "
+        "division, whether or not a test shows clusters). Mean over pairs, whose number is in "
         "brackets, with its 95 % interval over seeds. After LCRGS, Fig. 1."
     )

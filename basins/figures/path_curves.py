@@ -127,7 +127,7 @@ def title(
     first = style.ordered_sets(pairs["eval_set"])[0]
     own = pairs.loc[pairs["eval_set"] == first]
     ends, middle = (own.loc[own["t"].isin(ts), "accuracy"].mean() for ts in ((0, 1), (0.5,)))
-    name, how = style.set_title(first).partition(":")[0], style.display(f"{alignment}, {batchnorm}")
+    name, how = style.on(first), style.display(f"{alignment}, {batchnorm}")
     said = f": accuracy on {name} {style.percent(ends)} at the endpoints"
     said += f", {style.percent(middle)} at the midpoint" if middle == middle else ""
     return f"{style.display(path).capitalize()}s, {how}{said}"
@@ -145,10 +145,10 @@ def caption(
     return (
         f"Accuracy and loss on the four test sets between two models "
         f"({style.display(path)}, {style.display(alignment)}, {style.display(batchnorm)}). "
-        "Position 0 is the first model of a pair, 1 the second. Bold: mean over seeds, from "
-        f"{FEW} on with its 95 % interval; thin: single pairs, of very many some. Shared or "
-        "separate: whether the two models started from the same weights. Each panel of losses has "
-        "a scale of its own."
+        "Position 0 is the first model of a pair, 1 the second. Bold: mean over seeds, with "
+        f"its 95 % interval from {FEW} seeds on; thin: single pairs, a sample where there are very "
+        "many. Shared or separate: whether the two models started from the same weights. "
+        "Each panel of losses has a scale of its own."
         f"{style.guessing(chance)} After MMC, Fig. 4."
     )
 

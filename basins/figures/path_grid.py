@@ -131,7 +131,7 @@ def title(
     word = "falls to" if metric == "accuracy" else "rises to"
     write = style.percent if metric == "accuracy" else "{:.2f}".format
     worst, best = (f"“{k}” {word} {write(extremes[k])}" for k in (order[0], order[-1]))
-    name, one = style.set_title(first).partition(":")[0], f" ({row})" if len(found) > 1 else ""
+    name, one = style.on(first), f" ({row})" if len(found) > 1 else ""
     return f"{metric.capitalize()} on {name} along paths{one}: {worst}, {best}"
 
 

@@ -90,17 +90,16 @@ def title(
     **_: object,
 ) -> str:
     """Say what the worst value between the models is on each set, beside their average."""
-    worst, write = max, "{:.2f} nats".format
+    worst, rises, write = max, "rises", "{:.2f} nats".format
     if metric == "accuracy":
-        worst, write = min, style.percent
+        worst, rises, write = min, "falls", style.percent
     said = []
     for eval_set in eval_sets:
         plane = rows.select(tables, f"plane/{planes[0]}", eval_set=eval_set)
         between = write(worst(plane.loc[_between(plane), metric]))
         models = write(plane.loc[plane["model"].notna(), metric].mean())
-        name = style.set_title(eval_set).partition(":")[0]
-        said.append(f"{between} on {name} ({models} at the models)")
-    return f"The {metric} between models is up to {', '.join(said)}"
+        said.append(f"{between} on {style.on(eval_set)} ({models} at the models)")
+    return f"The {metric} between models {rises} to {', '.join(said)}"
 
 
 def caption(
@@ -112,16 +111,16 @@ def caption(
 ) -> str:
     """Say what `draw` shows under the same options."""
     worst = "highest loss" if metric == "loss" else "lowest accuracy"
-    shown = ", ".join(map(style.set_title, eval_sets))
+    shown = style.joined(map(style.on, eval_sets))
     if directions != "models":
         return (
-            f"{metric.capitalize()} over planes{SPANNED[directions]}, on: {shown}. Both axes are "
+            f"{metric.capitalize()} over planes{SPANNED[directions]}, on {shown}. Both axes are "
             "Euclidean distance between weights; crosses: models; dots: where it was measured, "
             "a cubic surface between. The planes of a row share one scale, which ends at the "
             f"{worst} half-way to their edges: what lies beyond has its last colour."
         )
     return (
-        f"{metric.capitalize()} over planes through three models, on: {shown}. "
+        f"{metric.capitalize()} over planes through three models, on {shown}. "
         "Both axes are Euclidean distance between weights, so that lengths and angles are "
         "true; crosses: the models; dashed: the straight paths between them; squares: the "
         "mean of two models' weights, diamond: that of all three (uniform soups); dots: where "

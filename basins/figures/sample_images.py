@@ -31,19 +31,12 @@ def draw(
 
     Raises `UserError` where the table has no such images.
     """
-    images = {"samples": rows.select(tables, "samples").dropna(subset=["png"])}
-    samples = rows.select(images, "samples", dataset=dataset)
+    samples = _samples(tables, dataset)
     eval_sets = style.ordered_sets(samples["eval_set"])
     classes = (
         samples.loc[:, ["label", "class"]].drop_duplicates().sort_values("label").head(columns)
     )
-    images = {
-        (eval_set, label): np.asarray(Image.open(BytesIO(b64decode(png))).convert("RGB"))
-        for eval_set, label, png in zip(
-            samples["eval_set"], samples["label"], samples["png"], strict=True
-        )
-        if label in set(classes["label"])
-    }
+    images = _images(samples.loc[samples["label"].isin(classes["label"])])
     height, width, _ = next(iter(images.values())).shape
     aspect = height / width
 
@@ -71,14 +64,34 @@ def draw(
 
 
 def title(tables: Mapping[str, pd.DataFrame], *, dataset: str, columns: int = 10) -> str:
-    """Say what is to be seen."""
-    return "One image of each class under the four interventions on the cue"
+    """Say what share of the pixels the cue changes, on average over these images."""
+    images = _images(_samples(tables, dataset))
+    bare = {label: image for (eval_set, label), image in images.items() if eval_set == "nc"}
+    cued = {label: image for (eval_set, label), image in images.items() if eval_set == "c"}
+    changed = [(bare[k] != cued[k]).any(axis=2).mean() for k in bare.keys() & cued.keys()]
+    return f"The cue changes {style.percent(float(np.mean(changed)))} of an image's pixels"
 
 
 def caption(*, dataset: str, columns: int = 10) -> str:
     """Say what `draw` shows under the same options."""
     return (
-        f"One test image of each of the first {columns} classes of {style.display(dataset)} under "
+        f"One test image of each of the first {columns} classes of {style.dataset(dataset)} under "
         "the four interventions: without cue, with its class's cue, with a random cue, and a "
         "random image that carries the label's cue."
     )
+
+
+def _samples(tables: Mapping[str, pd.DataFrame], dataset: str) -> pd.DataFrame:
+    """Return the samples of a dataset that are images."""
+    images = {"samples": rows.select(tables, "samples").dropna(subset=["png"])}
+    return rows.select(images, "samples", dataset=dataset)
+
+
+def _images(samples: pd.DataFrame) -> dict[tuple[str, int], np.ndarray]:
+    """Return an image [H, W, 3] of each evaluation set and label."""
+    return {
+        (eval_set, label): np.asarray(Image.open(BytesIO(b64decode(png))).convert("RGB"))
+        for eval_set, label, png in zip(
+            samples["eval_set"], samples["label"], samples["png"], strict=True
+        )
+    }

@@ -97,7 +97,7 @@ def title(
     probed = rows.select(tables, "probes", diagnostic=diagnostic, slice=slice, metric=metric)
     points = measured.merge(probed[["recipe", "seed", "value"]], on=["recipe", "seed"])
     told = _correlation(points)
-    return f"Sharpness and {style.display(metric)} on {style.set_title(slice)}: r = {told}"
+    return f"Sharpness and {style.display(metric)} on {style.on(slice)}: r = {told}"
 
 
 def _correlation(points: pd.DataFrame) -> str:
@@ -120,7 +120,7 @@ def _power(value: float) -> str:
 def caption(*, sharpness: str, diagnostic: str, slice: str, metric: str = "accuracy") -> str:
     """Say what `draw` shows under the same options."""
     return (
-        f"{style.display(metric).capitalize()} on {style.set_title(slice)}, over how far the "
+        f"{style.display(metric).capitalize()} on {style.on(slice)}, over how far the "
         f"loss rises in a small box around the model ({style.display(sharpness)}): 100 "
         "(max L - L(w)) / (1 + L(w)), where no weight moves by more than "
         "ε (|w| + 1). Points: single models. After LCRGS, section 4.7."

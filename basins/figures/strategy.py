@@ -103,7 +103,7 @@ def title(
     chosen = {"experiment": experiment, "measure": measure, "slice": slices[0], "metric": metric}
     (row,) = rows.select(tables, "association", **chosen, statistic="pearson").to_dict("records")
     told = _told(pd.Series(row))
-    return f"Score and {style.display(metric)} on {style.set_title(slices[0])}: r = {told}"
+    return f"Score and {style.display(metric)} on {style.on(slices[0])}: r = {told}"
 
 
 def caption(
@@ -115,7 +115,7 @@ def caption(
 ) -> str:
     """Say what `draw` shows under the same options."""
     return (
-        f"{metric.capitalize()} on {'; '.join(map(style.display, slices))}; over the score that "
+        f"{metric.capitalize()} on {style.joined(map(style.on, slices))}, over the score that "
         f"the {style.display(measure)} between the {style.display(experiment)} "
         "gives each of them: how much nearer it is to the centre of the larger cluster (negative) "
         "than to that of the smaller, in the spectral embedding. Clusters are the best division, "

@@ -33,6 +33,17 @@ EVAL_SETS = {
 }
 """The counterfactual sets in the order of every figure (MMC section 3, Table 1)."""
 
+DATA = {
+    "shapes": "synthetic images",
+    "dominoes": "Dominoes",
+    "nli": "synthetic sentence pairs (NLI)",
+    "qqp": "QQP",
+    "mnli": "MNLI",
+    "paraphrase": "synthetic paraphrases",
+    "acceptability": "synthetic acceptability",
+}
+"""What datasets are called whose keys name experiments, too; others are by the words of theirs."""
+
 METRICS = {"accuracy": "accuracy (%)", "error": "error (%)", "loss": "loss (nats)"}
 
 DEFINITIONS = {
@@ -100,8 +111,29 @@ NAMES: Mapping[str, str] = {
     r"\bnli_forks": "NLI models that part in training",
     r"\bnli_perturbed/none": "NLI models, not perturbed",
     r"\bnli_perturbed": "NLI models, perturbed",
-    r"\bnli_swept/(\w+)": r"NLI models, \1",
+    r"\bnli_swept/(slow|fast)": r"NLI models, \1 learning rate",
+    r"\bnli_swept/(clean|noisy)": r"NLI models, \1 labels",
     r"\bfour_heads/h(\d+)": r"head \1",
+    r"\bone_head_early\b": "models of one head, early in training",
+    r"\bnew_head_matched\b": "models of a new head each, matched",
+    r"\bprobed_new_head\b": "models of new heads, trained first",
+    r"\bprobed_head\b": "models of one head, trained first",
+    r"\bdenser_head\b": "models of one head, more counterexamples",
+    r"\bone_head\b": "models of one head",
+    r"\bnew_head\b": "models of a new head each",
+    r"\bnew_pooler\b": "models of a new pooler each",
+    r"\btwo_heads\b": "models of two heads",
+    r"\bone_basin\b": "models that part late in training",
+    r"\bhead_(\d+)\b": r"models of head \1",
+    r"\bhead_line\b": "models between two heads",
+    r"\border_forks\b": "models whose orders part",
+    ALONE.format("factorial"): "models of crossed heads and orders",
+    r"/(slow|middle|fast)_(\d+)\b": r" at a \1 rate, \2 steps",
+    r"\bshares/none\b": "models without counterexamples",
+    r"\bshares/five\b": "models with 5 % counterexamples",
+    r"\bshares/twenty\b": "models with 20 % counterexamples",
+    r"\bnli_curves\b": "curves between NLI models",
+    r"\bnli_swept\b": "NLI models, one setting changed",
     r"\bnli(?=\b|_)": "NLI models",
     r"/(?:eps)?(\d+)e_(\d+)\b": r" by \1e-\2",
     r"/eps0\b": " by 0",
@@ -111,22 +143,19 @@ NAMES: Mapping[str, str] = {
     ALONE.format(r"early_selves"): "each model to itself, early",
     r"\bf1\b": "F1",
     r"\bauc\b": "AUC",
-    r"\bfinetuned(\w*)/small": r"finetuned\1/low rate",
-    r"\bfinetuned(\w*)/medium": r"finetuned\1/medium rate",
-    r"\bfinetuned(\w*)/large": r"finetuned\1/high rate",
+    r"\b(finetuned\w*|dominoes)/small": r"\1/low-rate fine-tuning",
+    r"\b(finetuned\w*|dominoes)/medium": r"\1/medium-rate fine-tuning",
+    r"\b(finetuned\w*|dominoes)/large": r"\1/high-rate fine-tuning",
     r"\bfinetuned\w*/scratch": "training from scratch on clean images",
     r"\bcbft_no_(barrier|invariance)\b": r"CBFT without its \1 loss",
     r"\bcbft\b": "CBFT",
     r"\bllrt\b": "LLRT",
     r"\blpft\b": "LP-FT",
-    r"\bfinetuned_(\d+)/([\w-]+( rate)?)": r"\2 from \1 % cue",
+    r"\bfinetuned_(\d+)/([\w-]+( fine-tuning)?)": r"\2 from \1 % cue",
     r"\brates_(\d+)/(\w+)": r"\2 from \1 % cue",
     r"\brates/lr_(\d+)": r"fine-tuning at rate .\1",
     r"\brates/cbft_(\d+)": r"CBFT at rate .\1",
-    r"\bdominoes/small": "low rate fine-tuning, Dominoes",
-    r"\bdominoes/medium": "medium rate fine-tuning, Dominoes",
-    r"\bdominoes/large": "high rate fine-tuning, Dominoes",
-    r"\bdominoes/([\w-]+)": r"\1, Dominoes",
+    r"\bdominoes/([\w-]+( fine-tuning)?)": r"\1, Dominoes",
     r"\bdominoes_curves\b": "curves, Dominoes",
     r"\bdominoes_tuned\b": "cue-trained to fine-tuned, Dominoes",
     ALONE.format("dominoes"): "no-cue to cue-trained, Dominoes",
@@ -136,8 +165,8 @@ NAMES: Mapping[str, str] = {
     r"\bwidth_(\d+)": r"no-cue and cue-trained, width \1",
     r"\bcued_(16|32|64)\b": r"cue-trained, width \1",
     r"\bnocue_(16|32|64)\b": r"no-cue, width \1",
-    r"\bfinetuned_all/([\w-]+( rate)?)": r"\1 from 100 % cue",
-    r"\bfinetuned/([\w-]+( rate)?)": r"\1 fine-tuning",
+    r"\bfinetuned_all/([\w-]+( fine-tuning)?)": r"\1 from 100 % cue",
+    r"\bfinetuned/": "",
     r"\bfinetuned_(\d+)": r"fine-tuned from \1 % cue",
     r"\bfinetuned_all": "fine-tuned from 100 % cue",
     r"\bfinetuned\b": "fine-tuned",
@@ -164,6 +193,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 
 CHANCE = {"color": "#666666", "linewidth": 0.8, "linestyle": (0, (1, 1.5))}
 """How the accuracy of guessing is drawn."""
+
+ON_PALE = "#010101"
+"""Black text on a pale cell: no colour of the report's themes, which turn ink light on dark."""
 
 _STYLE = Path(__file__).with_name("style.mplstyle")
 
@@ -192,8 +224,25 @@ def ordered_sets(eval_sets: Iterable[str]) -> list[str]:
 def set_title(eval_set: str) -> str:
     """Return the display name of `eval_set`, such as "NC: without cue"."""
     if eval_set not in EVAL_SETS:
-        return display(eval_set)
+        return "test set" if eval_set == "test" else display(eval_set)
     return f"{eval_set.upper()}: {EVAL_SETS[eval_set]}"
+
+
+def on(eval_set: str) -> str:
+    """Return what a sentence calls `eval_set`: on "NC", on "the test set"."""
+    name = set_title(eval_set).partition(":")[0]
+    return f"the {name}" if eval_set == "test" else name
+
+
+def joined(words: Iterable[str]) -> str:
+    """Return a list as a sentence has it: "NC, C, RC and RI"."""
+    known = [*words]
+    return " and ".join([", ".join(known[:-1]), known[-1]] if len(known) > 1 else known)
+
+
+def dataset(name: str) -> str:
+    """Return what a dataset is called: `DATA`, or the words of its key."""
+    return DATA.get(name, display(name))
 
 
 def display(name: str) -> str:

@@ -159,9 +159,9 @@ def title(
     low, high = (
         style.percent(value) if metric in SHARES else f"{value:.2f}" for value in ends.loc[slice_]
     )
-    name = style.set_title(slice_).partition(":")[0]
     first, last = (end if end[0] in "−.0123456789" else f"“{end}”" for end in (first, last))
-    return f"{metric.capitalize()} on {name}, {setting}: {low} at {first}; {high} at {last}"
+    what = f"{metric.capitalize()} on {style.on(slice_)}"
+    return f"{what}, {setting}: {low} at {first}; {high} at {last}"
 
 
 def caption(
@@ -189,13 +189,12 @@ def caption(
     """
     every = "model" if merge is None else "merge"
     below = (
-        f" Below: the mean convexity gap of the loss on {style.display(eval_set)} between two of "
+        f" Below: the mean convexity gap of the loss on {style.on(eval_set)} between two of "
         "them, with its interval over seeds."
     )
     lines = f" Lines across: the means of {' and '.join(beside)}." if beside else ""
-    names = (s.upper() if s in style.EVAL_SETS else style.display(s) for s in slices)
     return (
-        f"{metric.capitalize()} on {' and on '.join(names)}, over the {setting} "
+        f"{metric.capitalize()} on {style.joined(map(style.on, slices))}, over the {setting} "
         f"({'; '.join(recipes)}): every {every}, and the mean with its 95 % interval over seeds."
         f"{lines}{below if experiments else ''}"
     )

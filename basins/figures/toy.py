@@ -82,14 +82,24 @@ def draw(
     return figure
 
 
-def title(tables: Mapping[str, pd.DataFrame], **_: object) -> str:
-    """Say what is asked."""
-    return "A toy with known mechanisms: barriers and shared activation patterns"
+def title(tables: Mapping[str, pd.DataFrame], *, toy: str, **_: object) -> str:
+    """Say how high barriers are under the best permutation, by what two networks read."""
+    pairs = rows.select(tables, f"toy/{toy}")
+    apart = pairs["kind"] == "different"
+    return (
+        "Under the best permutation, barriers between complex and simple toys are at least "
+        f"{pairs.loc[apart, 'barrier_best'].min():.2f}, between all others at most "
+        f"{pairs.loc[~apart, 'barrier_best'].max():.2f}"
+    )
 
 
 def caption(*, toy: str, threshold: float | None = None) -> str:
     """Say what `draw` shows under the same options."""
-    dotted = "" if threshold is None else f" Dotted: {threshold:g}, connected up to there."
+    dotted = (
+        ""
+        if threshold is None
+        else f" Dotted: {threshold:g}, up to which a pair counts as connected."
+    )
     return (
         f"Toy {style.display(toy)}: pairs of networks that read the complex attribute, the simple "
         "one, or were trained where both say the label. Left: loss on the linear path on data "

@@ -132,7 +132,9 @@ def written(claim: Mapping[str, Any]) -> dict[str, Any]:
     said: dict[str, Any] = {"unit": " %" if share else ""}
     said |= {"p_holm": text.ABSENT if p is None else f"{p:.2g}", "matches": matches}
     left = claim["unseen"]  # of a verdict; where there is none, there is a reason
-    beyond = f"up to {style.percent(left)} may be of a kind that was not seen" if left else ""
+    beyond = (
+        f"up to {style.percent(left)} of seeds may be of a kind that was not seen" if left else ""
+    )
     said["why"] = words.plain(claim["reason"]) or beyond
     return {**claim, **shown, **said}
 

@@ -104,6 +104,12 @@
   // for, or at first the page, comes before what was chosen last.
   let joined = [], shown = [], step = 0, asked = data.first || {};
   const HASH = "#explorer?", STATE = ["experiment", "path", "alignment", "batchnorm", "measure", "metric", "set", "order", "pair", "beside"];
+  /** Name a model, or a pair of them: by seed alone where all that are joined have one recipe. */
+  const recipe = (model) => model.slice(0, model.lastIndexOf("/"));
+  const called = (pair) => {
+    const one = unique(joined.flatMap((c) => [recipe(c.model_a), recipe(c.model_b)])).length === 1;
+    return pair.split(" → ").map((model) => one ? words(model).split(", ").pop() : words(model)).join(" → ");
+  };
   const way = (curve) => ["experiment", "path", "alignment", "batchnorm"].map((name) => curve[name]).join("|");
 
   /** Keep what is chosen in the address, once somebody chose. */
@@ -137,7 +143,7 @@
     const pairs = joined.filter((curve) => !asked.end || curve.model_b.startsWith(`${asked.end}/`));
     if (asked.end && pairs.length) asked.pair = pairs[0].pair;
     if (asked.example && !asked.pair) asked.pair = (joined.find((curve) => data.outcomes[curve.k]) || joined[0]).pair;
-    offer("pair", unique(joined.map((curve) => curve.pair)));
+    offer("pair", unique(joined.map((curve) => curve.pair)), called);
     offerSets(sets);
     drawMatrix();
     drawPaths();
@@ -176,7 +182,7 @@
     const slider = field("step"), last = shown.length ? shown[0].ts.length - 1 : 0;
     slider.max = last;
     step = Math.min(step, last);
-    part("pair").textContent = words(pair);
+    part("pair").textContent = called(pair);
     for (const metric in METRICS) drawPlot(metric);
     drawPoints();
     drawSamples();
@@ -196,7 +202,7 @@
     const svg = document.createElementNS(SVG, "svg");
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.setAttribute("role", "img");
-    svg.setAttribute("aria-label", `${title} along the path, ${words(field("pair").value)}; the numbers are in the table below`);
+    svg.setAttribute("aria-label", `${title} along the path, ${called(field("pair").value)}; the numbers are in the table below`);
     draw(svg, "text", { x: 0, y: 12, class: "title" }, title);
     for (const { value, text } of scale) {
       draw(svg, "path", { d: `M${edge.left} ${y(value)}H${width - edge.right}`, class: "grid" });
@@ -334,9 +340,9 @@
     grid.setAttribute("aria-label", `${label}, ${data.titles[set]}, model by model`);
     grid.classList.toggle("written", written);
     const head = element("tr", { role: "row" }, element("td", { role: "presentation" }),
-      ...above.map((model) => element("th", { scope: "col", role: "columnheader" }, element("span", {}, words(model)))));
+      ...above.map((model) => element("th", { scope: "col", role: "columnheader" }, element("span", {}, called(model)))));
     const body = left.map((a) => element("tr", { role: "row" },
-      element("th", { scope: "row", role: "rowheader" }, words(a)),
+      element("th", { scope: "row", role: "rowheader" }, called(a)),
       ...above.map((b) => matrixCell(a, b, cells.get(`${a}|${b}`), low, high, written))));
     grid.replaceChildren(element("thead", { role: "rowgroup" }, head), element("tbody", { role: "rowgroup" }, ...body));
     const first = grid.querySelector('[aria-selected="true"]') || grid.querySelector("[role=gridcell]");
@@ -363,7 +369,7 @@
 
   function matrixCell(a, b, cell, low, high, written) {
     const td = element("td", { role: "gridcell", tabindex: "-1" });
-    td.dataset.text = `${words(a)} and ${words(b)}: ${cell ? number(cell.value, written ? high : undefined) : a === b ? "the same model" : "not joined"}`;
+    td.dataset.text = `${called(a)} and ${called(b)}: ${cell ? number(cell.value, written ? high : undefined) : a === b ? "the same model" : "not joined"}`;
     if (cell) {
       if (cell.ends.every(finite) && cell.ends.length) td.dataset.text += ` [${cell.ends.map((end) => number(end)).join(", ")}]`;
       const colour = ramp((cell.value - low) / (high - low));

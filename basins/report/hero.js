@@ -6,7 +6,7 @@
   const data = JSON.parse(holder.textContent), box = document.getElementById("hero");
   const part = (name) => box.querySelector(`[data-part="${name}"]`);
   const slider = box.querySelector("input[type=range]"), SVG = "http://www.w3.org/2000/svg";
-  const TITLES = { nc: "Images without the cue (NC)", ri: "Random images, only the cue tells (RI)" };
+  const TITLES = { nc: "Images without the cue (NC)", ri: "Random images with the label’s cue (RI)" };
   const W = 300, H = 170, EDGE = { left: 34, right: 8, top: 24, bottom: 20 };
   const x = (t) => EDGE.left + t * (W - EDGE.left - EDGE.right);
   const y = (v) => H - EDGE.bottom - v / 100 * (H - EDGE.top - EDGE.bottom);

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from basins.report import profile
+from basins.report import profile, words
 from basins.report.explorer import CURVE, OPTIONAL
 
 SETS = ("nc", "ri")
@@ -116,6 +116,8 @@ def first(profiles: Iterable[profile.Profile]) -> tuple[dict[str, Any] | None, s
         if packed := pack(one.rows, profile.datasets(one.params)):
             live = any(e["curve"] for examples in packed["examples"].values() for e in examples)
             about = profile.about(one.params, packed["dataset"])
-            candidates.append((live, packed, f"Profile {one.params.profile}: {about}"))
+            candidates.append(
+                (live, packed, f"Profile {words.spaced(one.params.profile)}: {about}")
+            )
     _, packed, about = max(candidates, key=lambda one: one[0], default=(False, None, ""))
     return packed, about

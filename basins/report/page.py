@@ -25,11 +25,15 @@ _THEME = {
     "#222222": "ink",
     "#333333": "ink",
     "#000000": "ink",
+    "#555555": "quiet",
     "#666666": "quiet",
+    "#bbbbbb": "line",
+    "#dddddd": "line",
     "#e4e4e4": "line",
+    "#e8e8e8": "shade",
     "#ffffff": "page",
 }
-"""The neutral colours of `figures/style.mplstyle`, and those of the page that stand for them."""
+"""The neutral colours of the figures, and those of the page that stand for them."""
 
 
 class Drawing(NamedTuple):
@@ -111,7 +115,7 @@ def render(
             {
                 "key": key,
                 "title": figure.title,
-                "caption": words.linked(figure.caption),
+                "caption": words.linked(words.tied(figure.caption)),
                 "svg": inline(figure.svg, prefix=f"figure{k}-", label=figure.title),
                 "rows": [(f"{name}.csv", contents.file(name)) for name in figure.rows],
             }
@@ -122,7 +126,7 @@ def render(
             {
                 "key": key,
                 "title": table.title,
-                "caption": words.linked(table.caption),
+                "caption": words.linked(words.tied(table.caption)),
                 "columns": [str(name) for name in shown.columns],
                 "numeric": text.right_aligned(shown),
                 "rows": shown.to_numpy().tolist(),
@@ -131,7 +135,8 @@ def render(
             for shown in [text.readable(table.frame)]
         ],
         params=params,
-        provenance=provenance,
+        provenance=words.facts(provenance),
+        commit=str(provenance.get("commit", "")),
         explorer=bool(curves),
     )
 
@@ -146,6 +151,7 @@ def template(name: str) -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters |= {"spaced": words.spaced, "tied": words.tied}
     return environment.get_template(name)
 
 
@@ -198,14 +204,17 @@ def shown_card(
     """
     drawing = figures.get(card.figure) if card.figure else None
     prefix = f"finding-{card.key}-"
+    effects = [
+        effect._asdict() | {"href": effect.claim and claim_at(effect.profile, effect.claim)}
+        for effect in card.effects
+    ]
+    profiles = dict.fromkeys(effect.profile for effect in card.effects)
     return card._asdict() | {
-        "several": len({effect.profile for effect in card.effects}) > 1,
+        "several": len(profiles) > 1,
+        "profiles": [(name, [e for e in effects if e["profile"] == name]) for name in profiles],
         "href": figure_at(*card.figure) if card.figure and drawing else "",
         "svg": inline(drawing.svg, prefix=prefix, label=drawing.title) if drawing else "",
-        "effects": [
-            effect._asdict() | {"href": effect.claim and claim_at(effect.profile, effect.claim)}
-            for effect in card.effects
-        ],
+        "effects": effects,
     }
 
 

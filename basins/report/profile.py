@@ -13,28 +13,23 @@ import pandas as pd
 
 from basins import layout, results
 from basins.claims.ledger import Shown
+from basins.figures import style
 from basins.registry import find, keywords, module
-from basins.report import contents, explorer, findings, page, words
+from basins.report import contents, explorer, findings, page
 from basins.settings import Params
 from basins.store import file_hash
 from basins.tables.table import Table
+from basins.training.packages import PACKAGES
 
 TITLE = "Same loss, same mechanism?"
 ROWS = "results/**/*.csv*"
 LINKED = ("*.csv", "*.json", "*.md", "*.tex", "*.yaml", "figures/*", ROWS, "tables/*")
 """What a page's links lead to, beside it."""
 
-DATA = {
-    "shapes": "synthetic images",
-    "nli": "synthetic sentence pairs (NLI)",
-    "qqp": "QQP",
-    "mnli": "MNLI",
-    "paraphrase": "synthetic paraphrases",
-    "acceptability": "synthetic acceptability",
+NETS = {
+    "resnet": "ResNet-{depth} of width {width}",
+    "bert": "BERT of {layers} layers and width {width}",
 }
-"""What kinds of datasets are called; any others are by their names."""
-
-NETS = {"resnet": "ResNet-{depth}, width {width}", "bert": "BERT, {layers} layers of width {width}"}
 
 
 class Rows(NamedTuple):
@@ -136,14 +131,17 @@ def about(params: Params, data_of: str = "") -> str:
     called = [
         NETS.get(net.name, net.name).format(**net.model_dump()) for net in nets if net is not None
     ]
-    called += [e.method.options["model"] for e in encoders if "model" in e.method.options]
+    brought = [e.method.options["model"] for e in encoders if "model" in e.method.options]
+    called += [
+        PACKAGES[name].about.partition(";")[0] if name in PACKAGES else name for name in brought
+    ]
     counts = {len(recipe.seeds) for recipe in trained} | {len(recipe.streams) for recipe in texts}
     least, most = min(counts, default=0), max(counts, default=0)
     many = f"{least}" if least == most else f"{least} to {most}"
     return "; ".join(
         [
-            ", ".join(dict.fromkeys(DATA.get(name, words.plain(name)) for name in kinds)),
-            ", ".join(dict.fromkeys(called)),
+            style.joined(dict.fromkeys(style.dataset(name) for name in kinds)),
+            style.joined(dict.fromkeys(called)),
             f"{many} seeds",
         ]
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from basins.claims.ledger import Shown
-from basins.report import findings, page, profile, scorecard
+from basins.report import findings, page, profile, scorecard, words
 from basins.report.findings import Card
 
 TITLE = "Same loss, same mechanism?"
@@ -35,7 +35,7 @@ class Profile(NamedTuple):
             made.sources,
             made.presets,
             made.figures,
-            str(made.provenance["commit"]),
+            _short(str(made.provenance["commit"])),
         )
 
 
@@ -48,7 +48,10 @@ def tabs(names: Sequence[str], current: str = "") -> list[page.Tab]:
     """Return the links from one page of the site to all: `current` is a profile, or none."""
     up = "../" if current else ""
     story = page.Tab("Overview", f"{up}index.html", not current)
-    return [story, *(page.Tab(n, f"{up}{n}/index.html", n == current) for n in ordered(names))]
+    return [
+        story,
+        *(page.Tab(words.spaced(n), f"{up}{n}/index.html", n == current) for n in ordered(names)),
+    ]
 
 
 def render(
@@ -103,6 +106,12 @@ def render(
         few=sum(claim["n"] < 6 for claim in claims),
         total=len(claims),
     )
+
+
+def _short(commit: str) -> str:
+    """Return a commit as a reader compares it, or that the code is in none."""
+    commit, space, changes = commit.partition(" ")
+    return f"{commit[:12]}{space}{changes}" if len(commit) == 40 else "in no commit"
 
 
 def _links(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
@@ -73,9 +74,48 @@ GLOSSARY = (
 """The terms of the report, in the order in which one needs them."""
 
 
+FACTS = {
+    "files_md5": "MD5 of its files",
+    "cue_files_md5": "MD5 of its cue's files",
+    "double_entry": "losses computed twice",
+    "largest_difference": "largest difference (nats, over the largest logit above 1)",
+    "plain": "items evaluated the plain way since",
+    "by_batch": "items whose losses depend on the rest of a batch",
+}
+"""What the entries of `provenance.json` are called; others are by the words of their keys."""
+
+
+def facts(entries: Mapping[str, Any], called: Callable[[str], str] = style.display) -> Any:
+    """Return the provenance of a profile in words, at any depth, without what is empty.
+
+    `called` says what a key is called that `FACTS` has not.
+    """
+    told = {}
+    for key, value in entries.items():
+        if key.endswith("files_md5"):
+            value = [f"{file}: {digest}" for file, digest in value.items()]
+        elif isinstance(value, Mapping):
+            value = facts(value, style.dataset if key == "data" else style.display)
+        elif isinstance(value, float):
+            value = f"{value:.2g}"
+        if value not in ({}, []):
+            told[FACTS.get(key) or called(key)] = value
+    return told
+
+
 def plain(text: str) -> str:
     """Return a text in which keys of the settings are words: `barrier_linear` is "barrier"."""
     return style.display(text)
+
+
+def spaced(name: str) -> str:
+    """Return the name of a profile as a page writes it: `study_images` is "study images"."""
+    return name.replace("_", " ")
+
+
+def tied(text: str) -> str:
+    """Return a text in which no line ends between a number and its sign: "65.8 %", "n = 3"."""
+    return re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?== \d)|(?<=\bn =) (?=\d)", "\u00a0", text)
 
 
 def anchor(term: Term) -> str:

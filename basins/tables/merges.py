@@ -48,13 +48,13 @@ def table(
     equal = {"alignment": alignments, "batchnorm": batchnorm, "eval_set": eval_sets}
     shown = rows.select(tables, f"merge/{merge}", **equal)
     sets = eval_sets or list(dict.fromkeys(shown["eval_set"]))
-    columns = {f"loss on {_called(sets[0])}": _cells(averages(shown, confidence), sets[0], "loss")}
+    columns = {f"loss on {style.on(sets[0])}": _cells(averages(shown, confidence), sets[0], "loss")}
     for reference, name in REFERENCES.items():
         if reference in set(shown["technique"]):
             less = gains(shown, reference, confidence)
             columns[f"loss − {name}"] = _cells(less, sets[0], "loss")
     for name in sets:
-        columns[f"accuracy on {_called(name)} (%)"] = _cells(
+        columns[f"accuracy on {style.on(name)} (%)"] = _cells(
             averages(shown, confidence), name, "accuracy"
         )
     order = list(dict.fromkeys(map(tuple, shown[CHOICE].to_numpy())))
@@ -71,10 +71,6 @@ def table(
         "on all tasks.",
         pd.DataFrame(lines),
     )
-
-
-def _called(eval_set: str) -> str:
-    return style.set_title(eval_set).partition(":")[0]
 
 
 def _cells(summary: pd.DataFrame, eval_set: str, metric: str) -> dict[tuple, str]:

@@ -116,6 +116,39 @@ def test_thinning_keeps_the_extremes():
     assert len(directedness.thinned(values[:7], 50)) == 7
 
 
+@pytest.mark.parametrize(
+    ("aspect", "said"),
+    [
+        ("convexity", "average 0.1 nats within clusters and 0.4 nats between clusters"),
+        ("determinism", "keep a barrier of 1 nats after step 0, 0.4 nats after step 50"),
+        ("directedness", "where training ends from 75 % of the checkpoints"),  # 0 is not above 0
+    ],
+)
+def test_titles_state_what_the_rows_show(tables, aspect, said):
+    assert PAGES[aspect].title(tables, aspect=aspect).endswith(said)
+    left = tables[f"aspects/{aspect}"].iloc[-1:]
+    short = PAGES[aspect].title({f"aspects/{aspect}": left}, aspect=aspect)
+    assert short.endswith(f" by {left['test'].item()}")
+
+
+def test_a_title_of_crossed_factors_says_what_each_leaves(tables):
+    barriers = {"same head": 0.05, "same order": 0.14, "both differ": 0.11}
+    crossed = [row("B2", "barrier", b, ("a", "b"), group=g) for g, b in barriers.items()]
+    table = pd.DataFrame(crossed).assign(aspect="determinism")
+    assert instability.title({"aspects/cell": table}, aspect="cell") == (
+        "Barriers average 0.05 nats between models of one initial head, 0.14 of one order of the "
+        "rows, 0.11 of neither"
+    )
+
+
+def test_a_title_says_how_much_straighter_than_chance_training_is(tables):
+    walks = [row("C2", "straightness", 0.5, ["a"], group="random walk", null=True)]
+    own = pd.DataFrame([row("C2", "straightness", 0.6, ["a"]), *walks])
+    table = pd.concat([tables["aspects/directedness"], own.assign(aspect="directedness")])
+    said = directedness.title({"aspects/d": table}, aspect="d")
+    assert said.endswith("; trajectories are 1.2 times as straight as random walks")
+
+
 @pytest.mark.parametrize("aspect", PAGES)
 def test_what_is_absent_is_named(tables, aspect):
     with pytest.raises(UserError, match="no table 'aspects/other'"):

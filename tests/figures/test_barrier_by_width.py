@@ -40,6 +40,14 @@ def test_each_curve_has_its_barrier_at_every_width(tables):
     assert [text.get_text() for text in ax.get_xticklabels()] == ["4", "16"]
 
 
+def test_the_title_says_what_is_left_at_the_first_width_and_at_the_last(tables):
+    said = barrier_by_width.title(tables, experiments=WIDTHS)  # rows 6 and 14
+    assert said == (
+        "Barriers on NC (matched, REPAIR) average 6 points of error at width 4, 14 points of error "
+        "at width 16"
+    )
+
+
 def test_what_is_ambiguous_is_refused(tables):
     only = tables["summary/barriers"].query("recipe_a == 'other'")
     with pytest.raises(UserError, match="narrow: 0 recipes"):

@@ -60,7 +60,7 @@ def test_marks_are_the_pairs_and_bars_their_means(tables):
     figure = control.draw(tables, **OPTIONS)
     assert [ax.get_title() for ax in figure.axes] == ["Units not matched", "Matching"]
     shown = [f"{KINDS[0]}\n(3 points apart)", f"{KINDS[1]}\n(65 points apart)"]
-    shown.append(f"{KINDS[2]}\n(1 points apart)")
+    shown.append(f"{KINDS[2]}\n(1 point apart)")
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == shown
     for ax, factor in zip(figure.axes, (1.0, 0.5), strict=True):
         drawn = {str(line.get_label()): line for line in ax.lines}

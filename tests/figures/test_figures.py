@@ -7,6 +7,8 @@ import os
 import pickle
 import subprocess
 import sys
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
@@ -16,6 +18,7 @@ import pytest
 from matplotlib.font_manager import findfont
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
+from PIL import Image
 
 from basins.errors import UserError
 from basins.figures import barrier_matrix, counterfactual_probe, path_curves, sample_images, style
@@ -149,9 +152,24 @@ def test_the_probe_of_some_recipes_shows_them_in_their_order(tables):
 
 def test_keys_are_written_in_words():
     assert style.display("nocue") == "no-cue"
-    assert style.display("finetuned_80/small") == "low rate from 80 % cue"
-    assert style.display("finetuned/cbft") == "CBFT fine-tuning"
+    assert style.display("finetuned_80/small") == "low-rate fine-tuning from 80 % cue"
+    assert style.display("finetuned/cbft") == "CBFT"
+    assert style.display("(one_head, linear, none), less that of new_head") == (
+        "(models of one head, straight path, units not matched), less that of models of a new head "
+        "each"
+    )
+    assert style.display("one_head/fast_188") == "models of one head at a fast rate, 188 steps"
+    assert style.display("head_61") == "models of head 61"
     assert style.display("sum_of_parts") == "sum of parts"
+
+
+def test_a_sentence_names_sets_as_readers_do():
+    assert [style.on(name) for name in ("nc", "test", "ood")] == [
+        "NC", "the test set", "out of distribution"
+    ]  # fmt: skip
+    assert style.joined(["NC", "C", "RI"]) == "NC, C and RI"
+    assert style.joined(["NC", "C"]) == "NC and C"
+    assert style.joined(["NC"]) == "NC" and style.joined([]) == ""
 
 
 def test_matrices_of_all_alignments_have_one_scale(tables):
@@ -167,6 +185,10 @@ def test_titles_are_sentences_from_rows(tables, name):
     assert said[0].isupper() and "_" not in said
 
 
+def test_every_figure_states_its_result_in_a_title():
+    assert names("figures", "title") == names("figures", "draw")
+
+
 def test_sample_images_show_every_pixel_in_place(tables):
     (ax,) = sample_images.draw(tables, dataset="toys", columns=2).axes
     assert len(ax.images) == 8
@@ -179,6 +201,18 @@ def test_sample_images_show_every_pixel_in_place(tables):
         assert pixels.shape == (4, 6, 3)
         assert (pixels == levels[eval_set] + round(left)).all()
     assert [label.get_text() for label in ax.get_xticklabels()] == ["cat", "dog"]
+
+
+def test_the_title_of_images_says_how_much_of_them_the_cue_changes(tables):
+    samples = tables["samples"].loc[lambda rows: rows["label"] == 0]
+    half = Image.new("RGB", (6, 4), (120, 120, 120))  # as NC is: rows 0 and 1 stay so
+    half.paste((9, 120, 120), (0, 2, 6, 4))
+    buffer = BytesIO()
+    half.save(buffer, "png")
+    samples.loc[samples["eval_set"] == "c", "png"] = b64encode(buffer.getvalue()).decode()
+    assert sample_images.title({"samples": samples}, dataset="toys") == (
+        "The cue changes 50 % of an image's pixels"
+    )
 
 
 def test_texts_are_no_images(tables):

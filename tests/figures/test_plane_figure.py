@@ -147,7 +147,9 @@ def test_everything_stays_inside_and_repeats_byte_for_byte(tables, planes, sets,
 
 def test_the_title_tells_the_worst_between_the_models(tables):
     said = plane.title(tables, planes=["same"], eval_sets=["test"])
-    assert said == "The loss between models is up to 5.00 nats on test (5.00 nats at the models)"
+    assert said == (
+        "The loss between models rises to 5.00 nats on the test set (5.00 nats at the models)"
+    )
 
 
 def test_nothing_is_drawn_beyond_what_was_measured(tables):

@@ -73,6 +73,14 @@ def test_the_points_are_the_pairs_and_their_lines_end_at_the_bound(tables):
     assert any(np.array_equal(line.get_ydata(), [0.05, 0.05]) for line in right.lines)
 
 
+def test_the_title_says_how_high_barriers_are_by_what_networks_read(tables):
+    said = toy.title(tables, **OPTIONS)  # barriers fall by 0.02 a pair from 0.2, last the different
+    assert said == (
+        "Under the best permutation, barriers between complex and simple toys are at least 0.06, "
+        "between all others at most 0.20"
+    )
+
+
 def test_a_missing_toy_is_named(tables):
     with pytest.raises(UserError, match="'toy/other'"):
         toy.draw(tables, toy="other")

@@ -74,10 +74,10 @@ def test_the_table_has_a_row_a_choice(tables):
     row = pick(found, technique="slerp", alignment="none", batchnorm="reset")
     assert row["loss − best model"] == "0.200 [0.200, 0.200]"
     assert row["loss − ensemble"] == "0.300 [0.300, 0.300]"
-    assert row["loss on test"].startswith("1.800 [")
+    assert row["loss on the test set"].startswith("1.800 [")
     assert row["accuracy on odd (%)"].startswith("73.0 [")
     one = table.table(tables, merge="m", alignments=["star"], batchnorm=["repair"]).frame
-    assert len(one) == 2 and one["loss on test"].iloc[0].startswith("0.500")
+    assert len(one) == 2 and one["loss on the test set"].iloc[0].startswith("0.500")
     alone = {"merge/m": tables["merge/m"].query("technique == 'slerp' and set == 0")}
     cells = table.table(alone, merge="m", eval_sets=["odd"]).frame
     assert list(cells["loss on odd"]) == ["3.700", "3.700", "2.700", "2.700"]
@@ -88,13 +88,13 @@ def test_the_figure_shows_means_single_sets_and_references(tables):
     chosen = {"merge": "m", "alignments": ["none"], "batchnorm": ["reset"]}
     first, *_ = figure.draw(tables, **chosen).axes
     order = [t.get_text() for t in first.get_yticklabels()]
-    assert order == ["deep ensemble", "best", "SLERP"]  # by loss
+    assert order == ["deep ensemble", "best single model", "SLERP"]  # by loss
     families = {"best": "reference", "deep_ensemble": "ensembling", "slerp": "aggregation"}
     known = {"technique": families.keys(), "family": families.values(), "base": False}
     drawn = figure.draw(tables | {"merge/m.techniques": pd.DataFrame(known)}, **chosen)
     loss, accuracy, other = drawn.axes
     order = [t.get_text() for t in loss.get_yticklabels()]
-    assert order == ["best", "deep ensemble", "SLERP"]  # by kind
+    assert order == ["best single model", "deep ensemble", "SLERP"]  # by kind
     dots, _, _ = loss.containers[0]
     at = dict(zip(np.array(dots.get_ydata(), float), dots.get_xdata(), strict=True))
     assert at == pytest.approx({0.0: 1.6, 1.0: 1.5, 2.0: 1.8})
@@ -112,7 +112,7 @@ def test_the_figure_shows_means_single_sets_and_references(tables):
 def test_several_ways_are_cells(tables):
     loss, accuracy, _ = figure.draw(tables, merge="m").axes
     lines = ["deep ensemble, units not matched", "deep ensemble, star"]
-    lines += ["SLERP, units not matched", "SLERP, star", "best"]
+    lines += ["SLERP, units not matched", "SLERP, star", "best single model"]
     assert [t.get_text() for t in loss.get_yticklabels()] == lines
     assert [t.get_text() for t in loss.get_xticklabels()] == ["recomputed", "REPAIR"]
     expected = [1.5, 0.5, 1.8, 0.8, 1.6]

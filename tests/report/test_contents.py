@@ -141,7 +141,9 @@ def test_the_ledger_has_a_row_a_claim_and_leads_to_files():
     )
     decided = [{**claims[0], "verdict": "supported", "reason": "", "unseen": 0.265}]
     remarks = contents.ledger(decided, sources).iloc[0]["how far it holds, or why not"]
-    assert remarks.startswith("up to 26 % may be of a kind that was not seen; confounded: luck")
+    assert remarks.startswith(
+        "up to 26 % of seeds may be of a kind that was not seen; confounded: luck"
+    )
     assert contents.ledger([], {}).columns.tolist() == plain.columns.tolist()
 
 

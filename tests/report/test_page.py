@@ -197,7 +197,10 @@ def test_the_numbers_of_a_claim_are_rounded_alike(html):
 def test_a_verdict_stands_above_how_much_it_leaves_out_or_why_there_is_none(svg):
     arguments = _arguments(svg)
     claim = {**arguments["claims"][0], "verdict_holm": "supported"}
-    for reason, unseen, said in (("", 0.31, "up to 31 % may be"), ("too few", None, "too few")):
+    for reason, unseen, said in (
+        ("", 0.31, "up to 31 % of seeds may be"),
+        ("too few", None, "too few"),
+    ):
         claims = [{**claim, "reason": reason, "unseen": unseen}]
         html = page.render(**{**arguments, "claims": claims})
         assert f"supported</span> <small>{said}" in html

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from basins import results
 from basins.figures import style
 from basins.params import read
 from basins.registry import find
-from basins.report import contents, profile, words
-from basins.report.tables import readable
+from basins.report import contents, page, profile, site, words
 
 PROJECT = Path(__file__).parents[2]
 PROFILES = (
@@ -37,27 +36,66 @@ def keys(text: str) -> list[str]:
     return re.findall(rf"(?<![\w/])(?:{KEYS})(?![\w/])", text)
 
 
+class Visible(HTMLParser):
+    """The texts that readers of a page see or hear, but for code, settings and names of files."""
+
+    UNSEEN = ("script", "style", "title", "code", "pre")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: dict[str, None] = {}
+        self.unseen = 0
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.unseen += tag in self.UNSEEN
+        said = [text for name, text in attrs if name in ("aria-label", "alt", "title")]
+        self.found.update(dict.fromkeys(filter(None, said)))
+
+    def handle_endtag(self, tag):
+        self.unseen -= tag in self.UNSEEN
+
+    def handle_data(self, data):
+        text = data.strip()
+        if text and not self.unseen and not text.endswith((".csv", ".csv.gz")):
+            self.found[text] = None
+
+
 def texts(name: str) -> list[str]:
-    """Return what a report says of its claims, in its tables, in its captions and at its top."""
-    folder = PROJECT / "reports" / name
-    params = read(folder / "params.yaml", check=[])
-    rows = results.read_all(folder / "results")
-    claims = json.loads((folder / "claims.json").read_text())
-    said = [words.plain(claim[field]) for claim in claims for field in ("statistic", "confound")]
-    said += [contents.written(claim)["why"] for claim in claims]
-    for choice in params.tables.values():
-        made = find("tables", choice.name, "table")(rows, **choice.options)
-        shown = readable(made.frame)
-        said += [made.title, made.caption, *map(str, shown.columns)]
-        said += [text for text in map(str, shown.to_numpy().ravel()) if text]
-    for choice in params.figures.values():
-        said.append(profile.heading(choice.name, rows, choice.options))
-        said.append(find("figures", choice.name, "caption")(**choice.options))
-    return [profile.about(params), *said]
+    """Return what a reader sees of a profile's page in the site, before any is drawn."""
+    params = read(PROJECT / "reports" / name / "params.yaml", check=[])
+    _, rows, claims = profile.rows_of(params)
+    sections = params.model_dump(include={"claims", "figures", "tables"})
+    made = profile.Profile(
+        params,
+        rows,
+        claims,
+        {
+            key: page.Drawing(
+                profile.heading(choice.name, rows, choice.options),
+                find("figures", choice.name, "caption")(**choice.options),
+                '<svg xmlns="http://www.w3.org/2000/svg"/>',
+            )
+            for key, choice in params.figures.items()
+        },
+        {
+            key: find("tables", choice.name, "table")(rows, **choice.options)
+            for key, choice in params.tables.items()
+        },
+        contents.all_sources(sections),
+        profile.presets(sections["claims"]),
+        json.loads((PROJECT / "reports" / name / "provenance.json").read_text()),
+    )
+    html = profile.render(made, site.tabs(PROFILES, name))
+    packed = json.loads(html.split('id="explorer-data">')[1].partition("</script>")[0])
+    chosen = [*packed["words"].values(), *packed["titles"].values(), *packed["measures"].values()]
+    profiles = set(map(words.spaced, PROFILES))
+    return [text for text in [*Visible(html).found, *chosen] if text not in profiles]
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_no_key_of_the_settings_is_shown(name):
+def test_no_key_of_the_settings_is_shown(name, monkeypatch):
+    monkeypatch.chdir(PROJECT)
     shown = {text: keys(text) for text in texts(name)}
     assert {text: found for text, found in shown.items() if found} == {}
 
@@ -95,3 +133,28 @@ def test_variants_and_steps_are_words():
     assert style.display("finetuned_80/cbft_no_barrier") == (
         "CBFT from 80 % cue without its barrier loss"
     )
+
+
+def test_provenance_is_told_in_words():
+    made = {
+        "commit": "0" * 40,
+        "data": {"nli": {"sha256": "ab", "files_md5": {}}, "cifar10": {"files_md5": {"a_1": "cd"}}},
+        "double_entry": {"nli_early": {"largest_difference": 4.919e-07, "by_batch": 0}},
+    }
+    assert words.facts(made) == {
+        "commit": "0" * 40,
+        "data": {
+            "synthetic sentence pairs (NLI)": {"sha256": "ab"},
+            "CIFAR-10": {"MD5 of its files": ["a_1: cd"]},
+        },
+        "losses computed twice": {
+            "NLI models early in training": {
+                "largest difference (nats, over the largest logit above 1)": "4.9e-07",
+                "items whose losses depend on the rest of a batch": 0,
+            }
+        },
+    }
+
+
+def test_no_line_ends_between_a_number_and_its_sign():
+    assert words.tied("65.8 % at n = 3 sets") == "65.8\u00a0% at n\u00a0=\u00a03 sets"
