@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import numpy as np
 import pytest
 
 from basins import results
@@ -89,3 +90,5 @@ def test_what_is_written_does_not_depend_on_the_last_digits_of_a_processor(profi
         assert results.rounded(content) == content
     nearby = {"a": [0.1 + 0.2, "0.30000000000000004", 3, True, None]}
     assert results.rounded(nearby) == {"a": [0.3, "0.30000000000000004", 3, True, None]}
+    for half in (0.01744109 + 0.01744110) / 2, np.nextafter(-0.017441095, 0):
+        assert abs(results.rounded(float(half))) == 0.0174411
