@@ -52,7 +52,7 @@ def switch(name: str, discard: bool = False) -> None:
     for kind in results.KINDS:  # DVC wants a folder there, though a profile has nothing of its kind
         (layout.results(params, kind)).mkdir(parents=True, exist_ok=True)
     print(f"profile {name}", *lines, sep="\n")
-    print(f"expected: {params.expected_minutes:g} minutes on two cores")
+    print(f"expected: {params.expected_minutes:g} minutes on what profiles/{name}.yaml names")
 
 
 if __name__ == "__main__":
