@@ -167,13 +167,13 @@ class _Problem:
         before, product = self.products.get((group, name), (None, None))
         if product is None or before != others:
             left, right = self.sides(name, group, permutations)
-            product = 0
+            product = np.zeros((len(permutations[group]),) * 2)
             for axis in several:
                 theirs = right  # with the group's other axes as they are matched now
                 for other in several:
                     if other.dim != axis.dim:
                         theirs = _take(theirs, other, permutations[group])
-                product = product + _units(left, axis) @ _units(theirs, axis).T
+                product += _units(left, axis) @ _units(theirs, axis).T
             self.products[group, name] = others, product
         return product
 

@@ -88,7 +88,7 @@ def title(
 ) -> str:
     """Say how many models change their cluster."""
     moves = _moves(tables, early, final, measure)
-    changed = (moves["cluster"] != moves["cluster_early"]).sum()
+    changed = (moves["cluster"].to_numpy() != moves["cluster_early"].to_numpy()).sum()
     models = "models changes" if changed == 1 else "models change"
     return f"{changed} of {len(moves)} {models} sides between the early division and the last"
 

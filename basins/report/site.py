@@ -10,7 +10,7 @@ from basins.report import findings, page, profile, scorecard, words
 from basins.report.findings import Card
 
 TITLE = "Same loss, same mechanism?"
-ORDER = ("cifar", "mnli", "laptop", "study", "quora")
+ORDER = ("cifar", "cifar_control", "mnli", "laptop", "study", "quora")
 """The profiles in the order of the story; any others follow."""
 
 

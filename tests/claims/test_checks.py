@@ -17,7 +17,7 @@ from basins.statistics.seeds import summarise_models
 from basins.statistics.summary import MODEL
 
 PROJECT = Path(__file__).parents[2]
-PROFILES = ("laptop", "cifar", "quora")
+PROFILES = ("laptop", "cifar", "cifar_control", "quora")
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +94,12 @@ def test_the_averages_beside_the_rows_are_what_this_code_makes_of_them(profile):
 @pytest.mark.parametrize("alignment", ["none", "weight_matching", "activation_matching"])
 def test_the_ledger_has_the_intervals_of_the_averages(alignment):
     names = {"none": "raw", "weight_matching": "matched", "activation_matching": "activations"}
-    folder = PROJECT / "reports" / "laptop"
+    folder = PROJECT / "reports" / "cifar_control"
     claims = {claim["id"]: claim for claim in json.loads((folder / "claims.json").read_text())}
     claim = claims[f"mmc/c3_{names[alignment]}"]
-    ids = {"recipe_a": "nocue", "recipe_b": "cued", "init": "separate", "path": "linear"}
+    ids = {"recipe_a": "nocue", "recipe_b": "cued_80", "init": "separate", "path": "linear"}
     ids |= {"alignment": alignment, "batchnorm": "reset", "eval_set": "nc", "metric": "error"}
-    ids |= {"experiment": "mechanisms", "definition": "barrier_linear"}
+    ids |= {"experiment": "mechanisms_80", "definition": "barrier_linear"}
     rows = results.read(folder / "results" / "summary" / "barriers.csv")
     [row] = rows.loc[(rows[[*ids]] == pd.Series(ids)).all(axis=1)].to_dict("records")
     ends = [claim["estimate"], claim["ci_low"], claim["ci_high"]]

@@ -17,6 +17,7 @@ from basins.report import contents, page, profile, site, words
 PROJECT = Path(__file__).parents[2]
 PROFILES = (
     "cifar",
+    "cifar_control",
     "laptop",
     "mnli",
     "mnli_regime",
