@@ -173,6 +173,7 @@ NAMES: Mapping[str, str] = {
     r"\bpublished_(\d+)/(\w+)": r"\2 from \1 % cue, protocol as published",
     r"\bpublished_(\d+)": r"no-cue to cue-trained, \1 %, protocol as published",
     r"\bmechanisms_(\d+)": r"no-cue to cue-trained, \1 %",
+    r"\brepair_(\d+)": r"no-cue to cue-trained, \1 %, REPAIR",
     r"\bcurves_(\d+)": r"curves, no-cue to cue-trained, \1 %",
     r"\bseeds_(\d+)": r"no-cue and cue-trained, \1 %",
     ALONE.format("mechanisms"): "no-cue to cue-trained",
