@@ -15,6 +15,7 @@ from basins.claims.registration import Registration
 from basins.claims.results import Results
 from basins.errors import one_line
 from basins.params import read
+from basins.statistics import failures
 from basins.store import whole_file
 
 
@@ -30,12 +31,12 @@ def main() -> None:
     claims, folder = params.model_dump(include={"claims"})["claims"], layout.results(params)
     registered = Registration.read(params.profile)
     if arguments.register:
-        tables = results.read_all(folder) if any(folder.rglob("*.csv")) else {}
+        tables = failures.read_all(params) if any(folder.rglob("*.csv")) else {}
         for line in register(claims, Results.of(params, tables), registered, since()):
             print(line)
         print(f"commit {registered.write(params.profile)} before the run")
         return
-    tables = results.read_all(folder)
+    tables = failures.read_all(params)
     decided = ledger(claims, Results.of(params, tables), registered)
     numbers = {**metrics(decided, tables), "registered_sha256": registered.digest()}
     for name, content in (("claims", decided), ("metrics", numbers)):

@@ -11,6 +11,7 @@ from basins import layout, results
 from basins.errors import one_line
 from basins.settings import Params
 from basins.settings.measures import Clusters
+from basins.statistics import failures
 from basins.statistics.resampled import resampled
 from basins.statistics.strategies import STRAIGHT, analyse
 
@@ -27,13 +28,19 @@ def clustered(params: Params, key: str, settings: Clusters) -> dict[str, pd.Data
     """Return the tables of one entry."""
     folder, statistics, name = layout.results(params), params.statistics, settings.experiment
     chosen = {**STRAIGHT, "eval_set": settings.eval_set}
-    paths = results.read(folder / "connect" / f"{name}.csv")
+    probes = results.gather(folder / "probe" / f"{name}.csv" for name in params.probe)
+    paths, barriers = (
+        results.read(folder / "connect" / f"{name}{kind}.csv") for kind in ("", ".barriers")
+    )
+    if settings.learned is not None:
+        out = failures.failed(probes, failures.models(barriers), settings.learned)
+        paths, barriers = (failures.without(rows, {name: out}) for rows in (paths, barriers))
     points = paths.loc[(paths[list(chosen)] == pd.Series(chosen)).all(axis="columns")]
     return analyse(
         key,
         paths,
-        results.read(folder / "connect" / f"{name}.barriers.csv"),
-        results.gather(folder / "probe" / f"{name}.csv" for name in params.probe),
+        barriers,
+        probes,
         resampled(layout.LOSSES / name, points, statistics.resamples),
         chosen=chosen,
         slices=settings.diagnostics,

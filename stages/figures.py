@@ -6,11 +6,12 @@ import argparse
 import json
 from pathlib import Path
 
-from basins import layout, results
+from basins import layout
 from basins.errors import one_line
 from basins.figures import rows, style
 from basins.params import read
 from basins.registry import find
+from basins.statistics import failures
 from basins.store import whole_folder
 
 
@@ -19,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     params = read(parser.parse_args().params, check=["figures"])
-    tables = results.read_all(layout.results(params))
+    tables = failures.read_all(params)
     read_by = {}
     with whole_folder(layout.reports(params) / "figures") as folder:
         for key, choice in params.figures.items():

@@ -227,6 +227,8 @@ def entries(
         except UserError as error:
             raise UserError(f"claims.{paper.name}.{key}: {error}") from None
         among = f"; one of {count} held at once (Bonferroni)" if paper.together else ""
+        failed = ", ".join(results.left_out(options.get("experiment")))
+        among += f"; without {failed}, which learned nothing" if failed else ""
         yield {
             "id": identifier,
             "paper": paper.title,

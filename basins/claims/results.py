@@ -137,6 +137,11 @@ class Results:
         rows = self.rows("clusters", experiment=experiment, measure="convexity_gap")
         return dict(zip(rows["model"], rows["cluster"], strict=True))
 
+    def left_out(self, experiment: str | None) -> list[str]:
+        """Return the models of an experiment that failed to learn, which nothing is said of."""
+        rows = self.tables.get("left_out", pd.DataFrame(columns=["experiment", "model"]))
+        return list(rows.loc[rows["experiment"] == experiment, "model"])
+
     def accuracy(self, recipe: str, slice_: str) -> pd.Series:
         """Return the accuracy of a recipe's models on a set, a share, by seed."""
         rows = self.rows(

@@ -3,8 +3,8 @@
 The survey (arXiv 2410.12927, from its second version on "Deep Model Merging: The Sister of Neural
 Network Interpretability") has neither experiments nor thresholds: every test is operationalised and
 tested here, and every claim is ours. Each reads `aspects/<aspect>`, which an `aspect` of the params
-measured, or `barriers`; losses are nats. All are held at once: with m claims, each interval has
-confidence 1 - (1 - confidence) / m (Bonferroni).
+measured, or `barriers`; those about merges are in `sok_merging.py`. Losses are nats. All are held
+at once: with m claims, each interval has confidence 1 - (1 - confidence) / m (Bonferroni).
 """
 
 from __future__ import annotations
@@ -17,13 +17,20 @@ import pandas as pd
 from pydantic import Field
 from scipy.sparse.csgraph import connected_components
 
+from basins.claims import sok_merging
 from basins.claims.aspects import ends, experiment_of, lines, lowered, whole
 from basins.claims.ledger import Measured, Paper, Shown, measure
 from basins.claims.results import ANY, DIFFERENCE, LOSS, SHARE, EvalSet, Results, clustered
 from basins.landscape.persistence import merge_tree
 from basins.statistics.cluster_rows import WITHIN
 
-paper = Paper("sok", "SoK: On Finding Common Ground in Loss Landscapes", "ours", together=True)
+paper = Paper(
+    "sok",
+    "SoK: On Finding Common Ground in Loss Landscapes",
+    "ours",
+    together=True,
+    claims={**sok_merging.part.claims},
+)
 CONVEXITY = Shown(("aspect_convexity",), (), ("aspects/{aspect}",))
 DETERMINISM = Shown(("instability",), (), ("aspects/{aspect}",))
 DIRECTEDNESS = Shown(("directedness",), (), ("aspects/{aspect}",))

@@ -17,6 +17,7 @@ from basins.figures import style
 from basins.registry import find, keywords, module
 from basins.report import contents, explorer, findings, page
 from basins.settings import Params
+from basins.statistics import failures
 from basins.store import file_hash
 from basins.tables.table import Table
 from basins.training.packages import PACKAGES
@@ -56,7 +57,7 @@ class Profile(NamedTuple):
 def rows_of(params: Params) -> Rows:
     """Read the rows and the claims of a profile."""
     reports = layout.reports(params)
-    rows = {**results.read_all(reports / "results")}
+    rows = failures.read_all(params)
     if outcomes := sorted((reports / "results" / "outcomes").glob("*.csv")):
         rows["outcomes"] = results.gather(outcomes)
     return Rows(params, rows, json.loads((reports / "claims.json").read_text()))

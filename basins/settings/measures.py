@@ -191,10 +191,13 @@ class Clusters(Strict):
     """Whose convexity gaps on `eval_set` are clustered, and which accuracies they are to tell.
 
     `diagnostics` are slices of the probe of the experiment's models, or `<slice>:<metric>`;
-    `sharpness` is a key of that section, if the models' sharpness is to be a rival.
+    `sharpness` is a key of that section, if the models' sharpness is to be a rival. With `learned`,
+    models whose accuracy on `test` is not so far over the commonest class's share are left out of
+    all that is said of the experiment's pairs.
     """
 
     experiment: Name
     eval_set: Name
     diagnostics: list[str]
     sharpness: Name | None = None
+    learned: Annotated[float, Field(gt=0, lt=1)] | None = None

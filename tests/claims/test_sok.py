@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from basins.claims import sok_merging
 from basins.claims.ledger import entries
 from basins.claims.registration import Registration
 from basins.claims.results import Results
@@ -168,9 +169,10 @@ def wrong(rows):
 
 
 def test_every_claim_is_tested_here():
-    assert set(paper.claims) == {*PLANTED, *PAIRED, *ROUGH, *APART}
-    for name, claim in paper.claims.items():
-        assert claim.where.endswith(name.partition("_")[0].upper())
+    own = paper.claims.keys() - sok_merging.part.claims.keys()
+    assert own == {*PLANTED, *PAIRED, *ROUGH, *APART}
+    for name in own:
+        assert paper.claims[name].where.endswith(name.partition("_")[0].upper())
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
