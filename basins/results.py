@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +79,12 @@ def rounded(content: Any) -> Any:
     return [rounded(value) for value in content] if isinstance(content, list) else content
 
 
-def gather(files: Iterable[Path]) -> pd.DataFrame:
-    """Read several tables of one kind as one."""
-    return pd.concat([read(file) for file in files], ignore_index=True)
+def gather(files: Iterable[Path], columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Read several tables of one kind as one; of no files, an empty table with these columns."""
+    tables = [read(file) for file in files]
+    if not tables:
+        return pd.DataFrame(columns=list(columns))
+    return pd.concat(tables, ignore_index=True)
 
 
 def read_all(folder: Path) -> Mapping[str, pd.DataFrame]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +14,7 @@ from basins.errors import one_line
 from basins.params import read
 from basins.provenance import provenance
 from basins.statistics.strategies import TABLES
-from basins.statistics.summary import summarise
+from basins.statistics.summary import COLUMNS, summarise
 from basins.store import whole_file
 
 
@@ -24,23 +24,24 @@ def main() -> None:
     params = read(check=[])
     folder = layout.results(params)
 
-    def gathered(stage: str, names: Iterable[str], kind: str = "") -> pd.DataFrame:
-        return results.gather(folder / stage / f"{name}{kind}.csv" for name in names)
-
-    def clustered(table: str, columns: list[str]) -> pd.DataFrame:
-        if not params.clusters:
-            return pd.DataFrame(columns=columns)
-        return gathered("clusters", params.clusters, f"/{table}")
+    def gathered(
+        stage: str, names: Iterable[str], kind: str = "", columns: Sequence[str] = ()
+    ) -> pd.DataFrame:
+        files = (folder / stage / f"{name}{kind}.csv" for name in names)
+        return results.gather(files, columns)
 
     rows = {
-        "paths": gathered("connect", params.connect),
-        "barriers": gathered("connect", params.connect, ".barriers"),
-        "probes": gathered("probe", params.probe),
+        "paths": gathered("connect", params.connect, "", COLUMNS["paths"]),
+        "barriers": gathered("connect", params.connect, ".barriers", COLUMNS["barriers"]),
+        "probes": gathered("probe", params.probe, "", COLUMNS["probes"]),
     }
     trained_on = {name: (made.data, made.cue_proportion) for name, made in params.train.items()}
     averages = summarise(**rows, trained_on=trained_on, confidence=params.statistics.confidence)
     others = {"samples": gathered("data", params.data)}
-    others |= {table: clustered(table, columns) for table, columns in TABLES.items()}
+    others |= {
+        table: gathered("clusters", params.clusters, f"/{table}", columns)
+        for table, columns in TABLES.items()
+    }
     for name, table in {**rows, **averages, **others}.items():
         results.write(table, results.file_of(folder, name))
     datasets = (folder / "data" / f"{name}.json" for name in params.data)

@@ -14,6 +14,23 @@ from basins.statistics.seeds import summarise_models, summarise_pairs
 MODEL = ["recipe", "diagnostic", "slice", "metric"]
 JOIN = ["experiment", "path", "alignment", "batchnorm", "eval_set"]
 DEBIASED = ("barrier_split", "gap_split")
+_PAIR = ("experiment", "model_a", "model_b", "path", "alignment", "batchnorm")
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "paths": (*_PAIR, "t", "eval_set", "n", "loss", "loss_se", "accuracy"),
+    "barriers": (*_PAIR, "eval_set", "metric", *BARRIERS, "distance"),
+    "probes": (
+        "recipe",
+        "seed",
+        "diagnostic",
+        "slice",
+        "metric",
+        "value",
+        "n",
+        "ci_low",
+        "ci_high",
+    ),
+}
+"""What the three tables have at least, also in a profile that has no paths or no probes."""
 
 
 def summarise(
