@@ -1,8 +1,8 @@
-"""A store of finished items, found again by what they were made from.
+"""A store of finished items, whose keys are everything from which they were made.
 
 An item (one trained seed, one evaluated pair) is a folder named after the fingerprint of everything
-that decides its content: settings, data, the code that made it, the versions it ran on. It appears
-by one atomic rename, so a killed run leaves nothing half-written, and deleting the store is safe.
+that determines its content: settings, data, code and versions. It appears by one atomic rename, so
+a killed run leaves nothing half-written, and deleting the store is safe.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ SUMS = "SHA256SUMS"
 class Store:
     """Finished items under one folder, by kind and fingerprint.
 
-    It is `.cache`, or what the environment variable BASINS_STORE says: copies of a project, as
-    `dvc exp run --temp` makes them, share one so.
+    The folder is `.cache`, or that in the environment variable BASINS_STORE, so that copies of a
+    project, as made by `dvc exp run --temp`, can share one.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -40,7 +40,7 @@ class Store:
     def find(self, kind: str, key: dict[str, Any]) -> Path | None:
         """Return the folder of a finished item, or None.
 
-        An item whose files are not the ones that were written is named, deleted and made again.
+        An item whose files have changed since they were written is reported and deleted.
         """
         folder = self.folder(kind, key)
         try:
