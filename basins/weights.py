@@ -19,7 +19,7 @@ from basins.errors import UserError
 State = dict[str, Tensor]
 WRAPPER = r"^(module|_orig_mod|model)\."  # of data-parallel, compiled, and trainers' networks
 NARROW = ("I8", "U8", "I4", "U4", "F8", "F6", "F4")  # as safetensors calls them
-LISTED = 4  # tensors that a message names
+LISTED = 4  # the most tensors that a message lists
 
 
 class FlatModule:
@@ -178,7 +178,7 @@ def conformed(state: State, net: nn.Module, where: object) -> State:
 
 
 def renamed(state: State, like: State) -> State:
-    """Return a state whose names are those of `like`, where they are so but for what wrapped it."""
+    """Return a state with the names of `like`, where names differ only by prefixes of wrappers."""
     depths = [{_renamed(name, k, like): t for name, t in state.items()} for k in range(4)]
     return max(depths, key=lambda one: (len(one.keys() & like.keys()), len(one)))
 
@@ -213,13 +213,13 @@ def listed(tensors: State) -> str:
 
 
 def as_in(state: State, like: State) -> State:
-    """Return a state that fits `like` in its types of numbers."""
+    """Return a state with the dtypes of `like`."""
     return {name: tensor.to(like[name].dtype) for name, tensor in state.items()}
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn what reading a file of safetensors may raise into one line."""
+    """Turn any error from reading a safetensors file into a one-line `UserError`."""
     try:
         yield
     except FileNotFoundError:
