@@ -2,9 +2,9 @@
 PYTHON ?= python3
 PROFILE ?= laptop
 BIN := .venv/bin
-# Stages are run by DVC as `python ...`; this is the python they get.
+# DVC runs stages as `python ...`; this path determines which Python that is.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# What people type goes to the shell by the environment, where it is no command.
+# User input is passed to the shell through the environment, so that it is never run as a command.
 override PROFILE := $(value PROFILE)
 override ROOM := $(value ROOM)
 override TORCH := $(value TORCH)

@@ -21,10 +21,10 @@ __all__ += ["merge", "plane", "probe", "report"]
 
 
 class _Lazily:
-    """A name of the interface, which is imported when somebody asks for it: torch takes seconds.
+    """A name of the interface that is imported on first use, as importing torch takes seconds.
 
-    It stands on the package's class, since three names are those of rooms, too: importing
-    `basins.align` makes the room an attribute of the package, which has less force than this.
+    It is a descriptor of the package's class, since three names are also those of subpackages:
+    importing `basins.align` sets an attribute of the package, over which this has precedence.
     """
 
     def __init__(self, name: str) -> None:
@@ -36,7 +36,7 @@ class _Lazily:
         return getattr(interface, self.name)
 
     def __set__(self, package: Any, room: Any) -> None:
-        """Leave a room to `sys.modules`, where imports find it."""
+        """Ignore a subpackage, which imports find in `sys.modules`."""
 
 
 class _Package(ModuleType):

@@ -20,15 +20,15 @@ Result = TypeVar("Result")
 Function = Callable[[Item, Callable[[], None]], Result]
 Outcomes = Generator[tuple[int, Callable[[], Result]], None, None]
 
-PATIENCE = 5  # seconds that a scheduler has to answer
+PATIENCE = 5  # seconds within which a scheduler must answer
 
 
 class _Unfit(Exception):
-    """What makes a worker of a cluster unable to do any item of this run."""
+    """Raised if a worker of a cluster cannot process any item of this run."""
 
 
 def died() -> NoReturn:
-    """Say of an item that its workers died: the outcome of such an item."""
+    """Raise the error of an item whose workers died."""
     raise UserError("its worker died every time (out of memory? fewer workers at a time need less)")
 
 
@@ -40,7 +40,7 @@ def outcomes(
 ) -> Outcomes[Result]:
     """Yield each item's number and its outcome, a function that returns or raises, as they finish.
 
-    Closing the generator drops what has not begun.
+    Closing the generator cancels items that have not started.
     """
     client, killed = _connect(scheduler)
     executor = client.get_executor(pure=False)
@@ -49,8 +49,8 @@ def outcomes(
     running: dict[Future[Result], int] = {}
     try:
         while waiting or running:
-            # No more at a time than run at once, since Dask also blames a death on the items that
-            # the worker had queued. At least one, to wait for where no worker has come yet.
+            # Only as many as run at once, since Dask also blames a worker's death on its queued
+            # items. At least one, to wait for the first worker.
             slots = max(1, len(client.nthreads()))
             while waiting and len(running) < slots:
                 index = waiting.popleft()
@@ -87,7 +87,7 @@ def _connect(scheduler: str) -> tuple[Any, type[Exception]]:
             "pip install 'basins[dask]', or set scheduler to null"
         ) from None
     try:
-        # A client that fails to connect complains for another ten seconds.
+        # A client that cannot connect logs errors for another ten seconds.
         socket.create_connection(get_address_host_port(scheduler), PATIENCE).close()
         return Client(scheduler, timeout=PATIENCE, set_as_default=False), KilledWorker
     except (OSError, ValueError) as error:
@@ -98,12 +98,12 @@ def _connect(scheduler: str) -> tuple[Any, type[Exception]]:
 
 
 def _call_there(function: Function[Item, Result], item: Item, *, folder: Path, code: str) -> Result:
-    """Call `function` in a worker of a cluster as it would be called in `folder` here."""
+    """Call `function` in a worker of a cluster as if it were called locally in `folder`."""
     from distributed import get_worker
 
     if _code() != code:
         raise _Unfit("it has imported other code of basins than this run")
-    if get_worker().state.nthreads > 1:  # random streams and the working folder are a process's
+    if get_worker().state.nthreads > 1:  # random streams and the working folder are per process
         raise _Unfit("it runs several items at a time")
     try:
         os.chdir(folder)
@@ -115,7 +115,7 @@ def _call_there(function: Function[Item, Result], item: Item, *, folder: Path, c
 
 @cache
 def _code() -> str:
-    """Return the hash of the package as it was when this process first worked."""
+    """Return the hash of the package when this process first ran an item."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())

@@ -1,7 +1,7 @@
-"""Which code a result depends on: the modules that make it import, and those it chooses by name.
+"""The code that a result depends on: imported modules, and those chosen by name.
 
-Everything that the project remembers, an item of the store or a stage of DVC, is found again by the
-code of its closure. One function takes it, so nobody has to keep a list of what reads what.
+The keys of items in the store and of DVC's stages include the code of this closure. It is computed
+by one function, so no list of dependencies has to be maintained.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ PLUMBING = {
     "basins.stopwatch": "how long a stage took",
     "basins.store": "where items lie",
 }
-"""Modules of which a change alters no result, each with the reason."""
+"""Modules whose changes do not alter results, each with the reason."""
 
 
 class Source(NamedTuple):
-    """What counts of one module.
+    """The relevant content of one module.
 
     Attributes:
-        digest: of its syntax, without comments, docstrings and layout, and of the files beside it
-            that are not Python.
-        imports: the modules of the project that it imports, but for type checkers alone.
-        rooms: the rooms that it chooses from by name.
-        strings: its constants, among which may be the names that it chooses by itself.
+        digest: of its syntax, without comments, docstrings and layout, and of non-Python files in
+            its folder.
+        imports: the modules of the project that it imports, except only for type checkers.
+        rooms: the packages from which it chooses files by name.
+        strings: its string constants, which may include names that it chooses itself.
     """
 
     digest: str
@@ -51,12 +51,11 @@ class Source(NamedTuple):
 
 
 def closure(roots: Iterable[str], settings: Any = ()) -> dict[str, str]:
-    """Return the digest of every module that `roots` come to, by its name, in order.
+    """Return the digest of every module reachable from `roots`, by name, in order.
 
-    Of a room that a module chooses from, those files count whose names `settings` has under a key
-    `name`, at any depth, and those that the module has as constants; all files of the room where
-    `settings` names none of them, but none where it is None: there is nothing to choose for. Raises
-    `UserError` where a module cannot be parsed.
+    From a package that a module chooses from, it includes the files whose names occur in `settings`
+    under a key `name`, at any depth, or as constants of the module; or all files, if `settings`
+    names none of them, and none if it is None. Raises `UserError` if a module cannot be parsed.
     """
     return dict(_closure(tuple(roots), frozenset(_names(settings)), settings is not None))
 
@@ -87,9 +86,9 @@ def identity(roots: Iterable[str], settings: Any = ()) -> str:
 
 @cache
 def read(name: str) -> Source:
-    """Return what counts of the module `name`, `basins.<room>.<file>` or `stages.<file>`.
+    """Return the `Source` of the module `name`, `basins.<package>.<file>` or `stages.<file>`.
 
-    Nothing is imported. Raises `UserError` where the file is missing or cannot be parsed.
+    Nothing is imported. Raises `UserError` if the file is missing or cannot be parsed.
     """
     file = _file(name)
     try:
@@ -150,7 +149,7 @@ def _file(name: str) -> Path:
 
 
 def _ours(name: str, file: Path) -> str | None:
-    """Return an imported name as a module of the project, None where it is none."""
+    """Return an imported name as a module of the project, or None if it is not one."""
     beside = f"stages.{name}" if file.parent == ROOT / "stages" else name  # stages share code
     for module in (name, beside):
         if module.startswith(("basins.", "stages.")) and _file(module).is_file():
@@ -159,7 +158,7 @@ def _ours(name: str, file: Path) -> str | None:
 
 
 def _executed(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield all nodes below, but for what only type checkers read."""
+    """Yield all descendant nodes, except those only for type checkers."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and _called(child.test) == "TYPE_CHECKING":
             continue
@@ -168,7 +167,7 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _bound(tree: ast.AST) -> set[str]:
-    """Return what the module calls the registry's functions that choose a file of a room."""
+    """Return the module's names of the registry's functions that choose a file of a package."""
     offers = ("find", "module", "names")
     bound = {f"registry.{name}" for name in offers}
     for node in ast.walk(tree):
@@ -184,7 +183,7 @@ def _called(node: ast.expr) -> str:
 
 
 def _syntax(node: Any) -> str:
-    """Return a tree as text, alike in all versions of Python: without what is empty or a place."""
+    """Return a tree as text, equal in all Python versions: without empty fields and positions."""
     if isinstance(node, list):
         return f"[{','.join(map(_syntax, node))}]"
     if not isinstance(node, ast.AST):

@@ -1,4 +1,4 @@
-"""Where tensors live, and what makes the same command give the same bytes there."""
+"""Devices, and the settings that make a command's results reproducible to the byte."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def pick(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """Return the device to use; `auto` is a GPU where there is one.
+    """Return the device to use; `auto` is a GPU if there is one.
 
-    Raises `UserError` where `cuda` is asked for and absent.
+    Raises `UserError` if `cuda` is requested and not available.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device: 'cuda' is asked for but torch sees no GPU; use auto or cpu")
@@ -29,7 +29,7 @@ def pick(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
 
 
 def workers(asked: int | Literal["auto"], device: torch.device) -> int:
-    """Return how many processes to use: one a core on a CPU, one a GPU otherwise."""
+    """Return the number of processes to use: one per core on a CPU, one per GPU otherwise."""
     if asked != "auto":
         return asked
     if device.type == "cuda":
@@ -40,8 +40,9 @@ def workers(asked: int | Literal["auto"], device: torch.device) -> int:
 def prepare() -> None:
     """Make this process deterministic, and fast on one thread.
 
-    One thread each: the order of additions, so the bytes, must not depend on the number of workers,
-    and on small nets one single-threaded process a core is faster than one process on all cores.
+    Each process has one thread: the order of additions, and so the bytes, must not depend on the
+    number of workers, and for small nets one single-threaded process per core is faster than one
+    process on all cores.
     """
     _keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -50,14 +51,14 @@ def prepare() -> None:
     if torch.cuda.is_available():  # one thread on a CPU is deterministic as it is
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.allow_tf32 = False  # fp32 means that; its products have 10 bits else
+        torch.backends.cudnn.allow_tf32 = False  # otherwise fp32 products have 10 bits
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library keep large blocks that are freed, instead of handing them back.
+    """Let the C library keep large freed blocks, instead of returning them to the system.
 
-    It would ask for them again at the next layer, and the system clears every page of them: a fifth
-    of the time of evaluation. Does nothing where the library is not glibc.
+    They would be requested again at the next layer and every page cleared, which takes a fifth of
+    the time of evaluation. Does nothing if the library is not glibc.
     """
     if sys.platform == "linux":
         with suppress(AttributeError):  # other libraries have no such option
@@ -67,10 +68,10 @@ def _keep_freed_memory() -> None:
 
 
 def memory_format(net: nn.Module) -> torch.memory_format:
-    """Return the layout to train `net` in: channels-last, which convolutions are fastest on.
+    """Return the memory format for training `net`: channels-last, the fastest for convolutions.
 
-    Except where a 1x1 convolution reads two to seven channels: without AVX-512 the backward pass of
-    torch 2.15 then writes beyond its buffers (freed memory, crashes; the plain layout is sound).
+    The exception are nets with a 1x1 convolution of two to seven input channels: without AVX-512,
+    the backward pass of torch 2.15 then writes beyond its buffers and may crash.
     """
     fragile = any(
         isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.in_channels < 8
@@ -80,6 +81,6 @@ def memory_format(net: nn.Module) -> torch.memory_format:
 
 
 def identity(device: torch.device) -> dict[str, str]:
-    """Return what of the machine a result's bytes depend on, for fingerprints and provenance."""
+    """Return the properties of the machine that affect a result's bytes, for fingerprints."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return {"torch": torch.__version__, "device": name}

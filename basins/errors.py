@@ -1,4 +1,4 @@
-"""Errors meant for the person at the keyboard: one line that says what, where and what to do."""
+"""Errors for the user: one line that says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """A refusal in one line: what is wrong, where, and what to do about it.
+    """A one-line error message: what is wrong, where, and what to do about it.
 
-    What does not print, such as a line break or a terminal's codes in a name, is shown as Python
-    would write it.
+    Unprintable characters, such as line breaks or terminal codes in a name, are escaped as in
+    Python.
     """
 
     def __init__(self, line: str) -> None:
@@ -22,10 +22,10 @@ class UserError(Exception):
 
 
 def explained(error: BaseException) -> str | None:
-    """Return the line for a foreseeable failure; None for what is a defect of the program.
+    """Return the line for a foreseeable failure, or None for a defect of the program.
 
-    Foreseeable are `UserError`, a disk that is full, read-only or failing, files that may not be
-    read or written, and too little memory.
+    Foreseeable are `UserError`, a full, read-only or failing disk, missing permissions, and too
+    little memory.
     """
     if isinstance(error, UserError):
         return str(error)
@@ -50,13 +50,13 @@ def explained(error: BaseException) -> str | None:
 
 
 def _of_rust(error: BaseException) -> int | None:
-    """Return the error number that libraries written in Rust only have in their message."""
+    """Return the error number from the message of an error of a Rust library."""
     number = re.search(r"\(os error (\d+)\)", str(error))
     return int(number[1]) if number else None
 
 
 def _of_torch(error: BaseException) -> bool:
-    """Return whether torch found too little memory: on a CPU that is a RuntimeError like others."""
+    """Return whether torch ran out of memory, which on a CPU is a plain RuntimeError."""
     named = type(error).__name__ == "OutOfMemoryError"
     return isinstance(error, RuntimeError) and (named or "allocate memory" in str(error))
 
@@ -65,7 +65,7 @@ def _of_torch(error: BaseException) -> bool:
 def one_line() -> Iterator[None]:
     """End the process with one clear line on stderr, and a non-zero code, for foreseeable failures.
 
-    Those are what `explained` knows, and an interruption; anything else is a defect of the program
+    These are those of `explained`, and an interruption; anything else is a defect of the program
     and keeps its traceback.
     """
     try:

@@ -1,4 +1,4 @@
-"""One thing worth remembering: what decides it, how it is made, and where the store has it."""
+"""Items of the store: what determines them, and how they are made and found."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Run = Callable[..., list[Any]]  # makes items, in parallel, and returns their re
 
 
 class Item(ABC):
-    """A trained network, an alignment, the losses on a path: made once, and found again.
+    """A trained network, an alignment, the losses on a path: made once, and then reused.
 
-    Subclasses are frozen dataclasses, which other processes and machines are handed. `kind` is the
-    folder of the store that they lie in, and `device` is where they are made.
+    Subclasses are frozen dataclasses, which are sent to other processes and machines. `kind` is
+    their folder in the store, and `device` the device on which they are made.
     """
 
     kind: ClassVar[str]
@@ -28,25 +28,25 @@ class Item(ABC):
 
     @abstractmethod
     def decides(self) -> dict[str, Any]:
-        """Return all that decides the content but for code and machine, as JSON can say it.
+        """Return everything that determines the content, except code and machine, as JSON values.
 
-        What is chosen from a room stands there as `{"name": ...}`; see `code.closure`.
+        A file chosen from a package is given as `{"name": ...}`; see `code.closure`.
         """
 
     @abstractmethod
     def make(self, folder: Path, step: Step) -> None:
-        """Fill an empty folder with the item; `step` is called now and then, as work gets on."""
+        """Fill an empty folder with the item; `step` is called to report progress."""
 
     def result(self, folder: Path) -> Any:
-        """Return what is wanted of a finished item's folder: here, where it is."""
+        """Return the result from a finished item's folder; by default the folder itself."""
         return folder
 
     def steps(self) -> int:
-        """Return about how many steps `make` takes."""
+        """Return the approximate number of calls of `step` in `make`."""
         return 1
 
     def key(self) -> dict[str, Any]:
-        """Return what the store knows the item by: all that decides it."""
+        """Return the item's key in the store: everything that determines it."""
         decides = self.decides()
         roots = [cls.__module__ for cls in type(self).__mro__ if cls.__module__ != __name__]
         ours = [name for name in roots if name.startswith("basins.")]
@@ -55,14 +55,14 @@ class Item(ABC):
         return {**decides, "code": code.identity([*ours, "basins.devices"], decides), **machine}
 
     def find(self) -> Path | None:
-        """Return the item's folder where the store has it."""
+        """Return the item's folder in the store, or None."""
         return Store().find(self.kind, self.key())
 
 
 def runner(workers: int, scheduler: str | None = None) -> Run:
-    """Return what makes items in so many processes here, or on a Dask cluster.
+    """Return a function that makes items in `workers` processes, or on a Dask cluster.
 
-    It takes them with a title, and perhaps `spare` ones; see `parallel.run`.
+    Its arguments are items, a title, and possibly `spare` items; see `parallel.run`.
     """
 
     def run(items: Sequence[Item], **options: Any) -> list[Any]:
@@ -75,7 +75,7 @@ def runner(workers: int, scheduler: str | None = None) -> Run:
 
 
 def get(item: Item, step: Step) -> Any:
-    """Return the result of an item, from the store, or made and put there."""
+    """Return the result of an item from the store, after making it if necessary."""
     store, key = Store(), item.key()
     folder = store.find(item.kind, key)
     if folder is None:

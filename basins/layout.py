@@ -1,4 +1,4 @@
-"""Where things are: which folders hold the models of a name, and which settings a stage reads."""
+"""The project's layout: the folders of models, and the settings that each stage reads."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from basins.store import folder_hash, seal, whole_file, whole_folder
 
 MODELS, LOSSES = Path("models"), Path("losses")
 TOGETHER = ("probe", "plane", "merge", "sharpness", "aspect", "toy", "clusters")
-"""Sections all of whose entries are one stage: they take seconds each, as DVC does itself."""
+"""Sections whose entries share one stage, as each takes only seconds, like a stage's overhead."""
 EACH = ("data", "train", "finetune", "pretrain", "classify", "connect", "race")
-"""Sections each of whose entries is a stage of its own."""
+"""Sections whose entries are separate stages."""
 AT_END = {
     "analyze": (),
     "claims": ("claims",),
     "figures": ("figures",),
     "report": ("tables", "figures"),
 }
-"""The stages that look at all rows, and the sections that they choose from."""
+"""The stages that read all rows, and their sections."""
 
 
 def reports(params: Params) -> Path:
-    """Return the folder that a profile's results are written to."""
+    """Return the folder of a profile's results."""
     return Path("reports") / params.profile
 
 
 def results(params: Params, kind: str = "") -> Path:
-    """Return the folder of a profile's rows, or of those of one kind."""
+    """Return the folder of a profile's rows, or of rows of one kind."""
     return reports(params) / "results" / kind
 
 
@@ -45,10 +45,10 @@ def data(name: str) -> Path:
 
 
 def stages(params: Params) -> Iterator[tuple[str, str, list[Any] | None]]:
-    """Yield the name of every stage, that of its script, and the settings that it reads.
+    """Yield the name of every stage, the name of its script, and the settings that it reads.
 
-    Those are its entry of the params, and the entries that this one names: its dataset, the recipes
-    of its models, and what these come from in turn. None stands for sections without entries.
+    These are its entry of the params, and recursively the entries that it names: its dataset, the
+    recipes of its models, and their origins. None stands for sections without entries.
     """
     for section in EACH:
         for key in getattr(params, section):
@@ -83,10 +83,10 @@ def _words(value: Any) -> Iterator[str]:
 def lay_out(
     params: Params, name: str, items: Iterable[tuple[Path, str]], lay: Callable[[Path, Path], None]
 ) -> None:
-    """Fill a folder of models as a whole: `lay(item, place)` for every item and its place there.
+    """Replace a folder of models as a whole, calling `lay(item, place)` for every item.
 
-    Its hash is kept beside the rows: stages that read many recipes depend on the hashes, which a
-    clone without models has, too.
+    Its hash is stored with the rows: stages that read many recipes depend on the hashes, which are
+    also in a clone without models.
     """
     with whole_folder(MODELS / name) as folder:
         for item, place in items:
@@ -97,12 +97,12 @@ def lay_out(
 
 
 def recipe(params: Params, name: str) -> Recipe:
-    """Return the recipe of that name, or the one that the group of that name starts from."""
+    """Return the recipe with that name, or that from which the group with that name starts."""
     return params.train[params.finetune[name].start if name in params.finetune else name]
 
 
 def classified(params: Params) -> dict[str, Classification]:
-    """Return the recipes of text classifiers by their models: `<recipe>[/<variant>]`."""
+    """Return the recipes of text classifiers by the names of models: `<recipe>[/<variant>]`."""
     return {
         "/".join(filter(None, [name, label])): part
         for name, made in params.classify.items()
@@ -111,7 +111,7 @@ def classified(params: Params) -> dict[str, Classification]:
 
 
 def recipes(params: Params) -> list[str]:
-    """Return what rows call models: a recipe, or `<recipe>/` and which of its models."""
+    """Return the names of models in rows: a recipe, or `<recipe>/` and a part of its models."""
     tuned = [f"{name}/{method}" for name, g in params.finetune.items() for method in g.methods]
     texts = classified(params)
     early = [f"{name}/{step}" for name, made in texts.items() for step in made.steps]
@@ -119,7 +119,7 @@ def recipes(params: Params) -> list[str]:
 
 
 def starts_from(params: Params, models: str) -> Any:
-    """Return what the models of that name have in common: a net, or the encoder's name."""
+    """Return what the models with that name share: a net, or the encoder's name."""
     name = models.partition("/")[0]
     if name in params.classify:
         return starts_from(params, params.classify[name].encoder)
@@ -133,7 +133,7 @@ def merged(params: Params, merge: Merge) -> list[tuple[tuple[Path, ...], Path | 
         seeds = dict.fromkeys(path.name for path in every)
         sets = [tuple(path for path in every if path.name == seed) for seed in seeds]
     else:
-        sets = list(zip(*[iter(every)] * merge.sets, strict=False))  # what is left over is not
+        sets = list(zip(*[iter(every)] * merge.sets, strict=False))  # without the remainder
     kept = [group for group in sets if len(group) > 1]
     return [(group, _base(params, merge.base, group[0].name)) for group in kept]
 
@@ -146,9 +146,9 @@ def _base(params: Params, name: str | None, seed: str) -> Path | None:
 
 
 def origins(params: Params, name: str, tunes: Callable[[str], bool]) -> list[Path | None]:
-    """Return what each of the models of that name was tuned from, None for one from scratch.
+    """Return what each of the models with that name was fine-tuned from, or None if from scratch.
 
-    `tunes` says of a method's name whether it begins with a trained model.
+    `tunes` says whether a method, given by name, starts from a trained model.
     """
     owner = name.partition("/")[0]
     if owner in params.classify:
@@ -161,7 +161,7 @@ def origins(params: Params, name: str, tunes: Callable[[str], bool]) -> list[Pat
 
 
 def early(params: Params, name: str) -> dict[int, list[Path]]:
-    """Return the folders of the models of that name as they were early, by number of steps."""
+    """Return the folders of early checkpoints of the models with that name, by number of steps."""
     made = classified(params).get(name)
     return {
         int(step.removeprefix("step")): models(params, f"{name}/{step}")
@@ -170,11 +170,11 @@ def early(params: Params, name: str) -> dict[int, list[Path]]:
 
 
 def models(params: Params, name: str) -> list[Path]:
-    """Return the folders of the models of that name: of a recipe or a group, or a part of one.
+    """Return the folders of the models with that name: of a recipe, a group, or a part of one.
 
-    They are `models/<recipe>/seed<k>`, `models/<group>/<method>/seed<k>`, and of classifiers
-    `models/<recipe>[/<variant>][/<step>]/seed<k>`; a group by itself has all its methods', a recipe
-    all its variants'.
+    They are `models/<recipe>/seed<k>`, `models/<group>/<method>/seed<k>`, and for classifiers
+    `models/<recipe>[/<variant>][/<step>]/seed<k>`; a group includes all its methods, a recipe all
+    its variants.
     """
     owner, _, part = name.partition("/")
     if owner in params.classify:

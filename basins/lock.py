@@ -1,4 +1,4 @@
-"""One run at a time in a checkout: the lock of a run, which ends with its process."""
+"""The lock that allows one run at a time in a checkout, and ends with its process."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ FOLDER = Path(".dvc/tmp")
 
 
 def take(what: str) -> int:
-    """Lock this checkout until this process ends, or what it becomes by `exec`.
+    """Lock this checkout until this process, or what it becomes by `exec`, ends.
 
-    `what` names the work to others. Raises `UserError` that says who holds the lock and since when,
-    also where it is DVC, run by hand.
+    `what` names the work for others. Raises `UserError` that says who holds the lock and since
+    when, also if it is DVC run by hand.
     """
     FOLDER.mkdir(parents=True, exist_ok=True)
     lock = os.open(FOLDER / "basins.lock", os.O_RDWR | os.O_CREAT, 0o666)
@@ -42,13 +42,13 @@ def _busy(holder: str) -> UserError:
 
 
 def _of_dvc() -> list[dict]:
-    """Return the live processes that DVC has noted as at work on files of this checkout."""
+    """Return the live processes that DVC has recorded as using files of this checkout."""
     notes = FOLDER / "rwlock"
     try:
         noted = json.loads(notes.read_text())["write"].values()
     except FileNotFoundError:
         return []
     except (ValueError, LookupError):
-        notes.unlink()  # half-written by a DVC that was killed: no other would start
+        notes.unlink()  # incomplete after DVC was killed, which would block others
         return []
     return [holder for holder in noted if alive(holder["pid"])]

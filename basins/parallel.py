@@ -1,4 +1,4 @@
-"""Run a function over many items, in processes here or on a cluster; lose none that finished."""
+"""Run a function over many items, in local processes or on a cluster; keep all that finish."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ def _stop_again(dropped: sys.UnraisableHookArgs) -> None:
 
 
 def _take_gpu(worker: int) -> None:
-    """Make "cuda" mean a GPU of this worker's own, as far as there are enough."""
+    """Make "cuda" refer to this worker's own GPU, as far as there are enough."""
     import torch
 
     if torch.cuda.is_available():
@@ -266,7 +266,7 @@ def _call(function: Function[Item, Result], item: Item, index: int | None) -> Re
 
 
 def _look_after() -> None:
-    """Give free memory back now and then, and end this process when its parent is gone.
+    """Release free memory regularly, and end this process when its parent is gone.
 
     A killed parent cannot tell its workers to stop.
     """

@@ -50,8 +50,8 @@ CHOICES: dict[str, list[tuple[str, str, str | tuple[str, ...]]]] = {
     "tables": [("", "tables", "table")],
 }
 SECTIONS = (*CHOICES, "claims")
-LISTED = 16  # names that an error lists, of those there are
-# What the caller fills in, not the file.
+LISTED = 16  # the most names that an error lists
+# Arguments that the caller fills in, not the file.
 GIVEN = ("root", "generator", "correlations", "net", "data", "protocol", "sentences")
 
 
@@ -75,7 +75,7 @@ def read(path: Path = Path("params.yaml"), check: Collection[str] = SECTIONS) ->
 
 
 def checked(content: Any, check: Collection[str] = SECTIONS) -> Params:
-    """Type and cross-check what a params file holds; see `read`."""
+    """Type and cross-check the content of a params file; see `read`."""
     try:
         params = Params.model_validate(content)
     except ValidationError as error:
@@ -92,7 +92,7 @@ def checked(content: Any, check: Collection[str] = SECTIONS) -> Params:
 
 
 def pick(section: dict[str, Any], name: str, where: str) -> Any:
-    """Return `section[name]`, or raise `UserError` that lists what there is, the nearest first."""
+    """Return `section[name]`, or raise `UserError` that lists known names, the closest first."""
     known = list(section)
     if name not in known:  # an option's value need not be hashable
         if len(known) > LISTED:
@@ -208,7 +208,7 @@ def _check_names(params: Params) -> None:
 def _check_merge(
     params: Params, key: str, merge: Merge, models: dict[str, None], folders: dict[str, None]
 ) -> None:
-    """Check that what a merge names is there, and that its models can be merged."""
+    """Check that everything that a merge names exists, and that its models can be merged."""
     where = f"merge.{key}"
     _check_tasks(params, merge, where)
     for name in merge.models:

@@ -1,4 +1,4 @@
-"""Profiles: the laptop's settings, and what the others change in them."""
+"""Profiles: the settings of `laptop`, and the differences of the others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEW = 20
 
 
 def names(folder: Path) -> list[str]:
-    """Return the profiles that there are files for."""
+    """Return the names of all profiles."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
@@ -55,7 +55,7 @@ def render(folder: Path, name: str) -> str:
 
 
 def changes(old: str, new: str) -> list[str]:
-    """Return, a line each, the keys whose values differ between two params files."""
+    """Return the keys whose values differ between two params files, one line each."""
     yaml = YAML(typ="safe")
     before, after = dict(_leaves(yaml.load(old))), dict(_leaves(yaml.load(new)))
     return [

@@ -1,4 +1,4 @@
-"""What a run's results came from: code, data, versions, machine."""
+"""The provenance of a run's results: code, data, versions, machine."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Find a dataset, cue, net, path, probe, claim or figure by the name of its file.
 
-A room is a package of `basins`; whatever file lies in it is registered under the file's name.
-Adding one is adding that file and writing its name into `params.yaml`.
+A room is a package of `basins`; each of its files is registered under the file's name. To add one,
+add the file and write its name into `params.yaml`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def find(
 ) -> Callable[..., Any]:
     """Return `function` of the file `name` in `room`, or the first of several that it offers.
 
-    Raises `UserError`, naming what there is, where there is no such file or it lacks the function.
+    Raises `UserError`, listing the existing names, if there is no such file or function.
     """
     file = module(room, name, function, where)
     return next(getattr(file, f) for f in _several(function) if hasattr(file, f))
@@ -82,9 +82,9 @@ def check_options(
     where: str,
     given: Collection[str] = (),
 ) -> None:
-    """Hold `options` against the keyword-only parameters of `function`, before any work starts.
+    """Check `options` against the keyword-only parameters of `function`, before any work starts.
 
-    Parameters in `given` are the caller's to fill. Raises `UserError` naming the key, its value
+    Parameters in `given` are filled in by the caller. Raises `UserError` naming the key, its value
     and what is allowed.
     """
     fields: dict[str, Any] = {

@@ -1,7 +1,7 @@
 """Named random streams: every draw comes from (name, keys) and nothing else.
 
-A stream is named after what it decides (`init`, `order`, `cue`, `bootstrap`, ...), so that two
-decisions never share draws and one can be varied while the others are held.
+A stream is named after what it determines (`init`, `order`, `cue`, `bootstrap`, ...), so that
+streams never share draws and one can be varied while the others are fixed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def torch_generator(name: str, *keys: int | str) -> torch.Generator:
 def torch_stream(name: str, *keys: int | str) -> Iterator[None]:
     """Let code that only knows torch's global generator (layer initialisation) draw from a stream.
 
-    The global state is put back on the way out.
+    The global state is restored afterwards.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""How far a run is, and how long each stage took, from what DVC says: rows of seconds.csv."""
+"""The progress of a run and the time of each stage, from DVC's messages: rows of seconds.csv."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = ("stage", "seconds", "date")
 
 
 class Stopwatch(logging.Handler):
-    """Hears from DVC's own messages when a stage begins; it ends when DVC has come to the next."""
+    """Detects from DVC's messages when a stage starts; it ends when DVC reaches the next."""
 
     def __init__(self, file: Path, stages: Iterable[str] = ()) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Stopwatch(logging.Handler):
 
 
 def _seconds(row: list[str]) -> float | None:
-    """Return the seconds of a row, None of one that is not as it was written."""
+    """Return the seconds of a row, or None if the row is malformed."""
     with suppress(ValueError, IndexError):
         seconds = float(row[0])
         return seconds if isfinite(seconds) else None

@@ -1,8 +1,8 @@
-"""A store of finished items, found again by what they were made from.
+"""A store of finished items, whose keys are everything from which they were made.
 
 An item (one trained seed, one evaluated pair) is a folder named after the fingerprint of everything
-that decides its content: settings, data, the code that made it, the versions it ran on. It appears
-by one atomic rename, so a killed run leaves nothing half-written, and deleting the store is safe.
+that determines its content: settings, data, code and versions. It appears by one atomic rename, so
+a killed run leaves nothing half-written, and deleting the store is safe.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ SUMS = "SHA256SUMS"
 class Store:
     """Finished items under one folder, by kind and fingerprint.
 
-    It is `.cache`, or what the environment variable BASINS_STORE says: copies of a project, as
-    `dvc exp run --temp` makes them, share one so.
+    The folder is `.cache`, or that in the environment variable BASINS_STORE, so that copies of a
+    project, as made by `dvc exp run --temp`, can share one.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -40,7 +40,7 @@ class Store:
     def find(self, kind: str, key: dict[str, Any]) -> Path | None:
         """Return the folder of a finished item, or None.
 
-        An item whose files are not the ones that were written is named, deleted and made again.
+        An item whose files have changed since they were written is reported and deleted.
         """
         folder = self.folder(kind, key)
         try:
@@ -76,7 +76,7 @@ class Store:
 
 @contextmanager
 def whole_folder(target: Path, scratch: Path = Path(".cache")) -> Iterator[Path]:
-    """Give an empty folder that replaces `target` as a whole on success and vanishes on failure."""
+    """Yield an empty folder that replaces `target` on success and is removed on failure."""
     temporary = scratch / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     _sweep(temporary, "")
@@ -102,7 +102,7 @@ def whole_folder(target: Path, scratch: Path = Path(".cache")) -> Iterator[Path]
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
-    """Give a name beside `target` to write to; it takes its place on success only."""
+    """Yield a path in the folder of `target` to write to; it replaces `target` on success only."""
     target.parent.mkdir(parents=True, exist_ok=True)
     _sweep(target.parent, f".{target.name}.")
     partial = target.with_name(f".{target.name}.{_owner()}")
@@ -122,7 +122,7 @@ def copy_item(item: Path, folder: Path) -> None:
 
 
 def seal(folder: Path) -> None:
-    """List the sha256 of every file of a finished folder in it, as `sha256sum --check` reads it.
+    """Write the sha256 of every file of a finished folder into it, as for `sha256sum --check`.
 
     From then on `file_hash` and `folder_hash` refuse a file that is no longer what was written.
     """
@@ -153,14 +153,14 @@ def folder_hash(folder: Path) -> str:
 
 
 def _hashes(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield the name and the sha256 of every file of a folder, but for the list of them."""
+    """Yield the name and the sha256 of every file of a folder, except the list of checksums."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         if path.name != SUMS:
             yield path.relative_to(folder).as_posix(), file_hash(path)
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """Return what a sealed folder says of its files, nothing of one that is not."""
+    """Return the checksums in a sealed folder; empty if it is not sealed."""
     try:
         lines = (folder / SUMS).read_text(errors="replace").splitlines()
     except OSError:

@@ -19,7 +19,7 @@ from basins.errors import UserError
 State = dict[str, Tensor]
 WRAPPER = r"^(module|_orig_mod|model)\."  # of data-parallel, compiled, and trainers' networks
 NARROW = ("I8", "U8", "I4", "U4", "F8", "F6", "F4")  # as safetensors calls them
-LISTED = 4  # tensors that a message names
+LISTED = 4  # the most tensors that a message lists
 
 
 class FlatModule:
@@ -129,19 +129,18 @@ def check_finite(state: State, path: Path) -> None:
 
 
 def in_common(state: State, like: State, prefix: str, where: object, remedy: str) -> State:
-    """Return what a base has of a network's tensors, on their device and of their type.
+    """Return the base's tensors that a network also has, on its device and of its dtypes.
 
     Args:
         state: the base's tensors, by name.
         like: the network's.
-        prefix: what names in `state` may lack of those in `like`, as those of an encoder without a
-            head do.
-        where: what error messages call the base.
-        remedy: what they say to do.
+        prefix: a prefix of names in `like` that may be missing in `state`, as for an encoder
+            without a head.
+        where: the base's name in error messages.
+        remedy: what these say to do.
 
     Raises:
-        UserError: naming `where` and with `remedy`, where they have nothing in common, or a tensor
-            has another shape.
+        UserError: no tensor is shared, or a shape differs; the message has `where` and `remedy`.
     """
     state = renamed(state, {**{name.removeprefix(prefix): t for name, t in like.items()}, **like})
     named = {**{prefix + name: tensor for name, tensor in state.items()}, **state}
@@ -156,12 +155,12 @@ def in_common(state: State, like: State, prefix: str, where: object, remedy: str
 
 
 def conformed(state: State, net: nn.Module, where: object) -> State:
-    """Return what was saved of a network under the names that `net` has for it.
+    """Return a saved state under the names that `net` uses.
 
-    Understood are the prefixes of `WRAPPER`, LayerNorm's older `gamma` and `beta`, one of the
-    names of tied weights, BatchNorm without its counters of batches, which no function depends on,
-    or with counters that are not integers, and what the network itself keeps, equal, without
-    saving it (`position_ids`). Raises `UserError`, naming `where`, where tied weights differ.
+    It handles the prefixes of `WRAPPER`, LayerNorm's older `gamma` and `beta`, only one of the
+    names of tied weights, BatchNorm's batch counters that are missing or not integers, on which no
+    function depends, and equal non-persistent buffers of the network (`position_ids`). Raises
+    `UserError`, naming `where`, if tied weights differ.
     """
     like, found = net.state_dict(), renamed(state, net.state_dict())
     for name, first in other_names(net).items():
@@ -179,16 +178,16 @@ def conformed(state: State, net: nn.Module, where: object) -> State:
 
 
 def renamed(state: State, like: State) -> State:
-    """Return a state whose names are those of `like`, where they are so but for what wrapped it."""
+    """Return a state with the names of `like`, where names differ only by prefixes of wrappers."""
     depths = [{_renamed(name, k, like): t for name, t in state.items()} for k in range(4)]
     return max(depths, key=lambda one: (len(one.keys() & like.keys()), len(one)))
 
 
 def misfit(state: State, like: State, types: bool = False) -> str | None:
-    """Return how tensors are not as in `like`: those of another shape, missing, or besides.
+    """Describe the tensors that differ from `like`: in shape, missing or additional ones.
 
-    None where they are. With `types` floating-point tensors of any precision fit one another, and
-    integers do.
+    None if there are none. With `types`, dtypes must agree in kind: floating-point tensors of any
+    precision match, and so do integers.
     """
     for name in sorted(state.keys() & like.keys()):
         found, wanted = state[name], like[name]
@@ -214,13 +213,13 @@ def listed(tensors: State) -> str:
 
 
 def as_in(state: State, like: State) -> State:
-    """Return a state that fits `like` in its types of numbers."""
+    """Return a state with the dtypes of `like`."""
     return {name: tensor.to(like[name].dtype) for name, tensor in state.items()}
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn what reading a file of safetensors may raise into one line."""
+    """Turn any error from reading a safetensors file into a one-line `UserError`."""
     try:
         yield
     except FileNotFoundError:

@@ -19,7 +19,7 @@ HEADER = f"{'':66}{'median':>8}{'bound':>12}{'must':>8}{'aim':>6}  {'reached':8}
 
 @dataclass(frozen=True)
 class Row:
-    """One measured quantity held against what it must and what it should reach.
+    """One measured quantity, compared with its required and its desired value.
 
     `unit` is `x` (a ratio, higher is better), `%` or `s`. `low` is the 95 % bound on the side that
     counts: the lower one, or the upper one where the quantity must be `at_most` its goals. `flops`
@@ -122,7 +122,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let torch compute on this many threads, and put back what it had."""
+    """Let torch use this many threads, and restore the previous number afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

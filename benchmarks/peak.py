@@ -1,4 +1,4 @@
-"""The highest rate of this machine: what a share of its speed is a share of."""
+"""The highest rate of this machine, relative to which shares of its speed are given."""
 
 from __future__ import annotations
 

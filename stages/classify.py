@@ -1,4 +1,4 @@
-"""Fine-tune a text encoder, once a seed: data/, models/<encoder>/ -> models/<recipe>/."""
+"""Fine-tune a text encoder, once per seed: data/, models/<encoder>/ -> models/<recipe>/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cluster the models of experiments, and hold that against diagnostics: -> results/clusters/."""
+"""Cluster the models of experiments, and compare with diagnostics: -> results/clusters/."""
 
 from __future__ import annotations
 

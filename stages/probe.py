@@ -1,4 +1,4 @@
-"""Put models to their diagnostics: models/ + data/ -> results/probe/."""
+"""Evaluate models on their diagnostics: models/ + data/ -> results/probe/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Analyse the paper's own models anew: the published accuracies -> reports/published/."""
+"""Analyse the paper's own models again: the published accuracies -> reports/published/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure how sharp models are: models/ + data/ -> results/sharpness/."""
+"""Measure the sharpness of models: models/ + data/ -> results/sharpness/."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Removing symmetries before two networks are compared. One file is one method."""
+"""Alignment: removing symmetries before networks are compared. One file is one method."""

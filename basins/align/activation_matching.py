@@ -1,8 +1,8 @@
-"""Activation matching: units are paired by the correlation of what they compute.
+"""Activation matching: units are paired by the correlation of their activations.
 
 Li et al. 2015; Git Re-Basin (Ainsworth et al. 2023), section 3.1; Mechanistic Mode Connectivity,
-section 4, whose "LMCP" solves the same assignment on each batch alone, so that the last one's stays
-(the protocol `published`; see `jobs`).
+section 4, whose "LMCP" solves the same assignment on each batch and keeps that of the last one (the
+protocol `published`; see `alignments`).
 """
 
 from __future__ import annotations
@@ -25,25 +25,26 @@ def align(
     generator: np.random.Generator,
     correlations: activations.Correlations,
 ) -> dict[str, np.ndarray]:
-    """Return the permutations of `moving` under which summed correlations of units are largest.
+    """Return the permutations of `moving` that maximise the sum of units' correlations.
 
-    One assignment for each group, exact and without a draw. A unit that owns a run of outputs, as a
-    head does, counts their sum; where other groups reorder within the runs, the sum under the best
-    such order, and those groups are solved where the earlier one has put their entries.
+    Each group is one linear assignment, solved exactly and deterministically. For a unit with a
+    block of outputs, such as a head, their correlations are summed. If other groups permute the
+    entries of a block, the sum is that under the best such permutation, and these groups are solved
+    after the block has been permuted.
 
     Args:
-        reference: the weights and buffers of the network that stays, by name.
+        reference: the weights and buffers of the fixed network, by name.
         moving: those of the network that is permuted.
         spec: the groups of units, and the axes of the tensors that they permute.
         generator: not used.
-        correlations: by module, those of `activations.correlations`: float32 [d, d], reference by
-            moving.
+        correlations: by module, the result of `activations.correlations`: float32 [d, d],
+            reference by moving.
 
     Returns:
-        By group, a permutation int [n] as `permute` takes it.
+        By group, a permutation int [n] in the form of `permute`.
 
     Raises:
-        UserError: where `correlations` lacks a module.
+        UserError: a module is missing from `correlations`.
     """
     aligned = dict(correlations)
     reordered = {activations.module(spec, g) for g, axes in spec.groups.items() if axes[0].window}
@@ -56,15 +57,15 @@ def align(
         axis = activations.axis(spec, group, units, len(between))
         between_units = scores(between, axis, free=name in reordered and axis.window is None)
         permutations[group] = linear_sum_assignment(between_units, maximize=True)[1]
-        # A later group's window is of places, so it must see what this one has put there.
+        # A later group's window refers to positions, so it needs the units already permuted.
         aligned[name] = between[:, entries(permutations[group], axis, len(between))]
     return permutations
 
 
 def scores(between: np.ndarray, axis: Axis, *, free: bool) -> np.ndarray:
-    """Return [n, n], each unit's correlation with each, from that of all entries [d, d].
+    """Return the correlations of all pairs of units [n, n], from those of all entries [d, d].
 
-    `free` where the entries of a unit have no order of their own.
+    `free` says that the entries within a unit may be permuted.
     """
     window = slice(*axis.window) if axis.window else slice(None)
     square = between[window, window]

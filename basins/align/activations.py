@@ -1,10 +1,10 @@
 """Correlations between the units of many networks, in one pass over the data.
 
-A group is read where its activation is: at the output of the module it is named after. Whether that
-is before or after a ReLU is the network's choice of names; the image networks of `basins.nets` name
-modules that end in a ReLU, so their maps are post-ReLU, as Mechanistic Mode Connectivity's are (its
-section 4). A group of windows, such as the units within one head, is read at the module that its
-name lies below. What is correlated are a module's output entries; a unit owns one or a run of them.
+A group's activations are the outputs of the module after which it is named. Whether these are
+before or after a ReLU depends on the network's names; the image networks of `basins.nets` name
+modules that end in a ReLU, so activations are post-ReLU, as in Mechanistic Mode Connectivity
+(section 4). A group of windows, such as the units within one head, uses the module that its name
+starts with. Correlations are between a module's output entries; a unit has one or a block of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from basins.errors import UserError
 from basins.nets.permutation import Axis, PermutationSpec
 
-# A standard deviation below this share of the mean is rounding: the entry is constant.
+# A standard deviation below this share of the mean is a rounding error: the entry is constant.
 RESOLUTION = 1e-6
 
 # By module: the correlations [d, d] of its d outputs in one network (rows) and in another.
@@ -33,7 +33,7 @@ def module(spec: PermutationSpec, group: str) -> str:
 
 
 def axis(spec: PermutationSpec, group: str, units: int, entries: int) -> Axis:
-    """Return where the `units` of `group` lie among the `entries` outputs of their module."""
+    """Return the axis of the `units` of `group` within the `entries` outputs of their module."""
     window = spec.groups[group][0].window
     start, stop = window or (0, entries)
     return Axis(module(spec, group), 1, (stop - start) // units, window)
@@ -50,28 +50,27 @@ def correlations(
 ) -> list[Correlations]:
     """Return, for each pair (i, j), the correlations of the outputs of `nets[i]` and `nets[j]`.
 
-    Each network runs once over each batch, in evaluation mode, since permuting the layers before a
-    unit does not change what it computes; the code of Mechanistic Mode Connectivity (section 4)
-    runs both anew for every pair and layer and keeps its last batch only. Sums are of products of
-    deviations from each batch's mean, so nothing cancels. In memory, in bytes: 4 per activation of
-    one batch in all networks, and 4 d^2 per pair and module (VGG-13: 5 MB a pair, ResNet-18: 4 MB,
-    BERT-base: 486 MB); give fewer pairs at a time where that is too much.
+    Each network runs once over each batch, in evaluation mode, as permuting the layers before a
+    unit does not change its activations; the code of Mechanistic Mode Connectivity (section 4) runs
+    both networks again for every pair and layer and keeps only the last batch. Products are of
+    deviations from each batch's mean, which avoids cancellation. Memory in bytes: 4 per activation
+    of one batch in all networks, and 4 d^2 per pair and module (per pair, VGG-13: 5 MB, ResNet-18:
+    4 MB, BERT-base: 486 MB); if that is too much, pass fewer pairs at a time.
 
     Args:
         nets: the networks, on one device; they are left in evaluation mode.
-        spec: the groups of units, which name the modules whose outputs are read.
-        batches: positional inputs of the networks, batch after batch. Padding would count as data:
-            give text in batches of one length.
+        spec: the groups of units, which name the modules whose outputs are used.
+        batches: positional inputs of the networks. Padding would count as data, so the sequences of
+            a batch of text must have the same length.
         pairs: indices (i, j) into `nets`.
-        scaled: whether to divide by the standard deviations; without it, covariances are returned.
+        scaled: whether to divide by the standard deviations; otherwise covariances are returned.
 
     Returns:
-        For each pair, by module that has groups: Pearson's r, float32 [d, d], output of i by output
-        of j, over all examples and positions. An output that never changes has correlation 0.
+        For each pair, by module that has groups: Pearson's r, float32 [d, d], outputs of i by
+        outputs of j, over all examples and positions. A constant output has correlation 0.
 
     Raises:
-        UserError: where networks differ in width, their outputs are not finite, or there is no
-            batch.
+        UserError: networks differ in width, their outputs are not finite, or there is no batch.
     """
     names = list(dict.fromkeys(module(spec, group) for group in spec.groups))
     moments = {name: _Moments(name, pairs) for name in names}
@@ -98,7 +97,7 @@ class _Centred(NamedTuple):
 
 
 def _keep(found: dict[str, _Centred], name: str) -> Callable[..., None]:
-    """Return a forward hook that puts the output of its module into `found`."""
+    """Return a forward hook that stores the output of its module in `found`."""
 
     def hook(module: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
         values = (output if isinstance(output, Tensor) else output[0]).float()
@@ -112,7 +111,7 @@ def _keep(found: dict[str, _Centred], name: str) -> Callable[..., None]:
 
 
 class _Moments:
-    """Second moments of one module's outputs: within batches as they come, between them at last."""
+    """Second moments of one module's outputs: within batches, and at the end between batches."""
 
     def __init__(self, name: str, pairs: Sequence[tuple[int, int]]):
         self.name, self.pairs = name, pairs
@@ -122,7 +121,7 @@ class _Moments:
         self.products: list[Tensor] = []  # of each pair, float32 [d, d]
 
     def add(self, outputs: Sequence[_Centred]) -> None:
-        """Take in one batch of every network."""
+        """Add one batch of every network."""
         widths = {len(output.mean) for output in outputs}
         if len(widths) > 1:
             raise UserError(
@@ -140,7 +139,7 @@ class _Moments:
             total += product
 
     def correlations(self, *, scaled: bool = True) -> list[np.ndarray]:
-        """Return float32 [d, d] of each pair, covariances where they are not `scaled`."""
+        """Return each pair's correlations, float32 [d, d], or covariances if not `scaled`."""
         if not self.counts:
             raise UserError("activation matching: no batch to run the networks on; give some data")
         means = torch.stack(self.means)

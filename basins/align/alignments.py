@@ -1,4 +1,4 @@
-"""Alignments: which permutations bring networks into one order of units, as items of the store."""
+"""Alignments of networks, as permutations of units kept as items of the store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from basins.nets.control import Control, Pair
 from basins.nets.permutation import Net
 from basins.registry import find, module, split_options
 
-OFFERS = ("align", "align_all")  # a file of this room has one of them
+OFFERS = ("align", "align_all")  # a file of this package has one of them
 FILE = "permutations.safetensors"
 MEMORY = 2**31  # bytes that the correlations of a block of pairs may take
 
@@ -34,8 +34,8 @@ MEMORY = 2**31  # bytes that the correlations of a block of pairs may take
 class Alignment(Item):
     """Pairs to align by one method; `alignment` is its name with its options.
 
-    `inputs` is the hash of the data that activations are taken on, empty where none are. What
-    follows `protocol` is which of the calibration images: all, or as published those of one batch.
+    `inputs` is the hash of the data that the method uses, or empty if it uses none. `protocol`
+    decides which calibration images are used for activations: all, or as published one batch.
     """
 
     pairs: tuple[Pair, ...]
@@ -51,7 +51,7 @@ class Alignment(Item):
         return f"{self.alignment['name']} of {first} to {last}"
 
     def decides(self) -> dict[str, Any]:
-        """Return all that decides the permutations but for code and machine."""
+        """Return everything that determines the permutations, except code and machine."""
         return {
             "pairs": [[control.fingerprint for control in pair] for pair in self.pairs],
             "net": self.pairs[0][0].net(),
@@ -62,8 +62,7 @@ class Alignment(Item):
     def make(self, folder: Path, step: Step) -> None:
         """Write `permutations.safetensors`: `<pair>/<group>`, or `<network>/<group>`, int [n].
 
-        The number of a pair, or of a network where all are brought into a common frame, counts them
-        in the order of the item.
+        Pairs, or networks if the method has a common frame, are numbered in the item's order.
         """
         name, options = split_options(self.alignment)
         function = find("align", name, OFFERS)
@@ -99,22 +98,22 @@ class Alignment(Item):
         return folder / FILE
 
     def models(self) -> list[Control]:
-        """Return the networks of all pairs, each once."""
+        """Return the networks of all pairs without repetition."""
         return list(dict.fromkeys(control for pair in self.pairs for control in pair))
 
     def is_common(self) -> bool:
-        """Return whether the method brings all networks into a common frame."""
+        """Return whether the method permutes all networks into a common frame."""
         return hasattr(module("align", self.alignment["name"], OFFERS), "align_all")
 
     def _data(self, nets: Sequence[Net], pairs: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-        """Return what the method takes of the data, for each pair."""
+        """Return the arguments that the method takes from the data, for each pair."""
         asked = asks(module("align", self.alignment["name"], OFFERS))
         if not asked:
             return [{}] * len(pairs)
         data = self.calibration.load(self.device)
         if "data" in asked:
             return [{"net": nets[0], "data": data}] * len(pairs)
-        if self.protocol == "published":  # every batch is matched alone; the last one's match stays
+        if self.protocol == "published":  # its code keeps only the last batch's match
             data = Resident(data.images[-BATCH:], data.labels[-BATCH:])
         batches = (inputs for inputs, _ in data.batches())
         found = correlations(nets, nets[0].permutation_spec(), batches, pairs)
@@ -129,21 +128,20 @@ def plan(
     protocol: Procedure,
     device: torch.device,
 ) -> list[Alignment]:
-    """Return what aligns every pair: nothing, an item a pair, a block of pairs, or all of them.
+    """Return the items that align all pairs: one for each pair, for each block, or for all pairs.
 
-    A method that looks at two networks is an item a pair. One that is given correlations of
-    activations takes them in blocks, with one pass over the block's networks; one that brings
-    all networks into a common frame is a single item. The method `none` needs no items.
+    A method for two networks has one item per pair. If it uses correlations of activations, there
+    is one item per block of pairs, with one pass over the block's networks. A method with a common
+    frame has a single item. The method `none` needs no items.
 
     Args:
         pairs: the networks to align; without a common frame, the second of each to the first.
         alignment: the name of a method with its options.
-        calibration: the training images that activations are taken on.
-        data_hash: of the data that activations are taken on; it is kept only where the method takes
-            some.
-        protocol: `corrected` takes activations on all calibration images, `published` on those of
-            one batch.
-        device: where the alignments are made.
+        calibration: the training images for activations or losses.
+        data_hash: the hash of these data; used only if the method uses data.
+        protocol: `corrected` computes activations on all calibration images, `published` on one
+            batch.
+        device: the device on which alignments are computed.
     """
     if alignment["name"] == "none":
         return []
@@ -160,10 +158,7 @@ def plan(
 
 
 def aligned(items: Iterable[Alignment], files: Iterable[Path]) -> dict[Pair, Pair]:
-    """Return every pair of the items as it is to be joined, by the pair as it was.
-
-    `files` are their results.
-    """
+    """Return the aligned pair for each original pair of the items; `files` are their results."""
     found: dict[Pair, Pair] = {}
     for item, file in zip(items, files, strict=True):
         common, models = item.is_common(), item.models()
@@ -179,15 +174,15 @@ def aligned(items: Iterable[Alignment], files: Iterable[Path]) -> dict[Pair, Pai
 
 
 def asks(method: ModuleType) -> set[str]:
-    """Return what of the data a method of two networks takes: `correlations`, labelled `data`."""
+    """Return which data a method for two networks takes: `correlations`, or labelled `data`."""
     function = getattr(method, "align", None)
     known = inspect.signature(function).parameters if function else {}
     return {"correlations", "data"} & set(known)
 
 
 def _tiles(pairs: Sequence[Pair]) -> Iterator[tuple[Pair, ...]]:
-    """Yield the pairs in blocks of as many networks on each side as memory allows."""
-    # The correlations of a pair take about as many bytes as its larger networks' weights, or fewer.
+    """Yield the pairs in blocks with as many networks on each side as memory allows."""
+    # A pair's correlations take at most about as many bytes as the weights of a network.
     weights = (pairs[0][0].model / "model.safetensors").stat().st_size
     side = max(1, isqrt(MEMORY // weights))
     number = {control: i for i, control in enumerate(dict.fromkeys(c for p in pairs for c in p))}

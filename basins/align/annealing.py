@@ -1,8 +1,7 @@
-"""Simulated annealing over permutations (Entezari et al. 2022): the midpoint has a low loss.
+"""Simulated annealing over permutations to lower the midpoint's loss (Entezari et al. 2022).
 
-"The Role of Permutation Invariance in Linear Mode Connectivity of Neural Networks", where the
-search shows how far permutations lower barriers. It looks at no weight and at no activation, and
-knows a permutation by its loss alone.
+"The Role of Permutation Invariance in Linear Mode Connectivity of Neural Networks" uses it to show
+how far permutations lower barriers. It uses neither weights nor activations, only losses.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from basins.data.rows import Batches, Rows
 from basins.nets.permutation import Net, PermutationSpec
 from basins.weights import State
 
-ROWS = 256  # that are evaluated at once
+ROWS = 256  # rows evaluated at once
 Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -37,32 +36,32 @@ def align(
 ) -> dict[str, np.ndarray]:
     """Return the permutations of `moving` whose midpoint with `reference` has the lowest loss.
 
-    The search begins at the identity. A step swaps two units of one group, the first drawn from all
-    units and the second from the others of its group, and takes the mean loss of the midpoint on
-    all of `data`. A loss that is higher by d is accepted with probability exp(-d / temperature),
-    and any other always; the temperature falls from `hot` to `cold` by the same factor each step.
-    Of all permutations on the way the one of lowest loss is returned, which is no worse than the
-    identity there. Ends do not change, so that a midpoint's loss is its barrier plus a constant.
+    The search starts at the identity. A step swaps two units of one group, the first drawn from all
+    units and the second from the others of its group, and evaluates the midpoint's mean loss on all
+    of `data`. A loss that is higher by d is accepted with probability exp(-d / temperature), and a
+    lower or equal one always; the temperature decreases geometrically from `hot` to `cold`. The
+    permutations with the lowest loss along the way are returned, which are no worse than the
+    identity. As the ends do not change, a midpoint's loss is its barrier plus a constant.
 
-    Cost: a pass over `data` a step, and hundreds of units want thousands of steps. The authors'
-    code takes 50,000, each a swap in every layer, from a random permutation; its energy is the
-    error in percent on one batch and its temperature falls from 25,000 to 2.5, so that most of the
-    run is a random walk whose best is kept. The defaults are ours.
+    A step takes one pass over `data`, and hundreds of units require thousands of steps. The
+    authors' code takes 50,000 from a random permutation, each with a swap in every layer; its
+    energy is the error in percent on one batch, and its temperature falls from 25,000 to 2.5, so
+    most of the run is a random walk of which the best is kept. The defaults are ours.
 
     Args:
-        reference: the weights and buffers of the network that stays, by name.
+        reference: the weights and buffers of the fixed network, by name.
         moving: those of the network that is permuted.
         spec: the groups of units, and the axes of the tensors that they permute.
-        generator: draws the swaps and which are accepted.
-        net: a network of the architecture, on the device, left in evaluation mode. Its running
-            statistics at a midpoint are averages.
+        generator: draws swaps and acceptances.
+        net: a network of the architecture, on the device, left in evaluation mode. At a midpoint
+            its running statistics are averages.
         data: labelled rows on the device.
-        steps: swaps that are tried, at least 0.
+        steps: the number of proposed swaps, at least 0.
         hot: the first temperature (nats), above 0.
-        cold: the last one, above 0.
+        cold: the last temperature (nats), above 0.
 
     Returns:
-        By group, a permutation int [n] as `permute` takes it.
+        By group, a permutation int [n] in the form of `permute`.
     """
     rows = Rows(data)
     net.eval()

@@ -1,4 +1,4 @@
-"""BatchNorm of a network that was put together rather than trained: its statistics, and folding."""
+"""BatchNorm statistics of merged or interpolated networks, and folding for evaluation."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from basins import seeds
 from basins.data.resident import Resident, normalise
 
-BATCH = 128  # the statistics of a batch are part of the definition: it is that of MMC's code
-MEMORY = 160  # batches that a moving average with momentum .1 remembers: .9^160 < float32's epsilon
+BATCH = 128  # the batch size affects the statistics; this is that of MMC's code
+MEMORY = 160  # effective batches of a moving average with momentum .1: .9^160 < float32's epsilon
 DRAWS = seeds.derive("measure")
 
 
@@ -26,10 +26,10 @@ DRAWS = seeds.derive("measure")
 def reset(net: nn.Module, calibration: Resident | Sequence[Any]) -> None:
     """Re-estimate BatchNorm statistics in place, as cumulative averages over the calibration set.
 
-    That is images, or batches of any network's inputs: by position, or by name.
+    The set is images, or batches of any network's inputs, by position or by name.
 
-    Mechanistic Mode Connectivity's code (its section 4) takes a moving average over all training
-    images instead (`moving`), whose effective sample is about 2,400 of them.
+    The code of Mechanistic Mode Connectivity (section 4) uses a moving average over all training
+    images instead (`moving`), whose effective sample is about 2,400 images.
     """
     if isinstance(calibration, Resident):
         cumulative(net, ((batch,) for batch in whole_batches(calibration)))
@@ -46,7 +46,7 @@ def cumulative(net: nn.Module, batches: Iterable[Any]) -> None:
         kept = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None  # torch's word for a cumulative average
+            norm.momentum = None  # cumulative average in torch
         try:
             for batch in batches:
                 net(**batch) if isinstance(batch, Mapping) else net(*batch)
@@ -57,10 +57,10 @@ def cumulative(net: nn.Module, batches: Iterable[Any]) -> None:
 
 @contextmanager
 def estimating(net: nn.Module) -> Iterator[list[_BatchNorm]]:
-    """Have a network's BatchNorm follow what it sees, and nothing else be as in training.
+    """Put only a network's BatchNorm into training mode, so that it updates its statistics.
 
-    Dropout and other noise would go into the statistics of a network that is evaluated without, and
-    norms by spectrum would move weights.
+    Dropout and other noise would affect statistics that are used without it, and spectral norm
+    would update its buffers.
     """
     net.eval()
     norms = [m for m in net.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
@@ -75,7 +75,7 @@ def estimating(net: nn.Module) -> Iterator[list[_BatchNorm]]:
 
 @contextmanager
 def same_draws(net: nn.Module) -> Iterator[None]:
-    """Let what a network draws even in evaluation be the same every time; put the streams back."""
+    """Fix the seed of draws that a network makes even in evaluation; restore generators after."""
     device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
     own = [torch.cuda.default_generators[device.index or 0]] if device.type == "cuda" else []
     kept = [(stream, stream.get_state()) for stream in (torch.default_generator, *own)]
@@ -89,9 +89,9 @@ def same_draws(net: nn.Module) -> Iterator[None]:
 
 
 def whole_batches(calibration: Resident) -> Iterator[Tensor]:
-    """Yield a network's inputs in batches of one size, leaving out a shorter last one.
+    """Yield a network's inputs in batches of equal size, dropping a shorter last one.
 
-    In a cumulative average it would weigh as much as the others.
+    In a cumulative average it would have the same weight as the others.
     """
     images = calibration.images[: cost("reset", calibration)]
     yield from (normalise(batch) for batch in images.split(BATCH))
@@ -99,10 +99,10 @@ def whole_batches(calibration: Resident) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def moving(net: nn.Module, calibration: Resident) -> None:
-    """Move BatchNorm statistics in place, as one pass in training mode does (MMC's code).
+    """Update BatchNorm statistics in place, as one pass in training mode does (MMC's code).
 
-    They start at the network's own values and keep 1 - momentum of themselves at every batch, so
-    only the last `MEMORY` batches are run: what came before has less weight than rounding.
+    They start at the network's own values and are multiplied by 1 - momentum at every batch, so
+    only the last `MEMORY` batches are run: earlier ones have less weight than rounding errors.
     """
     with estimating(net):
         for batch in calibration.images.split(BATCH)[-MEMORY:]:
@@ -113,9 +113,9 @@ ESTIMATES = {"reset": reset, "reset_cued": reset, "moving": moving}
 
 
 def cost(mode: str, calibration: Resident | None, layers: int = 0) -> int:
-    """Return how many images are run to give a network its statistics in a BatchNorm mode.
+    """Return how many images are run to compute a network's statistics in a BatchNorm mode.
 
-    `repair` takes a pass, at most, for each of `layers`.
+    `repair` takes at most one pass for each of `layers`.
     """
     count, estimate = len(calibration.images) if calibration else 0, ESTIMATES.get(mode)
     if mode == "repair":
@@ -128,12 +128,12 @@ def cost(mode: str, calibration: Resident | None, layers: int = 0) -> int:
 class Folded:
     """A network's function for evaluation, with BatchNorm folded into the convolutions before it.
 
-    Equal to the network to rounding, and up to a quarter cheaper on a CPU: no separate pass for
-    BatchNorm, none for a ReLU behind a convolution or a sum. Everything else is shared with `net`,
-    so after its weights or statistics have changed, `refresh()` is all it takes. A network without
-    BatchNorm, or whose code cannot be traced, stands for itself, and so does one with hooks, which
-    tracing drops. Code can also be traced to something else than it does, in silence:
-    `paths.evaluation.evaluate` holds the function against the network, which it finds in `plainly`.
+    It equals the network up to rounding and is up to a quarter faster on a CPU, as there is no
+    separate pass for BatchNorm, or for a ReLU after a convolution or a sum. Everything else is
+    shared with `net`; call `refresh()` after changing its weights or statistics. The network itself
+    is used if it has no BatchNorm, cannot be traced, or has hooks, which tracing would drop. Traced
+    code can silently differ from the original: `paths.evaluation.evaluate` compares the function
+    with the network, which is its attribute `plainly`.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -142,7 +142,7 @@ class Folded:
         self.pairs: list[tuple[nn.Conv2d, nn.Conv2d, _BatchNorm]] = []
         modules = list(net.modules())
         if any(type(m) is nn.BatchNorm2d for m in modules) and not any(map(_hooked, modules)):
-            with suppress(Exception):  # someone else's code, given a stand-in for its input
+            with suppress(Exception):  # a user's code may fail on a tracer's proxy
                 self._fold(_Tracer().trace(net))
 
     @torch.no_grad()
@@ -176,7 +176,7 @@ class Folded:
             before: Any = node.args[0] if node.args else None
             norm, conv = module(node), module(before)
             if (
-                type(norm) is nn.BatchNorm2d  # what is derived from them may do something else
+                type(norm) is nn.BatchNorm2d  # subclasses may behave differently
                 and norm.track_running_stats
                 and type(conv) is nn.Conv2d
                 and len(before.users) == 1
@@ -194,7 +194,7 @@ class Folded:
             is_relu = type(module(node)) is nn.ReLU or node.target is functional.relu
             if is_relu and isinstance(before, fx.Node) and len(before.users) == 1:
                 fresh = type(module(before)) is nn.Conv2d or before.target is operator.add
-                if fresh:  # nobody else holds what it overwrites
+                if fresh:  # nothing else uses the tensor that is overwritten
                     node.op, node.target = "call_function", functional.relu
                     node.kwargs = {"inplace": True}
         used = {str(node.target): modules[str(node.target)] for node in graph.nodes if module(node)}
@@ -204,12 +204,12 @@ class Folded:
             if node.op == "get_attr"
         }
         function = fx.GraphModule({**used, **attributes}, graph).eval()
-        function.__dict__["plainly"] = self.net  # no part of it, whose modules would count twice
+        function.__dict__["plainly"] = self.net  # not a submodule, to count parameters once
         self.function, self.pairs = function, pairs
 
 
 class _Tracer(fx.Tracer):
-    """Tracing that stops where the code branches on a buffer, which changes from point to point."""
+    """A tracer that fails if code branches on a buffer, as buffers change between points."""
 
     proxy_buffer_attributes = True
 

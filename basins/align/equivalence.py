@@ -1,6 +1,6 @@
-"""Does a network's permutation spec keep its function?
+"""Checks that permuting units by a network's permutation spec preserves its function.
 
-A wrong spec makes every barrier after alignment meaningless, without any other sign.
+A wrong spec would silently make every barrier after alignment meaningless.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from basins.nets import checkpoint
 from basins.nets.outputs import logits_of
 from basins.nets.permutation import Net
 
-ROUNDING = 1e-2  # of the outputs, in float32; a wrong spec changes them by about all
+ROUNDING = 1e-2  # relative change of float32 outputs; a wrong spec changes them by about 1
 
 
 def check(model: Path) -> None:
-    """Raise `UserError` where the network in `model` has no spec, or one that changes outputs."""
+    """Raise `UserError` if the network in `model` has no spec, or one that changes its outputs."""
     net, config = checkpoint.load(model), checkpoint.read_config(model)
     if not hasattr(net, "permutation_spec"):
         raise UserError(
@@ -40,10 +40,10 @@ def check(model: Path) -> None:
 
 @torch.no_grad()
 def change(net: Net, inputs: Sequence[Tensor], generator: np.random.Generator) -> float:
-    """Return by how much permuting all units of a network at random changes what it says.
+    """Return how much permuting all units of a network at random changes its outputs.
 
-    The largest difference of its outputs on `inputs`, over their largest size: rounding, where its
-    spec is right. The network is left as it was.
+    It is the largest difference of its outputs on `inputs`, divided by their largest magnitude; for
+    a correct spec it is a rounding error. The network is left unchanged.
     """
     state, spec = {name: t.clone() for name, t in net.state_dict().items()}, net.permutation_spec()
     said = []

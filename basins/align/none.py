@@ -1,4 +1,4 @@
-"""No alignment: networks are joined as they were trained, the null for every other method."""
+"""No alignment: networks are joined as trained, the baseline for every other method."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from basins.weights import State
 def align(
     reference: State, moving: State, spec: PermutationSpec, *, generator: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Return no permutation at all, so that `moving` stays as it is."""
+    """Return no permutations, which leaves `moving` unchanged."""
     return {}

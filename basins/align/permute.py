@@ -1,7 +1,7 @@
 """Permutations of a network's units, applied to its weights.
 
 A permutation is an integer array p [n], n the group's size: unit i of the result is unit p[i] of
-the operand. A set of them is a dict group -> p; a group that is missing stays as it is.
+the operand. A set of them is a dict group -> p; groups missing from it are not permuted.
 """
 
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ def permute(
     *,
     inverse: bool = False,
 ) -> dict[str, Tensor]:
-    """Return `state` with its units reordered, group after group in the order of `spec`.
+    """Return `state` with its units permuted, group by group in the order of `spec`.
 
-    `inverse` undoes exactly that: inverted permutations, in the opposite order. The network's
-    function is unchanged, running statistics move with their units, and tensors that no group
-    names are shared with `state`. Raises `UserError` where spec, state and permutations disagree.
+    `inverse` undoes this by inverse permutations in the opposite order. The network's function is
+    unchanged, running statistics are permuted with their units, and tensors that no group names are
+    shared with `state`. Raises `UserError` if spec, state and permutations are inconsistent.
     """
     spec.check(state)
     if unknown := set(permutations) - set(spec.groups):
@@ -49,7 +49,7 @@ def permute(
 
 
 def entries(permutation: np.ndarray, axis: Axis, length: int) -> np.ndarray:
-    """Return which of the `length` entries of `axis` comes to each place under `permutation`."""
+    """Return the index [length] that applies `permutation` to the entries of `axis`."""
     start, stop = axis.window or (0, length)
     index = np.arange(length)
     index[start:stop] = index[start:stop].reshape(-1, axis.block)[permutation].ravel()
@@ -57,7 +57,7 @@ def entries(permutation: np.ndarray, axis: Axis, length: int) -> np.ndarray:
 
 
 def identity(state: Mapping[str, Tensor], spec: PermutationSpec) -> dict[str, np.ndarray]:
-    """Return the permutations that leave `state` as it is."""
+    """Return the permutations that leave `state` unchanged."""
     return {group: np.arange(spec.size(state, group)) for group in spec.groups}
 
 

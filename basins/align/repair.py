@@ -1,8 +1,8 @@
-"""REPAIR: give a merged network's units the statistics of its sources' (Jordan et al. 2023).
+"""REPAIR: correct the activation statistics of a merged network's units (Jordan et al. 2023).
 
-The average of two networks that are not linearly connected has pre-activations of too little
-variance, and less from layer to layer (section 3). Each unit is rescaled and shifted to the average
-of the sources' means and of their standard deviations, by their shares in the mixture (section 4).
+In the average of two networks that are not linearly connected, the variance of pre-activations
+collapses with depth (section 3). Each unit is rescaled and shifted to the average of the sources'
+means and of their standard deviations, weighted by their shares in the mixture (section 4).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from basins.nets.permutation import Net
 from basins.weights import State
 
 Batch = Sequence[Tensor | None]
-# A standard deviation below this share of the mean is rounding: the unit never changes.
+# A standard deviation below this share of the mean is a rounding error: the unit is constant.
 RESOLUTION = 1e-6
 
 
@@ -30,25 +30,25 @@ def repair(
     batches: Iterable[Batch],
     shares: Sequence[float] | None = None,
 ) -> None:
-    """Repair a merged `net` in place towards the networks of `states`, as `Repair` does.
+    """Repair a `net` merged from the networks of `states` in place, as `Repair` does.
 
-    `batches` are a network's positional inputs, and `shares` what `net` is mixed by, equal ones by
-    default. Raises `UserError` where there is no batch, or an activation is not finite.
+    `batches` are a network's positional inputs, and `shares` those of the mixture, by default
+    equal. Raises `UserError` if there is no batch, or an activation is not finite.
     """
     given = list(batches)
     Repair(net, states, lambda: given)([1.0] * len(states) if shares is None else shares)
 
 
 class Repair:
-    """REPAIR of mixtures of the same networks, whose statistics are measured once."""
+    """REPAIR for several mixtures of the same networks, whose statistics are measured once."""
 
     def __init__(
         self, net: Net, states: Sequence[State], batches: Callable[[], Iterable[Batch]]
     ) -> None:
         """Measure the pre-activations of every layer in `writers` in the networks of `states`.
 
-        `batches` yields a network's positional inputs, the same at every call; statistics are over
-        all their examples and positions. Raises `UserError` where there is none, or an activation
+        `batches()` yields a network's positional inputs, the same at every call; statistics are
+        over all examples and positions. Raises `UserError` if there is no batch, or an activation
         is not finite.
         """
         self.net, self.batches = net.eval(), batches
@@ -57,18 +57,18 @@ class Repair:
 
     @torch.no_grad()
     def __call__(self, shares: Sequence[float]) -> None:
-        """Rescale and shift the units of `net` in place, so that they vary as in the networks.
+        """Rescale and shift the units of `net` in place, to match the networks' statistics.
 
-        Means and standard deviations become the average of those in the networks, weighted by
-        `shares`, which need not sum to 1; one that is not above 0 is no part of a mean and is left
-        out. Scale and shift go into the layer's weights and bias, or those of the BatchNorm behind
-        it, whose running statistics therefore do not matter. Moments are in float64. A unit that
-        never changes is only shifted.
+        Means and standard deviations become the averages of those in the networks, weighted by
+        `shares`, which need not sum to 1; networks with shares of 0 or below are left out. Scale
+        and shift are applied to the weights and bias of the layer, or of the BatchNorm after it,
+        whose running statistics therefore do not matter. Moments are in float64. A constant unit is
+        only shifted.
 
-        Layer after layer, each measured behind the layers that are already repaired: one pass over
-        the batches a layer, ended where the layer is. One pass for all, as the paper's code makes,
-        has to take each batch's statistics for those of all, and then changes a network that needs
-        no repair.
+        Layers are repaired one after the other, each measured after the repair of earlier ones, by
+        one pass over the batches that ends at the layer. The paper's code makes one pass for all
+        layers, which must use each batch's statistics instead of those of all batches, and so
+        changes a network that needs no repair.
         """
         weights = torch.tensor(shares).double().clamp(min=0)
         weights = weights / weights.sum()
@@ -92,10 +92,10 @@ class Repair:
 def writers(net: Net) -> list[str]:
     """Return the layers whose outputs are the pre-activations of units.
 
-    Those with a bias, on whose outputs a group of the network's spec acts as single units: a linear
-    layer, or the BatchNorm behind a convolution. A residual stream with LayerNorm has its own
-    statistics at every token, and an attention's heads are no units, so both are left out. Raises
-    `UserError` where the network has no spec.
+    They have a bias, and a group of the network's spec permutes their single outputs: linear
+    layers, or BatchNorm after a convolution. Residual streams with LayerNorm, which have their own
+    statistics at every token, and attention heads, which are not single units, are left out. Raises
+    `UserError` if the network has no spec.
     """
     if not hasattr(net, "permutation_spec"):
         raise UserError(
@@ -124,15 +124,15 @@ class Statistics(NamedTuple):
 
 
 class _Seen(Exception):
-    """The last layer that is wanted has run."""
+    """Raised to end a forward pass after the last required layer."""
 
 
 def _statistics(
     net: Net, layers: Sequence[str], batches: Iterable[Batch], state: State | None
 ) -> dict[str, Statistics]:
-    """Return the statistics of each layer's outputs in the order in which they run.
+    """Return the statistics of each layer's outputs, in the order in which layers run.
 
-    With the weights of `state`, or the network's own.
+    The network uses the weights of `state`, or its own if that is None.
     """
     sums: dict[str, list[Tensor]] = {}
     handles = [
@@ -158,7 +158,7 @@ def _statistics(
 
 
 def _add(sums: dict[str, list[Tensor]], name: str, last: bool) -> Callable[..., None]:
-    """Return a forward hook that adds up a layer's outputs, and ends the pass at the last."""
+    """Return a forward hook that sums a layer's outputs, and ends the pass if it is the `last`."""
 
     def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
         values = output.movedim(1, -1) if output.ndim == 4 else output  # images' channels

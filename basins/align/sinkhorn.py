@@ -1,7 +1,7 @@
 """Sinkhorn re-basin: permutations found by gradient ascent (Peña et al. 2023).
 
-Permutations are relaxed to doubly stochastic matrices, the Sinkhorn projections of free ones, and
-the weights' distance is followed through them. The objective needs no data (section 3.2 there).
+Permutations are relaxed to doubly stochastic matrices, which are Sinkhorn projections of free
+matrices; the distance of weights is differentiated through them. No data are used (section 3.2).
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ def align(
 ) -> dict[str, np.ndarray]:
     """Return the permutations that bring the weights of `moving` closest to `reference`.
 
-    Adam moves free matrices, 0 at first, and Sinkhorn's iterations balance them; a temperature
-    would do no more than divide the rate. What is maximised is the inner product of the reference
-    and the mixed weights: for permutations that is half of what their squared distance loses, and
-    mixtures gain nothing from being small. Of all places on the way, made permutations, the best is
-    returned, and none worse than the identity. All is in float64.
+    Adam trains free matrices, initially 0, and Sinkhorn's iterations make them doubly stochastic; a
+    temperature would only divide the rate. The objective is the inner product of the reference and
+    the mixed weights: for permutations, maximising it minimises the squared distance, and mixtures
+    do not gain from being small. All iterates are rounded to permutations, and the best is
+    returned, which is no worse than the identity. All computations are in float64.
 
     Args:
-        reference: the weights and buffers of the network that stays, by name.
+        reference: the weights and buffers of the fixed network, by name.
         moving: those of the network that is permuted.
         spec: the groups of units, and the axes of the tensors that they permute.
-        generator: not used, since nothing is drawn.
-        steps: of Adam, at least 1; the place before each is looked at, and that after the last.
-        iterations: of Sinkhorn, rows and columns once each; at least 1.
-        rate: of Adam, above 0.
+        generator: not used.
+        steps: of Adam, at least 1; the matrices before each step and after the last are rounded.
+        iterations: of Sinkhorn, each of rows and columns; at least 1.
+        rate: Adam's learning rate, above 0.
 
     Returns:
-        By group, a permutation int [n] as `permute` takes it.
+        By group, a permutation int [n] in the form of `permute`.
 
     Raises:
-        UserError: where the networks differ in shape.
+        UserError: the networks differ in shape.
     """
     for name in actions(spec):
         if (shape := reference[name].shape) != (other := moving[name].shape):
@@ -75,7 +75,7 @@ def align(
 
 
 def balanced(scores: Tensor, iterations: int) -> Tensor:
-    """Return exp(scores) [..., n, n] made doubly stochastic by Sinkhorn's iterations, as logs."""
+    """Make exp(scores) [..., n, n] doubly stochastic by Sinkhorn's iterations in log space."""
     for _ in range(iterations):
         scores = scores - scores.logsumexp(-2, keepdim=True)
         scores = scores - scores.logsumexp(-1, keepdim=True)
@@ -102,7 +102,7 @@ def _ascent(
         yield leaves
         if step == steps:
             break
-        for name in moving.weights:  # a graph for one tensor at a time
+        for name in moving.weights:  # one tensor's autograd graph at a time
             (moving.mixed(name, leaves)[0] * reference[name]).sum().backward()
         optimiser.zero_grad()
         for group, matrix in soft.items():

@@ -1,4 +1,4 @@
-"""Weight matching of many networks to one of them: as many matchings as networks, not pairs."""
+"""Weight matching of many networks to one of them: one matching per network instead of per pair."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def align_all(
     generator: np.random.Generator,
     restarts: Annotated[int, Field(ge=1)] = 5,
 ) -> list[dict[str, np.ndarray]]:
-    """Return for each network the permutations that bring its weights closest to the first's.
+    """Return, for each network, the permutations that bring its weights closest to the first's.
 
-    Networks a and b meet as `permute(a, pa)` and `permute(b, pb)`. The centre is simply the first:
-    distances before matching do not tell which network is close to all after it, and distances
-    after it cost the matchings of all pairs that a star saves. Two networks that are not the centre
-    are matched worse than by a matching of their own; `universe` favours none.
+    Networks a and b are compared as `permute(a, pa)` and `permute(b, pb)`. The centre is simply the
+    first network: distances before matching do not show which network is close to all others after
+    it, and distances after it require the matchings of all pairs. Two networks other than the
+    centre are matched less well than by a matching of their own; `universe` prefers no network.
     """
     first, *others = states
     matched = (

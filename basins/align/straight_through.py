@@ -1,4 +1,4 @@
-"""Straight-through matching: the midpoint has a low loss (Git Re-Basin, section 3.3)."""
+"""Straight-through matching: lower the midpoint's loss by gradients (Git Re-Basin, section 3.3)."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ def align(
 ) -> dict[str, np.ndarray]:
     """Return the permutations of `moving` whose midpoint with `reference` has the lowest loss.
 
-    Free weights begin at `reference`. In each step the moving network is matched to them by their
-    weights, the loss of the midpoint with the reference is taken on a batch, and Adam moves the
-    free weights by its gradient, as if they were the matched ones. Of all matchings on the way the
-    one of lowest mean loss on all of `data` at the midpoint is returned. The first is that of one
-    descent of weight matching from the identity, so the result is no worse than it there.
+    Free weights start at `reference`. In each step the moving network is matched to them by weight
+    matching, the loss of its midpoint with the reference is computed on a batch, and Adam updates
+    the free weights with its gradient, as if they were the matched weights. Of all matchings, the
+    one whose midpoint has the lowest mean loss on all of `data` is returned. The first is weight
+    matching by one descent from the identity, so the result is no worse than that.
 
-    Cost of a step: a descent of weight matching, from the last one's result, a gradient on one
-    batch, and a pass over `data` where the matching is a new one.
+    A step takes one descent of weight matching, from the previous result, a gradient on one batch,
+    and a pass over `data` if the matching is new.
 
     Args:
-        reference: the weights and buffers of the network that stays, by name.
+        reference: the weights and buffers of the fixed network, by name.
         moving: those of the network that is permuted.
         spec: the groups of units, and the axes of the tensors that they permute.
         generator: draws the batches.
-        net: a network of the architecture, on the device, left in evaluation mode. Its running
-            statistics at a midpoint are averages.
+        net: a network of the architecture, on the device, left in evaluation mode. At a midpoint
+            its running statistics are averages.
         data: labelled rows on the device.
         steps: of Adam, at least 0.
-        rate: of Adam, above 0.
-        batch: rows of a step, at least 1.
+        rate: Adam's learning rate, above 0.
+        batch: rows per step, at least 1.
 
     Returns:
-        By group, a permutation int [n] as `permute` takes it.
+        By group, a permutation int [n] in the form of `permute`.
     """
     rows = Rows(data)
     trained = [name for name, _ in net.named_parameters()]
@@ -86,13 +86,13 @@ def align(
         loss = functional.cross_entropy(_logits(net, middle | leaves, inputs), labels)
         slopes = torch.autograd.grad(loss, list(leaves.values()))
         for tensor, slope in zip(free.values(), slopes, strict=True):
-            tensor.grad = slope / 2  # of the midpoint half are the free weights
+            tensor.grad = slope / 2  # the midpoint contains half of the free weights
         optimiser.step()
     return best
 
 
 def midpoint(first: State, second: State) -> State:
-    """Return the network half-way between two; buffers that are integers are the first's."""
+    """Return the network halfway between two; integer buffers are those of the first."""
     return {
         name: tensor.lerp(second[name], 0.5) if tensor.is_floating_point() else tensor
         for name, tensor in first.items()
@@ -106,7 +106,7 @@ def _logits(net: Net, state: State, inputs: tuple[Tensor | None, ...]) -> Tensor
 
 @torch.no_grad()
 def mean_loss(net: Net, state: State, rows: Rows, batch: int) -> float:
-    """Return the mean cross-entropy (nats) of weights on labelled rows, `batch` at once."""
+    """Return the mean cross-entropy (nats) of a state on labelled rows, `batch` rows at once."""
     total = 0.0
     for inputs, labels in rows.pieces(batch):
         said = _logits(net, state, inputs)

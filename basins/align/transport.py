@@ -1,4 +1,4 @@
-"""Optimal transport between equally many units that all weigh the same."""
+"""Optimal transport between two sets of n units of equal mass."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from torch import Tensor
 
 from basins.errors import UserError
 
-TOLERANCE = 1e-4  # the share by which a unit may get more or less than its mass
+TOLERANCE = 1e-4  # the largest relative error of a unit's mass
 ITERATIONS = 20_000
-SCHEDULE = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)  # of ever weaker entropy
-COARSE = 0.01  # the same share, on the way
+SCHEDULE = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)  # entropy weights
+COARSE = 0.01  # the same error for intermediate solutions
 
 
 def coupling(cost: Tensor, regularisation: float, where: str) -> Tensor:
-    """Return float64 [n, n], rows and columns of sum 1, of the least cost [n, n] less entropy.
+    """Return the coupling, float64 [n, n], that minimises the cost [n, n] minus the entropy.
 
-    `regularisation` is the entropy's, in units of the mean cost. At 0 transport is exact, and of as
-    many equal masses a permutation. Otherwise Sinkhorn's iterations, over-relaxed (Thibault et al.
-    2021), go on until columns sum to 1 within `TOLERANCE` where rows do exactly; the less
-    regularisation, the more it takes. Raises `UserError`, saying `where`, if they do not after
-    `ITERATIONS`.
+    Rows and columns sum to 1. `regularisation` is the weight of the entropy, in units of the mean
+    cost. At 0 transport is exact, and a permutation. Otherwise over-relaxed Sinkhorn iterations
+    (Thibault et al. 2021) run until columns sum to 1 within `TOLERANCE`, with exact rows; less
+    regularisation takes more iterations. Raises `UserError`, naming `where`, if `ITERATIONS` are
+    not enough.
     """
     if regularisation == 0:
         columns = torch.from_numpy(linear_sum_assignment(cost.numpy(force=True))[1])
@@ -29,7 +29,7 @@ def coupling(cost: Tensor, regularisation: float, where: str) -> Tensor:
     scores = -cost.double() / cost.mean().double().clamp(min=torch.finfo(torch.float64).tiny)
     columns = torch.zeros_like(scores[:1])
     left, apart = ITERATIONS, torch.inf
-    # Each solution, in units of the cost, is where the next, weaker entropy begins.
+    # Each solution, in units of the cost, is the start for the next, smaller weight of the entropy.
     for entropy in (*(weight for weight in SCHEDULE if weight > regularisation), regularisation):
         exact = entropy == regularisation
         while left > 0:

@@ -1,9 +1,9 @@
-"""Cycle-consistent matching of many networks to one common frame (Crisostomi et al. 2024, C2M3).
+"""Cycle-consistent matching of many networks in a common frame (Crisostomi et al. 2024, C2M3).
 
 Every network gets permutations into a frame that belongs to none of them, so that aligning a to b
-and then b to c is aligning a to c. What is maximised is the sum over pairs of the inner products of
-permuted weights U. It is (|sum U|^2 - sum |U|^2) / 2, so that its cost and its gradient's grow with
-the number of networks N and not with that of pairs.
+and then b to c equals aligning a to c. The objective is the sum over pairs of inner products of
+permuted weights U, which is (|sum U|^2 - sum |U|^2) / 2. The cost of it and of its gradient thus
+grows with the number N of networks and not with the number of pairs.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from basins.align.weight_matching import actions
 from basins.nets.permutation import Axis, PermutationSpec
 from basins.weights import State
 
-# An ascent ends when a step gains less than this share of the largest possible objective.
+# An ascent ends when a step gains less than this share of the upper bound of the objective.
 TOLERANCE = 1e-6
 
 Permutations = dict[str, np.ndarray]
-# By group, what stands for its permutations: doubly stochastic matrices, float64 [N, n, n], of
-# which row i says how much of each unit goes into unit i of the result.
+# By group, relaxed permutations: doubly stochastic matrices, float64 [N, n, n], whose row i has the
+# share of each unit in unit i of the result.
 Mixtures = dict[str, Tensor]
 
 
@@ -41,13 +41,13 @@ def align_all(
     generator: np.random.Generator,
     restarts: Annotated[int, Field(ge=1)] = 1,
 ) -> list[Permutations]:
-    """Return for each network its permutations into the common frame.
+    """Return, for each network, its permutations into the common frame.
 
-    Networks a and b meet as `permute(a, pa)` and `permute(b, pb)`. The best of `restarts` ascents
-    from the star's matching, then from random ones, each taken half-way to the uniform mixture,
-    which leaves an ascent free to go elsewhere; never worse than the star, by `objective`. Sums are
-    in float64: 8 bytes per weight of all networks. Raises `UserError` where the networks differ in
-    shape, or a weight is not finite.
+    Networks a and b are compared as `permute(a, pa)` and `permute(b, pb)`. The result is the best
+    of `restarts` ascents, from the matching of `star` and then from random ones, each start moved
+    halfway to the uniform mixture so that the ascent can leave it. Its `objective` is never below
+    that of `star`. Sums are in float64, 8 bytes per weight of all networks. Raises `UserError` if
+    the networks differ in shape, or a weight is not finite.
     """
     starts = [star.align_all(states, spec, generator=generator)]
     for _ in range(restarts - 1):
@@ -65,7 +65,7 @@ def objective(
 ) -> float:
     """Return the sum over all pairs of networks of the inner product of their permuted weights.
 
-    Over every weight that a group of `spec` permutes; running statistics do not count.
+    It includes all weights that a group of `spec` permutes, but no running statistics.
     """
     moved = [permute(s, spec, p) for s, p in zip(states, permutations, strict=True)]
     return sum(
@@ -75,12 +75,12 @@ def objective(
 
 
 def pairs(tensors: Tensor) -> Tensor:
-    """Return the sum over all pairs of inner products of tensors [N, ...], in O(N)."""
+    """Return the sum of inner products of all pairs of tensors [N, ...], in O(N)."""
     return (tensors.sum(0).square().sum() - tensors.square().sum()) / 2
 
 
 class Problem:
-    """The weights of all networks, and the objective over mixtures instead of permutations."""
+    """The weights of all networks, and the objective relaxed to mixtures."""
 
     def __init__(self, states: Sequence[State], spec: PermutationSpec):
         self.groups = tuple(spec.groups)
@@ -99,11 +99,11 @@ class Problem:
         }
 
     def objective(self, mixtures: Mixtures) -> float:
-        """Return the sum over all pairs of inner products of mixed weights."""
+        """Return the sum of inner products of mixed weights over all pairs."""
         return sum(float(pairs(self.mixed(name, mixtures))) for name in self.weights)
 
     def gradient(self, mixtures: Mixtures) -> tuple[float, Mixtures]:
-        """Return the objective and its gradient; graphs are kept for one tensor at a time."""
+        """Return the objective and its gradient, with one tensor's autograd graph at a time."""
         leaves = {group: m.detach().requires_grad_() for group, m in mixtures.items()}
         total = 0.0
         for name in self.weights:
@@ -121,10 +121,10 @@ class Problem:
         return tensors
 
     def ascent(self, mixtures: Mixtures) -> Iterator[tuple[Mixtures, float]]:
-        """Climb by Frank-Wolfe (C2M3, section 3); yield each place and its objective.
+        """Run the Frank-Wolfe algorithm (C2M3, section 3); yield each iterate and its objective.
 
-        A step goes towards the permutations of largest inner product with the gradient, as far as
-        is best.
+        A step goes towards the permutations with the largest inner product with the gradient, by
+        exact line search.
         """
         networks = len(next(iter(mixtures.values())))
         largest = (networks - 1) / 2 * sum(float(w.square().sum()) for w in self.weights.values())
@@ -141,10 +141,10 @@ class Problem:
             mixtures = _between(mixtures, goals, length)
 
     def curve(self, start: Mixtures, goals: Mixtures, value: float, slope: float) -> Polynomial:
-        """Return the objective from `start` (at 0, `value` and `slope` known) to `goals` (at 1).
+        """Return the objective from `start` (at 0, with `value` and `slope`) to `goals` (at 1).
 
-        A mixed weight is a polynomial in the length of the step, so this is one of twice its
-        degree, and known exactly from a few values.
+        Mixed weights are polynomials of the step length, so the objective is a polynomial of twice
+        their degree and is determined by a few values.
         """
         degree = 2 * max(_degree(chain(*acting.values())) for acting in self.actions.values())
         lengths = np.linspace(0, 1, degree)[1:]
@@ -155,19 +155,19 @@ class Problem:
 
 
 def softened(mixtures: Mixtures) -> Mixtures:
-    """Return mixtures half-way to the uniform one."""
+    """Return the mean of mixtures and the uniform mixture."""
     return {group: (m + 1 / m.shape[-1]) / 2 for group, m in mixtures.items()}
 
 
 def hardened(mixtures: Mixtures) -> list[Permutations]:
-    """Return each network's permutations nearest to its mixtures."""
+    """Return, for each network, the permutations closest to its mixtures."""
     columns = {group: _assign(m) for group, m in mixtures.items()}
     networks = len(next(iter(columns.values())))
     return [{group: found[k] for group, found in columns.items()} for k in range(networks)]
 
 
 def _assign(scores: Tensor) -> np.ndarray:
-    """Return for each of scores [N, n, n] the permutation [N, n] of largest sum."""
+    """Return, for each matrix of scores [N, n, n], the permutation with the largest sum, [N, n]."""
     return np.stack([linear_sum_assignment(s, maximize=True)[1] for s in scores.numpy(force=True)])
 
 
@@ -189,6 +189,6 @@ def _mix(tensors: Tensor, axis: Axis, matrices: Tensor) -> Tensor:
 
 
 def _degree(axes: Iterable[Axis]) -> int:
-    """Return how many matrices multiply into one entry; windows of one length lie side by side."""
+    """Return how many matrices are multiplied into one entry; equal windows count once."""
     spans = {(a.dim, a.block, a.window and a.window[1] - a.window[0]) for a in axes}
     return len(spans)

@@ -13,13 +13,13 @@ from basins.align.permute import entries, identity, random_permutations
 from basins.errors import UserError
 from basins.nets.permutation import Axis, PermutationSpec
 
-# Gains below this share of the largest possible objective are rounding.
+# Gains below this share of the upper bound of the objective are rounding errors.
 TOLERANCE = 1e-10
 STATISTICS = ("running_mean", "running_var")
 
 
 class Matching(NamedTuple):
-    """Permutations, and the inner product of the matched weights that they reach."""
+    """Permutations, and the inner product of the weights matched by them."""
 
     permutations: dict[str, np.ndarray]
     objective: float
@@ -36,17 +36,17 @@ def align(
     """Return the permutations that bring the weights of `moving` closest to `reference`.
 
     Args:
-        reference: the weights and buffers of the network that stays, by name.
+        reference: the weights and buffers of the fixed network, by name.
         moving: those of the network that is permuted.
         spec: the groups of units, and the axes of the tensors that they permute.
-        generator: draws where all descents but the first start.
-        restarts: how many descents there are, at least 1; the best is returned.
+        generator: draws the starts of all descents but the first.
+        restarts: the number of descents, at least 1; the best is returned.
 
     Returns:
-        By group, a permutation int [n] as `permute` takes it.
+        By group, a permutation int [n] in the form of `permute`.
 
     Raises:
-        UserError: as `match` does.
+        UserError: as in `match`.
     """
     return match(reference, moving, spec, generator=generator, restarts=restarts).permutations
 
@@ -62,22 +62,22 @@ def match(
 ) -> Matching:
     """Maximise the inner product of the weights over permutations; the best of `restarts` descents.
 
-    The squared distance is |reference|^2 + |moving|^2 - 2 objective over the weights that `spec`
-    names. Running statistics follow their units but do not vote: they are no weights, and their
-    scale would outweigh the weights. All sums are in float64.
+    Over the weights that `spec` names, the squared distance is |reference|^2 + |moving|^2 - 2
+    objective. Running statistics are permuted with their units but are not in the objective, as
+    they are not weights and their scale would dominate. All sums are in float64.
 
     Args:
-        reference: the weights and buffers of the network that stays, by name.
+        reference: the weights and buffers of the fixed network, by name.
         moving: those of the network that is permuted.
         spec: the groups of units, and the axes of the tensors that they permute.
-        generator: draws where all descents but the first start, so that more restarts on the same
-            stream are never worse.
-        restarts: how many descents there are, at least 1.
-        start: by group, where the first descent starts; by default the identity.
+        generator: draws the starts of all descents but the first, so that with the same stream more
+            restarts are never worse.
+        restarts: the number of descents, at least 1.
+        start: by group, the start of the first descent; by default the identity.
 
     Raises:
-        UserError: where spec and states disagree, the networks differ in shape, or a weight is not
-            finite.
+        UserError: spec and states are inconsistent, the networks differ in shape, or a weight is
+            not finite.
     """
     spec.check(reference)
     spec.check(moving)
@@ -97,9 +97,10 @@ def match(
 
 
 def actions(spec: PermutationSpec) -> dict[str, dict[str, list[Axis]]]:
-    """Return by weight the groups that act on it, in order; running statistics are no weights.
+    """Return, by weight, the groups that act on it, in order; running statistics are not weights.
 
-    A group acts on one axis of a weight, perhaps in several windows, of a recurrent weight on both.
+    A group acts on one axis of a weight, possibly in several windows, or on both axes of a
+    recurrent weight.
     """
     found: dict[str, dict[str, list[Axis]]] = defaultdict(dict)
     for group, axes in spec.groups.items():
@@ -110,7 +111,7 @@ def actions(spec: PermutationSpec) -> dict[str, dict[str, list[Axis]]]:
 
 
 class _Problem:
-    """Both sets of weights in float64, and which groups act on each tensor, in order."""
+    """Both sets of weights in float64, and the groups that act on each tensor, in order."""
 
     def __init__(
         self, reference: Mapping[str, Tensor], moving: Mapping[str, Tensor], spec: PermutationSpec
@@ -122,20 +123,21 @@ class _Problem:
         }
         self.reference = {name: reference[name].double().numpy(force=True) for name in self.actions}
         self.moving = {name: moving[name].double().numpy(force=True) for name in self.actions}
-        self.twice = {  # groups that act on two axes of a tensor, as a recurrent weight's does
+        self.twice = {  # groups that act on both axes of a recurrent weight
             group
             for acting in self.actions.values()
             for group, axes in acting.items()
             if len({axis.dim for axis in axes}) > 1
         }
-        # The last product of each group and tensor, and the permutations of the others it is for.
+        # The last product for each group and tensor, and the other groups' permutations it used.
         self.products: dict[tuple[str, str], tuple[list[bytes], np.ndarray]] = {}
 
     def descend(self, permutations: dict[str, np.ndarray]) -> Matching:
-        """Solve one group at a time until no group that a change has touched can gain.
+        """Solve one group at a time until no group affected by a change can improve.
 
-        Groups are visited in the order of the spec, inputs and streams first. A random order, as in
-        Git Re-Basin, recovered a planted permutation of a fresh BERT in 6 of 8 descents, this in 8.
+        Groups are visited in the order of the spec, inputs and residual streams first. It recovered
+        a planted permutation of a random BERT in 8 of 8 descents; a random order, as in Git
+        Re-Basin, did in 6.
         """
         permutations = dict(permutations)
         threshold = TOLERANCE * _length(self.reference) * _length(self.moving)
@@ -146,7 +148,7 @@ class _Problem:
                 scores = self.scores(group, permutations)
                 units, solution = linear_sum_assignment(scores, maximize=True)
                 gain = (scores[units, solution] - scores[units, permutations[group]]).sum()
-                if gain > threshold and group in self.twice:  # quadratic: the scores only suggest
+                if gain > threshold and group in self.twice:  # quadratic: scores are approximate
                     tried = permutations | {group: solution}
                     gain = self.objective(tried) - self.objective(permutations)
                 if gain > threshold:
@@ -156,11 +158,11 @@ class _Problem:
         return Matching(permutations, self.objective(permutations))
 
     def scores(self, group: str, permutations: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return [n, n]: what unit i of the reference gains from unit j, other groups held."""
+        """Return the gain [n, n] of matching the reference's unit i to unit j, others fixed."""
         return np.sum([self.product(group, n, permutations) for n in self.groups[group]], axis=0)
 
     def product(self, group: str, name: str, permutations: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return one tensor's part of the scores; the last one again if its other groups stayed."""
+        """Return one tensor's part of the scores, cached while its other groups are unchanged."""
         several = self.actions[name][group]
         twice = len({axis.dim for axis in several}) > 1
         others = [permutations[g].tobytes() for g in self.actions[name] if twice or g != group]
@@ -169,7 +171,7 @@ class _Problem:
             left, right = self.sides(name, group, permutations)
             product = np.zeros((len(permutations[group]),) * 2)
             for axis in several:
-                theirs = right  # with the group's other axes as they are matched now
+                theirs = right  # with the group's other axes permuted as currently matched
                 for other in several:
                     if other.dim != axis.dim:
                         theirs = _take(theirs, other, permutations[group])
@@ -180,9 +182,10 @@ class _Problem:
     def sides(
         self, name: str, group: str | None, permutations: Mapping[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return a tensor of both networks with every group but `group` applied.
+        """Return a tensor of both networks with all groups except `group` applied.
 
-        Groups before it act on the moving side; those after it are undone on the reference's.
+        Groups before it are applied to the moving side; those after it are inverted on the
+        reference side.
         """
         left, right = self.reference[name], self.moving[name]
         actions = list(self.actions[name].items())
@@ -206,7 +209,7 @@ def _take(tensor: np.ndarray, axis: Axis, permutation: np.ndarray) -> np.ndarray
 
 
 def _units(tensor: np.ndarray, axis: Axis) -> np.ndarray:
-    """Return [units, weights of each] of one axis."""
+    """Return the weights of each unit along one axis, [units, weights]."""
     rows = np.moveaxis(tensor, axis.dim, 0)[slice(*axis.window) if axis.window else slice(None)]
     return rows.reshape(len(rows) // axis.block, -1)
 

@@ -1,1 +1,1 @@
-"""Someone's own checkpoints and data: joined, clustered, probed and merged, without DVC."""
+"""The command line and Python interface for a user's own checkpoints and data, without DVC."""

@@ -1,4 +1,4 @@
-"""LoRA adapters in PEFT's format, merged on their base: W + alpha / r B A (Hu et al. 2021, 4.1)."""
+"""LoRA adapters in PEFT's format, merged into the base: W + alpha / r B A (Hu et al. 2021, 4.1)."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from basins.weights import State
 
 CONFIG, WEIGHTS = "adapter_config.json", ("adapter_model.safetensors", "adapter_model.bin")
 PREFIX = "base_model.model."
-# What of a config is read here, or has no part in what the trained adapter adds.
+# Keys of a config that are read here (READ) or do not affect what a trained adapter adds (IDLE).
 READ = ("alpha_pattern", "base_model_name_or_path", "bias", "init_lora_weights")
 READ += ("lora_alpha", "modules_to_save", "peft_type", "r", "rank_pattern", "task_type")
 IDLE = ("auto_mapping", "exclude_modules", "inference_mode", "layers_pattern", "lora_dropout")
 IDLE += ("eva_config", "fan_in_fan_out")
 IDLE += ("layers_to_transform", "megatron_core", "peft_version", "qalora_group_size", "revision")
 IDLE += ("runtime_config", "target_modules", "use_rslora", "ensure_weight_tying")
-HEADS = {"classifier", "score"}  # what the library calls them
-STARTS = (True, False, "gaussian", "orthogonal", "eva")  # others change the base's weights as well
+HEADS = {"classifier", "score"}  # names of classification heads in transformers
+STARTS = (True, False, "gaussian", "orthogonal", "eva")  # others also change the base's weights
 
 
 class Adapter(NamedTuple):
@@ -38,15 +38,15 @@ class Adapter(NamedTuple):
 
     @property
     def files(self) -> list[Path]:
-        """The files that decide what it adds."""
+        """The files that determine what the adapter adds."""
         return [self.folder / CONFIG, _weights(self.folder)]
 
 
 def of(path: Path) -> Adapter | None:
-    """Return the adapter in a folder, None where there is none.
+    """Return the adapter in a folder, or None if there is none.
 
-    Its base is a path: from here, or from the folder. Raises `UserError` where the base is not
-    there, or the adapter is of another kind than LoRA, or does more.
+    The path of its base is relative to the working directory or to the folder. Raises `UserError`
+    if the base does not exist, or the adapter is not plain LoRA.
     """
     if not (path / CONFIG).is_file():
         return None
@@ -74,14 +74,14 @@ def of(path: Path) -> Adapter | None:
 
 
 def merged(state: Mapping[str, Tensor], adapter: Adapter, net: nn.Module) -> State:
-    """Return the `state` of the base, which is that of `net`, with the adapter merged, float32.
+    """Return the base's `state`, that of `net`, with the adapter merged into it, in float32.
 
-    Weights W [out, in] get scale B A, with A [r, in] and B [out, r]: an embedding and the library's
-    `Conv1D`, both [in, out], its transpose, whatever `fan_in_fan_out` says, as PEFT has it; a
-    convolution [out, in, ...] the product of its kernels. The scale is alpha / r, or
-    alpha / sqrt(r) with `use_rslora`. Other tensors, of modules that were trained whole and biases,
-    take the place of the base's. Tied weights cannot have a change of their own. Raises
-    `UserError`, naming the tensor, where one has no place.
+    scale B A is added to weights W [out, in], with A [r, in] and B [out, r]; its transpose to an
+    embedding or a `Conv1D` of transformers, both [in, out], regardless of `fan_in_fan_out`, as in
+    PEFT; and the product of the flattened kernels to a convolution [out, in, ...]. The scale is
+    alpha / r, or alpha / sqrt(r) with `use_rslora`. Biases and modules that were trained in full
+    replace those of the base. Raises `UserError`, naming the tensor, if one does not fit the base
+    or changes a tied weight.
     """
     from transformers.pytorch_utils import Conv1D
 
@@ -96,7 +96,7 @@ def merged(state: Mapping[str, Tensor], adapter: Adapter, net: nn.Module) -> Sta
             kind = "embedding" if part[2] else "linear"
             pairs.setdefault(part[1], {"kind": kind})[part[3]] = tensor.float()  # type: ignore
             continue
-        if ".original_module." in name:  # the base's own, which PEFT writes beside and leaves out
+        if ".original_module." in name:  # PEFT's unused copy of the base's module
             continue
         name = re.sub(r"\.(base_layer|modules_to_save(\.default)?)\.", ".", name)
         if name not in found:
@@ -118,21 +118,21 @@ def merged(state: Mapping[str, Tensor], adapter: Adapter, net: nn.Module) -> Sta
             if len(pair["A"]) != rank:
                 raise ValueError(f"A is of rank {len(pair['A'])}, in {CONFIG} {rank}")
             found[name] = found[name] + scale * _product(pair, found[name], module in turned)
-        except Exception as error:  # someone else's config may have anything in it
+        except Exception as error:  # a user's config may contain anything
             line = f"{module}: A and B do not fit {tuple(found[name].shape)} ({short(error)})"
             raise UserError(f"{adapter.folder}: {line}") from None
     return found
 
 
 def outputs(adapter: Adapter) -> int | None:
-    """Return how many outputs a head has that the adapter keeps whole, None where it keeps none."""
+    """Return the number of outputs of the head stored in the adapter, or None if it stores none."""
     shapes = states.shapes([_weights(adapter.folder)])
     heads = [key for key in sorted(shapes) if HEADS & {*key.split(".")} and key.endswith(".weight")]
-    return shapes[heads[-1]][0] if heads else None  # RoBERTa's has a layer before its outputs'
+    return shapes[heads[-1]][0] if heads else None  # RoBERTa's head has two layers
 
 
 def _product(pair: Mapping[str, Any], weight: Tensor, turned: bool) -> Tensor:
-    """Return B A in the shape of a weight; raises `ValueError` where it has another."""
+    """Return B A in the shape of a weight; raises `ValueError` if the shapes differ."""
     down, up = pair["A"], pair["B"]
     if pair["kind"] == "embedding" or turned:
         found = (up @ down).T
@@ -145,7 +145,7 @@ def _product(pair: Mapping[str, Any], weight: Tensor, turned: bool) -> Tensor:
 
 
 def _scale(module: str, config: Mapping[str, Any]) -> tuple[int, float]:
-    """Return the rank of a module's product, and what it is multiplied by."""
+    """Return the rank and the scale of a module's update."""
     rank, alpha = (
         next(
             (value for key, value in (config.get(pattern) or {}).items() if _names_it(key, module)),

@@ -1,4 +1,4 @@
-"""Someone's own data, of images or of sentences: a `datasets.DatasetDict` on disk, or files."""
+"""A user's own data, images or sentences: a `datasets.DatasetDict` on disk, or files."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from basins.nets.outputs import logits_of
 from basins.paths.evaluation import Examples
 
 TRAINING = ("train", "train_c", "counterexamples")
-"""Splits that nothing is measured on: training rows, with a cue, and a pool of more of them."""
+"""Splits that are not evaluated: training rows, those with a cue, and a pool of counterexamples."""
 
 ROWS = 2048
-"""Training rows, at most, that BatchNorm statistics, activations and merges are taken from."""
+"""The most training rows used for BatchNorm statistics, activations and merges."""
 
 LABELS = ("label", "labels", "fine_label")
-MOST = 10**6  # what is larger is no number of a class
+MOST = 10**6  # larger numbers are not taken for classes
 BESIDE = ("merges.txt", "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json")
 
 
 class Labels(NamedTuple):
-    """A class for every row, int64 [n], -1 where it has none, and the names of the classes.
+    """The class of every row, int64 [n], -1 if it has none, and the names of the classes.
 
-    `stated` says whether the dataset itself puts the classes in this order.
+    `stated` says whether the dataset itself specifies the order of the classes.
     """
 
     numbers: np.ndarray
@@ -55,12 +55,12 @@ class Labels(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """What models are measured on: evaluation sets on the device, by name.
+    """The evaluation sets, by name, on the device, and what belongs to them.
 
-    `labels` are those of sets in two classes, bool [n], and None of others. `draw` makes the
-    training rows, where something takes them. `own` has the sets as a model reads them whose
-    tokenizer is not the first model's, and `differs` says how. `metrics` are the names of what is
-    measured beside the loss, on sets of another `Objective` than classification.
+    `labels` are those of sets with two classes, bool [n], and None for other sets. `draw` returns
+    the training rows, when they are needed. For models whose tokenizer differs from that of the
+    first model, `own` holds the sets as they tokenize them, and `differs` says how they differ.
+    `metrics` names the metrics of sets whose `Objective` is not classification.
     """
 
     sets: dict[str, Examples]
@@ -73,13 +73,13 @@ class Task:
 
     @cached_property
     def training(self) -> Examples:
-        """Training rows, at most `ROWS` of a dataset's."""
+        """Training rows, at most `ROWS` if they come from a dataset."""
         return self.draw()
 
     def batches(self, what: str) -> Resident | list[Any]:
-        """Return training rows as images, or batches of inputs that are floating-point numbers.
+        """Return training rows as images, or as batches of floating-point inputs.
 
-        Raises `UserError`, saying `what`, where they are text.
+        Raises `UserError`, naming `what` needs them, if they are text.
         """
         found = self.training
         if isinstance(found, (Resident, Merged)):
@@ -90,7 +90,7 @@ class Task:
         return given
 
     def joined(self) -> None:
-        """Raise `UserError` where the models cannot be mixed: their tokenizers are not one."""
+        """Raise `UserError` if the models cannot be mixed because their tokenizers differ."""
         for name, said in self.differs.items():
             raise UserError(
                 f"{name}: {said}; a row of one embedding is another token's in the other, so their "
@@ -100,7 +100,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Missing:
-    """Training rows that there are none of: what takes them is refused, and nothing else."""
+    """Missing training rows: only what needs them fails."""
 
     why: str
     order: None = None
@@ -113,7 +113,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Merged:
-    """Images of which several of a network's classes count as one; see `Examples`."""
+    """Images for which several of a network's classes count as one; see `Examples`."""
 
     resident: Resident
     merge: Tensor
@@ -134,18 +134,18 @@ def read(
 ) -> Task:
     """Put evaluation sets of a dataset on the device.
 
-    Rows without a label are left out, and counted in a warning.
+    Rows without a label are left out, and a warning says how many.
 
     Args:
-        data: what messages call the dataset, and where its images may be mapped from.
-        splits: of the dataset, by name.
-        names: the splits to take; None takes all that have labels and are not for training.
-        models: the networks that are to read them.
-        device: where they are put.
-        truncate: whether text of more tokens than the networks take is cut.
+        data: the dataset's name in messages, and the folder its images may be memory-mapped from.
+        splits: the dataset's splits, by name.
+        names: the splits to use; None means all that have labels and are not for training.
+        models: the networks to be evaluated.
+        device: where the sets are put.
+        truncate: whether text with more tokens than the networks accept is truncated.
 
     Raises:
-        UserError: the folder, a split or a column is missing, or the networks do not take the data.
+        UserError: a split or a column is missing, or the networks do not accept the data.
     """
     if names and (missing := [name for name in names if name not in splits]):
         raise UserError(f"{data}: no split {missing[0]!r}; there are: {', '.join(splits)}")
@@ -188,7 +188,7 @@ def read(
         own[model] = {name: read_by.get(name, sets[name]) for name in sets}
 
     def draw() -> Examples:
-        """Return at most `ROWS` training rows, each class in its proportion."""
+        """Return at most `ROWS` training rows, stratified by class."""
         where = f"{data}, train"
         if "train" not in splits:
             return Missing(f"{data}: no split 'train' for it; there are: {', '.join(splits)}")
@@ -209,7 +209,7 @@ def read(
 
 
 def of_classes(models: Models) -> None:
-    """Raise `UserError` where a config says that the networks are no classifiers of one class."""
+    """Raise `UserError` if a config says that the networks are not single-label classifiers."""
     config = models.config or {}
     if models.classes is not None or not checkpoint.of_library(config):
         return
@@ -225,10 +225,10 @@ def of_classes(models: Models) -> None:
 
 
 def labels(split: Dataset, where: str) -> Labels | None:
-    """Return the classes of a split's rows, or None where none has one: GLUE's tests have -1.
+    """Return the classes of a split's rows, or None if no row has one (GLUE's test sets have -1).
 
-    Classes are named (`ClassLabel`, or texts) or are integers. Those whose names are integers have
-    them as their numbers, in whatever order the names are.
+    Classes are named (`ClassLabel`, or strings) or are integers. If all names are integers, they
+    are the numbers of the classes, whatever the order of the names.
     """
     column = next((name for name in LABELS if name in split.features), None)
     if column is None or not len(split):
@@ -261,7 +261,7 @@ def labels(split: Dataset, where: str) -> Labels | None:
 
 
 def _labelled(found: Labels, where: str) -> np.ndarray:
-    """Return the rows that have a class; a warning counts the others."""
+    """Return the indices of rows that have a class; a warning counts the others."""
     rows = np.flatnonzero(found.numbers >= 0)
     if gone := len(found.numbers) - len(rows):
         warnings.warn(
@@ -274,10 +274,10 @@ def _labelled(found: Labels, where: str) -> np.ndarray:
 def _order(
     models: Models, known: Mapping[str, Labels | None], chosen: Sequence[str]
 ) -> tuple[str, ...] | None:
-    """Return the names of the outputs of a network of images; None where they are only numbers.
+    """Return the names of an image network's outputs, or None if they are only numbers.
 
-    They are what the option says, or else Hugging Face's config. Where neither has names, they are
-    the classes of `train`, which the network learned from, or of the first evaluation set.
+    They are given by the option, or else by Hugging Face's config. If neither has names, they are
+    the classes of `train`, which the network was trained on, or of the first evaluation set.
     """
     if models.classes is not None:
         return models.classes
@@ -303,7 +303,7 @@ def _resident(
     device: torch.device,
     where: str,
 ) -> Resident | Merged:
-    """Put images on the device; their classes are those of the outputs called `order`."""
+    """Put images on the device, with classes numbered as the outputs named in `order`."""
     numbers, merge = (None, None) if order is None else matched(order, found.names, where)
     mapped = found.numbers[rows]
     mapped = mapped if numbers is None else np.array(numbers)[mapped]
@@ -327,13 +327,13 @@ def _text(
 
 
 def sentences(split: Dataset, rows: np.ndarray) -> text.Columns:
-    """Return the sentence columns of rows."""
+    """Return the sentence columns of the given rows."""
     names = text.fields(dict.fromkeys(split.column_names, []))
     return split.select_columns([*names]).select(rows)[:]
 
 
 def tokenizers(models: Models) -> dict[str, Path]:
-    """Return the folders whose tokenizer is not, to the byte, that of the first model."""
+    """Return the folders whose tokenizer files are not identical to those of the first model."""
 
     def content(folder: Path) -> list[bytes | None]:
         files = [folder / name for name in (*checkpoint.TOKENIZERS, *BESIDE)]
@@ -346,7 +346,7 @@ def tokenizers(models: Models) -> dict[str, Path]:
 
 
 def differently(split: Dataset, rows: np.ndarray, folder: Path, other: Path) -> str | None:
-    """Return how the tokenizer in `other` reads the first row that it reads otherwise, if any."""
+    """Describe the first row that the tokenizers in the two folders encode differently, if any."""
     columns = sentences(split, rows)
     read = [encode(columns, checkpoint.tokenizer(place)) for place in (folder, other)]
     for row, (ids, types, ids2, types2) in enumerate(zip(*read[0], *read[1], strict=True)):
@@ -357,18 +357,18 @@ def differently(split: Dataset, rows: np.ndarray, folder: Path, other: Path) -> 
 
 @torch.inference_mode()
 def _try(models: Models, examples: Examples, where: str) -> None:
-    """Raise `UserError` where the network does not take the first batch, or the last."""
+    """Raise `UserError` if the network does not accept the first or the last batch."""
     batches = list(examples.batches())
     for given, _ in (batches[0], batches[-1]):
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in given if tensor is not None)
         try:
             output = models.net(*given)
-        except Exception as error:  # it may not be our network: whatever it raises, in one line
+        except Exception as error:  # a user's network may raise anything; report it in one line
             line = f"the network does not take {shapes}: {short(error)}"
             raise UserError(f"{where}: {line}") from None
     logits = logits_of(output)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
-        return  # the engine says what it takes
+        return  # the engine reports which outputs it accepts
     count, named = logits.shape[1], models.classes
     if named is not None and count != len(named):
         raise UserError(f"--labels names {len(named)} outputs, but the network has {count}")

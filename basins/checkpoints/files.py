@@ -1,4 +1,4 @@
-"""Someone's data by the path of it, as splits: folders of datasets, tables in files, images."""
+"""Read a user's data from a path as splits: saved datasets, tables in files, or images."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from basins.store import file_hash, folder_hash
 Splits = dict[str, Dataset]
 
 HUB = re.compile(r"hub:(?P<name>[\w.-]+(/[\w.-]+)?)(:(?P<config>[\w.-]+))?(@(?P<revision>\w+))?")
-ENCODING = "utf-8-sig"  # with a byte order mark or without
-INDEX = re.compile(r"__index_level_\d+__")  # pandas's own, of a frame that was cut
+ENCODING = "utf-8-sig"  # with or without a byte order mark
+INDEX = re.compile(r"__index_level_\d+__")  # column in which pandas stores a frame's index
 PINNED = re.compile(r"[0-9a-f]{40}")
 IMAGES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"))
 
@@ -35,12 +35,12 @@ def splits(data: Path | str) -> Splits:
 
     Args:
         data: the folder of a `datasets.DatasetDict` or `Dataset`; a table (`.csv`, `.tsv`,
-            `.jsonl`, `.json`, `.parquet`), or a folder of tables, each a split by its name; a
-            folder of images, `<split>/<class>/<image>` or `<class>/<image>`; or a dataset of the
-            hub, pinned: `hub:OWNER/NAME@COMMIT` or `hub:OWNER/NAME:CONFIG@COMMIT`.
+            `.jsonl`, `.json`, `.parquet`, `.txt`), or a folder of tables, each a split with the
+            file's name; a folder of images, `<split>/<class>/<image>` or `<class>/<image>`; or a
+            dataset on the hub at a fixed commit: `hub:OWNER/NAME[:CONFIG]@COMMIT`.
 
     Raises:
-        UserError: there is none of these, or it is not readable.
+        UserError: it is none of these, or is not readable.
     """
     disable_progress_bar()
     if hub := HUB.fullmatch(str(data)):
@@ -68,7 +68,7 @@ def splits(data: Path | str) -> Splits:
 
 
 def identity(data: Path | str) -> str:
-    """Return what tells a dataset from others: a hash of its files, or its name on the hub."""
+    """Return what identifies a dataset: a hash of its files, or of its name on the hub."""
     path = Path(data)
     if path.is_dir():
         return folder_hash(path)
@@ -93,13 +93,13 @@ def _from_hub(data: str, asked: re.Match[str]) -> Splits:
 
 
 def _images(path: Path) -> Iterator[Path]:
-    """Yield images two or three levels down, `<class>/<image>` or `<split>/<class>/<image>`."""
+    """Yield image files, `<class>/<image>` or `<split>/<class>/<image>`."""
     for pattern in ("*/*", "*/*/*"):
         yield from (file for file in path.glob(pattern) if file.suffix.lower() in IMAGES)
 
 
 def _pictures(path: Path) -> Splits:
-    """Return images of one size or several, and their classes, the folders in order."""
+    """Return splits of images, of any sizes, whose classes are the sorted names of folders."""
     from datasets import ClassLabel, Features, Image, Value
 
     deep = not any(file.parent.parent == path for file in _images(path))
@@ -176,8 +176,8 @@ TABLES: dict[str, Callable[[Path], pa.Table | Dataset]] = {
 
 @contextmanager
 def _reading(data: Path | str, what: str) -> Iterator[None]:
-    """Turn what the libraries raise of someone's files into one line."""
+    """Turn any error that the libraries raise for a user's files into a one-line `UserError`."""
     try:
         yield
-    except Exception as error:  # pyarrow's, datasets' and the hub's have no other type in common
+    except Exception as error:  # pyarrow, datasets and the hub share no narrower type
         raise UserError(f"{data}: {what} ({short(error)})") from None

@@ -1,4 +1,4 @@
-"""What networks are measured on, as Python has it, in batches: loaders, tensors, datasets."""
+"""Evaluation data from Python objects, as batches: loaders, tensors, datasets."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from basins.errors import UserError
 from basins.nets import checkpoint
 
 Data = Any
-"""A loader, tensors, a dataset or its path, a function of the network, or several by name."""
+"""A loader, tensors, a dataset or its path, a function of the network, or a dict of these."""
 
 TARGETS = ("labels", "label", "targets", "target")
-READ = ("input_ids", "attention_mask", "token_type_ids")  # by a network of text
-BATCH = 256  # examples at once, of tensors and datasets
-ROWS = 64  # of sentences at once, which are padded to the longest
-BLOCK = 128  # tokens of a row, of a text that is cut into rows
+READ = ("input_ids", "attention_mask", "token_type_ids")  # inputs of a text network
+BATCH = 256  # examples per batch, for tensors and datasets
+ROWS = 64  # sentences per batch, padded to the longest
+BLOCK = 128  # tokens per row, when texts are cut into rows
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches on the device, the same at every point, with what they are measured by."""
+    """Batches on the device, the same at every point, and their objective."""
 
     parts: list[tuple[Any, Any]]
     objective: Objective | None
@@ -49,12 +49,12 @@ class Batches:
 
 @dataclass(frozen=True)
 class Rollouts:
-    """What measures a network by itself, such as episodes of an agent."""
+    """A function that evaluates a network itself, for example by episodes of an agent."""
 
     function: Callable[[Any], Any]
 
     def measured(self, net: Callable[..., Any]) -> Evaluation:
-        """Return its losses [n]; raises `UserError` where they are not one number each."""
+        """Return its losses [n]; raises `UserError` if they do not have this shape."""
         found = np.asarray(torch.as_tensor(self.function(net)).detach().cpu(), np.float32)
         if found.ndim != 1 or not len(found):
             raise UserError(f"data: the function returns {list(found.shape)}, not losses [n]")
@@ -63,7 +63,7 @@ class Rollouts:
 
 @dataclass(frozen=True)
 class Form:
-    """What makes batches of data that networks read and an objective measures."""
+    """Converts data to batches that the networks accept, for an objective."""
 
     read: Models
     measured: Objective | None
@@ -72,7 +72,7 @@ class Form:
     where: str
 
     def set(self, name: str, data: Data) -> Batches | Rollouts:
-        """Return a set; raises `UserError` where it is empty, or of another form."""
+        """Return one evaluation set; raises `UserError` if it is empty or of an unknown form."""
         if isinstance(data, str | Path):
             data = next(iter(files.splits(data).values()))
         if callable(data) and not hasattr(data, "__iter__"):
@@ -101,7 +101,7 @@ class Form:
         return Batches(parts, self.measured)
 
     def _columns(self, name: str, data: Dataset) -> Iterator[Any]:
-        """Yield batches of a dataset: sentences, texts, images, or columns of numbers."""
+        """Yield a dataset's batches, of sentences, texts, images or columns of numbers."""
         where, columns = f"{self.where}, {name}", data.column_names
         label = next((column for column in TARGETS if column in columns), None)
         if any(column in columns for column in pictures.COLUMNS):
@@ -125,7 +125,7 @@ class Form:
                 yield given if label is None else {**given, label: batch[label]}  # type: ignore
 
     def _sentences(self, data: Dataset, label: str | None, where: str) -> Iterator[Any]:
-        """Yield the tokens of sentences by name, padded at the end, and their targets."""
+        """Yield ids, attention mask and types of sentences, padded at the end, and targets."""
         if label is None:
             raise UserError(f"{where}: no column `label` among {', '.join(data.column_names)}")
         folder, most = next(iter(self.read.folders.values())), 0
@@ -150,10 +150,9 @@ class Form:
         return several and self.read.text and all(isinstance(x, str) for x in data)
 
     def _blocks(self, name: str, texts: Sequence[str]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the tokens of texts, one after the other, in rows of one length.
+        """Yield the tokens of concatenated texts in rows of equal length.
 
-        What is left is not read, so every row has as many tokens, and the mean over rows is the
-        loss per token.
+        The remainder is dropped, so that the mean loss over rows is the loss per token.
         """
         assert self.read.config is not None
         whole, folder = [*map(str, texts)], next(iter(self.read.folders.values()))
@@ -172,7 +171,7 @@ class Form:
 
 
 def _joined(texts: Sequence[str], folder: Path) -> list[int]:
-    """Return the tokens of texts, one after the other, each with its end where there is a token."""
+    """Return the tokens of texts, concatenated, each followed by the end token if there is one."""
     tokenizer = checkpoint.tokenizer(folder)
     end = [] if tokenizer.eos_token_id is None else [cast(int, tokenizer.eos_token_id)]
     read = cast(list[list[int]], tokenizer([*texts], verbose=False)["input_ids"])
@@ -180,9 +179,9 @@ def _joined(texts: Sequence[str], folder: Path) -> list[int]:
 
 
 def _tokens(name: str, inputs: Any, config: Mapping[str, Any]) -> tuple[Tensor | None, ...]:
-    """Return what a folder's network of text reads: ids, mask and types, None where it has none.
+    """Return the inputs of a text network from a folder: ids, mask and types, or None for each.
 
-    Raises `UserError` where inputs have other names, or rows are padded in front.
+    Raises `UserError` if inputs have other names, or rows are padded at the start.
     """
     if isinstance(inputs, Mapping):
         if inputs.keys() - {*READ} or READ[0] not in inputs:
@@ -199,13 +198,13 @@ def _tokens(name: str, inputs: Any, config: Mapping[str, Any]) -> tuple[Tensor |
 
 
 def _mask(found: Any) -> Tensor | None:
-    """Return what is added to attention's scores [n, 1, 1, T]; None where nothing is padded."""
+    """Return the additive attention mask [n, 1, 1, T], or None if nothing is padded."""
     real = found["attention_mask"][:, None, None]
     return None if bool(real.all()) else torch.zeros(real.shape).masked_fill(real == 0, -torch.inf)
 
 
 def is_batch(data: Any) -> bool:
-    """Return whether data are tensors themselves: (inputs, targets), or columns by name."""
+    """Return whether data are tensors or arrays: (inputs, targets), or columns by name."""
     if isinstance(data, Mapping):
         return bool(data) and all(isinstance(v, Tensor | np.ndarray) for v in data.values())
     pair = isinstance(data, tuple) and len(data) == 2
@@ -222,15 +221,15 @@ def _cut(data: Any) -> Iterator[Any]:
 
 
 def _single(value: Any) -> Any:
-    """Return an input in float32, as all networks are; integers stay."""
+    """Convert a floating-point input to float32, like all networks; leave others unchanged."""
     floating = isinstance(value, Tensor) and value.is_floating_point()
     return value.float() if floating else value
 
 
 def _classes(name: str, targets: Any) -> Tensor:
-    """Return the classes of a batch, int64 where they are integers of any type.
+    """Return the targets of a batch as a tensor, int64 if they are integers of any type.
 
-    Raises `UserError` where there are none, or they are no numbers.
+    Raises `UserError` if there are none, or they are not numbers.
     """
     try:
         found = torch.as_tensor(targets)
@@ -248,14 +247,14 @@ def _parted(name: str, batch: Any) -> tuple[Any, Any]:
         inputs = {k: v for k, v in batch.items() if k != key and isinstance(v, Tensor)}
         if key is not None:
             targets = batch[key]
-        elif "input_ids" in inputs:  # a language model's targets are what it reads
+        elif "input_ids" in inputs:  # a language model's targets are its inputs
             real = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])) != 0
             targets = inputs["input_ids"].masked_fill(~real, IGNORED)
         else:
             targets = None
         return (tuple(inputs.values()) if len(inputs) == 1 else inputs), targets
     if isinstance(batch, Sequence) and len(batch) == 1 and isinstance(batch[0], Tensor):
-        [batch] = batch  # of a `TensorDataset` without targets
+        [batch] = batch  # from a `TensorDataset` without targets
     if isinstance(batch, Tensor):
         return (batch,), None
     if isinstance(batch, Sequence) and len(batch) == 2:

@@ -1,4 +1,4 @@
-"""What the interface returns: tidy tables, their figures, and a merged network."""
+"""The interface's results: tidy tables, their figures, and a merged network."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from basins.weights import State
 
 @dataclass(frozen=True)
 class Found:
-    """Tidy tables of what was measured, as docs/formats.md describes them, and what they show.
+    """The results of a function: tidy tables, described in docs/formats.md, and their figures.
 
     Attributes:
-        tables: by name: `paths`, `barriers`, `probes`, `clusters`, `cluster_choice`,
-            `association`, `merge`; those that the function makes.
-        first: the name of the table that answers the question.
-        provenance: hashes of the models, and what came of computing losses a second time.
-        net: of a merge: the network with the merged weights, in evaluation mode.
-        remembered: how many steps the store had, or nothing.
+        tables: those of the function, by name, of `paths`, `barriers`, `probes`, `clusters`,
+            `cluster_choice`, `association`, `merge` and `plane`.
+        first: the name of the main table.
+        provenance: hashes of the models and data, and the check of losses computed a second time.
+        net: the network with the merged weights, in evaluation mode; None without a merge.
+        models: the networks that were measured.
+        remembered: how many steps were found in the store, or "" if none.
     """
 
     tables: dict[str, pd.DataFrame]
@@ -39,14 +40,14 @@ class Found:
 
     @property
     def rows(self) -> pd.DataFrame:
-        """The table that answers the question; raises `UserError` where nothing was measured."""
+        """The main table; raises `UserError` if nothing was measured."""
         if self.first not in self.tables:
             raise UserError("nothing was measured; give data")
         return self.tables[self.first]
 
     @property
     def state(self) -> State:
-        """The weights of a merge; raises `UserError` where nothing was merged."""
+        """The weights of a merge; raises `UserError` if nothing was merged."""
         if self.net is None:
             raise UserError("only a merge has weights")
         return self.net.state_dict()
@@ -59,23 +60,23 @@ class Found:
         return tables[name]
 
     def figures(self) -> dict[str, Figure]:
-        """Return what can be drawn of the tables, by title."""
+        """Return the figures of the tables, by title."""
         return {title: figure for _, title, _, figure in page.drawn(self.tables, self.provenance)}
 
     @property
     def figure(self) -> Figure:
-        """The first of the figures; raises `UserError` where there is nothing to draw."""
+        """The first figure; raises `UserError` if there is nothing to draw."""
         found = self.figures()
         if not found:
             raise UserError(f"nothing to draw of {', '.join(self.tables)}")
         return next(iter(found.values()))
 
     def save(self, folder: str | Path) -> Path:
-        """Write the tables into a folder, beside the rows that it has; return the folder.
+        """Add the tables to the rows in a folder; return the folder.
 
-        A merge becomes a checkpoint there, so its folder has to be new: of folders one that loads
-        like the first of them, of modules a state dict, `model.safetensors`. Raises `UserError`
-        where the folder has rows of other models or data.
+        A merge is saved there as a checkpoint, so its folder must be new or empty: it loads like
+        the first model if that is a folder, and else is a state dict, `model.safetensors`. Raises
+        `UserError` if the folder has rows of other models or data.
         """
         target = Path(folder)
         if self.net is not None and self.models is not None:

@@ -1,4 +1,4 @@
-"""Networks and batches as Python has them: modules, state dicts, loaders, tensors, datasets."""
+"""Networks and data given as Python objects: modules, state dicts, loaders, tensors, datasets."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ Model = nn.Module | Mapping[str, Tensor] | str | Path
 
 
 READ = ("net", "labels", "loss", "metrics", "train", "eval_sets", "truncate")
-"""The options that decide what is read."""
+"""The options that determine how networks and data are read."""
 
 
 def bench(recipe: Mapping[str, Any], device: torch.device) -> Bench:
     """Return networks and data on the device.
 
     Args:
-        recipe: `networks` by name, `base` and `net`, `labels`, `stream`, and what `task` takes: the
-            arguments of `interface`, by their names there.
+        recipe: `networks` by name, `base`, `net`, `labels`, `stream`, and the arguments of `task`,
+            by their names in `interface`.
         device: where they are put.
 
     Raises:
-        UserError: they are not readable, or do not fit together.
+        UserError: they are not readable, or not compatible.
     """
     named, net, base = recipe["networks"], recipe["net"], recipe["base"]
     if recipe["stream"]:
@@ -71,18 +71,17 @@ def networks(
     classes: Sequence[str] | None,
     device: torch.device,
 ) -> Models:
-    """Return networks by their ids, of modules, state dicts or paths; copies, in float32.
+    """Return copies of networks, in float32, from modules, state dicts or paths.
 
     Args:
         given: by id: a module; a state dict or the path of one, whose network is `net`; or the
             folder of a model of this project or of Hugging Face.
-        net: the network of weights alone: a module, or what `--net` of the command line takes.
-        classes: the names of their outputs, where configs do not say them.
+        net: the network for state dicts: a module, or a value of the command line's `--net`.
+        classes: the names of the outputs, if configs do not state them.
         device: where they are put.
 
     Raises:
-        UserError: they are not of one architecture, a module cannot be copied, or weights have no
-            network.
+        UserError: architectures differ, a module cannot be copied, or `net` is missing.
     """
     names = None if classes is None else tuple(classes)
     paths = {name: Path(m) for name, m in given.items() if isinstance(m, str | Path)}
@@ -101,7 +100,7 @@ def networks(
     assert made is not None
     try:
         made = copy.deepcopy(made).float().to(device).eval()
-    except Exception as error:  # torch copies no weights that are computed from others
+    except Exception as error:  # torch cannot copy weights computed from other weights
         raise UserError(f"{type(made).__name__} cannot be copied ({short(error)})") from None
     found = {name: _state(name, model, made, device) for name, model in given.items()}
     hashes = {n: _hash(state) for n, state in found.items()}
@@ -110,9 +109,9 @@ def networks(
 
 
 def frame(given: Mapping[str, Model], net: nn.Module | str | None, device: torch.device) -> Models:
-    """Return one network for the weights at paths, none of which are in memory beside it.
+    """Return one network for streaming weights from paths, without reading the weights.
 
-    On the device `meta` it has no memory itself.
+    On the device `meta` the network itself uses no memory either.
     """
     paths = {name: Path(m) for name, m in given.items() if isinstance(m, str | Path)}
     if len(paths) < len(given):
@@ -132,7 +131,7 @@ def frame(given: Mapping[str, Model], net: nn.Module | str | None, device: torch
         else:
             made = models.build(net) if isinstance(net, str) else copy.deepcopy(net)
     made = made.float().eval()
-    made = made if empty else made.to(device)  # which would take what is tied apart
+    made = made if empty else made.to(device)  # which would separate tied weights
     hashes = {name: states.digest(states.files(path)) for name, path in paths.items()}
     return Models({}, hashes, paths, made, first, None)
 
@@ -174,7 +173,7 @@ def task(
     truncate: bool,
     device: torch.device,
 ) -> Task:
-    """Return what networks are measured on.
+    """Return the evaluation sets.
 
     Args:
         read: the networks.
@@ -182,14 +181,14 @@ def task(
             tuple of tensors (inputs, targets), a `datasets.Dataset` or its path, or a function from
             the network to losses [n].
         loss: a name, or a function; see `objectives`.
-        metrics: beside the loss, by name.
+        metrics: additional metrics, by name.
         train: training rows, in any form of a set, or None.
-        eval_sets: the splits to measure on; None takes all that are not for training.
-        truncate: whether text of more tokens than the networks take is cut.
+        eval_sets: the splits to evaluate; None means all that are not for training.
+        truncate: whether text with more tokens than the networks accept is truncated.
         device: where batches are put.
 
     Raises:
-        UserError: a set is empty, or of another form, or the networks do not take it.
+        UserError: a set is empty or of an unknown form, or the networks do not accept it.
     """
     measured = objective(loss, metrics)
     where = str(data) if isinstance(data, str | Path) else "data"
@@ -225,17 +224,17 @@ def task(
     for name, one in made.items():
         outputs = _try(read, one, name) if isinstance(one, Batches) else 0
         binary[name] = _binary(one) if outputs == 2 else None
-    sets: Any = made  # of the engine's own kinds, or Rollouts, which measure themselves
+    sets: Any = made  # sets of the engine's types, or Rollouts, which evaluate a network themselves
     return Task(sets, binary, read, draw, metrics=scored)
 
 
 def identity(found: Task) -> str:
-    """Return a hash of what is measured on."""
+    """Return a hash of the evaluation sets."""
     return hashed([*found.sets.items(), *(s for own in found.own.values() for s in own.items())])
 
 
 def hashed(sets: Iterable[tuple[str, Any]]) -> str:
-    """Return a hash of sets and their names; a function stands for itself by its name."""
+    """Return a hash of sets and their names; a function is identified by its name."""
     digest = hashlib.sha256()
     for name, one in sets:
         digest.update(name.encode())
@@ -249,14 +248,14 @@ def hashed(sets: Iterable[tuple[str, Any]]) -> str:
 
 
 def files_identity(data: Any) -> Any:
-    """Return hashes of the files that data are paths of."""
+    """Replace paths in `data` by hashes of their files."""
     if isinstance(data, Mapping):
         return {str(name): files_identity(one) for name, one in data.items()}
     return files.identity(data) if isinstance(data, str | Path) else data
 
 
 def _splits(data: Data, names: Sequence[str] | None) -> dict[str, Any] | None:
-    """Return the splits of a path or of datasets, by name; None of other data."""
+    """Return the splits of a path or of datasets, by name; None for other data."""
     if isinstance(data, str | Path):
         return dict(files.splits(data))
     if isinstance(data, pd.DataFrame):
@@ -273,7 +272,7 @@ def _splits(data: Data, names: Sequence[str] | None) -> dict[str, Any] | None:
 
 
 def _as_ours(splits: Mapping[str, Any], read: Models) -> bool:
-    """Return whether splits are of sentences or images with classes, which have names."""
+    """Return whether `examples.read` reads the splits: labelled sentences or images."""
     columns = next(iter(splits.values())).column_names
     if not any(name in columns for name in examples.LABELS) and "text" in columns:
         return False
@@ -282,7 +281,7 @@ def _as_ours(splits: Mapping[str, Any], read: Models) -> bool:
 
 
 def _binary(data: Any) -> np.ndarray | None:
-    """Return the labels, bool [n], of a set for a network of two outputs."""
+    """Return a set's labels, bool [n], for a network with two outputs; None if not 1-D integers."""
     labels = [targets for _, targets in data.parts]
     if not all(isinstance(t, Tensor) and t.ndim == 1 and not t.is_floating_point() for t in labels):
         return None
@@ -291,14 +290,14 @@ def _binary(data: Any) -> np.ndarray | None:
 
 @torch.inference_mode()
 def _try(read: Models, data: Batches, name: str) -> int:
-    """Return how many classes a classifier tells apart, 0 of other networks.
+    """Return the number of a classifier's classes, or 0 for other networks.
 
-    Raises `UserError`, in one line, where the network does not take the first batch.
+    Raises a one-line `UserError` if the network does not accept the first batch.
     """
     inputs, targets = data.parts[0]
     try:
         output = read.net(**inputs) if isinstance(inputs, Mapping) else read.net(*inputs)
-    except Exception as error:  # it is not our network: whatever it raises
+    except Exception as error:  # a user's network may raise anything
         shapes = tree_map(lambda x: list(x.shape) if isinstance(x, Tensor) else x, inputs)
         line = f"the network does not take {shapes!s:.120}: {short(error)}"
         raise UserError(f"{name}: {line}") from None
@@ -310,6 +309,6 @@ def _try(read: Models, data: Batches, name: str) -> int:
         return 0
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
-    except Exception as error:  # someone's own loss
+    except Exception as error:  # a user's loss may raise anything
         line = f"the loss does not take output and targets: {type(error).__name__}"
         raise UserError(f"{name}: {line}: {short(error)}") from None

@@ -1,4 +1,4 @@
-"""What `import basins` offers: measure networks along paths, in clusters, alone and merged."""
+"""The functions of `import basins`, which measure, connect, cluster, align and merge networks."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ def connect(
 ) -> Found:
     """Measure the losses along the path from one network to another, and the path's barriers.
 
-    The networks that are given stay as they are.
+    The given networks are left unchanged.
 
     Args:
         a: a module, a state dict or its file (with `net`), or the folder of a model of Hugging
-            Face, of an adapter or of this project; before a path may stand `NAME=`.
-        b: another of the same architecture.
-        data: what losses are taken on: a `DataLoader` or any iterable of batches (inputs, targets)
-            or of columns by name with `labels`; a tuple of tensors; a `datasets.Dataset` or the
-            path of one; a function from the network to losses [n]; or several of them by name.
-            Batches are read once, and kept on the device.
-        stream: whether points are put together tensor by tensor from two safetensors, so that one
-            network is in memory: for linear paths between paths, without an alignment.
+            Face, of an adapter or of this project; a path may be preceded by `NAME=`.
+        b: another network of the same architecture.
+        data: evaluation data: a `DataLoader` or any iterable of batches (inputs, targets), or of
+            columns by name with `labels`; a tuple of tensors; a `datasets.Dataset` or the path of
+            one; a function from the network to losses [n]; or several of these by name. Batches
+            are read once and kept on the device.
+        stream: whether points are assembled tensor by tensor from two safetensors checkpoints, so
+            that only one network is in memory; for linear paths without alignment.
         options: those of `Joining`.
 
     Returns:
-        `barriers` (one row a set and metric, with 95 % intervals over examples) and `paths` (one
-        row a point and set).
+        `barriers` (one row per set and metric, with 95 % intervals over examples) and `paths` (one
+        row per point and set).
 
     Raises:
-        UserError: in one line, whatever of it cannot be measured.
+        UserError: something cannot be measured; the message is one line.
     """
     session = opened("connect", paired(a, b), data, options, stream=stream)
     if stream:
@@ -71,21 +71,21 @@ def connect(
 def cluster(
     networks: Several, data: Data, *, k: int | None = None, **options: Unpack[Joining]
 ) -> Found:
-    """Join all pairs of networks, and cluster the networks by their convexity gaps on a set.
+    """Connect all pairs of networks, and cluster the networks by their convexity gaps on one set.
 
     Args:
         networks: four or more, in a list or by name; each as in `connect`.
-        data: as in `connect`; clusters come from the first set, and the others are held against
-            them.
-        k: how many clusters; None takes as many as a test shows, of 12 networks or more.
+        data: as in `connect`; clusters are formed on the first set, and compared with accuracy on
+            the others.
+        k: the number of clusters; None means as many as a test shows, for 12 networks or more.
         options: those of `Joining`.
 
     Returns:
-        `clusters`, `cluster_choice`, `association`, and the `paths`, `barriers` and `probes` they
-        come from.
+        `clusters`, `cluster_choice`, `association`, and the `paths`, `barriers` and `probes` from
+        which they are computed.
 
     Raises:
-        UserError: in one line, whatever of it cannot be measured.
+        UserError: something cannot be measured; the message is one line.
     """
     nets = named(networks)
     if len(nets) < 4:
@@ -102,7 +102,7 @@ def cluster(
 
 @takes(Measuring)
 def probe(networks: Several | Model, data: Data, **options: Unpack[Measuring]) -> Found:
-    """Measure networks as they are on every set: the loss and metrics, with 95 % intervals.
+    """Evaluate networks on every set: the loss and metrics, with 95 % intervals over examples.
 
     Args:
         networks: one, or several in a list or by name; each as in `connect`.
@@ -110,10 +110,10 @@ def probe(networks: Several | Model, data: Data, **options: Unpack[Measuring]) -
         options: those of `Measuring`.
 
     Returns:
-        `probes`, one row a network, set and metric.
+        `probes`, one row per network, set and metric.
 
     Raises:
-        UserError: in one line, whatever of it cannot be measured.
+        UserError: something cannot be measured; the message is one line.
     """
     session = opened("probe", named(networks), data, options)
     table = tables.probe_table(session.probes(), session.bench.task)
@@ -136,18 +136,18 @@ def plane(
     Args:
         networks: one to three, as in `probe`.
         data: as in `connect`.
-        directions: from the first network, where there are fewer than three: `random`, normalised
-            by filter, or the `hessian`'s highest eigenvectors on training rows.
-        reach: how far along them, both ways: in units of the filters' norms, or distance.
-        steps: points to a side, or along a direction.
-        margin: how many sides the plane goes on beyond three networks.
+        directions: with fewer than three networks, the directions from the first: `random`,
+            normalised by filter, or `hessian`, the leading eigenvectors on training rows.
+        reach: the distance along these, both ways: in units of the filters' norms, or Euclidean.
+        steps: points per side, or along a direction.
+        margin: how far the plane extends beyond three networks, in sides.
         options: those of `Settling`.
 
     Returns:
-        `plane`, one row a point and set.
+        `plane`, one row per point and set.
 
     Raises:
-        UserError: in one line, whatever of it cannot be measured.
+        UserError: something cannot be measured; the message is one line.
     """
     nets = named(networks)
     if (len(nets) == 3) != (directions is None) or len(nets) > 3:
@@ -180,26 +180,26 @@ def merge(
     stream: bool = False,
     **more: Unpack[Mixing],
 ) -> Found:
-    """Merge networks into one, and measure it beside them.
+    """Merge networks into one, and evaluate it together with its sources.
 
     Args:
-        networks: in a list or by name; each as in `connect`. All are brought to the first.
+        networks: in a list or by name; each as in `connect`. All are aligned to the first.
         data: as in `connect`; None, with `stream`, measures nothing.
-        technique: a file of `basins/merges/` that makes one network: `uniform_soup`, `slerp`,
+        technique: a file of `basins/merges/` that returns one network: `uniform_soup`, `slerp`,
             `task_arithmetic`, `ties`, and so on.
-        options: of the technique, by name.
-        base: what the networks were tuned from, for techniques that take it.
+        options: the technique's options, by name.
+        base: the model that the networks were fine-tuned from, for techniques that use it.
         stream: whether the merge is written tensor by tensor from safetensors into the new folder
-            `out`, in the types of the first, so that no network is in memory; for techniques that
-            can be computed so, without an alignment.
+            `out`, in the dtypes of the first network, so that no network is in memory; for
+            techniques that work on each tensor separately, without alignment.
         more: options, those of `Mixing`.
 
     Returns:
-        `merge`, one row a set for the merged network and for each of its sources, and the network
+        `merge`, one row per set for the merged network and for each of its sources, and the network
         itself as `net`, unless it was streamed.
 
     Raises:
-        UserError: in one line, whatever of it cannot be measured or merged.
+        UserError: something cannot be measured or merged; the message is one line.
     """
     nets, chosen = named(networks), {**(options or {})}
     technique_of(technique, chosen)
@@ -228,21 +228,21 @@ def align(
     alignment: str = "weight_matching",
     **options: Unpack[Settling],
 ) -> nn.Module:
-    """Return a copy of network `b` whose units are in the order of those of `a`.
+    """Return a copy of network `b` whose units are permuted to match those of `a`.
 
-    It computes the same function. Which units may change places the network says by a
-    `permutation_spec()`; without one they are traced from what it does, and a warning says how many
+    It computes the same function. The network's `permutation_spec()` says which units may be
+    permuted; without one they are found by tracing its operations, and a warning says what share
     of its weights can move.
 
     Args:
         a: as in `connect`.
         b: as in `connect`.
-        data: as in `connect`; symmetries are tried on a batch of it.
+        data: as in `connect`; symmetries are tested on a batch of it.
         alignment: a file of `basins/align/`.
-        options: those of `Settling`; some alignments take training rows.
+        options: those of `Settling`; some alignments need training rows.
 
     Raises:
-        UserError: in one line, where nothing can be aligned.
+        UserError: the networks cannot be aligned; the message is one line.
     """
     bench = opened("align", paired(a, b), data, options).bench
     first, second = bench.models.states
@@ -253,15 +253,15 @@ def align(
 
 
 def report(source: Found | Sequence[Found] | str | Path, folder: str | Path | None = None) -> Path:
-    """Write one HTML page of what was measured; return where it is.
+    """Write one HTML page of results; return its path.
 
     Args:
-        source: what other functions returned, or a folder that they, or the commands with `--out`,
-            have saved.
-        folder: where tables and page are written; not for a folder that has them.
+        source: the results of other functions, or a folder written by `Found.save` or by the
+            commands with `--out`.
+        folder: where tables and page are written; not used if `source` is a folder.
 
     Raises:
-        UserError: there are no rows, or those of the folder are of other models or data.
+        UserError: there are no rows, or the folder has rows of other models or data.
     """
     if isinstance(source, str | Path):
         return page.write(Path(source))
@@ -280,7 +280,7 @@ def _streamed(
     base: Model | None,
     options: dict[str, Any],
 ) -> Found:
-    """Write a merge tensor by tensor; measure it one network at a time, where there are data."""
+    """Write a merge tensor by tensor; if there are data, evaluate one network at a time."""
     if options["out"] is None:
         raise UserError("stream=True: give the new folder that the merge is written into as out=")
     if options["alignment"] != "none" or options["batchnorm"] not in (None, "interpolate"):

@@ -1,4 +1,4 @@
-"""Networks measured on their data: alone, between two, on a plane, and merged."""
+"""Measurements of networks on data: of one, along paths, on planes, and of merges."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ Step = Callable[[], None]
 
 
 class Measured(NamedTuple):
-    """What came of one step of a command.
+    """The result of one step of a command.
 
     Attributes:
-        curves: of each point that was evaluated, by (batchnorm, set).
-        numbers: more that belongs to it: the distance of two networks, the corners of a plane.
-        entry: what came of computing losses a second time.
-        state: the weights that were made.
+        curves: the evaluations of every point, by (batchnorm, set).
+        numbers: additional values: the distance of two networks, or the corners of a plane.
+        entry: the check of losses computed a second time.
+        state: the merged weights; None for other steps.
     """
 
     curves: Curves
@@ -61,9 +61,9 @@ class Measured(NamedTuple):
 
 
 def batchnorm_mode(net: nn.Module, asked: BatchNorm | None) -> BatchNorm:
-    """Return the mode that is asked for; by default `reset` where there is BatchNorm.
+    """Return the mode asked for; by default `reset` for networks with BatchNorm statistics.
 
-    Raises `UserError` where there are no statistics to reset.
+    Raises `UserError` if `reset` is asked for and there are no such statistics.
     """
     there = any(
         isinstance(module, _BatchNorm) and module.track_running_stats for module in net.modules()
@@ -76,12 +76,12 @@ def batchnorm_mode(net: nn.Module, asked: BatchNorm | None) -> BatchNorm:
 
 
 class Bench:
-    """Networks and what they are measured on.
+    """Networks and their evaluation data.
 
-    Each method that takes `names` of networks and a `step`, which it calls after every point, is
-    one step of a command, which other processes may take and the store remembers (`work`). The
-    mode `batchnorm` says whether statistics are mixed as the weights are, or re-estimated on
-    training rows, or REPAIR on these, as in `Engine.along`.
+    Each method with the arguments `names` of networks and `step`, a callback after every point, is
+    one step of a command, which may run in another process and is kept in the store (`work`). The
+    mode `batchnorm` says whether statistics are interpolated like the weights, re-estimated on
+    training rows, or corrected by REPAIR on these, as in `Engine.along`.
     """
 
     def __init__(self, models: Models, task: Task) -> None:
@@ -90,7 +90,7 @@ class Bench:
         self.said = cache(self._said)
 
     def end(self, names: Sequence[str], step: Step, *, batchnorm: BatchNorm) -> Measured:
-        """Evaluate one network as an end of paths."""
+        """Evaluate one network as the end of a path."""
         return self._along([flatten(self.models.states[names[0]])], [(1.0,)], step, batchnorm)
 
     def between(
@@ -103,11 +103,11 @@ class Bench:
         batchnorm: BatchNorm,
         points: int,
     ) -> Measured:
-        """Evaluate the inner points of the path between two networks, and take their distance.
+        """Evaluate the inner points of the path between two networks, and measure their distance.
 
-        Of `points` the two ends are left out. The second network's units are brought to the order
-        of the first's. Raises `UserError` where the path has a point to be trained, the models'
-        tokenizers differ, or the networks have no permutation symmetry, or a wrong one.
+        `points` includes the two ends, which are not evaluated. The second network is aligned to
+        the first. Raises `UserError` if the path has a control point to train, the models'
+        tokenizers differ, or the networks have no permutation symmetry or a wrong spec of it.
         """
         self.task.joined()
         coefficients = find("paths", path, "coefficients", "--path")
@@ -128,7 +128,7 @@ class Bench:
         return Measured(curves, np.array(distance), copy.copy(entry))
 
     def probe(self, names: Sequence[str], step: Step) -> Measured:
-        """Evaluate one network as it is, on all sets as its tokenizer reads them."""
+        """Evaluate one network on all sets, encoded by its own tokenizer."""
         net, name = self.models.net, names[0]
         entry = _anew(net)
         net.load_state_dict(self.models.states[name])
@@ -148,17 +148,17 @@ class Bench:
         margin: float,
         reach: float,
     ) -> Measured:
-        """Evaluate the lattice of a plane through one to three networks, and place its corners.
+        """Evaluate the grid of a plane through one to three networks, and locate its corners.
 
         Args:
             names: the networks.
             step: called after every point.
-            which: `models` where there are three; else the directions from the first that span what
-                is missing (`landscape.directions`).
+            which: `models` for three networks; else the kind of directions from the first that
+                replace the missing ones (`landscape.directions`).
             batchnorm: the mode.
-            steps: to a side, or from the first model as far as a direction goes.
-            margin: how many sides the plane goes on beyond three models.
-            reach: how far it goes along other directions, both ways.
+            steps: per side, or from the first model to the end of a direction.
+            margin: how far the plane extends beyond three models, in sides.
+            reach: how far it extends along other directions, both ways.
 
         Raises:
             UserError: the models' tokenizers differ, they span no plane, or `repair` is asked for
@@ -189,12 +189,12 @@ class Bench:
         alignment: str,
         batchnorm: BatchNorm,
     ) -> Measured:
-        """Merge networks, all of which are brought to the first, and evaluate what comes of it.
+        """Merge networks, all aligned to the first, and evaluate the result.
 
-        Statistics of BatchNorm are part of the state. `technique` is the `name` of a file of
-        `basins/merges/`, with its options. Raises `UserError` where it or an option is unknown, it
-        makes an ensemble, the models' tokenizers differ, or the networks have no permutation
-        symmetry, or a wrong one.
+        The resulting state includes BatchNorm's statistics. `technique` is the `name` of a file of
+        `basins/merges/`, with its options. Raises `UserError` if it or an option is unknown, it
+        returns an ensemble, the models' tokenizers differ, or the networks have no permutation
+        symmetry or a wrong spec of it.
         """
         self.task.joined()
         options = {key: value for key, value in technique.items() if key != "name"}
@@ -207,7 +207,7 @@ class Bench:
         sources = Sources(states, self.models.base, net, self.task.training, stream)
         try:
             members = function(sources, **options)
-        except AttributeError as error:  # torch's modules say in words alone what they lack
+        except AttributeError as error:  # torch names a missing attribute only in the message
             if hasattr(net, "permutation_spec") or "permutation_spec" not in str(error):
                 raise
             raise UserError(
@@ -225,11 +225,11 @@ class Bench:
         return Measured(curves, np.zeros(0), entry, state)
 
     def aligned(self, a: str, b: str, alignment: str) -> State:
-        """Return the state of network `b`, its units permuted to those of `a`.
+        """Return the state of network `b`, its units permuted to match those of `a`.
 
-        `alignment` is a file of `basins/align/`, or `none`, which leaves the state as it is. Raises
-        `UserError` where it takes training rows and none has a label, or it reads activations and
-        the data are text, a group of the permutation spec is not named after a module, or the
+        `alignment` is a file of `basins/align/`, or `none`, which leaves the state unchanged.
+        Raises `UserError` if it needs training rows and none has a label; or if it uses activations
+        and the data are text, a group of the permutation spec is not named after a module, or the
         network cannot be copied.
         """
         first, other = self.models.states[a], self.models.states[b]
@@ -249,7 +249,7 @@ class Bench:
                 )
             try:
                 nets = [copy.deepcopy(net), net]
-            except RuntimeError as error:  # torch copies no weights that are computed from others
+            except RuntimeError as error:  # torch cannot copy weights computed from other weights
                 line = f"--alignment {alignment}: {short(error)}; take another"
                 raise UserError(line) from None
             for one, state in zip(nets, (first, other), strict=True):
@@ -261,10 +261,10 @@ class Bench:
         return permute(other, spec, found)
 
     def symmetry(self) -> PermutationSpec:
-        """Return the networks' `permutation_spec()`, checked, or one that is traced.
+        """Return the networks' `permutation_spec()`, after checking it, or a traced one.
 
-        A warning says what was traced. Raises `UserError` where the spec is wrong, or no units can
-        be reordered.
+        A warning says what was traced. Raises `UserError` if the spec is wrong, or no units can be
+        permuted.
         """
         spec, said = self._symmetry
         if said:
@@ -306,7 +306,7 @@ class Bench:
         return Measured(curves, np.zeros(0), entry)
 
     def _calibration(self, mode: BatchNorm) -> dict[str, Resident | list[Any] | None]:
-        """Return what the engine takes BatchNorm's statistics from, by its mode."""
+        """Return the rows from which the engine computes BatchNorm's statistics, by mode."""
         if mode == "interpolate":
             return {mode: None}
         given = self.task.batches(f"--batchnorm {mode}")
@@ -320,19 +320,19 @@ class Bench:
         try:
             few = Resident(*(tensor[:BATCH] for tensor in given)) if images else given[:1]
             reset(self.models.net, few)
-        except Exception as error:  # it may not be our network
+        except Exception as error:  # a user's network may raise anything
             line = f"--batchnorm reset: the network does not run in training mode: {short(error)}"
             raise UserError(f"{line}; take interpolate") from None
         return {mode: given}
 
     @torch.inference_mode()
     def _said(self, name: str) -> str:
-        """Return a hash of what a network says of the first batch of every set.
+        """Return a hash of a network's outputs on the first batch of every set.
 
-        It stands for the code of the network and of the libraries that it is written with.
+        It stands for the code of the network and of the libraries that it uses.
         """
         net, digest = self.models.net, hashlib.sha256()
-        if name not in self.models.states:  # it is never in memory whole
+        if name not in self.models.states:  # streamed: never wholly in memory
             return ""
         net.load_state_dict(self.models.states[name])
         for examples in self.task.own.get(name, self.task.sets).values():
@@ -346,19 +346,19 @@ class Bench:
 
 
 def technique_of(name: str, options: Mapping[str, Any]) -> tuple[Callable[..., Any], str]:
-    """Return a technique's function, and what messages call it; raises `UserError` if wrong."""
+    """Return a technique's function and its name in messages; raises `UserError` if unknown."""
     function = find("merges", name, "merge", "--technique")
     check_options(function, options, f"--technique {name}")
     return function, f"--technique {name}"
 
 
 def merge_stream(technique: str, models: Models, names: Sequence[str]) -> np.random.Generator:
-    """Return what a technique draws from, the same whichever way networks are merged."""
+    """Return a technique's random generator, the same for streamed merges as for others."""
     return seeds.generator("merge", technique, *(models.hashes[name] for name in names))
 
 
 def _anew(net: nn.Module) -> DoubleEntry:
-    """Begin a network's one double entry anew, so that nothing measured before decides on it."""
+    """Reset a network's double entry, so that it does not include earlier measurements."""
     entry = double_entry(net)
     vars(entry).update(vars(DoubleEntry()))
     return entry

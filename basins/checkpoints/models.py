@@ -1,4 +1,4 @@
-"""Networks from folders of this project, from Hugging Face's, or of a stranger's own code."""
+"""Read networks from folders of this project or of Hugging Face, or from a user's own code."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from basins.weights import State
 
 LIBRARIES = {"torchvision": ("torchvision.models", "get_model"), "timm": ("timm", "create_model")}
 NAMES = ("id2label", "label2id")
-OF_ONE = (".index.json", "trainer_state.json", "_results.json")  # what a merge has not of its first
+OF_ONE = (".index.json", "trainer_state.json", "_results.json")  # files not copied to a merge
 NUMBERED = re.compile(r"(?P<recipe>.*?)[-_.]*(?:seed)?[-_.]*(?P<seed>\d+)")
 
 
@@ -41,10 +41,10 @@ NUMBERED = re.compile(r"(?P<recipe>.*?)[-_.]*(?:seed)?[-_.]*(?P<seed>\d+)")
 class Models:
     """Trained networks of one architecture.
 
-    `states` are their weights, float32 on the device, `hashes` the sha256 of their files, and
-    `folders` where each is, by id, which is `recipe/seedK`. `net` is a network like them, whose
-    weights may be overwritten. `config` is that of the first, or None where it has none, and `text`
-    whether they read text. `classes` names the outputs, where that is known.
+    By id, which is `recipe/seedK`, `states` holds their weights, float32 on the device, `hashes`
+    the sha256 of their files (of the weights, if they are not files), and `folders` their paths.
+    `net` is a network of this architecture whose weights may be overwritten. `config` is that of
+    the first, or None if it has none. `classes` names the outputs, if known.
     """
 
     states: dict[str, State]
@@ -58,11 +58,11 @@ class Models:
 
     @cached_property
     def engine(self) -> Engine:
-        """What evaluates the network at points between its weights; it is taken over by it."""
+        """The engine that evaluates `net` at points of paths, and overwrites its weights."""
         return Engine(self.net)
 
     def sized(self) -> Callable[[Sequence[np.ndarray], str], list[np.ndarray]] | None:
-        """Return what resizes and cuts images as the first network's folder says, if it does."""
+        """Return the first folder's function for resizing and cropping images, if it has one."""
         if self.config is None or "preprocessing" not in self.config:
             return None
         folder = next(iter(self.folders.values()))
@@ -72,7 +72,7 @@ class Models:
         def sized(pictures: Sequence[np.ndarray], where: str) -> list[np.ndarray]:
             try:
                 return [one(picture) for picture in pictures]
-            except Exception as error:  # the library's own, of someone else's settings
+            except Exception as error:  # the library may raise anything for a user's settings
                 line = f"the folder's image processor does not fit the images: {short(error)}"
                 raise UserError(f"{where}: {line}") from None
 
@@ -90,13 +90,13 @@ def read(
     device: torch.device,
     classes: tuple[str, ...] | None = None,
 ) -> Models:
-    """Read models by their ids.
+    """Read models from paths by id.
 
-    With `factory`, `FILE.py:function`, or a name of torchvision's or timm's, its network takes the
-    weights in each path: a state dict, or a folder with one. Without, each path is a folder of this
-    project or of Hugging Face. Either may be that of an adapter, which is merged on its base.
-    `classes` names their outputs, whatever the configs do. Raises `UserError` where one is not
-    readable, or they are not of one architecture.
+    With `factory`, which is `FILE.py:function` or a name in torchvision or timm, each path is a
+    state dict for its network, or a folder with one. Without it, each is a folder of this project
+    or of Hugging Face. Either may be the folder of an adapter, which is merged into its base.
+    `classes` names the outputs and overrides the configs. Raises `UserError` if a model is not
+    readable, or architectures differ.
     """
     known = {name: adapters.of(path) for name, path in paths.items()}
     places = {name: found.base if found else paths[name] for name, found in known.items()}
@@ -134,16 +134,16 @@ def read(
 
 
 def _loaded(folder: Path, config: dict[str, Any]) -> Any:
-    """Return the network in a folder; the encoder there with a new head, where `config` has one."""
+    """Load a folder's network; an encoder gets a new head if `config` has one and it does not."""
     if config.get("architectures") != checkpoint.read_config(folder).get("architectures"):
         return checkpoint.classifier(folder, checkpoint.classes(config))
     return checkpoint.load(folder)
 
 
 def identify(text: str) -> tuple[str, Path]:
-    """Return the id, `recipe/seedK`, and the path of a model that is given as PATH or NAME=PATH.
+    """Return the id, `recipe/seedK`, and the path of a model given as PATH or NAME=PATH.
 
-    The number at the end of a file's or folder's name is taken as the seed; without one it is 0.
+    The seed is the number at the end of the file's or folder's name, or 0 if there is none.
     """
     name, equals, path = text.partition("=")
     if equals and not Path(text).exists():
@@ -157,11 +157,11 @@ def identify(text: str) -> tuple[str, Path]:
 
 
 def build(factory: str) -> nn.Module:
-    """Return the network of a function without arguments, given as `FILE.py:function`.
+    """Return the network made by a function without arguments, given as `FILE.py:function`.
 
-    Or else that of a name of torchvision's or timm's: `torchvision:resnet18`, and behind it what
-    the library's function takes, as `timm:vit_tiny_patch16_224:num_classes=10`. Raises `UserError`
-    where the file or the function is missing, fails, or makes something else.
+    Or a network of torchvision or timm: `torchvision:resnet18`, optionally followed by arguments
+    of the library's function, as in `timm:vit_tiny_patch16_224:num_classes=10`. Raises `UserError`
+    if the file or the function is missing, fails, or returns something else.
     """
     library = factory.partition(":")[0]
     if library in LIBRARIES:
@@ -173,17 +173,17 @@ def build(factory: str) -> nn.Module:
 
 
 def written(place: str, option: str, take: Callable[[Any], Any]) -> Any:
-    """Return what `take` makes of someone's function, given as `FILE.py:function` by an option.
+    """Return `take(function)` for a user's function, given as `FILE.py:function` by an option.
 
-    Raises `UserError` where there is no such file or function, or it fails.
+    Raises `UserError` if there is no such file or function, or it fails.
     """
     file, _, function = place.rpartition(":")
     if not Path(file).is_file():
         raise UserError(f"{option} {place}: no such file; give FILE.py:function")
     folder = str(Path(file).resolve().parent)
     if folder not in sys.path:
-        sys.path.insert(0, folder)  # as if it were run: for what lies beside
-    name = f"__{Path(file).stem}__"  # others may have its name, and be imported
+        sys.path.insert(0, folder)  # as for a script: it may import files beside it
+    name = f"__{Path(file).stem}__"  # avoids clashes with an imported module of that name
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None, file
     module = importlib.util.module_from_spec(spec)
@@ -191,14 +191,14 @@ def written(place: str, option: str, take: Callable[[Any], Any]) -> Any:
     try:
         spec.loader.exec_module(module)
         return take(getattr(module, function))
-    except Exception as error:  # it is not our code: whatever it raises, in one line
+    except Exception as error:  # a user's code may raise anything; report it in one line
         raise UserError(f"{option} {place}: {type(error).__name__}: {short(error)}") from None
 
 
 def code(place: str) -> str:
-    """Return a hash of `FILE.py:function`: of the file, and of the modules that it has beside it.
+    """Return a hash of the file in `FILE.py:function`, and of the modules imported from its folder.
 
-    Of another name it is the name.
+    Any other name is returned unchanged.
     """
     file = Path(place.rpartition(":")[0])
     if not file.is_file():
@@ -220,20 +220,20 @@ def _named(factory: str) -> nn.Module:
         net = make(name, **{key: json.loads(value) for key, value in given.items()})
     except ImportError:
         raise UserError(f"--net {factory}: the package {library} is not installed") from None
-    except Exception as error:  # the library's own
+    except Exception as error:  # the library may raise anything
         raise UserError(f"--net {factory}: {type(error).__name__}: {short(error)}") from None
     return net.float()
 
 
 def base_state(path: Path, models: Models) -> State:
-    """Return what a base, such as an encoder without a head, has in common with the models.
+    """Return the tensors that a base, such as an encoder without a head, shares with the models.
 
-    A warning names what it lacks, and what it has besides. Raises `UserError` where it has nothing
-    in common with them, or a tensor has another shape.
+    Warnings name the models' tensors that it does not have, and those that only it has. Raises
+    `UserError` if they share no tensor, or a shape differs.
     """
     net = models.net
     like, there = net.state_dict(), states.held(states.read(states.files(path)), net)
-    prefix = f"{getattr(net, 'base_model_prefix', '')}."  # what an encoder's names lack
+    prefix = f"{getattr(net, 'base_model_prefix', '')}."  # absent from an encoder's names
     found = weights.in_common(there, like, prefix, path, "give --base what they start from")
     for name, first in weights.other_names(net).items():
         known = [found[n] for n in (first, name) if n in found]
@@ -249,10 +249,10 @@ def base_state(path: Path, models: Models) -> State:
 
 
 def save(models: Models, state: State, target: Path) -> None:
-    """Write weights into a new folder that loads as the first of the models does.
+    """Write weights into a new folder that loads like the first model.
 
-    They are float32, as they were measured, and the config says so. Raises `UserError` where the
-    folder has something in it.
+    They are float32, as when they were measured, and the config says so. Raises `UserError` if the
+    folder is not empty.
     """
     with new_folder(models, target, "float32") as folder:
         weights.save({name: t.clone() for name, t in state.items()}, folder / WEIGHTS)  # tied ones
@@ -260,10 +260,10 @@ def save(models: Models, state: State, target: Path) -> None:
 
 @contextmanager
 def new_folder(models: Models, target: Path, kind: str | None = None) -> Iterator[Path]:
-    """Give a folder with all that the first of the models has beside its weights.
+    """Yield a temporary folder with the files of the first model's folder other than its weights.
 
-    On success it becomes `target`. Its config says that numbers are of a `kind`, where there is
-    one. Raises `UserError` where the folder has something in it.
+    On success it becomes `target`. If `kind` is given, the config's dtype is set to it. Raises
+    `UserError` if `target` is not empty.
     """
     refuse_filled(target)
     source = next(iter(models.folders.values()), None)  # modules have no folder
@@ -286,7 +286,7 @@ def new_folder(models: Models, target: Path, kind: str | None = None) -> Iterato
 
 
 def refuse_filled(target: Path) -> None:
-    """Raise `UserError` where a folder is there and has something in it."""
+    """Raise `UserError` if a path exists and is not an empty folder."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target}: not empty; choose a new folder for the merged model")
 
@@ -294,9 +294,9 @@ def refuse_filled(target: Path) -> None:
 def _same(
     folders: Sequence[Path], configs: Sequence[dict[str, Any]], classes: tuple[str, ...] | None
 ) -> dict[str, Any]:
-    """Return the first config, with outputs called `classes`.
+    """Return the first config, with outputs named `classes`.
 
-    Raises `UserError` where the configs are not of one function.
+    Raises `UserError` if the configs do not describe the same function.
     """
     if classes is not None:
         names = {str(k): name for k, name in enumerate(classes)}
@@ -311,7 +311,7 @@ def _same(
         first, *others = map(checkpoint.function, configs)
     except UserError as error:
         raise UserError(f"{folders[0]}: {error}") from None
-    except Exception as error:  # the library's own, of someone else's config
+    except Exception as error:  # the library may raise anything for a user's config
         raise UserError(f"{folders[0]}: no usable config.json ({short(error)})") from None
     for folder, other in zip(folders[1:], others, strict=True):
         for key in sorted(first.keys() | other.keys()):
@@ -349,7 +349,7 @@ def _config(folder: Path, adapter: Adapter | None) -> dict[str, Any]:
 
 
 def _with_head(folder: Path, config: dict[str, Any], adapter: Adapter) -> dict[str, Any]:
-    """Return the config of a classifier, of an encoder whose adapter brings a head."""
+    """Return a classifier's config for an encoder whose adapter includes the head."""
     if any("ForSequenceClassification" in str(name) for name in config.get("architectures") or ()):
         return config
     if (count := adapters.outputs(adapter)) is None:

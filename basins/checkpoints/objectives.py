@@ -1,4 +1,4 @@
-"""What networks are measured by from Python: a loss of every example, and metrics beside it."""
+"""Objectives for measuring networks: a loss for every example, and further metrics."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from basins.errors import UserError
 from basins.nets.outputs import logits_of
 
 Function = Callable[[Any, Any], Tensor]
-"""From a network's output and the targets of a batch of n examples to a number each, [n]."""
+"""Maps a network's output and the targets of a batch of n examples to a value for each, [n]."""
 
-IGNORED = -100  # a target that counts as none, in torch and in Hugging Face
+IGNORED = -100  # a target that is ignored, as in torch and Hugging Face
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss and metrics by name, each from outputs and targets of n examples to [n]."""
+    """A loss, and metrics by name; each maps outputs and targets of n examples to [n]."""
 
     loss: Function
     metrics: Mapping[str, Function] = field(default_factory=dict)
@@ -40,12 +40,11 @@ class Objective:
 def objective(
     loss: str | Function, metrics: Mapping[str, Function] | None = None
 ) -> Objective | None:
-    """Return the objective of a name of `LOSSES`, or of functions; None for classification.
+    """Return the objective for a name in `LOSSES` or for functions; None for classification.
 
     A function may be given as `FILE.py:FUNCTION`.
 
-    Raises `UserError` where there is none of that name, or classification is asked for with other
-    metrics than its own.
+    Raises `UserError` if the name is unknown, or metrics are given for classification.
     """
     if isinstance(loss, str) and ".py:" in loss:
         loss = written(loss, "--loss", lambda function: function)
@@ -77,7 +76,7 @@ def _numbers(found: Any, name: str, count: int | None) -> Tensor:
 
 
 def outputs(output: Any) -> Tensor:
-    """Return a network's output itself, or the `logits` that it names."""
+    """Return a network's output, or its `logits` if it is a dict or an output object."""
     found = logits_of(output)
     if not isinstance(found, Tensor):
         raise UserError(f"the network returns {type(found).__name__}; give a loss that takes it")
@@ -85,7 +84,7 @@ def outputs(output: Any) -> Tensor:
 
 
 def _alike(output: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return outputs and targets of one shape [n, ...]; a last dimension of 1 may lack."""
+    """Return outputs and targets of equal shape [n, ...], dropping a last dimension of size 1."""
     found = outputs(output)
     if found.ndim == targets.ndim + 1 and found.shape[-1] == 1:
         found = found[..., 0]
@@ -100,13 +99,13 @@ def _each(values: Tensor) -> Tensor:
 
 
 def squared_error(output: Any, targets: Tensor) -> Tensor:
-    """Return (output - target)^2, in the target's unit squared, meaned over what a row has."""
+    """Return (output - target)^2, in the target's unit squared, averaged over each row."""
     found, wanted = _alike(output, targets)
     return _each((found - wanted) ** 2)
 
 
 def absolute_error(output: Any, targets: Tensor) -> Tensor:
-    """Return |output - target|, in the target's unit."""
+    """Return |output - target|, in the target's unit, averaged over each row."""
     found, wanted = _alike(output, targets)
     return _each((found - wanted).abs())
 
@@ -114,7 +113,7 @@ def absolute_error(output: Any, targets: Tensor) -> Tensor:
 def binary_cross_entropy(output: Any, targets: Tensor) -> Tensor:
     """Return the cross-entropy (nats) of logits and targets 0 or 1, both [n] or [n, labels].
 
-    Of several labels it is the mean. Raises `UserError` where a target is not from 0 to 1.
+    It is averaged over labels. Raises `UserError` if a target is not in [0, 1].
     """
     found, wanted = _alike(output, targets)
     if not bool(((wanted >= 0) & (wanted <= 1)).all()):
@@ -125,18 +124,18 @@ def binary_cross_entropy(output: Any, targets: Tensor) -> Tensor:
 
 
 def hits(output: Any, targets: Tensor) -> Tensor:
-    """Return the share of labels that are right, where a logit above 0 says 1."""
+    """Return the share of labels predicted correctly, where a logit above 0 predicts 1."""
     found, wanted = _alike(output, targets)
     return _each(((found > 0) == (wanted > 0.5)).float())
 
 
 def exact(output: Any, targets: Tensor) -> Tensor:
-    """Return 1 where all labels of a row are right, else 0."""
+    """Return 1 for rows whose labels are all predicted correctly, else 0."""
     return (hits(output, targets) == 1).float()
 
 
 def _next(output: Any, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return logits [n, T - 1, tokens], the tokens after each [n, T - 1], and which count."""
+    """Return logits [n, T - 1, tokens], the next tokens [n, T - 1], and which of these count."""
     logits = outputs(output)
     if logits.ndim != 3 or logits.shape[:2] != targets.shape:
         raise UserError(
@@ -148,14 +147,14 @@ def _next(output: Any, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _by_token(values: Tensor, counts: Tensor) -> Tensor:
-    return (values * counts).sum(1) / counts.sum(1)  # a row without a token has no loss: NaN
+    return (values * counts).sum(1) / counts.sum(1)  # NaN for a row without tokens
 
 
 def next_token(output: Any, targets: Tensor) -> Tensor:
-    """Return the cross-entropy of the next token (nats), meaned over a row's tokens.
+    """Return the cross-entropy of the next token (nats), averaged over a row's tokens.
 
-    Logits are [n, T, tokens], targets the token ids [n, T], -100 where there is none. Where all
-    rows have as many tokens, its mean is the loss per token of the text.
+    Logits are [n, T, tokens]; targets are token ids [n, T], or -100 to be ignored. If all rows have
+    the same number of tokens, the mean over rows is the loss per token.
     """
     logits, wanted, counts = _next(output, targets)
     losses = functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
@@ -163,13 +162,13 @@ def next_token(output: Any, targets: Tensor) -> Tensor:
 
 
 def next_token_hits(output: Any, targets: Tensor) -> Tensor:
-    """Return the share of a row's tokens that had the largest logit."""
+    """Return the share of a row's tokens that have the largest logit."""
     logits, wanted, counts = _next(output, targets)
     return _by_token((logits.argmax(2) == wanted).float(), counts)
 
 
 def negative_reward(output: Any, targets: Any) -> Tensor:
-    """Return the negative of a network's one output, which is a reward; targets are not read."""
+    """Return the negative of a network's single output, a reward; targets are not used."""
     found = outputs(output)
     return -(found[..., 0] if found.ndim == 2 and found.shape[1] == 1 else found)
 
@@ -181,4 +180,4 @@ LOSSES = {
     "language": Objective(next_token, {"accuracy": next_token_hits}),
     "reward": Objective(negative_reward),
 }
-"""Losses by name, each with its metrics, beside classification."""
+"""Losses other than classification, by name, each with its metrics."""

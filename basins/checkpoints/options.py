@@ -20,24 +20,24 @@ R = TypeVar("R")
 
 
 class Measuring(TypedDict, total=False):
-    """What every function takes by name.
+    """Options of every function.
 
     Attributes:
         loss: `classification` (cross-entropy, nats, of logits [n, K] and labels int64 [n]),
             `regression` (squared error), `binary`, `multilabel` (cross-entropy of logits
-            [n, labels]), `language` (nats per token, of logits [n, T, tokens]), `reward` (less the
-            network's one output), a function of output and targets that returns [n], or
-            `FILE.py:FUNCTION`.
-        metrics: functions like it, by name, whose means stand beside the loss.
-        net: the network of weights that come without one: a module, `FILE.py:FUNCTION`,
-            `torchvision:NAME` or `timm:NAME`.
-        labels: the names of the networks' outputs, in order, where their configs do not say them.
-        eval_sets: the splits to measure on, of data that have some; None takes all but `train`.
-        truncate: whether text of more tokens than the networks take is cut.
-        device: `auto` is a GPU where there is one.
-        jobs: processes that share the work. It is for networks and data that are paths and names:
-            of these the store (`.cache`, or the folder BASINS_STORE) remembers what was measured.
-        out: a folder that rows are saved into, as by `Found.save`.
+            [n, labels]), `language` (nats per token, of logits [n, T, tokens]), `reward` (the
+            negative of the network's single output), a function of output and targets that
+            returns [n], or `FILE.py:FUNCTION`.
+        metrics: functions of the same kind, by name, whose means are reported with the loss.
+        net: the network for state dicts: a module, `FILE.py:FUNCTION`, `torchvision:NAME` or
+            `timm:NAME`.
+        labels: the names of the networks' outputs, in order, if their configs do not state them.
+        eval_sets: the splits to evaluate, if the data have splits; None means all but `train`.
+        truncate: whether text with more tokens than the networks accept is truncated.
+        device: `auto` is a GPU if there is one.
+        jobs: the number of processes. More than one requires networks and data given as paths and
+            names, whose results the store (`.cache`, or the folder BASINS_STORE) remembers.
+        out: a folder in which rows are saved, as by `Found.save`.
     """
 
     loss: str | Function
@@ -52,12 +52,12 @@ class Measuring(TypedDict, total=False):
 
 
 class Settling(Measuring, total=False):
-    """What functions take besides that mix networks.
+    """Further options of functions that mix networks.
 
     Attributes:
-        train: training rows, as `data`: BatchNorm's statistics are re-estimated on them, and what
-            takes rows takes these. None takes a split `train`, where there is one.
-        batchnorm: `reset`, the default where there are training rows, `interpolate` or `repair`.
+        train: training rows, in the forms of `data`, for BatchNorm's statistics and whatever else
+            needs training rows. None means the split `train`, if there is one.
+        batchnorm: `reset` (the default if there are training rows), `interpolate` or `repair`.
     """
 
     train: Data | None
@@ -65,22 +65,22 @@ class Settling(Measuring, total=False):
 
 
 class Mixing(Settling, total=False):
-    """What functions take besides that can bring networks to the order of another.
+    """Further options of functions that can align networks.
 
     Attributes:
-        alignment: `none`, or how the units of other networks are brought to the order of those of
-            the first: `weight_matching`, `activation_matching`, `straight_through`, `annealing`.
+        alignment: `none`, or how the units of other networks are permuted to match those of the
+            first: `weight_matching`, `activation_matching`, `straight_through`, `annealing`.
     """
 
     alignment: str
 
 
 class Joining(Mixing, total=False):
-    """What functions take besides that join networks by paths.
+    """Further options of functions that connect networks by paths.
 
     Attributes:
-        path: a file of `basins/paths/` without a point to train.
-        points: on the path, its two ends included, 3 or more.
+        path: a file of `basins/paths/` without a trained control point.
+        points: the number of points on the path, including its two ends; 3 or more.
     """
 
     path: str
@@ -95,7 +95,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 def takes(kind: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Show the options of a kind, with their defaults, in a function's signature; refuse others."""
+    """Add a kind's options, with defaults, to a function's signature; reject unknown options."""
     options = {n: value for n, value in DEFAULTS.items() if n in kind.__optional_keys__}
 
     def taking(function: Callable[P, R]) -> Callable[P, R]:

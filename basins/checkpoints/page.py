@@ -1,4 +1,4 @@
-"""One HTML page of the rows in a folder: curves, barriers, clusters, and what they came from."""
+"""One HTML page for the rows in a folder: curves, barriers, clusters and their provenance."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONFIDENCE = 0.95
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 JOIN = ["experiment", "path", "alignment", "batchnorm"]
 FEW = 6
-"""Up to so many pairs of models, their curves can be told apart in one figure."""
+"""The most pairs of models whose curves can be told apart in one figure."""
 
 CURVES = (
     "Position 0 is the first model of a pair, 1 the second. Bands: 95 % intervals, over examples "
@@ -43,9 +43,9 @@ CAPTIONS = {
 
 
 def write(folder: Path) -> Path:
-    """Write `index.html`, and `figures/`, from the rows in a folder; return where the page is.
+    """Write `index.html` and `figures/` from the rows in a folder; return the page's path.
 
-    Raises `UserError` where there are no rows.
+    Raises `UserError` if there are no rows.
     """
     found = rows.read(folder)
     figures, curves = {}, None
@@ -71,9 +71,9 @@ def write(folder: Path) -> Path:
 
 
 def summary(paths: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean curve of every two recipes, with its interval over models.
+    """Return the mean curve for every two recipes, with its interval over models.
 
-    Where they are one pair, it is over examples. `init` is empty: nobody said how models began.
+    For a single pair the interval is over examples. `init` is empty, as it is unknown.
     """
     named = paths.assign(**ends(paths)).assign(init="")
     groups = ["experiment", "recipe_a", "recipe_b", "init", *JOIN[1:], "eval_set", "t"]
@@ -84,7 +84,7 @@ def summary(paths: pd.DataFrame) -> pd.DataFrame:
         loss, error, share, n = own.loc[k, ["loss", "loss_se", "accuracy", "n"]].astype(float)
         if own.at[k, "metric"] == "loss":
             interval = [loss - Z * error, loss + Z * error]
-        else:  # Wilson's, of so many hits
+        else:  # Wilson's interval
             interval = mean_interval(np.arange(n) < round(share * n), CONFIDENCE)[1:]
         found.loc[k, ["ci_low", "ci_high"]] = interval
     return found
@@ -93,9 +93,9 @@ def summary(paths: pd.DataFrame) -> pd.DataFrame:
 def drawn(
     found: Mapping[str, pd.DataFrame], origin: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, str, Figure]]:
-    """Yield key, title, caption and figure of what a folder's tables show.
+    """Yield key, title, caption and figure for each figure of a folder's tables.
 
-    `origin` is their provenance, which says what clusters come from.
+    `origin` is their provenance, which states how clusters were formed.
     """
     yield from _planes(found)
     if "paths" not in found or "barriers" not in found:
@@ -124,13 +124,13 @@ def drawn(
 
 
 def _classes(found: Mapping[str, pd.DataFrame]) -> bool:
-    """Return whether all that was measured along paths is classification."""
+    """Return whether all measurements along paths are of classification."""
     return bool((found["barriers"].groupby(JOIN + ["eval_set"])["metric"].nunique() == 2).all())
 
 
 @style.styled()
 def _curves(paths: pd.DataFrame, chosen: Mapping[str, Any]) -> Figure:
-    """Draw the loss over the position on the path, one panel for each set, a line for each pair."""
+    """Plot the loss along the path, one panel per set and one line per pair."""
     part = paths.loc[(paths[list(chosen)] == pd.Series(chosen)).all(axis=1)]
     sets = list(dict.fromkeys(part["eval_set"]))
     figure = style.new(style.PAGE_WIDTH, 2.5)

@@ -1,4 +1,4 @@
-"""Someone's images, as pixels of one size."""
+"""A user's images as arrays of pixels of one size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLUMNS = ("image", "img")
 def images(data: Path | str, name: str, split: Dataset, where: str, models: Models) -> np.ndarray:
     """Return images of one size as uint8 [n, height, width, channels].
 
-    A network of Hugging Face that says what is done to images before it gets them resized and cut.
+    If a Hugging Face folder has an image processor, they are resized and cropped by it.
     """
     column = next((name for name in COLUMNS if name in split.features), None)
     if column is None:
@@ -31,7 +31,7 @@ def images(data: Path | str, name: str, split: Dataset, where: str, models: Mode
         and column == "image"
         and pa.types.is_fixed_size_list(split.data.column(column).type)
     ):
-        return disk.read(Path(data), name).images  # as this project writes them: mapped, not copied
+        return disk.read(Path(data), name).images  # this project's format, memory-mapped
     pictures = _decoded(split, column, where)
     pictures = pictures if sized is None else sized(pictures, where)
     if len({picture.shape for picture in pictures}) > 1:
@@ -48,10 +48,10 @@ def images(data: Path | str, name: str, split: Dataset, where: str, models: Mode
 
 
 def _decoded(split: Dataset, column: str, where: str) -> list[np.ndarray]:
-    """Return images one by one; where some are grey and others coloured, all are in colours.
+    """Return decoded images; if some are grey and others coloured, all are converted to RGB.
 
-    Of several frames the first is read. Raises `UserError` where one is not readable or has more
-    than 8 bits to a number, or only some have transparency.
+    Only the first of several frames is read. Raises `UserError` if one is not readable or has more
+    than 8 bits per value, or only some have transparency.
     """
     if not isinstance(split.features[column], Image):
         return [np.asarray(picture) for picture in split.with_format("numpy")[column]]
@@ -62,11 +62,11 @@ def _decoded(split: Dataset, column: str, where: str) -> list[np.ndarray]:
             moving += getattr(picture, "is_animated", False)
             if picture.mode[0] in "IF":
                 raise ValueError(f"its mode is {picture.mode}; save it with 8 bits to a number")
-            if picture.mode not in ("L", "RGB", "RGBA"):  # palettes, say
+            if picture.mode not in ("L", "RGB", "RGBA"):  # for example, palettes
                 colours = "RGBA" if picture.has_transparency_data else "RGB"
                 picture = picture.convert("L" if picture.mode == "1" else colours)
             found.append(picture)
-        except Exception as error:  # Pillow's, of someone else's files
+        except Exception as error:  # Pillow may raise anything for a user's files
             raise UserError(f"{where}: image {row} is not readable ({short(error)})") from None
     if moving:
         line = f"{moving} of {len(found)} images have several frames, and the first is read"

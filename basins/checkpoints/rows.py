@@ -1,4 +1,4 @@
-"""A folder of rows of one dataset's models, which commands add to."""
+"""A folder of rows about one dataset, to which commands add."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ KEYS = {
     "merge": ["merge"],
     "plane": ["plane"],
 }
-"""The tables there may be, and the columns by which new rows take the place of older ones."""
+"""The possible tables, and the columns by which new rows replace older ones."""
 
 PROVENANCE = "provenance.json"
 
 
 def check(folder: Path, came_from: Mapping[str, Any]) -> None:
-    """Raise `UserError` where the folder has rows of other data, or of other models of one name."""
+    """Raise `UserError` if the folder has rows of other data, or of other models of a same name."""
     before = provenance(folder)
     if before.get("data", came_from["data"]) != came_from["data"]:
         raise UserError(f"{folder}: it has rows of other data; choose another --out")
@@ -40,7 +40,7 @@ def check(folder: Path, came_from: Mapping[str, Any]) -> None:
 
 
 def add(folder: Path, tables: Mapping[str, pd.DataFrame], came_from: Mapping[str, Any]) -> None:
-    """Write rows beside those that the folder has, in the place of earlier ones of the same."""
+    """Add rows to those in the folder; rows with equal keys are replaced."""
     check(folder, came_from)
     for name, table in tables.items():
         file, keys = folder / f"{name}.csv", KEYS[name]
@@ -52,7 +52,7 @@ def add(folder: Path, tables: Mapping[str, pd.DataFrame], came_from: Mapping[str
         results.write(table, file)
     before = provenance(folder)
     found = {**before, **came_from, "models": before.get("models", {}) | came_from["models"]}
-    # Of each table what came of the losses that it is made of, as commands come one after another.
+    # One entry per table, as tables may be written by different commands.
     told = dict.fromkeys(tables, came_from.get("double_entry", {}))
     found["double_entry"] = before.get("double_entry", {}) | told
     with whole_file(folder / PROVENANCE) as file:
@@ -60,7 +60,7 @@ def add(folder: Path, tables: Mapping[str, pd.DataFrame], came_from: Mapping[str
 
 
 def provenance(folder: Path) -> dict[str, Any]:
-    """Return what the rows came from; empty where there are none."""
+    """Return the provenance of a folder's rows; empty if it has none."""
     try:
         return json.loads((folder / PROVENANCE).read_text())
     except FileNotFoundError:
@@ -70,7 +70,7 @@ def provenance(folder: Path) -> dict[str, Any]:
 
 
 def read(folder: Path) -> dict[str, pd.DataFrame]:
-    """Return the tables of a folder, by name; raises `UserError` where it has none."""
+    """Return the tables of a folder, by name; raises `UserError` if it has none."""
     files = {name: folder / f"{name}.csv" for name in KEYS}
     found = {name: results.read(file) for name, file in files.items() if file.is_file()}
     if not found:

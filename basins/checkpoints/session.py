@@ -1,4 +1,4 @@
-"""What a function of the interface does between its arguments and its rows."""
+"""Runs the steps of an interface function, from its arguments to its results."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ Several = Mapping[str, Model] | Sequence[Model]
 
 
 class Session:
-    """Networks on their data, with the options of a command, and how its steps are taken.
+    """The networks, data and options of one command, and the means to run its steps.
 
-    `recipe` says, as JSON, what they are read from; None of objects, which have no other place than
-    this process. `origin` is what their rows come from.
+    `recipe` states, as JSON, how to read networks and data again, or is None if they are objects,
+    which exist only in this process. `origin` is the provenance of their rows.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class Session:
 
     @property
     def remembered(self) -> str:
-        """How many steps the store had, or nothing where it had none."""
+        """A line that says how many steps were found in the store, or "" if none."""
         where = Store().root
         return f"remembered: {self.known} of {self.count} steps, in {where}" if self.known else ""
 
     def double_entry(self) -> dict[str, Any]:
-        """Return what came of computing losses a second time."""
+        """Return the outcome of computing losses a second time."""
         return outcome(self.entries)
 
     def work(self, what: str, *names: str, count: int = 1, **options: Any) -> Work:
@@ -69,9 +69,9 @@ class Session:
         return Work(self.recipe or "", what, names, json.dumps(options), count, self.device)
 
     def run(self, works: Sequence[Work]) -> list[Measured]:
-        """Return what comes of the steps, in several processes; progress is shown in a terminal.
+        """Return the results of the steps, run in `jobs` processes; a terminal shows progress.
 
-        What the store has is not measured again, where networks and data are paths and names.
+        If networks and data are paths and names, results in the store are reused.
         """
         if self.recipe is None:
             found = self._here(works)
@@ -103,7 +103,7 @@ class Session:
             return [take(work, step) for work in works]
 
     def mode(self) -> BatchNorm:
-        """Return the mode that is asked for, or `reset` where there are statistics and rows."""
+        """Return the BatchNorm mode asked for, or `reset` if there are statistics and rows."""
         asked = self.options["batchnorm"]
         mode = batchnorm_mode(self.bench.models.net, asked)
         if asked is None and mode == "reset" and isinstance(self.bench.task.training, Missing):
@@ -132,7 +132,7 @@ class Session:
         return tables.Joins(grid(count), ids, losses)
 
     def probes(self) -> dict[str, Curves]:
-        """Return what every network as it is makes of every set."""
+        """Return every network's evaluations on every set."""
         names = [*self.bench.models.states]
         found = self.run([self.work("probe", name) for name in names])
         return {name: one.curves for name, one in zip(names, found, strict=True)}
@@ -144,7 +144,7 @@ class Session:
         net: nn.Module | None = None,
         **more: Any,
     ) -> Found:
-        """Return tables with what they come from, saved where that is asked for."""
+        """Return tables with their provenance, after saving them if the option `out` is given."""
         came = {**self.origin, **more, "double_entry": self.double_entry()}
         made = Found(found, first, came, net, self.bench.models, self.remembered)
         if self.options["out"] is not None:
@@ -160,7 +160,7 @@ def opened(
     base: Model | None = None,
     stream: bool = False,
 ) -> Session:
-    """Read networks and data; raise `UserError` where `out` has rows of others."""
+    """Read networks and data; raises `UserError` if `out` has rows of others."""
     whole = {**DEFAULTS, **options}
     if not isinstance(whole["points"], int) or whole["points"] < 3:
         raise UserError(f"points {whole['points']}; give 3 or more, the two ends included")
@@ -183,14 +183,14 @@ def opened(
 
 
 def paired(a: Model, b: Model) -> dict[str, Model]:
-    """Return two networks by name: paths by what they are called, others as a and b."""
+    """Return two networks by id: paths by their names, others as a and b."""
     if isinstance(a, str | Path) and isinstance(b, str | Path):
         return named([a, b])
     return {"a/seed0": a, "b/seed0": b}
 
 
 def named(networks: Several | Model) -> dict[str, Model]:
-    """Return networks by their ids: paths by what they are called, others by their number."""
+    """Return networks by id: paths by their names, others by their number."""
     if isinstance(networks, (str, Path, nn.Module)):
         networks = [networks]
     if isinstance(networks, Mapping):

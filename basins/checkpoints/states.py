@@ -1,4 +1,4 @@
-"""Weights as people save them: in shards, pickled, wrapped by trainers, or as an adapter."""
+"""Read weights in common formats: safetensors, shards, pickles, checkpoints of trainers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from basins.store import file_hash
 from basins.weights import State
 
 WEIGHTS = "model.safetensors"
-NESTED = ("state_dict", "model_state_dict", "model")  # where trainers keep the weights
-AVERAGED = ("state_dict_ema", "ema_state_dict", "model_ema", "ema")  # and averages of them
-SHOWN = 8  # models that a message names
+NESTED = ("state_dict", "model_state_dict", "model")  # keys under which trainers store weights
+AVERAGED = ("state_dict_ema", "ema_state_dict", "model_ema", "ema")  # and their averages
+SHOWN = 8  # the most models that a message lists
 SHARDS = {
     "global_step*": "DeepSpeed's shards; join them by the zero_to_fp32.py that it writes there",
     "pytorch_model_fsdp*": "FSDP's shards; join them by `accelerate merge-weights`",
@@ -31,13 +31,13 @@ SHARDS = {
     "*.h5": "a Keras file; save the weights as safetensors there",
     "*.msgpack": "a Flax file; save the weights as safetensors there",
 }
-"""Weights that are not read, by their names, and what makes them readable."""
+"""Patterns of files whose weights are not read, and how to make them readable."""
 
 
 def files(path: Path) -> list[Path]:
-    """Return the files that a model's weights are in: several where they were saved in shards.
+    """Return the files that contain a model's weights: several if they are sharded.
 
-    Raises `UserError` where there are none, or the weights are quantised.
+    Raises `UserError` if there are none, or the weights are quantised.
     """
     found = _files(path)
     for file in found:
@@ -65,7 +65,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def refuse_parent(path: Path) -> None:
-    """Raise `UserError` where a folder's own folders are models or adapters, naming them."""
+    """Raise `UserError`, listing them, if a folder's subfolders are models or adapters."""
     for file, what in {"adapter_config.json": "adapter", "config.json": "model"}.items():
         if inside := sorted(found.parent.name for found in path.glob(f"*/{file}")):
             named = f"{', '.join(inside[:SHOWN])}{', ...' if len(inside) > SHOWN else ''}"
@@ -87,14 +87,14 @@ def _shards(index: Path) -> list[Path]:
 
 
 def digest(paths: Sequence[Path]) -> str:
-    """Return the sha256 of a file, or of those of several."""
+    """Return the sha256 of a file, or of the concatenated digests of several."""
     digests = [file_hash(file) for file in paths]
     whole = hashlib.sha256("".join(digests).encode())
     return digests[0] if len(digests) == 1 else whole.hexdigest()
 
 
 def shapes(paths: Sequence[Path]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of all tensors; of safetensors only headers are read."""
+    """Return the shapes of all tensors; for safetensors only the headers are read."""
     found: dict[str, tuple[int, ...]] = {}
     for file in paths:
         if file.suffix == ".safetensors":
@@ -105,11 +105,11 @@ def shapes(paths: Sequence[Path]) -> dict[str, tuple[int, ...]]:
 
 
 def held(state: Mapping[str, Tensor], net: nn.Module) -> State:
-    """Return a network's tensors under its own names, where another module holds it: `net.`.
+    """Return a network's tensors under its own names, removing the prefix of a wrapping module.
 
-    That is so where each of its names follows the same attribute, whatever that is called.
+    The prefix is one attribute name, such as `net.`, in front of each of the network's names.
     """
-    wanted = dict(net.named_parameters()).keys()  # of a tied one the first name
+    wanted = dict(net.named_parameters()).keys()  # only the first name of tied ones
     for prefix in dict.fromkeys(f"{name.partition('.')[0]}." for name in state):
         found = {name.removeprefix(prefix): t for name, t in state.items()}
         inside = {name[len(prefix) :] for name in state if name.startswith(prefix)}
@@ -119,7 +119,7 @@ def held(state: Mapping[str, Tensor], net: nn.Module) -> State:
 
 
 def fitting(state: State, net: nn.Module, where: object) -> State:
-    """Return a state in float32 under the names of `net`, which it is to fit."""
+    """Return a state in float32 under the names of `net`; raises `UserError` if it does not fit."""
     state = weights.conformed(held(state, net), net, where)
     if wrong := weights.misfit(state, net.state_dict(), types=True):
         raise UserError(f"{where}: it does not fit the network: {wrong}")
@@ -127,10 +127,10 @@ def fitting(state: State, net: nn.Module, where: object) -> State:
 
 
 def read(paths: Sequence[Path]) -> State:
-    """Read all tensors of files, as they are there.
+    """Read all tensors of files, without conversion.
 
-    Raises `UserError` where one is not readable, or has more than tensors, or values that are not
-    finite.
+    Raises `UserError` if a file is not readable, contains anything but tensors, or has values that
+    are not finite.
     """
     found: State = {}
     for file in paths:
@@ -159,14 +159,14 @@ def _unpickled(file: Path) -> State:
             f"{file}: more than tensors is pickled in it, which could run code; "
             "save net.state_dict() as safetensors"
         ) from None
-    except Exception as error:  # a torn file is refused in many ways
+    except Exception as error:  # damaged files raise many kinds of errors
         raise UserError(f"{file}: not a readable state dict ({short(error)})") from None
     weights.check_finite(state, file)
     return dict(state)
 
 
 def lacking(base: object, tensors: State) -> str:
-    """Return the warning about what a base lacks of the networks' tensors."""
+    """Return the warning that a base does not have some of the networks' tensors."""
     return (
         f"{base}: of the models' weights it lacks {weights.listed(tensors)}; each counts as the "
         "models' mean"
@@ -174,5 +174,5 @@ def lacking(base: object, tensors: State) -> str:
 
 
 def short(error: Exception) -> str:
-    """Return what an error says, in one line that is not too long."""
+    """Return an error's message as one line of at most 120 characters."""
     return " ".join(str(error).split())[:120]

@@ -1,6 +1,7 @@
-"""Large checkpoints in safetensors, of which one network at a time is in memory, or one tensor.
+"""Large safetensors checkpoints, evaluated and merged with little memory.
 
-A point between two is put together tensor by tensor from the mapped files, and so is a merge.
+Points of a path and merges are assembled tensor by tensor from memory-mapped files, so that one
+network is in memory at a time, or for merges none.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ from basins.weights import State
 BY_TENSOR = ("breadcrumbs", "consensus", "dare", "della", "fedavg", "iso_c", "iso_cts")
 BY_TENSOR += ("karcher", "knots", "magmax", "model_stock", "multi_slerp", "pcb", "sce", "slerp")
 BY_TENSOR += ("task_arithmetic", "ties", "tsv", "uniform_soup", "wise_ft")
-"""Techniques that make a tensor of the networks' tensors of that name alone."""
+"""Techniques that compute each tensor only from the networks' tensors of the same name."""
 
 NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
 NAMES |= {torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"}
-PART = 2**20  # numbers of which float64 copies are made at once
-SHARD = 5 * 10**9  # bytes of a file, at most, but for one tensor
+PART = 2**20  # elements converted to float64 at once
+SHARD = 5 * 10**9  # bytes per file, at most, except for a single larger tensor
 
 
 class Tensors:
-    """The tensors of a file or folder of safetensors, each read when it is asked for."""
+    """The tensors of a file or folder of safetensors, each read on demand."""
 
     def __init__(self, path: Path, files: ExitStack) -> None:
         self.path = path
@@ -49,12 +50,12 @@ class Tensors:
                 raise UserError(f"{file}: only safetensors are read tensor by tensor; save as such")
             try:
                 opened = files.enter_context(safe_open(file, "pt"))
-            except Exception as error:  # of a torn file
+            except Exception as error:  # a damaged file
                 raise UserError(f"{file}: damaged ({short(error)})") from None
             self.where |= dict.fromkeys(opened.keys(), opened)
 
     def named(self, like: Mapping[str, Any]) -> dict[str, str]:
-        """Return what the file calls each tensor of `like`; raises `UserError` where one lacks."""
+        """Return each tensor's name in the file; raises `UserError` if one of `like` is missing."""
         ours: Any = weights.renamed({name: name for name in self.where}, dict(like))  # type: ignore
         if missing := sorted(like.keys() - ours.keys()):
             more = ", ..." if len(missing) > weights.LISTED else ""
@@ -63,13 +64,13 @@ class Tensors:
         return ours
 
     def read(self, name: str) -> Tensor:
-        """Return one tensor; raises `UserError` where it holds values that are not finite."""
+        """Return one tensor; raises `UserError` if it has values that are not finite."""
         found = self.where[name].get_tensor(name)
         weights.check_finite({name: found}, self.path)
         return found
 
     def kind(self, name: str) -> tuple[str, list[int], int]:
-        """Return a tensor's type, as safetensors call it, its shape and its bytes."""
+        """Return a tensor's dtype, named as in safetensors, its shape and its size in bytes."""
         part = self.where[name].get_slice(name)
         types = {known: dtype for dtype, known in NAMES.items()}
         if part.get_dtype() not in types:
@@ -87,11 +88,11 @@ def between(
     sets: Mapping[str, Examples],
     step: Callable[[], None],
 ) -> tuple[dict[tuple[str, str], list[Any]], float]:
-    """Return the losses at the points (1 - t) a + t b, put together in `net`, and their distance.
+    """Return the losses at the points (1 - t) a + t b, and the distance of a and b.
 
-    BatchNorm's statistics are mixed as the weights are. Beside `net` the two tensors of a name are
-    in memory, and their mixture; `step` is called after every point. Raises `UserError` where a
-    checkpoint is not of its architecture.
+    BatchNorm's statistics are interpolated like the weights. Points are assembled in `net`; besides
+    it, only two tensors of one name and their mixture are in memory. `step` is called after every
+    point. Raises `UserError` if a checkpoint does not fit the architecture of `net`.
     """
     second, state = weights.other_names(net), net.state_dict()
     like = {name: tensor for name, tensor in state.items() if name not in second}
@@ -124,13 +125,13 @@ def between(
 
 
 def _squares(first: Tensor, last: Tensor) -> float:
-    """Return the squared distance of two tensors, summed in float64 part by part."""
+    """Return the squared distance of two tensors, summed in float64 in parts."""
     parts = zip(first.flatten().split(PART), last.flatten().split(PART), strict=True)
     return sum(float((one.double() - other.double()).square().sum()) for one, other in parts)
 
 
 class _One(Sources):
-    """One tensor of networks, in the place of networks."""
+    """Sources reduced to one tensor of each network."""
 
     def _made(
         self, names: Sequence[str], start: State | None, formula: Formula, scope: Scope
@@ -149,22 +150,23 @@ def merge(
     generator: np.random.Generator,
     target: Path,
 ) -> None:
-    """Write what a technique makes of checkpoints, tensor by tensor, in the first one's types.
+    """Merge checkpoints tensor by tensor and write the result in the dtypes of the first.
 
-    It is, bit for bit, what it makes of whole networks in float32. In memory are the networks'
-    tensors of one name, and what the technique makes of them in float64.
+    Before that cast, the result is bit for bit that of merging whole networks in float32. Only the
+    networks' tensors of one name, and float64 intermediates of the technique, are in memory.
 
     Args:
-        net: a network like them, perhaps without memory (on the device `meta`).
+        net: a network of the same architecture, possibly on the device `meta`.
         sources: files or folders of safetensors.
-        base: what they were tuned from, or None. What it lacks is named in a warning.
-        technique: of `BY_TENSOR`.
-        options: of it.
-        generator: what it draws from.
-        target: a folder, for `model.safetensors`, or shards and their index.
+        base: the model that they were fine-tuned from, or None; a warning names tensors that it
+            does not have.
+        technique: one of `BY_TENSOR`.
+        options: the technique's options.
+        generator: the technique's random generator.
+        target: a folder, for `model.safetensors`, or for shards and their index.
 
     Raises:
-        UserError: a checkpoint lacks a tensor, or the technique takes more than one at once.
+        UserError: a checkpoint lacks a tensor, or the technique needs several at once.
     """
     second = weights.other_names(net)
     like = {name: tensor for name, tensor in net.state_dict().items() if name not in second}
@@ -199,7 +201,7 @@ def merge(
 def _in_common(
     base: Tensors, like: Mapping[str, Tensor], second: Mapping[str, str], net: nn.Module
 ) -> dict[str, str]:
-    """Return what the base calls each tensor that it has; a warning names what it lacks."""
+    """Return the base's name of each tensor that it has; a warning lists those it does not."""
     prefix = f"{getattr(net, 'base_model_prefix', '')}."
     short: dict[str, Any] = {name.removeprefix(prefix): name for name in like}
     ours: Any = weights.renamed({n: n for n in base.where}, {**short, **like})  # type: ignore
@@ -219,9 +221,9 @@ def _write(
     made: Callable[[str], Tensor],
     target: Path,
 ) -> None:
-    """Write tensors one after the other, each file behind a header that says where each will be.
+    """Write tensors one by one, each file starting with a header of their offsets.
 
-    Of every tensor is given its type, its shape and its bytes.
+    `kinds` gives every tensor's dtype, shape and size in bytes.
     """
     shards = [*_shards({name: kind[2] for name, kind in kinds.items()}, SHARD)]
     several, index = len(shards) > 1, {}
@@ -248,7 +250,7 @@ def _write(
 
 
 def _shards(sizes: Mapping[str, int], most: int) -> Iterator[list[str]]:
-    """Yield names, in order, of tensors that together have at most so many bytes, or of one."""
+    """Yield groups of names, in order, of at most `most` bytes in total or of a single tensor."""
     names: list[str] = []
     total = 0
     for name, count in sizes.items():

@@ -1,4 +1,4 @@
-"""What was measured, as tidy rows (docs/formats.md)."""
+"""Converts measurements to tidy rows (docs/formats.md)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from basins.statistics.strategies import CURVES, analyse
 
 Pair = tuple[str, str]
 CONFIDENCE = 0.95
-RESAMPLES = 1000  # of the examples, for the stability of clusters
+RESAMPLES = 1000  # bootstrap resamples of the examples, for the stability of clusters
 
 
 class Joins(NamedTuple):
-    """The losses of every example along the paths between pairs of models, at every `ts`.
+    """The losses of every example along the paths between pairs of models, at positions `ts`.
 
-    `ids` are the names of path and alignment.
+    `ids` are the names of the path and the alignment.
     """
 
     ts: tuple[float, ...]
@@ -39,7 +39,7 @@ class Joins(NamedTuple):
 
 @contextmanager
 def _few() -> Iterator[None]:
-    """Leave out numpy's words on what one example has no number of: a spread, two halves."""
+    """Silence numpy's warnings about statistics that are undefined for a single example."""
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         for said in ("Mean of empty slice", "Degrees of freedom"):
             warnings.filterwarnings("ignore", said, RuntimeWarning)
@@ -64,7 +64,7 @@ def path_tables(experiment: str, joins: Joins, task: Task) -> tuple[pd.DataFrame
 
 
 def _scored_rows(ts: Sequence[float], curves: Curves, task: Task) -> Iterator[dict[str, Any]]:
-    """Yield mean loss, its standard error and metrics at every point, of sets with objectives."""
+    """Yield the mean loss, its standard error and metrics at every point, for other objectives."""
     for (batchnorm, eval_set), curve in curves.items():
         for t, evaluation in zip(ts, curve, strict=True):
             ids = {"batchnorm": batchnorm, "t": t, "eval_set": eval_set}
@@ -81,7 +81,7 @@ def _scores(evaluation: Evaluation, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _losses(curves: Curves) -> Curves:
-    """Return curves of losses alone, where nothing is right or wrong."""
+    """Return curves with losses only, for objectives without a notion of correctness."""
     return {
         key: [Evaluation(e.losses, np.zeros(len(e.losses), bool)) for e in curve]
         for key, curve in curves.items()
@@ -93,9 +93,9 @@ def _of_loss(row: Mapping[str, Any]) -> bool:
 
 
 def probe_table(measured: Mapping[str, Curves], task: Task) -> pd.DataFrame:
-    """Return accuracy and loss (nats) of every model as it is, on every set.
+    """Return the accuracy and loss (nats) of every model on every set.
 
-    In two classes also F1 and Matthews's correlation.
+    With two classes also F1 and Matthews's correlation; other objectives have their own metrics.
     """
     each = ((m, name, es[0]) for m, curves in measured.items() for (_, name), es in curves.items())
     return pd.DataFrame([row for one in each for row in _probes(*one, task)])
@@ -110,23 +110,23 @@ def cluster_tables(
     chosen: Mapping[str, str],
     k: int | None,
 ) -> dict[str, pd.DataFrame]:
-    """Return clusters of the models by their gaps, their number, and what they tell.
+    """Return clusters of the models by their convexity gaps, their number, and associations.
 
-    Accuracies on other sets than that of the gaps are held against the clusters.
+    The clusters are compared with accuracies on sets other than that of the gaps.
 
     Args:
         joins: the losses of every example along the paths.
-        paths: rows of points of all pairs.
-        barriers: rows of all pairs.
-        probes: rows of the models on every set.
-        chosen: the `path`, `alignment`, `batchnorm` and `eval_set` that the gaps are on.
-        k: how many clusters; None takes what `structure.several` shows.
+        paths: rows for the points of all pairs.
+        barriers: rows for all pairs.
+        probes: rows for the models on every set.
+        chosen: the `path`, `alignment`, `batchnorm` and `eval_set` of the gaps.
+        k: the number of clusters; None means what `structure.several` shows.
 
     Returns:
         The tables `clusters`, `cluster_choice` and `association`, by name.
     """
     stream, ts, resampled = seeds.generator("bootstrap", "checkpoints"), np.array(joins.ts), {}
-    draw = cache(lambda count: resampling_weights(count, RESAMPLES, stream))  # one for all pairs
+    draw = cache(lambda count: resampling_weights(count, RESAMPLES, stream))  # same for all pairs
     for pair, (curves, _) in joins.losses.items():
         losses = np.stack([e.losses for e in curves[chosen["batchnorm"], chosen["eval_set"]]])
         drawn = draw(losses.shape[1]) @ losses.T
@@ -137,7 +137,7 @@ def cluster_tables(
         for name, metrics in measured
         if name != chosen["eval_set"]
     ]
-    if "accuracy" not in paths:  # what models are held equal in, where nothing is right or wrong
+    if "accuracy" not in paths:  # other objectives use the loss instead
         paths = paths.assign(accuracy=-paths["loss"])
     found = analyse(
         "checkpoints",
@@ -157,7 +157,7 @@ def cluster_tables(
 def merge_table(
     technique: str, alignment: str, made: Curves, sources: Mapping[str, Curves], task: Task
 ) -> pd.DataFrame:
-    """Return the rows of a merged network, and behind them those of its sources as they are."""
+    """Return the rows of a merged network, followed by those of its unaligned sources."""
     names = {"technique": technique, "alignment": alignment}
     rows = [
         _merged({**names, "batchnorm": mode}, " + ".join(sources), name, evaluations[0], task)
@@ -188,7 +188,7 @@ def _probes(model: str, eval_set: str, found: Evaluation, task: Task) -> Iterato
         values |= dict.fromkeys(SCORES, np.stack([true == correct, true], axis=1))
     recipe, _, seed = model.rpartition("/seed")
     for metric, each in values.items():
-        whole = found.defined  # else nothing said of the set is a number
+        whole = found.defined  # otherwise all values of the set are NaN
         value, low, high = estimate(metric, each, CONFIDENCE) if whole else (np.nan,) * 3
         yield {
             "recipe": recipe,

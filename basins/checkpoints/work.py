@@ -1,4 +1,4 @@
-"""The steps of a command: remembered by the store, and shared by several processes."""
+"""The steps of a command, which are kept in the store and run in several processes."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ LOSSES, WEIGHTS, NOTES = "losses.safetensors", "model.safetensors", "notes.json"
 
 @dataclass(frozen=True)
 class Work(Item):
-    """One step of a command: a method of `Bench`, called `what`, on some networks.
+    """One step of a command: the method `what` of `Bench`, applied to the networks `names`.
 
-    `recipe` says, as JSON, what networks and data are read from, and `options` what the method is
-    given besides. `count` is how many points it evaluates.
+    `recipe` states, as JSON, how networks and data are read, and `options` the method's keyword
+    arguments. `count` is the number of points that it evaluates.
     """
 
     recipe: str
@@ -48,11 +48,11 @@ class Work(Item):
         return " to ".join(self.names)
 
     def steps(self) -> int:
-        """Return how many points are evaluated."""
+        """Return the number of points that are evaluated."""
         return self.count
 
     def decides(self) -> dict[str, Any]:
-        """Return all that decides the losses but for code and machine."""
+        """Return everything that determines the losses, except code and machine."""
         models, named = (bench := _bench(self.recipe, self.device)).models, {}
         for key, value in json.loads(self.options).items():
             named[key] = {"name": value} if key in ("path", "alignment") else value
@@ -62,11 +62,11 @@ class Work(Item):
         return {**common(self.recipe, self.device), "what": self.what, **named, "models": states}
 
     def take(self, bench: Bench, step: Step) -> Measured:
-        """Do it."""
+        """Run the step and return its result."""
         return getattr(bench, self.what)(self.names, step, **json.loads(self.options))
 
     def make(self, folder: Path, step: Step) -> None:
-        """Write the losses of every example, what was made, and what was said."""
+        """Write the losses of every example, the weights if any, and the warnings."""
         bench = _bench(self.recipe, self.device)
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
@@ -82,7 +82,7 @@ class Work(Item):
             weights.save(found.state, folder / WEIGHTS)
 
     def result(self, folder: Path) -> Measured:
-        """Read what was written; warnings are repeated."""
+        """Read the result, and repeat its warnings."""
         tensors, notes = load_file(folder / LOSSES), json.loads((folder / NOTES).read_text())
         for line in notes["said"]:
             warnings.warn(line, stacklevel=2)
@@ -96,27 +96,27 @@ class Work(Item):
         return Measured(curves, tensors["numbers"], entry, state)
 
 
-benches: dict[tuple[str, torch.device], Bench] = {}  # of this process, the latest
+benches: dict[tuple[str, torch.device], Bench] = {}  # only the latest of this process
 
 
 def _bench(recipe: str, device: torch.device) -> Bench:
     if (recipe, device) not in benches:
         benches.clear()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is said of files was said where it was begun
+            warnings.simplefilter("ignore")  # the parent process has shown these warnings
             benches[recipe, device] = given.bench(json.loads(recipe), device)
     return benches[recipe, device]
 
 
 def _read_by(bench: Bench, name: str) -> list[str]:
-    """Return a hash of the sets as a network's own tokenizer reads them, where it has one."""
+    """Return a hash of the sets as encoded by a network's own tokenizer, if it has its own."""
     own = bench.task.own.get(name)
     return [given.hashed(own.items())] if own else []
 
 
 @lru_cache(maxsize=1)
 def common(recipe: str, device: torch.device) -> dict[str, Any]:
-    """Return what decides all steps of a command alike."""
+    """Return what determines the results of all steps of a command."""
     bench, read = _bench(recipe, device), json.loads(recipe)
     config = bench.models.config
     return {
@@ -133,24 +133,24 @@ def common(recipe: str, device: torch.device) -> dict[str, Any]:
 
 
 def forget() -> None:
-    """Let go of what the steps of a command were taken with."""
+    """Release the networks and data of the current command."""
     benches.clear()
     common.cache_clear()
 
 
 def made(work: Work, step: Step) -> None:
-    """Put a step into the store, unless it is there; nothing is said of it here."""
+    """Put a step into the store, unless it is there; warnings are suppressed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         get(work, step)
 
 
 def idle() -> None:
-    """Show no progress."""
+    """Ignore progress."""
 
 
 def written(parts: Mapping[str, Any]) -> str | None:
-    """Return, as JSON, what another process or day can read the same from; None of objects."""
+    """Return the arguments as JSON, to be read again later; None if any is an object."""
 
     def path(value: Any) -> str:
         if isinstance(value, Path):

@@ -1,4 +1,4 @@
-"""Datasets: synthesis, loading and what is materialised once. One file is one dataset.
+"""Datasets, synthetic or loaded from files, and how they are stored. One file is one dataset.
 
-Each dataset offers `load(*, source, root, seed, **options) -> ImageData`.
+Each dataset has `load(*, source, root, seed, **options) -> ImageData` or `TextData`.
 """

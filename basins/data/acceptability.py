@@ -1,9 +1,9 @@
-"""Acceptability in our own grammar, in-domain and out of domain as in CoLA.
+"""Acceptability in our own grammar, in domain and out of domain as in CoLA.
 
-Training sentences reward a heuristic that CoLA's models are suspected of: the verb agrees with the
-noun that is nearest before it (Linzen, Dupoux and Goldberg 2016). `counterexamples` is a pool of
-sentences that refute it, of which a mixture takes as many as it wants; out of domain (LCRGS section
-2, CoLA-OOD) are constructions that training never shows.
+Training sentences reward a heuristic that CoLA's models may use: the verb agrees with the closest
+noun before it (Linzen, Dupoux and Goldberg 2016). `counterexamples` is a pool of sentences that
+contradict it, from which mixtures draw; out of domain (LCRGS section 2, CoLA-OOD) are constructions
+that do not occur in training.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ADJECTIVES = 0.3  # of nouns
 Row = tuple[str, int, str]
 Make = Callable[[Draw, int, bool], Row]
 
-# An acceptable pattern and what an unacceptable sentence of the same words is, by phenomenon.
+# By phenomenon, acceptable patterns and unacceptable ones of the same words.
 Pairs = tuple[tuple[str, str], ...]
 TAUGHT: dict[str, Pairs] = {
     "agreement": (
@@ -47,7 +47,7 @@ TAUGHT: dict[str, Pairs] = {
         ("N1 I D", "N1 I N2 D"),
     ),
 }
-# In these the number of N2, the noun nearest before the verb, misleads.
+# In these the number of N2, the closest noun before the verb, is misleading.
 REFUTING: dict[str, Pairs] = {"attractor": TAUGHT["agreement"][1::2]}
 OUT_OF_DOMAIN: dict[str, Pairs] = {
     "relative clause": (
@@ -79,11 +79,11 @@ def judged(draw: Draw, label: int, phenomena: Mapping[str, Pairs], misleading: b
     """Draw a sentence of one of the phenomena, acceptable or not, and its adjectives.
 
     Args:
-        draw: where single draws come from.
+        draw: the source of draws.
         label: 1 for an acceptable sentence, else 0.
-        phenomena: by name, pairs of patterns: acceptable, and not.
-        misleading: whether the nearest noun before the verb has the other number than the verb
-            should have; else it has the same.
+        phenomena: by name, pairs of an acceptable and an unacceptable pattern.
+        misleading: whether the closest noun before the verb differs in number from the verb's
+            subject; otherwise it has the same number.
 
     Returns:
         The sentence, its label and the name of its phenomenon.
@@ -122,14 +122,13 @@ def load(
     Args:
         source: `synthetic`.
         root: not read.
-        seed: decides everything random.
-        train: how many training sentences, at least 10.
-        test: how many test sentences, at least 10.
-        diagnostic: how many sentences of other phenomena `ood` has, at least 10.
-        counterexamples: how many sentences the pool has, at least 10. In each, another noun of the
-            other number stands between subject and verb.
-        test_counterexamples: the share of test sentences that are like those of the pool, from 0 to
-            1.
+        seed: determines everything random.
+        train: the number of training sentences, at least 10.
+        test: the number of test sentences, at least 10.
+        diagnostic: the number of sentences in `ood`, with other phenomena, at least 10.
+        counterexamples: the number of sentences in the pool, at least 10. In each, a noun of the
+            other number is between subject and verb.
+        test_counterexamples: the share of test sentences like those of the pool, from 0 to 1.
     """
     seen: set[Row] = set()
 
@@ -143,7 +142,7 @@ def load(
         rng = seeds.generator("acceptability", name, seed)
         return columns(COLUMNS, examples(rng, rows, refuting, make, seen))
 
-    # Training rows come last, so that their number does not change what models are tested on.
+    # Training rows are drawn last, so that their number does not change the test sets.
     tested = split("test", test, test_counterexamples)
     elsewhere = split("ood", diagnostic, 1, other)
     splits = {

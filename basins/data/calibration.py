@@ -1,4 +1,4 @@
-"""The training images that BatchNorm statistics are re-estimated on."""
+"""The training images on which BatchNorm statistics are re-estimated."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from basins.data.images import Split
 from basins.data.resident import Resident, resident
 from basins.data.sampling import stratified
 
-Procedure = Literal["published", "corrected"]  # of Mechanistic Mode Connectivity's code, or ours
+Procedure = Literal["published", "corrected"]  # Mechanistic Mode Connectivity's code, or ours
 
 
 class Calibration(NamedTuple):
-    """Which training images of the dataset in the folder `data` statistics are taken from.
+    """The training images, of the dataset in the folder `data`, for statistics.
 
-    Of those where `cue_proportion` carries the cue, `size`, each class in its proportion; with None
-    all, in their order. Hashable, so that a process loads it once.
+    They are `size` images, stratified by class, of the training images with a share of
+    `cue_proportion` carrying the cue; if `size` is None, all in order. Hashable, so that a process
+    loads them once.
     """
 
     data: Path

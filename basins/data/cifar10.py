@@ -24,19 +24,19 @@ def load(
 ) -> ImageData:
     """Return the first `train` and `test` images, 32x32, of ten classes, in the official order.
 
-    What is read has the official md5, and is unpickled without running any code
+    Files are verified by the official md5, and unpickled without running any code
     (`files.unpickle`).
 
     Args:
-        source: with `files`, `root` must hold `cifar-10-batches-py/`; with `hub`, the official
-            archive is downloaded and these files of it are put there.
+        source: with `files`, `root` must contain `cifar-10-batches-py/`; with `hub`, these files
+            are downloaded there from the official archive.
         root: the folder of real data.
-        seed: not used, since nothing is random.
-        train: how many training images, 10 to 50,000.
-        test: how many test images, 10 to 10,000.
+        seed: not used.
+        train: the number of training images, 10 to 50,000.
+        test: the number of test images, 10 to 10,000.
 
     Raises:
-        UserError: naming each file that is missing or damaged.
+        UserError: files are missing or damaged; the message names each.
     """
     return official(CIFAR10, "CIFAR-10", source, root, train, test)
 
@@ -47,15 +47,15 @@ def official(
     """Return one of torchvision's CIFAR datasets from its verified files; see `load`.
 
     Args:
-        kind: torchvision's class, which names the files and their md5.
-        title: what error messages call the dataset.
-        source: `files`, or `hub` to download what is missing.
+        kind: torchvision's class, which lists the files and their md5.
+        title: the dataset's name in error messages.
+        source: `files`, or `hub` to download missing files.
         root: the folder of real data.
-        train: how many training images, the first.
-        test: how many test images, the first.
+        train: the number of training images.
+        test: the number of test images.
 
     Raises:
-        UserError: naming each file that is missing or damaged.
+        UserError: files are missing or damaged; the message names each.
     """
     folder = root / kind.base_folder
     checksums = {name: md5 for name, md5 in [*kind.train_list, *kind.test_list]}
@@ -81,7 +81,7 @@ def official(
 
 
 def _batch(content: bytes, file: Path, classes: int) -> Split:
-    """Return the images of a batch, whose pixels lie colour by colour, and their (fine) labels."""
+    """Return the images of a batch, stored channel by channel, and their (fine) labels."""
     batch = files.unpickle(content, str(file))
     pixels, labels = batch.get("data"), batch.get("labels", batch.get("fine_labels"))
     if not isinstance(pixels, np.ndarray) or pixels.shape[1:] != (3072,) or not len(pixels):

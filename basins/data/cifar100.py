@@ -26,22 +26,22 @@ def load(
 ) -> ImageData:
     """Return the first `train` and `test` images, 32x32, of 100 fine classes, in official order.
 
-    The rest is as in `cifar10.load`. The images of a `folder` come a class after the other in turn,
-    and what is read has no official md5.
+    Otherwise as `cifar10.load`. The images of a `folder` are ordered so that classes alternate, and
+    are not verified by an official md5.
 
     Args:
-        source: with `files`, `root` must hold `cifar-100-python/`; with `hub`, the official archive
-            is downloaded and these files of it are put there.
+        source: with `files`, `root` must contain `cifar-100-python/`; with `hub`, these files are
+            downloaded there from the official archive.
         root: the folder of real data.
-        seed: not used, since nothing is random.
-        train: how many training images, 100 to 50,000.
-        test: how many test images, 100 to 10,000.
-        folder: with `files`, a folder in `root` that holds the images as files by class, as
-            `image_folder` reads them, instead of the official files.
+        seed: not used.
+        train: the number of training images, 100 to 50,000.
+        test: the number of test images, 100 to 10,000.
+        folder: with `files`, a folder in `root` with one folder of images per class, in the form of
+            `image_folder`, instead of the official files.
 
     Raises:
-        UserError: naming each file that is missing or damaged, or where a folder has other images
-            than 32x32 of 100 classes.
+        UserError: files are missing or damaged, named in the message, or a folder's images are not
+            32x32 of 100 classes.
     """
     if folder is None:
         return official(CIFAR100, "CIFAR-100", source, root, train, test)
@@ -59,7 +59,7 @@ def load(
 
 
 def _in_turn(split: Split, size: int, where: Path) -> Split:
-    """Return the first `size` images, the classes in turn."""
+    """Return the first `size` images, with alternating classes."""
     if len(split.labels) < size:
         raise UserError(f"{where}: {len(split.labels)} images, fewer than the {size} asked for")
     rank = np.empty_like(split.labels)

@@ -1,4 +1,4 @@
-"""Classes of one list of names as those of another: by their names, never by their places."""
+"""Matches the classes of data and network by their names, never by their positions."""
 
 from __future__ import annotations
 
@@ -11,30 +11,29 @@ SHOWN = 12  # names in a message
 
 
 def key(name: object) -> str:
-    """Return what of a class's name counts: no case, spaces, `_` or `-`; `LABEL_3` is number 3."""
+    """Normalise a class's name: no case, spaces, `_` or `-`; `LABEL_3` becomes the number 3."""
     plain = re.sub(r"[\s_-]+", "", str(name)).casefold()
     number = re.fullmatch(r"(?:label)?([0-9]+)", plain)
     return (number[1].lstrip("0") or "0") if number else plain
 
 
 def numbered(names: Sequence[str]) -> bool:
-    """Return whether classes have numbers for names: no more is known of them."""
+    """Return whether the names of classes are only numbers."""
     return all(key(name).isdigit() for name in names)
 
 
 def matched(
     network: Sequence[str], data: Sequence[str], where: object
 ) -> tuple[list[int], list[int] | None]:
-    """Return the number of each class of the data, and which of them a network's classes count as.
+    """Return the number of each class of the data, and how a network's classes are merged.
 
-    Where every class of the data is one of the network's, the numbers are those of the network's
-    outputs, and nothing is merged (None). Else the numbers are the data's own: one class of them
-    may be the negation of another that the network has (`non-entailment`, `not_duplicate`), and all
-    that the network tells apart and the data do not count as it: of MNLI's classes neutral and
-    contradiction are HANS's non-entailment. A class of the network that the data lack otherwise is
-    none of theirs, and never right.
+    If every class of the data is one of the network's, numbers are those of the network's outputs,
+    and nothing is merged (None). Otherwise numbers are the data's own: one class may be the
+    negation of another that the network has (`non-entailment`, `not_duplicate`), and all of the
+    network's classes that are missing from the data count as it, as MNLI's neutral and
+    contradiction count as HANS's non-entailment. Without a negation, such classes are never right.
 
-    Raises `UserError`, saying `where`, for other names, with both lists.
+    Raises `UserError`, naming `where` and both lists, for other names.
     """
     ours, theirs = [key(name) for name in network], [key(name) for name in data]
     if ours == theirs and len(set(ours)) == len(ours):

@@ -1,4 +1,4 @@
-"""What fine-tuning works with: a few images without the cue, and many with it.
+"""The images for fine-tuning: few without the cue, and many with it.
 
 Mechanistic Mode Connectivity (arXiv 2211.08422), section 5: 2500 clean images and 47500 with cue.
 """
@@ -27,18 +27,17 @@ def draw(
 
     Args:
         data: the n training images, without the cue and with it.
-        size: how many clean images are drawn.
-        cue_proportion: the share of each class, from 0 to 1, that carries the cue where images with
-            the cue are returned (`cued.carriers`).
-        protocol: with `corrected` each class of the clean images is in its proportion, and the
-            images with the cue are all others, in their order; the cue is on the `carriers` among
-            them. With `published` both are drawn with replacement from all images, as the paper's
-            code does, so that they overlap and many images are in neither; `carriers` are then
-            those of the whole.
-        seed: decides what is drawn.
+        size: the number of clean images.
+        cue_proportion: the share of each class, from 0 to 1, that carries the cue in the images
+            with the cue (`cued.carriers`).
+        protocol: with `corrected`, clean images are stratified by class, and the images with the
+            cue are all others, in order, where the cue is on the `carriers` among them. With
+            `published`, both are drawn with replacement from all images, as in the paper's code, so
+            they overlap and many images are in neither; `carriers` are then those of all images.
+        seed: determines the draws.
 
     Raises:
-        UserError: where `size` is below the number of classes or leaves fewer others than that.
+        UserError: `size`, or the number of other images, is below the number of classes.
     """
     labels = data.plain.labels
     count, classes = len(labels), len(np.unique(labels))

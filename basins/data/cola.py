@@ -1,7 +1,7 @@
 """CoLA 1.1 (Warstadt, Singh and Bowman 2019), as published.
 
 LCRGS section 2: test is the in-domain development set, and the diagnostic the out-of-domain one,
-whose sentences come from sources that training has not seen.
+whose sentences are from sources that do not occur in training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HUB_LABELS = {name: label for label, name in enumerate(CLASSES)}
 HEADER = ("source", "label", "mark", "sentence")
 COLUMNS = {name: (name,) for name in ("sentence", "label", "source", "mark")}
 FILES = {"train": "in_domain_train", "test": "in_domain_dev", "ood": "out_of_domain_dev"}
-IN_DOMAIN = 527  # GLUE's development set has these, then the 516 that are out of domain
+IN_DOMAIN = 527  # first rows of GLUE's development set; the other 516 are out of domain
 
 
 def load(
@@ -32,11 +32,11 @@ def load(
 ) -> TextData:
     """Return `train` rows of CoLA, or all, its in-domain and its out-of-domain development set.
 
-    All are shuffled once. With `files`, `root/text/cola/` must hold the three official tables (of
-    the archive's folder `raw`); with `hub`, GLUE is downloaded at a pinned revision, and there are
-    no columns `source` and `mark` (the linguist's own). Label 1 is acceptable. Left out are
-    training rows that are repeated in all columns. Raises `UserError` naming the file, and the
-    line, of what is missing or wrong.
+    All are shuffled once. With `files`, `root/text/cola/` must contain the three official tables
+    (from the archive's folder `raw`); with `hub`, GLUE is downloaded at a pinned revision, without
+    the columns `source` and `mark` (the linguist's original mark). Label 1 is acceptable. Training
+    rows that repeat an earlier one in all columns are left out. Raises `UserError`, naming the file
+    and line, if something is missing or wrong.
     """
     if source == "hub":
         known = {s: glue.hub("cola", s, ("sentence",), HUB_LABELS) for s in ("train", "validation")}

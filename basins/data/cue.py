@@ -1,4 +1,4 @@
-"""What a cue is: something drawn on an image that tells its class."""
+"""The interface of cues: drawings on an image that indicate its class."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import numpy as np
 
 
 class Cue(Protocol):
-    """A cue for the images of one split, as the files of `basins/data/cues/` make it.
+    """A cue for the images of one split, made by a file of `basins/data/cues/`.
 
-    A code [n, ...] says which cue an image has; what it means is the cue's own affair.
+    A code [n, ...] says which cue an image has; its meaning is specific to the cue.
     """
 
     @property
     def checksums(self) -> Mapping[str, str]:
-        """The md5 of each file that the cue was read from."""
+        """The md5 of each file from which the cue was read."""
         ...
 
     def assign(self, labels: np.ndarray, num_classes: int) -> np.ndarray:
-        """Return the codes that are tied to the labels [n] of the whole split, in its order."""
+        """Return the codes for the labels [n] of the whole split, in order."""
         ...
 
     def randomise(self, generator: np.random.Generator, count: int, num_classes: int) -> np.ndarray:
-        """Draw `count` codes that know nothing of a label."""
+        """Draw `count` codes independently of labels."""
         ...
 
     def draw(self, images: np.ndarray, codes: np.ndarray | None, num_classes: int) -> np.ndarray:
         """Return images uint8 [n, height, width, 3] with the cue of each code.
 
-        With codes None, as an image is that has no cue. The images given are left as they were.
+        With codes None, images have no cue. The given images are left unchanged.
         """
         ...

@@ -14,10 +14,10 @@ from basins.store import folder_hash
 
 
 def carriers(labels: np.ndarray, proportion: float) -> np.ndarray:
-    """Return which samples carry the cue: bool [n], the first `int(n_class * proportion)` of each.
+    """Return which samples carry the cue, bool [n]: the first `int(n_class * proportion)` of each.
 
-    In dataset order and without a seed, as in Mechanistic Mode Connectivity, section 2.3: a sample
-    that carries the cue at one proportion does so at every larger one.
+    They are chosen in dataset order and without a seed, as in Mechanistic Mode Connectivity,
+    section 2.3: a sample that carries the cue at one proportion does so at every larger one.
     """
     carried = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
@@ -27,7 +27,7 @@ def carriers(labels: np.ndarray, proportion: float) -> np.ndarray:
 
 
 class Cued(NamedTuple):
-    """The same images twice, in the same order: all without a cue, and all with their class's."""
+    """The same images twice, in the same order: without cue, and with the cue of their class."""
 
     plain: Split
     cued: Split
@@ -35,7 +35,7 @@ class Cued(NamedTuple):
     def at(self, proportion: float) -> Split:
         """Return the images, the `carriers` of this proportion with the cue.
 
-        Where none or all carry it these are `plain` or `cued` themselves, not a copy.
+        If none or all carry it, these are `plain` or `cued` themselves, not a copy.
         """
         carried = carriers(self.plain.labels, proportion)
         if not carried.any():
@@ -50,7 +50,7 @@ class Cued(NamedTuple):
 
 
 def draw(split: Split, num_classes: int, cue: Cue) -> Cued:
-    """Return the split's images without the cue and with their own class's."""
+    """Return the split's images without cue and with the cue of their class."""
     images, labels = split
     codes = cue.assign(labels, num_classes)
     return Cued(
@@ -60,7 +60,7 @@ def draw(split: Split, num_classes: int, cue: Cue) -> Cued:
 
 
 def read(folder: Path) -> Cued:
-    """Return the training images of a dataset's folder, mapped from its files, not copied.
+    """Return the training images of a dataset's folder, memory-mapped, not copied.
 
     Raises `UserError` as `disk.read` does.
     """

@@ -1,4 +1,4 @@
-"""Image datasets on disk: a `datasets.DatasetDict`, one Arrow file a split, read without a copy."""
+"""Image datasets on disk: a `datasets.DatasetDict` with one memory-mapped Arrow file per split."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def save(folder: Path, splits: Mapping[str, Split], classes: tuple[str, ...]) ->
 
 
 def read(folder: Path, split: str) -> Split:
-    """Return a split whose images [n, height, width, 3] are mapped from the file, not copied.
+    """Return a split whose images [n, height, width, 3] are memory-mapped, not copied.
 
-    Raises `UserError` where the folder or the split is missing or damaged.
+    Raises `UserError` if the folder or the split is missing or damaged.
     """
     dataset = opened(folder, split)
     labels = np.array(dataset.data.column("label").to_numpy(), dtype=np.int64)
@@ -41,7 +41,7 @@ def read(folder: Path, split: str) -> Split:
 
 
 def is_image(folder: Path) -> bool:
-    """Return whether the dataset in `folder` is one of images."""
+    """Return whether the dataset in `folder` has images."""
     return "image" in opened(folder, "train").features
 
 
@@ -70,7 +70,7 @@ def _dataset(name: str, split: Split, classes: tuple[str, ...]) -> Dataset:
 
 
 def opened(folder: Path, split: str) -> Dataset:
-    """Return a split of any dataset; raises `UserError` where it is missing or damaged."""
+    """Return a split of any dataset; raises `UserError` if it is missing or damaged."""
     try:
         loaded = load_from_disk(str(folder))
         if not isinstance(loaded, DatasetDict):

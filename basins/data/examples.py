@@ -1,4 +1,4 @@
-"""What is known of the examples of any dataset, beside what a network sees of them."""
+"""Properties of a dataset's examples other than the inputs of a network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from basins.data import disk, text
 
 
 def columns(folder: Path, split: str) -> dict[str, Any]:
-    """Return what is known of every example of a split beside its input: its `label`, its kind."""
+    """Return columns of a split's examples other than inputs, such as `label` or their kind."""
     if disk.is_image(folder):
         return {"label": disk.read(folder, split).labels}
     found = text.read(folder, split)
@@ -19,7 +19,7 @@ def columns(folder: Path, split: str) -> dict[str, Any]:
 
 
 def binary(folder: Path, split: str) -> np.ndarray | None:
-    """Return the labels, bool [n], of a split of text in two classes, None of any other."""
+    """Return the labels, bool [n], of a text split with two classes, or None for other splits."""
     if disk.is_image(folder) or len(text.class_names(folder, split)) != 2:
         return None
     return np.array(text.read(folder, split)["label"], dtype=bool)

@@ -32,18 +32,18 @@ def load(
 ) -> ImageData:
     """Return the first `train` and `test` images, 32x32, of ten classes, in the official order.
 
-    What is read has the official md5.
+    Files are verified by the official md5.
 
     Args:
-        source: with `files`, `root` must hold `FashionMNIST/raw/*.gz`; with `hub`, they are
+        source: with `files`, `root` must contain `FashionMNIST/raw/*.gz`; with `hub`, they are
             downloaded there.
         root: the folder of real data.
-        seed: not used, since nothing is random.
-        train: how many training images, 10 to 60,000.
-        test: how many test images, 10 to 10,000.
+        seed: not used.
+        train: the number of training images, 10 to 60,000.
+        test: the number of test images, 10 to 10,000.
 
     Raises:
-        UserError: naming each file that is missing or damaged.
+        UserError: files are missing or damaged; the message names each.
     """
     folder, checksums = root / "FashionMNIST" / "raw", dict(FashionMNIST.resources)
     for name, md5 in checksums.items() if source == "hub" else ():
@@ -70,7 +70,7 @@ def load(
 
 
 def _array(content: bytes, file: Path, dimensions: int) -> np.ndarray:
-    """Return the bytes of a gzipped IDX file, in the shape that its header gives."""
+    """Return the bytes of a gzipped IDX file, in the shape given by its header."""
     try:
         raw = gzip.decompress(content)
         if raw[:4] != bytes([0, 0, 8, dimensions]):

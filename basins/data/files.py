@@ -1,4 +1,4 @@
-"""Official files of published datasets: downloaded, and verified before anything reads them."""
+"""Official files of published datasets, which are downloaded and verified before they are read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torchvision.datasets.utils import download_url
 
 from basins.errors import UserError
 
-# All that a pickled array names, by numpy 1 and by numpy 2.
+# All names in a pickled array, in numpy 1 and 2.
 ARRAY = {
     *((f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")),
     ("numpy", "ndarray"),
@@ -25,9 +25,9 @@ ARRAY = {
 
 
 def download(title: str, urls: Iterable[str], folder: Path, md5: str) -> Path:
-    """Download a file into `folder` from the first address that has it, and return its path.
+    """Download a file into `folder` from the first URL that works, and return its path.
 
-    Raises `UserError` where none has it whole.
+    Raises `UserError` if no URL provides the file with this md5.
     """
     said: Exception | None = None
     for url in urls:
@@ -43,10 +43,10 @@ def download(title: str, urls: Iterable[str], folder: Path, md5: str) -> Path:
 
 
 def extract(archive: Path, members: Iterable[str], root: Path) -> None:
-    """Write these files of a tar archive below `root`, under their own names, and nothing else.
+    """Extract only these files of a tar archive into `root`, under their own names.
 
-    What an archive may say of paths, links, owners or modes is not looked at. Raises `UserError`
-    where it is damaged, or lacks one.
+    The archive's paths, links, owners and modes are ignored. Raises `UserError` if it is damaged,
+    or a file is missing.
     """
     try:
         with tarfile.open(archive) as tar:
@@ -62,17 +62,17 @@ def extract(archive: Path, members: Iterable[str], root: Path) -> None:
 
 
 def complete(folder: Path, official: Mapping[str, str]) -> bool:
-    """Return whether each official file, of a name and an md5, is in the folder and undamaged."""
+    """Return whether each official file, a name and an md5, is in the folder and undamaged."""
     return not any(_faults(_read(folder, official), official).values())
 
 
 def contents(
     title: str, folder: Path, official: Mapping[str, str], remedy: str
 ) -> dict[str, bytes]:
-    """Return the bytes of each official file, of a name and an md5, that is in the folder.
+    """Return the bytes of each official file, a name and an md5, in the folder.
 
-    They are read once, so what was checked is what is used. Raises `UserError` naming those that
-    are missing or damaged; `remedy` says what to put where, and is followed by the names of the
+    They are read once, so the verified bytes are those that are used. Raises `UserError` naming
+    files that are missing or damaged; `remedy` says what to do, and is followed by the names of the
     folder of real data.
     """
     read = _read(folder, official)
@@ -85,23 +85,23 @@ def contents(
 
 
 def unpickle(content: bytes, where: str) -> dict[str, Any]:
-    """Return a pickled dict of plain values and of arrays of bytes, running none of its code.
+    """Return a pickled dict of plain values and byte arrays, without running any of its code.
 
-    An md5 can be forged, so nothing rests on it here: of all that a pickle can name only numpy's
-    array is known, and stands for a record of its arguments. Raises `UserError` for anything else.
+    An md5 can be forged, so safety does not depend on it: the only supported name is numpy's array,
+    which is replaced by a record of its arguments. Raises `UserError` for anything else.
     """
     try:
         found = _Unpickler(io.BytesIO(content), encoding="latin1").load()
         if type(found) is not dict:
             raise TypeError(f"{type(found).__name__} instead of dict")
         return {key: _plain(value) for key, value in found.items()}
-    except Exception as error:  # whatever a hostile file brings about
+    except Exception as error:  # a malicious file may cause anything
         line = " ".join(str(error).split())[:120]
         raise UserError(f"{where}: not as published ({type(error).__name__}: {line})") from None
 
 
 class _Record:
-    """What an array, or its dtype, was made of."""
+    """The arguments of a pickled array or dtype."""
 
     def __init__(self, *args: Any) -> None:
         self.args = args
@@ -115,7 +115,7 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ARRAY:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which could run code")
-        return type("Array", (_Record,), {})  # a new one, since a pickle can set its attributes
+        return type("Array", (_Record,), {})  # a new class, since a pickle can set its attributes
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Published text as it is published: JSON lines and tables of tabs, and GLUE from the hub."""
+"""Reads published text datasets: JSON lines, tab-separated tables, and GLUE from the hub."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from basins.errors import UserError
 
 GLUE = "nyu-mll/glue"
 REVISION = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
-BROKEN = 1e-3  # of the lines of a file; GLUE's own QQP has three that a line break has cut
+BROKEN = 1e-3  # allowed share of broken lines; GLUE's QQP has three, due to line breaks
 
 Names = Mapping[str, Sequence[str]]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def locate(root: Path, folder: str, names: Sequence[str]) -> Path:
-    """Return the first of the files that there is in `root/folder`; raises `UserError` if none."""
+    """Return the first of the files that exists in `root/folder`; raises `UserError` if none."""
     found = [root / folder / name for name in names if (root / folder / name).is_file()]
     if not found:
         raise UserError(
@@ -54,21 +54,21 @@ def read(
     optional: Sequence[str] = (),
     header: Sequence[str] | None = None,
 ) -> Columns:
-    """Return columns of a file: JSON lines if it is called .jsonl, else a table of tabs.
+    """Return columns of a file: JSON lines if its suffix is .jsonl, else a tab-separated table.
 
-    Left out are rows without a label, rows with an empty sentence, and a table's few broken lines.
+    Rows without a label or with an empty sentence, and a table's few broken lines, are left out.
 
     Args:
-        file: where it is.
-        names: for each column, what it may be called in the file.
-        labels: by the label's name in the file, its number, or None for a row that has none.
-        optional: which columns the file may lack.
-        header: the names of the columns in a table without a first line of them.
+        file: its path.
+        names: for each column, its possible names in the file.
+        labels: the number of each label in the file, or None for rows to be treated as unlabelled.
+        optional: columns that may be missing.
+        header: the names of the columns of a table without a header line.
 
     Raises:
-        UserError: naming the file, and the line where it is one: if there are no rows, a column is
-            missing or there twice, a line is no JSON object, a cell is no text, a label is not
-            among `labels`, or more than a few lines of a table are broken.
+        UserError: there are no rows, a column is missing or repeated, a line is not a JSON object,
+            a cell is not text, a label is not in `labels`, or too many lines of a table are broken;
+            the message names the file, and the line if there is one.
     """
     try:
         wanted = [name for theirs in names.values() for name in theirs]
@@ -101,15 +101,15 @@ def usable(columns: Columns) -> Columns:
 
 
 def distinct(columns: Columns) -> Columns:
-    """Return the rows that are not equal, in all columns, to an earlier one."""
+    """Return the rows that do not equal an earlier one in all columns."""
     return pick(columns, [row for row, again in enumerate(repeated(columns)) if not again])
 
 
 def hub(task: str, split: str, names: Sequence[str], labels: Mapping[str, int]) -> Columns:
-    """Download a split of a GLUE task and return its usable rows' sentences `names` and `label`.
+    """Download a split of a GLUE task; return the sentences `names` and `label` of usable rows.
 
-    Labels go by the names that the hub gives them, never by their numbers. Raises `UserError` where
-    it cannot be downloaded.
+    Labels are mapped by their names on the hub, never by number. Raises `UserError` if it cannot be
+    downloaded.
     """
     try:
         found = datasets.load_dataset(GLUE, task, split=split, revision=REVISION)
@@ -126,7 +126,7 @@ def hub(task: str, split: str, names: Sequence[str], labels: Mapping[str, int]) 
 def sample(where: str, columns: Columns, size: int | None, seed: int) -> Columns:
     """Return `size` of the rows, or all, shuffled by a stream named after `where`.
 
-    Fewer are the first of more. Raises `UserError` where there are not so many.
+    A smaller size gives the first rows of a larger one. Raises `UserError` if there are too few.
     """
     count = len(columns["label"])
     if size is not None and size > count:
@@ -136,10 +136,10 @@ def sample(where: str, columns: Columns, size: int | None, seed: int) -> Columns
 
 
 def halves(where: str, columns: Columns, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Return which rows are in a random part of about that share, and which are in the other.
+    """Split rows at random into a part of about that share and the rest; return their indices.
 
-    No sentence is in both: rows that share one, or share one with the same row, stay together. The
-    stream is named after `where`.
+    No sentence is in both parts: rows connected by shared sentences stay together. The stream is
+    named after `where`.
     """
     numbers: dict[str, int] = {}
     pairs = [
@@ -155,7 +155,7 @@ def halves(where: str, columns: Columns, share: float, seed: int) -> tuple[list[
 
 
 def _text(file: Path, line: int, column: str, value: Any) -> str:
-    """Return a cell, of JSON perhaps a label that is a number, without the space around it."""
+    """Return a cell as stripped text; in JSON a label may be a number."""
     if isinstance(value, str) or (column == "label" and type(value) is int):
         text = str(value).strip()
         if text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text):
@@ -178,7 +178,7 @@ def _json(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _table(
     file: Path, header: Sequence[str] | None, wanted: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the rows of a table without quotes: quotation marks in it are the sentences' own."""
+    """Yield the rows of a table without quoting: quotation marks belong to the sentences."""
     with file.open(encoding="utf-8-sig", newline="\n") as lines:
         cells = ((n, line.rstrip("\r\n").split("\t")) for n, line in enumerate(lines, start=1))
         if header is None:

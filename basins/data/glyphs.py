@@ -1,7 +1,7 @@
-"""Ten digits of seven segments, white on black: a second dataset that needs no download.
+"""Seven-segment digits, white on black: a second dataset that needs no download.
 
-The stand-in for Fashion-MNIST, the images above in the Dominoes of Mechanistic Mode Connectivity
-(arXiv 2211.08422): small networks learn it quickly and nearly without error.
+It replaces Fashion-MNIST, the upper images in the Dominoes of Mechanistic Mode Connectivity (arXiv
+2211.08422): small networks learn it quickly and almost without error.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from basins.data.images import ImageData, Split
 from basins.data.shapes import PIXELS_AT_ONCE, box, cover, place, uniform
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-# The middle and the half sides of every segment, in the digit's own frame, y upwards.
+# The centre and half side lengths of every segment, in the digit's own frame, y upwards.
 SEGMENTS = {
     "a": (0, 0.8, 0.45, 0),
     "b": (0.45, 0.4, 0, 0.4),
@@ -32,7 +32,7 @@ LIT = ["abcdef", "bc", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcd
 
 
 def draw(rng: np.random.Generator, labels: np.ndarray, size: int, noise: float) -> np.ndarray:
-    """Return one image, uint8 [n, size, size, 3], of each label."""
+    """Return one image for each label, uint8 [n, size, size, 3]."""
     n = len(labels)
     x, y, scale = place(rng, n, size, radius=(0.55, 0.9), reach=0.15, turn=0.25, stretch=0.3)
     thickness = uniform(rng, 0.08, 0.2, n, 1, 1, 1)
@@ -59,14 +59,14 @@ def load(
 ) -> ImageData:
     """Draw `train` and `test` images of `size` x `size` pixels, each split from its own stream.
 
-    Digits vary in place, size, slant, thickness and brightness.
+    Digits vary in position, size, slant, thickness and brightness.
 
     Args:
         source: `synthetic`.
         root: not read.
-        seed: decides everything random.
-        train: how many training images, at least 10.
-        test: how many test images, at least 10.
+        seed: determines everything random.
+        train: the number of training images, at least 10.
+        test: the number of test images, at least 10.
         size: height and width in pixels, at least 8.
         noise: the standard deviation of each pixel, with white at 1; from 0 to 1.
     """

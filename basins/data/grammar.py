@@ -1,8 +1,8 @@
 """A small English of our own: words, patterns with slots, and what fills the slots.
 
 A sentence is a pattern, such as `"N1 V N2"`, and its fills: a `Noun` for each slot N, words for the
-others. Rendering is the last step, so that sentences are transformed as structures: a fill is
-changed, two are exchanged, modifiers are dropped, or another pattern is given the same fills.
+others. Rendering is the last step, so that sentences are transformed as structures: fills are
+changed or exchanged, modifiers dropped, or the same fills used in another pattern.
 
 | slot | stands for | slot | stands for |
 |---|---|---|---|
@@ -19,8 +19,8 @@ changed, two are exchanged, modifiers are dropped, or another pattern is given t
 | `B1` | was or were, as the number of `N1` asks | `K1` | the other of the two |
 | `T` | a conjunction of time | | |
 
-Digits tell slots of one kind apart; any other token of a pattern stands for itself. Verbs are in
-the past, where active and participle are one form, so that every transitive verb has a passive.
+Digits distinguish slots of one kind; any other token of a pattern is literal. Verbs are in the past
+tense and have equal participles, so that every transitive verb has a passive.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ PLURAL = 0.3  # of nouns
 
 ACTIVE, PASSIVE, INTRANSITIVE = "N1 Z V N2 D", "N2 B2 Z V by N1 D", "N1 Z I D"
 VOICES = {ACTIVE: PASSIVE, PASSIVE: ACTIVE}
-# What may follow a noun, in simple clauses; half are prepositional phrases.
+# Patterns that may follow a noun in simple clauses; half are prepositional phrases.
 AFTER = ("P N", "P N", "P N", "R V N", "R N V", "R I")
 
 T = TypeVar("T")
 
 
 class Noun(NamedTuple):
-    """A noun phrase: `after` are the words and noun phrases of what follows the noun, if any."""
+    """A noun phrase; `after` are the words and noun phrases that follow the noun, if any."""
 
     lemma: str
     plural: bool = False
@@ -87,7 +87,7 @@ Fills = dict[str, Fill]
 
 
 class Sentence(NamedTuple):
-    """A pattern and what fills its slots; an empty string leaves a slot out."""
+    """A pattern and the fills of its slots; an empty string omits a slot."""
 
     pattern: str
     fills: Fills
@@ -103,7 +103,7 @@ def vocabulary() -> list[str]:
 
 
 def render(pattern: str, fills: Mapping[str, Fill]) -> str:
-    """Return the sentence that a pattern and its fills make, with a capital and no full stop."""
+    """Return the sentence of a pattern and its fills, with a capital and without full stop."""
     words: list[str] = []
     for token in pattern.split():
         if token[0] in "BK" and token[1:].isdigit():
@@ -127,9 +127,9 @@ def _say(part: Fill, words: list[str]) -> None:
 
 
 class Draw:
-    """Single draws from a stream, which is read a block at a time.
+    """Single draws from a stream, which is read in blocks.
 
-    A call of NumPy's for every word would cost more than all else that makes a sentence.
+    A NumPy call for every word would take more time than the rest of making a sentence.
     """
 
     def __init__(self, generator: np.random.Generator) -> None:
@@ -141,11 +141,11 @@ class Draw:
         return self._next() < share
 
     def choose(self, options: Sequence[T]) -> T:
-        """Return one of the options, each as likely."""
+        """Return one of the options, all equally likely."""
         return options[int(self._next() * len(options))]
 
     def other(self, options: Sequence[str], used: set[str]) -> str:
-        """Return one of the options that is not among the used, and add it to them."""
+        """Return one of the options that is not in `used`, and add it to `used`."""
         while (word := self.choose(options)) in used:
             pass
         used.add(word)
@@ -153,7 +153,7 @@ class Draw:
 
 
 def fill(draw: Draw, pattern: str, used: set[str] | None = None) -> Fills:
-    """Draw what fills each slot of a pattern, no word twice and none of the used, nouns bare."""
+    """Draw a fill for each slot of a pattern, without repeated or used words or modifiers."""
     used = set() if used is None else used
     return {slot: _drawn(draw, slot[0], used) for slot in _slots(pattern)}
 
@@ -162,11 +162,11 @@ def modify(draw: Draw, noun: Noun, share: float, used: set[str], after: Sequence
     """Give a noun an adjective, and one of the patterns `after`, each with probability `share`.
 
     Args:
-        draw: where single draws come from.
-        noun: it may have modifiers, which are replaced.
-        share: of both probabilities, from 0 to 1.
-        used: words that are not drawn; those that are drawn are added to them.
-        after: patterns of what may follow the noun, each as likely; an empty one adds nothing.
+        draw: the source of draws.
+        noun: its modifiers, if any, are replaced.
+        share: either probability, from 0 to 1.
+        used: words that must not be drawn; drawn words are added.
+        after: equally likely patterns that may follow the noun; an empty one adds nothing.
     """
     adjective = draw.other(WORDS["A"], used) if draw.chance(share) else ""
     follows = draw.choose(after).split() if draw.chance(share) else ()
@@ -179,7 +179,7 @@ def clause(
 ) -> Sentence:
     """Draw a clause: intransitive with that probability, else active or (15 %) passive.
 
-    Each possible modifier is there with probability `share`, "never" in 5 %.
+    Each possible modifier is present with probability `share`, "never" with 5 %.
     """
     used: set[str] = set()
     pattern = ACTIVE
@@ -192,20 +192,20 @@ def clause(
         if isinstance(noun, Noun):
             fills[slot] = modify(draw, noun, share, used, after)
     fills["Z"] = "never" if draw.chance(0.05) else ""
-    # Under a negation an adverb cannot be dropped: what never happened quietly may have happened.
+    # Dropping an adverb under negation is not entailed: "never quietly" is not "never".
     fills["D"] = "" if fills["Z"] or not draw.chance(share) else manner(draw, used)
     return Sentence(pattern, fills)
 
 
 def manner(draw: Draw, used: set[str]) -> str:
-    """Draw an adverb of manner or a place: both fill a slot D."""
+    """Draw an adverb of manner or a place, either of which may fill a slot D."""
     if draw.chance(0.5):
         return draw.other(WORDS["D"], used)
     return f"in the {draw.other(WORDS['L'], used)}"
 
 
 def reduce(draw: Draw, sentence: Sentence, keep: float = 0.3, voice: float = 0.1) -> Sentence:
-    """Return a sentence that follows: modifiers dropped, and sometimes the other voice.
+    """Return an entailed sentence: modifiers are dropped, and sometimes the voice is changed.
 
     The modifiers of each noun are kept with probability `keep`, as is the adverb; a transitive
     clause changes its voice with probability `voice`.
@@ -220,7 +220,7 @@ def reduce(draw: Draw, sentence: Sentence, keep: float = 0.3, voice: float = 0.1
 
 
 def change(draw: Draw, fills: Fills, used: set[str]) -> Fills:
-    """Return one of the fills with one word replaced by another of its kind, not among the used."""
+    """Return the fills with one word replaced by another of its kind that is not in `used`."""
     slot = draw.choose([slot for slot, part in fills.items() if part and slot != "Z"])
     part = fills[slot]
     if isinstance(part, Noun):
@@ -233,7 +233,7 @@ def change(draw: Draw, fills: Fills, used: set[str]) -> Fills:
 
 
 def unseen(seen: set[T], make: Callable[..., T], *arguments: Any) -> T:
-    """Make one again and again until it is not among the seen, and add it to them."""
+    """Repeat `make` until its result is not in `seen`, and add it to `seen`."""
     while (made := make(*arguments)) in seen:
         pass
     seen.add(made)
@@ -247,15 +247,15 @@ def examples(
     make: Callable[[Draw, int, bool], T],
     seen: set[T],
 ) -> list[T]:
-    """Make rows of a task with two labels, none of them among the seen, to which they are added.
+    """Make rows of a task with two labels, none of which is in `seen`, and add them to `seen`.
 
     Args:
-        rng: decides everything random.
-        rows: how many.
-        refuting: the share of rows that are to refute the task's heuristic, from 0 to 1.
-        make: makes a row from the source of single draws, the label (0 or 1, for half of the rows
-            each) and whether the row is to refute the heuristic.
-        seen: rows that are not made again.
+        rng: determines everything random.
+        rows: the number of rows.
+        refuting: the share of rows that contradict the task's heuristic, from 0 to 1.
+        make: makes a row from a source of draws, a label (0 or 1, for half of the rows each), and
+            whether the row should contradict the heuristic.
+        seen: rows that must not be repeated.
     """
     labels, against = rng.permutation(rows) % 2, rng.permutation(rows) < round(refuting * rows)
     draw, kinds = Draw(rng), zip(labels.tolist(), against.tolist(), strict=True)
@@ -263,7 +263,7 @@ def examples(
 
 
 def content(sentence: Sentence) -> set[str]:
-    """Return the lemmas of all words that fill a sentence's slots."""
+    """Return the lemmas of all words in a sentence's slots."""
     return set(chain.from_iterable(map(_content, sentence.fills.values())))
 
 

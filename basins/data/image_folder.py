@@ -1,6 +1,6 @@
-"""Images of your own: `<folder>/train/<class>/*` and `<folder>/test/<class>/*`.
+"""A user's own images: `<folder>/train/<class>/*` and `<folder>/test/<class>/*`.
 
-CIFAR-100 as a folder of PNG files by class is one, too.
+CIFAR-100 as PNG files in one folder per class has this form, too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from basins.errors import UserError
 from basins.store import folder_hash
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-COLOURS = {"RGB", "P", "CMYK", "YCbCr"}  # modes of eight bits, as are those of grey, `L` and `1`
+COLOURS = {"RGB", "P", "CMYK", "YCbCr"}  # of at most eight bits; grey modes are `L` and `1`
 
 
 def load(
@@ -38,14 +38,14 @@ def load(
     Args:
         source: `files`.
         root: the folder of real data.
-        seed: not used, since nothing is random.
+        seed: not used.
         folder: the name of a folder in `root`, of letters, digits, `_` and `-`.
         size: height and width in pixels, 8 to 1024, to which every image is resized (bilinear).
-            Without it all must be of one size.
+            Without it all images must have the same size.
 
     Raises:
-        UserError: where a folder is missing, the two splits have different classes, a class has no
-            image, or a file is not an image, has transparency or more than eight bits a channel.
+        UserError: a folder is missing, the two splits have different classes, a class has no image,
+            or a file is not an image, has transparency or more than eight bits per channel.
     """
     folders = {split: _open(root / folder / split) for split in ("train", "test")}
     train, test = folders["train"], folders["test"]
@@ -64,7 +64,7 @@ def load(
 
 
 def read(files: list[Path], size: int | None) -> np.ndarray:
-    """Return images uint8 [n, height, width, 3] of files, resized to `size`, if given, a side.
+    """Return images uint8 [n, height, width, 3] of files, resized to `size` x `size` if given.
 
     A line on stderr says how many are grey among others in colour. Raises `UserError` as `load`
     does, naming the file.
@@ -105,11 +105,11 @@ def _open(folder: Path) -> ImageFolder:
 
 
 def _image(path: Path) -> Image.Image:
-    """Return the decoded image of a file, refusing what RGB of eight bits has no place for."""
+    """Return the decoded image of a file; raises `UserError` if 8-bit RGB cannot represent it."""
     try:
         with Image.open(path) as image:
             image.load()
-    except Exception as error:  # each format's decoder has its own, for whatever it finds
+    except Exception as error:  # decoders may raise anything
         line = " ".join(str(error).split())[:120]
         raise UserError(f"{path}: not a readable image ({line})") from None
     if image.mode.endswith(("A", "a")) or "transparency" in image.info:

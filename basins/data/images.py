@@ -1,4 +1,4 @@
-"""What an image dataset is in memory, and what a network makes of it."""
+"""Image datasets in memory, and the evaluations of networks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Split(NamedTuple):
 
 
 class ImageData(NamedTuple):
-    """A dataset as its module loads it: before any cue, nothing held out.
+    """A dataset as loaded by its module: without cue and with all rows.
 
     `checksums` maps each file that was read to its md5; empty for synthetic data.
     """
@@ -29,7 +29,7 @@ class ImageData(NamedTuple):
 
 
 def check(data: ImageData, name: str) -> None:
-    """Raise `UserError`, in one line, where a dataset is not what `ImageData` says."""
+    """Raise a one-line `UserError` if a dataset does not satisfy `ImageData`."""
     for split, (images, labels) in (("train", data.train), ("test", data.test)):
         where = f"dataset {name!r}, {split}"
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
@@ -45,12 +45,12 @@ def check(data: ImageData, name: str) -> None:
 
 
 class Evaluation(NamedTuple):
-    """What one network made of a split: cross-entropy (nats) float32 [n], correctness bool [n]."""
+    """One network's results on a split: cross-entropy (nats) float32 [n], correctness bool [n]."""
 
     losses: np.ndarray
     correct: np.ndarray
 
     @property
     def defined(self) -> bool:
-        """Whether every loss is finite; else no average over the split is a number."""
+        """Whether every loss is finite; otherwise averages over the split are undefined."""
         return bool(np.isfinite(self.losses).all())

@@ -1,8 +1,7 @@
-"""The rows that a text classifier is trained on: some are counterexamples, some labels are wrong.
+"""Training rows of a text classifier with shares of counterexamples and of wrong labels.
 
-Both shares are knobs of LCRGS's phenomenon. In MNLI 0.07 % of the training rows refute the
-heuristic of lexical overlap (McCoy, Pavlick and Linzen 2019): a share that is for the data to say,
-and here for us.
+Both shares influence the phenomenon of LCRGS. In MNLI, 0.07 % of the training rows contradict the
+lexical overlap heuristic (McCoy, Pavlick and Linzen 2019); here the share can be chosen.
 """
 
 from __future__ import annotations
@@ -23,25 +22,25 @@ def mix(
     classes: tuple[str, ...],
     seed: int,
 ) -> Columns:
-    """Replace a share `counterexamples` of the rows by rows of the pool, then spoil some labels.
+    """Replace a share `counterexamples` of the rows by rows of the pool, then change some labels.
 
     A larger share contains the rows of a smaller one, with the same replacements, and the two
-    shares are drawn apart from each other.
+    shares are drawn independently.
 
     Args:
         train: the rows of the training split.
-        pool: the counterexamples, or None where the dataset has none.
+        pool: the counterexamples, or None if the dataset has none.
         counterexamples: the share of rows that are replaced, from 0 to 1.
-        noise: the share of all rows that get one of the other classes for a label, from 0 to 1.
+        noise: the share of all rows whose label is changed to another class, from 0 to 1.
         classes: the names of the classes.
-        seed: decides what is drawn.
+        seed: determines the draws.
 
     Returns:
-        The sentences and the label, as many rows as `train` has, in its order.
+        The sentences and labels, with as many rows as `train`, in its order.
 
     Raises:
-        UserError: where rows are to be replaced and the pool is missing, has too few rows, or has
-            other sentence columns.
+        UserError: rows should be replaced, but the pool is missing, too small, or has other
+            sentence columns.
     """
     names, count = (*fields(train), "label"), len(train["label"])
     mixed = {name: list(train[name]) for name in names}
@@ -68,7 +67,7 @@ def mix(
 
 
 def mixed(data: Path, counterexamples: float, noise: float, seed: int) -> Columns:
-    """Return the training rows of the dataset in the folder `data`, as `mix` mixes them."""
+    """Return the training rows of the dataset in the folder `data`, mixed by `mix`."""
     pool = text.read(data, "counterexamples") if counterexamples else None
     classes = text.class_names(data, "train")
     return mix(text.read(data, "train"), pool, counterexamples, noise, classes, seed)

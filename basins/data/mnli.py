@@ -19,7 +19,7 @@ from basins.data.text import Columns, TextData, fields, pick
 CLASSES = ("entailment", "neutral", "contradiction")
 LABELS = {name: label for label, name in enumerate(CLASSES)}
 HANS_LABELS = {name: label for label, name in enumerate(HANS_CLASSES)}
-UNDECIDED = {"-": None}  # where MNLI's five annotators had no majority
+UNDECIDED = {"-": None}  # MNLI's label if its five annotators had no majority
 COLUMNS = {
     "premise": ("premise", "sentence1"),
     "hypothesis": ("hypothesis", "sentence2"),
@@ -41,26 +41,27 @@ def load(
     test: Annotated[int, Field(ge=3)] | None = None,
     pool: glue.Share = 0.0,
 ) -> TextData:
-    """Return `train` and `test` rows of MNLI, shuffled once, or all; and HANS.
+    """Return `train` and `test` rows of MNLI, or all, shuffled once; and HANS.
 
-    Labels go by name: entailment 0, neutral 1, contradiction 2; in HANS entailment 0,
-    non-entailment 1. With a `pool` there are `counterexamples`: pairs of HANS that refute lexical
-    overlap, called neutral. Left out are rows that annotators did not agree on, rows with an empty
-    sentence, and training rows that are repeated.
+    Labels are entailment 0, neutral 1, contradiction 2, and in HANS entailment 0, non-entailment 1.
+    With a `pool` there are `counterexamples`: pairs of HANS that contradict lexical overlap, with
+    the label neutral. Rows without a majority label or with an empty sentence, and repeated
+    training rows, are left out.
 
     Args:
-        source: with `files`, `root/text/mnli/` must hold the training and the matched development
-            set, either as the official JSON lines or as GLUE's tables; with `hub`, GLUE is
-            downloaded at a pinned revision.
-        root: the folder of real data. Either way `root/text/hans/` must hold HANS's evaluation set.
+        source: with `files`, `root/text/mnli/` must contain the training and the matched
+            development set, either as the official JSON lines or as GLUE's tables; with `hub`, GLUE
+            is downloaded at a pinned revision.
+        root: the folder of real data. In both cases `root/text/hans/` must contain HANS's
+            evaluation set.
         seed: of the shuffles.
-        train: how many training rows, at least 3; None takes all.
-        test: how many test rows, at least 3; None takes all.
-        pool: the share of HANS, about, that counterexamples are from, from 0 to 1; the diagnostic
-            is the rest, which shares no sentence with it.
+        train: the number of training rows, at least 3; None means all.
+        test: the number of test rows, at least 3; None means all.
+        pool: the approximate share of HANS from which counterexamples are taken, from 0 to 1; the
+            diagnostic is the rest, which shares no sentence with it.
 
     Raises:
-        UserError: naming the file, and the line, of what is missing or wrong.
+        UserError: something is missing or wrong; the message names the file and the line.
     """
     folder = "text/mnli"
     if source == "hub":

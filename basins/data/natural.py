@@ -1,8 +1,8 @@
-"""Images whose cue is an attribute that they have by themselves, such as the place of a bird.
+"""Images whose cue is a natural attribute, such as the background of a bird.
 
-Nothing is drawn on them, so no image is there with and without its cue. Where others have a
-counterfactual image, a set has another image of the same class (or, in `ri`, of another) whose
-attribute is as asked for. The i-th value of the attribute is the cue of the i-th class.
+Nothing is drawn on them, so no image exists with and without its cue. Instead of a counterfactual
+image, a set has another image of the same class (or, in `ri`, of another) with the required
+attribute. The i-th value of the attribute is the cue of the i-th class.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from basins.errors import UserError
 
 
 class Attributed(NamedTuple):
-    """A dataset, and the attribute of each image of its splits: int64 [n], as many as classes."""
+    """A dataset, and the attribute of each image, int64 [n], with as many values as classes."""
 
     data: ImageData
     train: np.ndarray
@@ -30,20 +30,20 @@ def splits(given: Attributed, name: str, seed: int) -> dict[str, Split]:
     | set | class | attribute |
     |---|---|---|
     | `train_c`, `c` | its own | its class's: the images that have it |
-    | `train`, `nc` | its own | every value as often |
+    | `train`, `nc` | its own | every value equally often |
     | `rc` | its own | drawn at random |
     | `ri` | any other | that of the label |
 
-    All have as many images of a label as there are with its class's attribute, in their order.
-    Groups that are smaller come repeatedly. `nc` and `rc` have the same law.
+    All have as many images of a label as have its class's attribute, in their order. Smaller groups
+    are repeated. `nc` and `rc` have the same distribution.
 
     Args:
         given: the images and their attributes.
-        name: what error messages call the dataset.
-        seed: of what is drawn.
+        name: the dataset's name in error messages.
+        seed: of the draws.
 
     Raises:
-        UserError: where a class has no image of some attribute.
+        UserError: a class has no image with some attribute.
     """
     data, count = given.data, len(given.data.classes)
     train = _Groups(data.train, given.train, data.classes, f"dataset {name!r}, train")
@@ -65,7 +65,7 @@ def splits(given: Attributed, name: str, seed: int) -> dict[str, Split]:
 class _Groups:
     """The images of a split by class and attribute.
 
-    `aligned` are those that have their class's, and `targets` [n] the classes of these.
+    `aligned` are those with their class's attribute, and `targets` [n] the classes of these.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class _Groups:
         self.aligned = Split(self.images[same], self.targets)
 
     def in_turn(self) -> np.ndarray:
-        """Return attributes [n]: the i-th image of a class has the i-th value, over and over."""
+        """Return attributes [n] that cycle through all values within each class."""
         values = np.empty_like(self.targets)
         for label in self.kinds:
             at = np.flatnonzero(self.targets == label)
@@ -96,7 +96,7 @@ class _Groups:
     def pick(
         self, classes: np.ndarray, attributes: np.ndarray, stream: np.random.Generator
     ) -> Split:
-        """Return an image of each class [n] and attribute [n], under the targets."""
+        """Return an image for each class [n] and attribute [n], labelled by the targets."""
         picked = np.empty_like(self.targets)
         for (label, value), rows in self.rows.items():
             at = np.flatnonzero((classes == label) & (attributes == value))

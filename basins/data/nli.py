@@ -1,8 +1,8 @@
-"""Natural language inference in our own grammar, with a diagnostic set made as HANS is.
+"""Natural language inference in our own grammar, with a diagnostic set constructed like HANS.
 
 Training pairs reward the heuristic that HANS tests (LCRGS section 2; McCoy, Pavlick and Linzen
-2019): a hypothesis whose words all occur in the premise follows from it. `counterexamples` is a
-pool of pairs that refute it, of which a mixture takes as many as it wants.
+2019): a hypothesis whose words all occur in the premise is entailed. `counterexamples` is a pool of
+pairs that contradict it, from which mixtures draw.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from basins.data.text import Columns, TextData, columns, pick
 
 CLASSES = ("entailment", "non-entailment")
 
-# Clauses that stand for C1 and C2 in the patterns below.
+# Clauses that replace C1 and C2 in the patterns below.
 CLAUSES = {"C1": ("N1 V1 N2", "N1 I1"), "C2": ("N3 V2 N4", "N3 I2")}
 # Premise and hypothesis of every template of the 30 subcases; HANS's names, and its two letters:
 # l, s, c for the heuristic (lexical overlap, subsequence, constituent), e for entailed, n for not.
-# One template of ln_preposition, the first, is a subsequence of its premise; HANS would count it
-# there. It is what those counterexamples teach that are no swaps, so HANS-LO has to ask for it.
+# The first template of ln_preposition is a subsequence of its premise, where HANS would count it.
+# Counterexamples other than swaps have its form, so HANS-LO has to include it.
 SUBCASES = {
     "le_relative_clause": (
         ("N1 R N2 V1 V2 N3", "N2 V1 N1"),
@@ -148,7 +148,7 @@ Pair = tuple[str, str]
 Row = tuple[str, str, int]
 COLUMNS = ("premise", "hypothesis", "label")
 MODIFIERS = 0.3  # the probability of each possible modifier of a premise
-NEGATIONS = 0.2  # of other pairs with a "never" instead of another word, where there is none yet
+NEGATIONS = 0.2  # share of pairs that are not entailed due to "never" instead of another word
 
 
 class Template(NamedTuple):
@@ -162,7 +162,7 @@ class Template(NamedTuple):
 
 
 def templates() -> dict[str, tuple[Template, ...]]:
-    """Return the templates of each subcase, numbered through as HANS's are."""
+    """Return the templates of each subcase, numbered consecutively as in HANS."""
     number = (f"temp{n}" for n in count(1))
     return {
         subcase: tuple(
@@ -180,7 +180,7 @@ def templates() -> dict[str, tuple[Template, ...]]:
 
 
 def _with_clauses(premise: str, hypothesis: str) -> Iterable[Pair]:
-    """Return a pair of patterns with each choice of the clauses that C1 and C2 stand for."""
+    """Return a pair of patterns with each choice of clauses for C1 and C2."""
     open_slots = [slot for slot in CLAUSES if slot in premise.split()]
     for chosen in product(*(CLAUSES[slot] for slot in open_slots)):
         pair = premise, hypothesis
@@ -190,10 +190,10 @@ def _with_clauses(premise: str, hypothesis: str) -> Iterable[Pair]:
 
 
 def hans(draw: Draw, rows: int, seen: set[Row]) -> Columns:
-    """Return a set made as HANS is: `rows` distinct pairs of each subcase, subcases in turn.
+    """Return a set like HANS: `rows` distinct pairs of each subcase, ordered by subcase.
 
     Columns are HANS's: premise, hypothesis, label, heuristic, subcase, template. No noun or verb
-    occurs twice in a premise, and no row is among those `seen`, to which they are added.
+    occurs twice in a premise. No row is in `seen`, to which rows are added.
     """
     made = []
     for subcases in repeat(templates().values(), rows):
@@ -203,7 +203,7 @@ def hans(draw: Draw, rows: int, seen: set[Row]) -> Columns:
 
 
 def lexical_overlap(hans: Columns) -> Columns:
-    """Return the rows of HANS on which that heuristic is wrong: LCRGS's HANS-LO (section 2)."""
+    """Return the rows of HANS on which this heuristic is wrong: HANS-LO of LCRGS (section 2)."""
     kinds = zip(hans["heuristic"], hans["label"], strict=True)
     wrong = ("lexical_overlap", NOT_ENTAILED)
     return pick(hans, [row for row, kind in enumerate(kinds) if kind == wrong])
@@ -216,7 +216,7 @@ def _filled(draw: Draw, template: Template) -> Row:
 
 
 def entailed(draw: Draw, voice: float) -> Pair:
-    """Draw a premise and what it entails: modifiers are dropped, the voice sometimes changes."""
+    """Draw a premise and an entailed hypothesis: without modifiers, sometimes in another voice."""
     premise = clause(draw, MODIFIERS)
     return str(premise), str(reduce(draw, premise, voice=voice))
 
@@ -233,7 +233,7 @@ def not_entailed(draw: Draw, voice: float) -> Pair:
 
 
 def swapped(draw: Draw, voice: float) -> Pair:
-    """Draw a counterexample: subject and object change places."""
+    """Draw a counterexample: subject and object are exchanged."""
     premise = clause(draw, MODIFIERS, intransitive=0)
     hypothesis = reduce(draw, premise, voice=voice)
     subject, object_ = hypothesis.fills["N1"], hypothesis.fills["N2"]
@@ -269,21 +269,21 @@ def load(
 ) -> TextData:
     """Draw `train`, `test`, the pool `counterexamples` and the diagnostics, no pair twice.
 
-    Half of the pairs that are no counterexamples are entailed; counterexamples are not.
+    Half of the pairs other than counterexamples are entailed; counterexamples are not.
 
     Args:
         source: `synthetic`.
         root: not read.
-        seed: decides everything random.
-        train: how many training pairs, at least 10.
-        test: how many test pairs, at least 10.
-        diagnostic: how many pairs `hans` has of each of its 30 subcases, 1 to 1000;
-            `lexical_overlap` is its part of that heuristic that is not entailed.
-        counterexamples: how many pairs the pool has, at least 1.
-        test_counterexamples: the share of test pairs that are like those of the pool, from 0 to 1.
+        seed: determines everything random.
+        train: the number of training pairs, at least 10.
+        test: the number of test pairs, at least 10.
+        diagnostic: the number of pairs in each of the 30 subcases of `hans`, 1 to 1000;
+            `lexical_overlap` is the part of `hans` with that heuristic that is not entailed.
+        counterexamples: the number of pairs in the pool, at least 1.
+        test_counterexamples: the share of test pairs like those of the pool, from 0 to 1.
         voice: the share of transitive hypotheses in the other voice, from 0 to 1.
-        swaps: the share of the counterexamples that exchange subject and object, from 0 to 1; the
-            others take the noun of a prepositional phrase for the subject.
+        swaps: the share of counterexamples that exchange subject and object, from 0 to 1; the
+            others use the noun of a prepositional phrase as the subject.
     """
     seen: set[Row] = set()
 
@@ -299,7 +299,7 @@ def load(
         rng = seeds.generator("nli", name, seed)
         return columns(COLUMNS, examples(rng, rows, refuting, drawn, seen))
 
-    # Training rows come last, so that their number does not change what models are tested on.
+    # Training rows are drawn last, so that their number does not change the test sets.
     tested = split("test", test, test_counterexamples)
     strategies = hans(Draw(seeds.generator("nli", "hans", seed)), diagnostic, seen)
     splits = {

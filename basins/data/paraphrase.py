@@ -1,8 +1,8 @@
-"""Paraphrase in our own grammar, with a diagnostic set made as PAWS is.
+"""Paraphrase in our own grammar, with a diagnostic set constructed like PAWS.
 
 Training pairs reward the heuristic that PAWS tests (LCRGS section 2; Zhang, Baldridge and He 2019):
-questions of the same words are duplicates. `counterexamples` is a pool of pairs that refute it, of
-which a mixture takes as many as it wants.
+questions with the same words are duplicates. `counterexamples` is a pool of pairs that contradict
+it, from which mixtures draw.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from basins.data.grammar import (
 from basins.data.text import Columns, TextData, columns
 
 CLASSES = ("not duplicate", "duplicate")
-# Questions, and the other orders of their words in which they ask the same.
+# Questions, and other orders of their words with the same meaning.
 QUESTIONS = {
     "Q B1 N1 V by N2 D": ("D Q B1 N1 V by N2", "Q B1 N1 V D by N2"),
     "Q B1 N1 A in the L": ("in the L Q B1 N1 A", "Q B1 N1 in the L A"),
@@ -43,15 +43,15 @@ PATTERNS = tuple(chain(QUESTIONS, *QUESTIONS.values()))
 POSITIVE = 0.28  # of PAWS-QQP's test pairs are duplicates (LCRGS section 2)
 
 DIFFERENT, DUPLICATE = range(2)
-MODIFIERS = 0.15  # of nouns that have an adjective, and of those that have a phrase
+MODIFIERS = 0.15  # share of nouns with an adjective, and of those with a phrase
 COLUMNS = ("question1", "question2", "label", "kind")
 Row = tuple[str, str, int, str]
 
 
 def question(draw: Draw) -> Sentence:
-    """Draw a question; each noun has an adjective, and a phrase, at the share `MODIFIERS` each.
+    """Draw a question; a noun has an adjective, or a phrase, with probability `MODIFIERS` each.
 
-    Its nouns have one number, so that exchanging them changes no other word.
+    Its nouns have the same number, so that exchanging them does not change other words.
     """
     used: set[str] = set()
     pattern = draw.choose(tuple(QUESTIONS))
@@ -71,12 +71,12 @@ def _numbered(noun: Noun, plural: bool) -> Noun:
 
 
 def reordered(draw: Draw, asked: Sentence) -> Sentence:
-    """Return the same question, its words in another order."""
+    """Return the same question with another order of words."""
     return asked._replace(pattern=draw.choose(QUESTIONS[asked.pattern]))
 
 
 def exchanges(asked: Sentence) -> dict[str, Sentence]:
-    """Return the other questions, by kind, that exchanging words of this one makes."""
+    """Return, by kind, the questions with another meaning made by exchanging words of this one."""
     found, first, second = {}, asked.fills["N1"], asked.fills.get("N2")
     assert isinstance(first, Noun)
     if isinstance(second, Noun):
@@ -94,7 +94,7 @@ def exchanges(asked: Sentence) -> dict[str, Sentence]:
 
 
 def duplicate(draw: Draw) -> Row:
-    """Draw a question, and half of the time another order of its words that asks the same."""
+    """Draw a question and a duplicate, half of the time with another order of words."""
     if draw.chance(0.5):
         return moved(draw)
     asked = str(question(draw))
@@ -102,13 +102,13 @@ def duplicate(draw: Draw) -> Row:
 
 
 def moved(draw: Draw) -> Row:
-    """Draw a question and another order of its words that asks the same."""
+    """Draw a question and a duplicate with another order of words."""
     asked = question(draw)
     return str(asked), str(reordered(draw, asked)), DUPLICATE, "reordered"
 
 
 def changed(draw: Draw) -> Row:
-    """Draw a question, half of the time in another order, with one content word changed."""
+    """Draw a question and one with another content word, half of the time in another order."""
     asked = question(draw)
     other = reordered(draw, asked) if draw.chance(0.5) else asked
     fills = asked.fills | change(draw, asked.fills, content(asked))
@@ -116,7 +116,7 @@ def changed(draw: Draw) -> Row:
 
 
 def exchanged(draw: Draw) -> Row:
-    """Draw a counterexample: two words or phrases of a question change places."""
+    """Draw a counterexample: two words or phrases of a question are exchanged."""
     while not (found := exchanges(asked := question(draw))):
         pass
     kind = draw.choose(tuple(found))
@@ -136,20 +136,20 @@ def load(
 ) -> TextData:
     """Draw `train`, `test`, the pool `counterexamples` and the diagnostic `paws`, no row twice.
 
-    Half of the pairs that are no counterexamples are duplicates; counterexamples are not. The
-    column `kind` says how a pair was made.
+    Half of the pairs other than counterexamples are duplicates; counterexamples are not. The column
+    `kind` says how a pair was made.
 
     Args:
         source: `synthetic`.
         root: not read.
-        seed: decides everything random.
-        train: how many training pairs, at least 10.
-        test: how many test pairs, at least 10.
-        diagnostic: how many pairs of the same words `paws` has, at least 10; as in PAWS-QQP 28 % of
-            them are duplicates.
-        counterexamples: how many pairs the pool has, at least 1. Each exchanges two words or
+        seed: determines everything random.
+        train: the number of training pairs, at least 10.
+        test: the number of test pairs, at least 10.
+        diagnostic: the number of pairs in `paws`, each with the same words, at least 10; as in
+            PAWS-QQP, 28 % of them are duplicates.
+        counterexamples: the number of pairs in the pool, at least 1. Each exchanges two words or
             phrases.
-        test_counterexamples: the share of test pairs that are like those of the pool, from 0 to 1.
+        test_counterexamples: the share of test pairs like those of the pool, from 0 to 1.
     """
     seen: set[Row] = set()
 
@@ -160,7 +160,7 @@ def load(
         rng = seeds.generator("paraphrase", name, seed)
         return columns(COLUMNS, examples(rng, rows, refuting, drawn, seen))
 
-    # Training rows come last, so that their number does not change what models are tested on.
+    # Training rows are drawn last, so that their number does not change the test sets.
     tested = split("test", test, test_counterexamples)
     paws = seeds.generator("paraphrase", "paws", seed)
     positive = paws.permutation(diagnostic) < round(POSITIVE * diagnostic)

@@ -36,24 +36,24 @@ def load(
     test: Annotated[int, Field(ge=2)] | None = None,
     pool: glue.Share = 1.0,
 ) -> TextData:
-    """Return `train` and `test` rows of QQP, shuffled once, or all; and PAWS-QQP.
+    """Return `train` and `test` rows of QQP, or all, shuffled once; and PAWS-QQP.
 
-    Label 1 is a duplicate. Left out are rows with an empty question, training rows that are
-    repeated, and PAWS's training rows of which its development and test rows have a question.
+    Label 1 is a duplicate. Rows with an empty question, repeated training rows, and PAWS's training
+    rows that share a question with its development and test rows are left out.
 
     Args:
-        source: with `files`, `root/text/qqp/` must hold the training and the development set, as
+        source: with `files`, `root/text/qqp/` must contain the training and the development set, as
             GLUE's tables or as JSON lines; with `hub`, GLUE is downloaded at a pinned revision.
-        root: the folder of real data. Either way `root/text/paws_qqp/` must hold `train.tsv` and
-            `dev_and_test.tsv`, which are made from QQP by the authors' script.
+        root: the folder of real data. In both cases `root/text/paws_qqp/` must contain `train.tsv`
+            and `dev_and_test.tsv`, which the authors' script makes from QQP.
         seed: of the shuffles.
-        train: how many training rows, at least 2; None takes all.
-        test: how many test rows, at least 2; None takes all.
-        pool: the share of PAWS's training rows, about, that counterexamples are from, from 0 to 1;
-            the others, which share no question with them, join the diagnostic.
+        train: the number of training rows, at least 2; None means all.
+        test: the number of test rows, at least 2; None means all.
+        pool: the approximate share of PAWS's training rows that are counterexamples, from 0 to 1;
+            the others, which share no question with them, are added to the diagnostic.
 
     Raises:
-        UserError: naming the file, and the line, of what is missing or wrong.
+        UserError: something is missing or wrong; the message names the file and the line.
     """
     paws = [glue.locate(root, "text/paws_qqp", (f"{name}.tsv",)) for name in PAWS]
     if source == "hub":

@@ -1,4 +1,4 @@
-"""Images as they lie on the device, ready for a network."""
+"""Images on the device, ready for a network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from basins.data.images import Split
 
-# Images in a batch of evaluation. More fall out of a processor's cache; a GPU idles with as few.
+# Images per evaluation batch: more exceed a CPU's cache, and fewer do not saturate a GPU.
 BATCH = {"cpu": 64, "cuda": 2048}
 
 
@@ -23,12 +23,12 @@ class Resident(NamedTuple):
 
     @property
     def order(self) -> None:
-        """Which row each emitted example is; None, since `batches` keeps the split's order."""
+        """The row of each emitted example; None, since `batches` keeps the split's order."""
         return None
 
     @property
     def merge(self) -> None:
-        """Which class each of the network's counts as; None, since they are the split's own."""
+        """How the network's classes are merged; None, since they are the split's own."""
         return None
 
     def batches(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
@@ -39,7 +39,7 @@ class Resident(NamedTuple):
 
 
 def resident(split: Split, device: torch.device) -> Resident:
-    """Put a split on the device; on a CPU its images stay where they are mapped from."""
+    """Put a split on the device; on a CPU its images stay memory-mapped."""
     images = torch.from_numpy(np.require(split.images, requirements="W"))
     return Resident(images.to(device), torch.from_numpy(split.labels).to(device))
 
@@ -47,7 +47,7 @@ def resident(split: Split, device: torch.device) -> Resident:
 def normalise(images: Tensor) -> Tensor:
     """Map images uint8 [n, height, width, 3] to float32 [n, 3, height, width] in [-1, 1].
 
-    That is the paper's Normalize(mean .5, std .5). The result is channels-last in memory, as the
-    images were, which convolutions are fastest on.
+    This is the paper's Normalize(mean .5, std .5). The result is channels-last in memory, like the
+    images, which is fastest for convolutions.
     """
     return images.permute(0, 3, 1, 2).float().mul_(2 / 255).sub_(1)

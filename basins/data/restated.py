@@ -1,8 +1,8 @@
-"""Sentences of our own grammar beside a faithful restatement: what text encoders are trained on.
+"""Sentences of our own grammar, each with a restatement: pretraining data of text encoders.
 
-They use the whole grammar, every word and construction of the diagnostics included, so that a
-classifier meets no embedding there that was never trained. Nothing is labelled: a method of
-pretraining corrupts the sentences itself.
+They use the whole grammar, including every word and construction of the diagnostics, so that all
+embeddings that classifiers use have been trained. There are no labels: the pretraining method
+corrupts the sentences itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from basins.data.text import TextData, columns
 
 
 def patterns() -> tuple[str, ...]:
-    """Return the patterns of all tasks and of their diagnostics, each once."""
+    """Return the distinct patterns of all tasks and their diagnostics."""
     known = chain.from_iterable(nli.templates().values())
     pairs = chain.from_iterable(template.pairs for template in known)
     inference = chain.from_iterable(pairs)
@@ -31,10 +31,10 @@ def patterns() -> tuple[str, ...]:
 def restatement(
     draw: Draw, known: Sequence[str], share: float, modifiers: float
 ) -> tuple[str, str]:
-    """Draw a sentence and its restatement, with probability `share` of one of the known patterns.
+    """Draw a sentence and its restatement, with probability `share` from the known patterns.
 
-    Others are simple clauses. Of a pattern's nouns one, by chance, has modifiers: long patterns
-    with many would take more positions than the tasks do.
+    Others are simple clauses. In a pattern one random noun has modifiers, as long patterns with
+    many modifiers would need more positions than the tasks.
     """
     if draw.chance(share):
         used: set[str] = set()
@@ -64,10 +64,10 @@ def load(
     Args:
         source: `synthetic`.
         root: not read.
-        seed: decides everything random.
-        train: how many pairs, at least 10.
-        constructions: the probability that a pair has a construction of the tasks or of their
-            diagnostics, from 0 to 1; the others are clauses.
+        seed: determines everything random.
+        train: the number of pairs, at least 10.
+        constructions: the probability that a pair has a construction of the tasks or their
+            diagnostics, from 0 to 1; others are clauses.
         modifiers: the probability of each possible modifier of a clause, between 0 and 1.
     """
     draw, seen = Draw(seeds.generator("restated", seed)), set[tuple[str, str]]()

@@ -1,4 +1,4 @@
-"""Labelled rows one by one, in batches that a method sizes and no device does."""
+"""Labelled rows, in batches whose size depends on the method and not on the device."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Batch = tuple[tuple[Tensor | None, ...], Tensor]
 
 
 BATCH = 64
-"""Rows that run at once where only the memory of a batch depends on it."""
+"""The default number of rows per batch, if only memory depends on it."""
 
 
 class Batches(Protocol):
-    """What has labelled examples in batches, images or text."""
+    """Labelled examples in batches, images or text."""
 
     def batches(self) -> Iterator[Batch]:
         """Yield a network's inputs and the labels, batch after batch."""
@@ -31,8 +31,8 @@ class Batches(Protocol):
 class Rows:
     """Labelled rows in the order of `data`, which is the same on every device.
 
-    Images stay as they are, and so does whatever else is a network's only input; of text every row
-    is kept without its padding. `plain` is for networks whose memory format is not channels-last.
+    Images, and any other single input, are kept unchanged; rows of text are kept without padding.
+    `plain` is for networks whose memory format is not channels-last.
     """
 
     def __init__(self, data: Batches, *, plain: bool = True) -> None:
@@ -56,7 +56,7 @@ class Rows:
         return len(self.labels)
 
     def batch(self, rows: np.ndarray) -> Batch:
-        """Return the network's inputs and the labels of the rows of these numbers [n]."""
+        """Return the network's inputs and labels for rows with the given indices [n]."""
         index = torch.from_numpy(rows).to(self.labels.device)
         if self.single is not None:
             taken = self.single[index]
@@ -74,9 +74,9 @@ class Rows:
         return Inputs(first, mask, second), self.labels[index]
 
     def pieces(self, size: int = BATCH) -> Iterator[Batch]:
-        """Yield all rows in their order, at most `size` at a time, of text those of one length.
+        """Yield all rows in order, at most `size` at a time; for text, rows of the same length.
 
-        So that nothing is padded, which would count as data where activations are summed up.
+        So nothing is padded, as padding would count as data in sums of activations.
         """
         lengths = [len(ids) for ids, _ in self.texts] or [0] * len(self)
         start = 0
@@ -86,9 +86,9 @@ class Rows:
                 start = stop
 
     def shuffled(self, size: int, generator: np.random.Generator) -> Iterator[Batch]:
-        """Yield batches of `size` without end: all rows in an order drawn anew, again and again.
+        """Yield batches of `size` indefinitely, with a new random order of all rows in each epoch.
 
-        A batch that an epoch's end leaves short is left out, but where it is all there is.
+        An incomplete batch at the end of an epoch is dropped, unless it is the only one.
         """
         size = min(size, len(self))
         while True:

@@ -1,4 +1,4 @@
-"""A few examples of every evaluation set, small enough to lie beside the results in git."""
+"""A few examples of every evaluation set, small enough to be stored with the results in git."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from basins.data.images import Split
 from basins.data.text import Columns, fields
 
 MOST = 10
-"""As many examples of a set at most."""
+"""The most examples of a set."""
 
 COLUMNS = ["dataset", "eval_set", "example", "label", "class", "png", "text"]
-"""Of their rows: `example` is the index in its set; `png` (base64) or `text` is what it is."""
+"""Columns of their rows: `example` is the index in its set; `png` is base64."""
 
 POOLS = ("train", "counterexamples")
-"""Splits of a text that nothing is evaluated on."""
+"""Splits of a text dataset that are not evaluated."""
 
 
 def of_images(
@@ -37,7 +37,7 @@ def of_images(
 def of_text(
     dataset: str, splits: Mapping[str, Columns], classes: Mapping[str, tuple[str, ...]]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the first texts of each kind of every labelled set, as rows, a sentence a line."""
+    """Yield the first texts of each kind of every labelled set, as rows, one sentence per line."""
     for name in classes:
         if name not in POOLS:
             columns = splits[name]
@@ -48,19 +48,19 @@ def of_text(
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return rows as a table; there may be none."""
+    """Return rows, of which there may be none, as a table."""
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def chosen(columns: pd.DataFrame, each: int = MOST) -> list[int]:
-    """Return which examples stand for a set: their indices, by label and then in their order.
+    """Return the indices of examples that represent a set, sorted by label and then by index.
+
+    Kinds are labels, or combinations of labels and one other column, such as HANS's subcases, if
+    these are more but at most ten. The same number of examples, the first, is taken of each.
 
     Args:
-        columns: of every example its `label` and whatever else tells kinds apart.
-        each: as many of a kind at most.
-
-    Kinds are labels, or where that makes more of them, yet no more than ten, what the labels and
-    one other column tell apart, such as HANS's subcases. Of all equally many are taken, the first.
+        columns: every example's `label` and other columns that distinguish kinds.
+        each: the most examples of a kind.
     """
     known = [columns.groupby(["label"])]
     known += [columns.groupby(["label", name]) for name in columns if name != "label"]

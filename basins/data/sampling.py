@@ -1,4 +1,4 @@
-"""A part of a dataset that represents the whole."""
+"""Representative samples of a dataset."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from basins.errors import UserError
 
 
 def stratified(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """Return which `size` of the examples with these labels [n] are drawn: int64 [size].
+    """Draw a sample of `size` of the examples with labels [n], stratified by class: int64 [size].
 
-    Each class is in its proportion, and `seed` fixes which and in which order; all n are in theirs.
-    Raises `UserError` where there are too few examples, of a class or in all, or `size` is below
-    the number of classes.
+    `seed` determines the indices and their order; if `size` is n, they are in order. Raises
+    `UserError` if there are too few examples, of a class or in total, or `size` is below the number
+    of classes.
     """
     members = np.unique(labels, return_counts=True)[1]
     count, classes = len(labels), len(members)
@@ -20,7 +20,7 @@ def stratified(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
         return np.arange(count)
     if not classes <= size <= count - classes or members.min() < 2:
         raise UserError(f"cannot draw {size} of {count} examples in {classes} classes")
-    from sklearn.model_selection import train_test_split  # takes longer than most that import this
+    from sklearn.model_selection import train_test_split  # slow to import
 
     chosen, _ = train_test_split(
         np.arange(count), train_size=size, stratify=labels, random_state=seed

@@ -1,8 +1,7 @@
 """Ten classes of procedurally drawn silhouettes: an image dataset that needs no download.
 
-The stand-in for CIFAR-10 in Mechanistic Mode Connectivity (arXiv 2211.08422): ten balanced classes
-that a small network learns from the images alone, but not perfectly, so that a spurious cue is
-worth reading.
+It replaces CIFAR-10 in Mechanistic Mode Connectivity (arXiv 2211.08422): ten balanced classes that
+a small network learns from the images alone, but not perfectly, so that a spurious cue is useful.
 """
 
 from __future__ import annotations
@@ -17,18 +16,18 @@ from pydantic import Field
 from basins import seeds
 from basins.data.images import ImageData, Split
 
-PIXELS_AT_ONCE = 1 << 17  # bounds the memory, and keeps the working arrays in the cache
+PIXELS_AT_ONCE = 1 << 17  # bounds memory, and keeps the working arrays in the cache
 
 
 def box(x: np.ndarray, y: np.ndarray, width: float, height: float) -> np.ndarray:
-    """Return the signed distance (maximum norm) to a box of these half sides."""
+    """Return the signed distance (maximum norm) to a box with these half side lengths."""
     return np.maximum(np.abs(x) - width, np.abs(y) - height)
 
 
 def triangle(x: np.ndarray, y: np.ndarray, side: float, top: float, bottom: float) -> np.ndarray:
     """Return the signed distance to an upright triangle, negative inside.
 
-    It is the largest of those to the lines through its three sides.
+    It is the largest of the distances to the lines through its three sides.
 
     Args:
         x: coordinates of the points, to the right.
@@ -82,17 +81,17 @@ def place(
     """Return pixel coordinates x, y [n, 1, size, size] in random frames, and the frames' radii.
 
     Args:
-        rng: decides the frames.
-        n: how many.
-        size: height and width of a picture in pixels. It is [-1, 1]^2.
-        radius: the least and the largest of a frame, in units of half the picture.
-        reach: how far the frame's centre lies from the middle at most, in each direction.
-        turn: by how many radians the frame is turned at most, either way.
-        stretch: bounds the frame's shear and the logarithm of its aspect, both ways.
+        rng: determines the frames.
+        n: the number of frames.
+        size: height and width of an image in pixels. Its coordinates are [-1, 1]^2.
+        radius: the smallest and largest radius of a frame, in units of half the image.
+        reach: the largest distance of the frame's centre from the middle, in each direction.
+        turn: the largest rotation of the frame in radians, either way.
+        stretch: the largest absolute shear of the frame, and logarithm of its aspect ratio.
 
     Returns:
         float32 x and y in units of a frame's radius, and the radii [n, 1, 1, 1] in units of half
-        the picture.
+        the image.
     """
     centre_x, centre_y = uniform(rng, -reach, reach, 2, n, 1, 1, 1)
     shear, aspect = uniform(rng, -stretch, stretch, 2, n, 1, 1, 1)
@@ -109,7 +108,7 @@ def cover(distance: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 
 def paint(rng: np.random.Generator, colour: np.ndarray, size: int, texture: float) -> np.ndarray:
-    """Return `colour` [n, 3, 1, 1] spread over pictures [n, 3, size, size], shaded and striped."""
+    """Return images [n, 3, size, size] of `colour` [n, 3, 1, 1], with shading and stripes."""
     n = len(colour)
     x, y, _ = place(rng, n, size)
     frequency, phase = uniform(rng, 3, 12, n, 1, 1, 1), uniform(rng, 0, 2 * np.pi, n, 1, 1, 1)
@@ -127,21 +126,21 @@ def draw(
     texture: float,
     clutter: int,
 ) -> np.ndarray:
-    """Return one image, uint8 [n, size, size, 3], of each label.
+    """Return one image for each label, uint8 [n, size, size, 3].
 
     Args:
-        rng: decides everything random.
-        labels: int64 [n], numbers of `SHAPES`.
+        rng: determines everything random.
+        labels: int64 [n], indices of `SHAPES`.
         size: height and width in pixels.
         noise: the standard deviation of each pixel, with white at 1.
-        smallest: the least radius of the object, in units of half the picture; the largest is 0.75.
+        smallest: the smallest radius of the object, in units of half the image; the largest is .75.
         contrast: the least difference of object and background in each channel, with white at 1.
         texture: the largest amplitude of their stripes, with white at 1.
-        clutter: how many small boxes are behind the object at most.
+        clutter: the most small boxes behind the object.
     """
     n = len(labels)
     ground = uniform(rng, 0, 1, n, 3, 1, 1)
-    # A step round the circle of values keeps every channel of the two colours `contrast` apart.
+    # A circular shift of values makes both colours differ by `contrast` or more in every channel.
     colour = (ground + uniform(rng, contrast, 1 - contrast, n, 3, 1, 1)) % 1
     image = paint(rng, ground, size, texture)
     count = rng.integers(clutter + 1, size=(n, 1, 1, 1))
@@ -174,23 +173,23 @@ def load(
 ) -> ImageData:
     """Draw `train` and `test` images of `size` x `size` pixels, each split from its own stream.
 
-    Small objects are what an image model gets wrong. Stronger textures, turns or shears lower its
-    accuracy too, but are slow to learn: beside a cue the shapes are then not learned at all.
+    Small objects make the task difficult. Stronger textures, rotations or shears lower accuracy as
+    well, but are slow to learn: in the presence of a cue, shapes are then not learned at all.
 
     Args:
         source: `synthetic`.
         root: not read.
-        seed: decides everything random.
-        train: how many training images, at least 10.
-        test: how many test images, at least 10.
+        seed: determines everything random.
+        train: the number of training images, at least 10.
+        test: the number of test images, at least 10.
         size: height and width in pixels, at least 8.
         noise: the standard deviation of each pixel, with white at 1; from 0 to 1.
-        smallest: the least radius of the object, in units of half the picture, above 0 and at most
-            0.75, the largest.
+        smallest: the smallest radius of the object, in units of half the image, in (0, 0.75]; the
+            largest is 0.75.
         contrast: the least difference of object and background in each channel, with white at 1;
             from 0 to 0.5.
         texture: the largest amplitude of their stripes, with white at 1; from 0 to 1.
-        clutter: how many small boxes are behind the object at most, 0 to 8.
+        clutter: the most small boxes behind the object, 0 to 8.
     """
 
     def split(name: str, n: int) -> Split:

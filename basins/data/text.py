@@ -1,6 +1,6 @@
-"""What a text dataset is in memory, and on disk: a `datasets.DatasetDict`, one Arrow file a split.
+"""Text datasets in memory and on disk: a `datasets.DatasetDict` with one Arrow file per split.
 
-Each dataset offers `load(*, source, root, seed, **options) -> TextData`.
+Each dataset has `load(*, source, root, seed, **options) -> TextData`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from basins.data import disk
 from basins.errors import UserError
 
 Columns = dict[str, list]
-# The sentence columns of GLUE's tasks, and of many others, of which every split has one set.
+# Sets of sentence columns, of GLUE's tasks and many others; every split has one of these sets.
 FIELDS = (
     ("premise", "hypothesis"),
     ("question1", "question2"),
@@ -30,15 +30,15 @@ FIELDS = (
 
 
 class TextData(NamedTuple):
-    """A text dataset as its module loads it, before any mixture.
+    """A text dataset as loaded by its module, before any mixture.
 
-    `splits` maps each split to its columns, lists of one length: the sentences of a set of
-    `FIELDS`, `label`, and any others, such as `heuristic`. There is always `train`; `test` is
-    in-domain and shuffled once, so that its first n rows are a fair subset; `counterexamples` is a
-    pool of rows like those of `train`; all others are diagnostics. `classes` are the class names of
-    each split, in the order of its labels: a diagnostic may have fewer classes than the task, and a
-    split that is not named there has no labels. `checksums` maps each file that was read to its
-    md5; empty for synthetic data.
+    `splits` maps each split to its columns, lists of equal length: the sentences of a set of
+    `FIELDS`, `label`, and others such as `heuristic`. `train` is required; `test` is in domain and
+    shuffled once, so that its first n rows are a random subset; `counterexamples` is a pool of rows
+    like those of `train`; all others are diagnostics. `classes` has the class names of each split,
+    in the order of its labels: a diagnostic may have fewer classes than the task, and a split
+    missing from it has no labels. `checksums` maps each file that was read to its md5; it is empty
+    for synthetic data.
     """
 
     splits: dict[str, Columns]
@@ -47,9 +47,9 @@ class TextData(NamedTuple):
 
 
 def fields(columns: Columns) -> tuple[str, ...]:
-    """Return the names of the sentence columns: one, or the two of a pair, in their order.
+    """Return the names of the sentence columns: one, or the two of a pair, in order.
 
-    Raises `UserError` where there is no known set of them.
+    Raises `UserError` if there is no known set of them.
     """
     for names in FIELDS:
         if set(names) <= set(columns):
@@ -59,10 +59,10 @@ def fields(columns: Columns) -> tuple[str, ...]:
 
 
 def check(data: TextData, name: str) -> None:
-    """Raise `UserError`, in one line, where a dataset is not what `TextData` says.
+    """Raise a one-line `UserError` if a dataset does not satisfy `TextData`.
 
-    Refused are empty sentences, labels outside the classes, and rows of `train` that are equal in
-    all columns to an earlier one.
+    Not allowed are empty sentences, labels outside the classes, and rows of `train` that equal an
+    earlier one in all columns.
     """
     if "train" not in data.splits:
         raise UserError(f"dataset {name!r}: no split 'train'; there are: {', '.join(data.splits)}")
@@ -84,13 +84,13 @@ def check(data: TextData, name: str) -> None:
 
 
 def repeated(columns: Columns) -> list[bool]:
-    """Return whether each row is equal, in all columns, to an earlier one."""
+    """Return whether each row equals an earlier one in all columns."""
     seen: set[tuple] = set()
     return [row in seen or bool(seen.add(row)) for row in zip(*columns.values(), strict=True)]
 
 
 def columns(names: Sequence[str], rows: Iterable[Sequence]) -> Columns:
-    """Return rows as columns of these names."""
+    """Return rows as columns with these names."""
     return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
 
 
@@ -113,7 +113,7 @@ def save(folder: Path, data: TextData) -> None:
 
 
 def read(folder: Path, split: str) -> Columns:
-    """Return a split's columns; raises `UserError` where folder or split is missing or damaged."""
+    """Return a split's columns; raises `UserError` if folder or split is missing or damaged."""
     return disk.opened(folder, split).data.to_pydict()
 
 
@@ -145,7 +145,7 @@ def _filled(sentence: object) -> bool:
 
 
 def refuse(where: str, what: str, bad: Sequence[bool]) -> None:
-    """Raise `UserError` that counts the rows that are `bad`, where there are any."""
+    """Raise `UserError` with the number of `bad` rows, if there are any."""
     if any(bad):
         raise UserError(
             f"{where}: {sum(bad)} of {len(bad)} rows have {what} (the first is row "

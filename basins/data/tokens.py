@@ -1,4 +1,4 @@
-"""Text as token ids, and as it lies on the device: batches of rows of nearly one length."""
+"""Text as token ids, in batches of rows of similar length on the device."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from basins.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Tokens in a batch. On a CPU more gain nothing and pad more; a GPU idles with as few.
+# Tokens per batch: more only add padding on a CPU, and fewer do not saturate a GPU.
 BUDGET = {"cpu": 1024, "cuda": 32768}
-OVERHEAD = 1 / 32  # what a batch costs before its first token, as a share of a full one
+OVERHEAD = 1 / 32  # fixed cost of a batch, as a share of a full batch's cost
 
 Rows = Sequence[Sequence[int]]
 
 
 class Inputs(NamedTuple):
-    """What BERT takes, in its order: ids and types int64 [n, T], between them the attention mask.
+    """BERT's inputs in order: ids int64 [n, T], the attention mask, and types int64 [n, T].
 
-    The mask, float32 [n, 1, 1, T], is added to attention's scores: 0 at tokens and -inf at padding.
-    That is its last form, which Hugging Face would otherwise work out anew in every forward pass.
-    It is None where nothing is padded, and attention takes a faster kernel to the same logits.
+    The mask, float32 [n, 1, 1, T], is added to attention scores: 0 at tokens and -inf at padding.
+    This is its final form, which Hugging Face would otherwise compute in every forward pass. It is
+    None if nothing is padded, so that attention uses a faster kernel with the same logits.
     """
 
     ids: Tensor
@@ -42,10 +42,10 @@ class Inputs(NamedTuple):
 class Tokens:
     """A text split on the device, in batches that are made once.
 
-    `order` int64 [n] is the dataset's row of each row that the batches hold, one after the other;
-    `padding` is how many tokens the batches hold for each token of the text, 1 at best. `merge`
-    int64 [classes of the network] is the split's class that each of the network's counts as, or
-    None where they are the same: to HANS contradiction and neutral are one class.
+    `order` int64 [n] is the dataset's row of each row in the batches, in sequence; `padding` is the
+    number of tokens in the batches, including padding, per token of text, at best 1. `merge` int64
+    [classes of the network] is the split's class that each of the network's counts as, or None if
+    they are the same: in HANS, contradiction and neutral are one class.
     """
 
     parts: tuple[tuple[Inputs, Tensor], ...]
@@ -63,8 +63,8 @@ def encode(
 ) -> tuple[Rows, Rows]:
     """Return the token ids and token types of each row's sentence or pair, of any length.
 
-    With a `limit` the tokenizer cuts the longer sentence of a row to have no more tokens. Types are
-    0 where the tokenizer makes none.
+    With a `limit` of tokens, the tokenizer truncates the longer sentence of a row. Types are 0 if
+    the tokenizer returns none.
     """
     first, *second = (columns[name] for name in fields(columns))
     cut = {} if limit is None else {"truncation": "longest_first", "max_length": limit}
@@ -87,10 +87,10 @@ def fitting(
     limit: int,
     where: str,
 ) -> tuple[Rows, Rows]:
-    """Return what `encode` does, for the encoder of a config, which takes `limit` tokens a row.
+    """Return the result of `encode` for the encoder of a config, with `limit` tokens per row.
 
-    Where the config's `long_rows` is `truncate`, longer rows are cut, and a warning says how many;
-    else they stay as long as they are. Raises `UserError` where a sentence is missing.
+    If the config's `long_rows` is `truncate`, longer rows are truncated, and a warning says how
+    many; otherwise they are left unchanged. Raises `UserError` if a sentence is missing.
     """
     for name in fields(columns):
         refuse(where, f"no text in {name!r}", [not isinstance(s, str) for s in columns[name]])
@@ -98,7 +98,7 @@ def fitting(
     if config.get("long_rows") == "truncate":
         if _typed(tokenizer) and tokenizer.cls_token and tokenizer.sep_token:
             ids, types, cut = truncate(ids, types, limit)
-        else:  # only the tokenizer knows which of a row's tokens are no words
+        else:  # only the tokenizer knows which tokens of a row are special
             cut = sum(len(row) > limit for row in ids)
             ids, types = encode(columns, tokenizer, limit)
         if cut:
@@ -107,10 +107,10 @@ def fitting(
 
 
 def truncate(ids: Rows, types: Rows, limit: int) -> tuple[Rows, Rows, int]:
-    """Cut rows to `limit` tokens as BERT's own code does; return also how many rows were cut.
+    """Truncate rows to `limit` tokens like BERT's original code; also return how many were cut.
 
-    Of a pair the longer sentence loses its last token, again and again, the second where both are
-    equally long. The special tokens that begin the row and end each sentence stay.
+    In a pair the last token of the longer sentence is removed repeatedly, of the second if both are
+    equally long. The special tokens that begin the row and end each sentence are kept.
     """
     kept = [_kept(row, limit) for row in types]
     cut_ids = [[row[i] for i in places] for row, places in zip(ids, kept, strict=True)]
@@ -119,12 +119,12 @@ def truncate(ids: Rows, types: Rows, limit: int) -> tuple[Rows, Rows, int]:
 
 
 def _typed(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Return whether the network of this tokenizer is given types: BERT's is, RoBERTa's is not."""
+    """Return whether the tokenizer's network uses types: BERT's does, RoBERTa's does not."""
     return "token_type_ids" in tokenizer.model_input_names
 
 
 def _kept(types: Sequence[int], limit: int) -> list[int]:
-    """Return which tokens of a row of these types are left of it."""
+    """Return the indices of the tokens that are kept, for a row with these types."""
     length, pair = len(types), sum(types) > 0
     ends = [length - sum(types) - 1, length - 1] if pair else [length - 1]
     starts = [1, ends[0] + 1][: len(ends)]
@@ -151,17 +151,17 @@ def tokens(
     Args:
         ids: the token ids of each of n rows.
         types: their token types.
-        labels: of the rows, n.
-        pad: the id that fills shorter rows.
-        limit: the most tokens that a row may have; nothing is ever cut off.
+        labels: the n labels.
+        pad: the id of padding.
+        limit: the most tokens that a row may have; nothing is truncated.
         device: where the rows are put.
-        where: what error messages call the data.
-        budget: the most tokens that a batch holds, with those that pad its shorter rows, unless it
-            is a single row. By default what suits the device.
+        where: the data's name in error messages.
+        budget: the most tokens of a batch, including padding, unless it is a single row. By default
+            it depends on the device.
 
     Raises:
-        UserError: saying `where`, if there are no rows or if any is empty or longer than `limit`
-            tokens.
+        UserError: there are no rows, or a row is empty or longer than `limit`; the message names
+            `where`.
     """
     lengths = np.array([len(row) for row in ids], dtype=np.int64)
     if not len(lengths):
@@ -198,17 +198,17 @@ def tokens(
 
 
 def _flat(rows: Sequence[Sequence[int]], order: np.ndarray) -> np.ndarray:
-    """Return the numbers of all rows, the rows in the given order, as int64 [tokens]."""
+    """Concatenate rows in the given order, as int64 [tokens]."""
     return np.fromiter(chain.from_iterable(rows[i] for i in order), dtype=np.int64)
 
 
 def _cuts(lengths: np.ndarray, budget: int) -> list[int]:
-    """Return where to cut ascending lengths [n] into batches, from 0 to n.
+    """Return the boundaries, from 0 to n, of batches of rows with ascending lengths [n].
 
-    The cuts minimise the tokens held, padding included, plus the overhead of each batch: rows of
-    one length stay by themselves where they are many, and join their neighbours where few.
+    They minimise the number of tokens, including padding, plus the overhead of each batch: many
+    rows of one length form their own batches, and few are joined with their neighbours.
     """
-    cost = np.zeros(len(lengths) + 1)  # of the cheapest batches that hold the rows before each
+    cost = np.zeros(len(lengths) + 1)  # of the cheapest batches for the rows before each index
     start = np.zeros(len(lengths) + 1, dtype=np.int64)  # of the last of those batches
     for stop, width in enumerate(lengths, start=1):
         first = max(0, stop - max(1, budget // width))

@@ -1,6 +1,6 @@
-"""A tokenizer from the pieces that a text encoder shall know, in BERT's manner.
+"""BERT tokenizers from a list of pieces.
 
-Each vocabulary offers `tokenizer(sentences, root, **options) -> BertTokenizer`.
+Each vocabulary has `tokenizer(sentences, root, **options) -> BertTokenizer`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from basins.errors import UserError
 if TYPE_CHECKING:
     from transformers import BertTokenizer
 
-# Their places in the list are their ids.
+# Their positions in the list are their ids.
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def build(pieces: Iterable[str]) -> BertTokenizer:
-    """Return an uncased tokenizer whose vocabulary is `SPECIAL`, then the pieces in their order."""
+    """Return an uncased tokenizer whose vocabulary is `SPECIAL`, then the pieces in order."""
     from transformers import BertTokenizer
 
     vocabulary = dict.fromkeys([*SPECIAL, *pieces])
@@ -27,7 +27,7 @@ def build(pieces: Iterable[str]) -> BertTokenizer:
 
 
 def often(counts: Counter[str], minimum: int, where: str) -> set[str]:
-    """Return what was counted at least `minimum` times; raises `UserError` if nothing was."""
+    """Return the items counted at least `minimum` times; raises `UserError` if there are none."""
     found = {piece for piece, count in counts.items() if count >= minimum} - set(SPECIAL)
     if not found:
         raise UserError(f"{where}: nothing occurs {minimum} times; lower `minimum`")

@@ -1,6 +1,7 @@
-"""Waterbirds (Sagawa et al. 2020), from its official folder: does a bird live on water or on land?
+"""Waterbirds (Sagawa et al. 2020), from its official folder: waterbirds and landbirds.
 
-Birds of CUB before a place, the cue, that goes with their class in 95 % of the training images.
+The images are birds of CUB on a background, the cue, that matches their class in 95 % of the
+training images.
 """
 
 from __future__ import annotations
@@ -34,19 +35,19 @@ def load(
     ),
     size: Annotated[int, Field(ge=8, le=1024)] = 64,
 ) -> Attributed:
-    """Return the images of the splits 0 (training) and 2 (test), and their place: 1 is water.
+    """Return the images of splits 0 (training) and 2 (test), and their backgrounds: 1 is water.
 
     The validation split is left out.
 
     Args:
-        source: `files`: `root/folder` holds `metadata.csv` and the images that it names.
+        source: `files`: `root/folder` contains `metadata.csv` and the images that it lists.
         root: the folder of real data.
-        seed: not used, since nothing is random.
+        seed: not used.
         folder: the name of the official folder.
         size: height and width in pixels, 8 to 1024, to which every image is resized (bilinear).
 
     Raises:
-        UserError: where the file is missing or not as published, or an image is not readable.
+        UserError: the file is missing or not as published, or an image is not readable.
     """
     file = root / folder / "metadata.csv"
     try:
@@ -68,7 +69,7 @@ def load(
 
 
 def _rows(content: bytes, file: Path) -> list[dict[str, str]]:
-    """Return the rows of `metadata.csv`, whose values are those that it may have."""
+    """Return the rows of `metadata.csv` after checking their values."""
     try:
         rows = list(csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:

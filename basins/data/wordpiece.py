@@ -1,4 +1,4 @@
-"""BERT's own WordPiece vocabulary, or what a corpus needs of it."""
+"""The part of BERT's WordPiece vocabulary that a corpus needs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def tokenizer(
     file: str = "bert-base-uncased/vocab.txt",
     minimum: Annotated[int, Field(ge=1)] = 1,
 ) -> BertTokenizer:
-    """Return a tokenizer of the pieces in `root`/`file` that `sentences` need `minimum` times.
+    """Return a tokenizer of the pieces in `root`/`file` that occur `minimum` times in `sentences`.
 
-    They keep the file's order. A word of rarer pieces is made of others, or is unknown. Raises
-    `UserError` where the file is missing or is no such vocabulary, or no piece is needed so often.
+    They keep the file's order. A word with rarer pieces is split differently or is unknown. Raises
+    `UserError` if the file is missing or not a vocabulary, or no piece occurs often enough.
     """
     path = root / file
     try:
-        # A piece may be a line break to `splitlines`, and is none to BERT.
+        # Some pieces are line breaks for `splitlines`, but not for BERT.
         pieces = [line.strip("\r") for line in path.read_text(encoding="utf-8").split("\n")]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The vocabulary of a small corpus: its own words, each one token."""
+"""The vocabulary of a small corpus: each of its words is one token."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 def tokenizer(
     sentences: Sequence[str], root: Path, *, minimum: Annotated[int, Field(ge=1)] = 1
 ) -> BertTokenizer:
-    """Return a tokenizer that knows the words which occur `minimum` times, in alphabetical order.
+    """Return a tokenizer of the words that occur at least `minimum` times, in alphabetical order.
 
-    Words are what BERT takes for one: lower-case, apart from punctuation. Nothing is read below
-    `root`. Raises `UserError` where no word occurs so often.
+    Words are those of BERT: lower case, separated from punctuation. `root` is not used. Raises
+    `UserError` if no word occurs often enough.
     """
     backend = vocabulary.build([]).backend_tokenizer
     counts: Counter[str] = Counter()

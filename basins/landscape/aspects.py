@@ -1,4 +1,4 @@
-"""The tests of an aspect of the SoK, each of which is an item of its own."""
+"""The tests of an aspect of the SoK, each as its own item of the store."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from basins.registry import module
 
 
 def measurements(aspect: dict[str, Any], **models: Any) -> list[Measurement]:
-    """Return every test of an aspect, a name with its options; `models`: what they are about."""
+    """Return every test of an aspect, a name with its options; `models` are further arguments."""
     tests = getattr(module("landscape", aspect["name"], "measure"), "TESTS", (None,))
     return [Measurement(aspect=aspect, test=test, **models) for test in tests]
 
 
 def tunes(method: str) -> bool:
-    """Return whether a method of fine-tuning begins with a trained model."""
+    """Return whether a training method starts from a trained model."""
     return hasattr(module("training", method, ("finetune", "train")), "finetune")

@@ -2,8 +2,8 @@
 
 Every function takes a grid t [T], which increases from 0 (model a) to 1 (model b), and losses
 [..., T] on it, and returns [...] in float64. L(t) is the loss at t. A curve with a loss that is not
-finite has no barrier: NaN. A grid that breaks these rules raises `UserError`. The definitions are
-those of the SoK's operationalisation, section 1.2, and differ where the two ends do.
+finite has the barrier NaN. An invalid grid raises `UserError`. The definitions are those of the
+operationalisation of the SoK, section 1.2; they differ only if the losses of the two ends differ.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def barrier_linear(t: ArrayLike, losses: ArrayLike) -> np.ndarray:
 
 
 def excess(t: ArrayLike, losses: ArrayLike) -> np.ndarray:
-    """Return L(t) - ((1 - t) L(0) + t L(1)) [..., T], in a form that is exactly 0 at both ends."""
+    """Return L(t) - ((1 - t) L(0) + t L(1)) [..., T], which is exactly 0 at both ends."""
     t, losses = _checked(t, losses)
     rise = losses - losses[..., :1]
     return rise - t * rise[..., -1:]
@@ -33,9 +33,9 @@ def barrier_mean(t: ArrayLike, losses: ArrayLike) -> np.ndarray:
 
 
 def barrier_mid(t: ArrayLike, losses: ArrayLike) -> np.ndarray:
-    """Return L(1/2) - (L(0) + L(1)) / 2, negative where the middle is better (REPAIR's code).
+    """Return L(1/2) - (L(0) + L(1)) / 2, negative if the midpoint is better (REPAIR's code).
 
-    NaN where the grid has no t = 1/2: it is never interpolated.
+    It is NaN if t = 1/2 is not on the grid, as losses are not interpolated.
     """
     t, losses = _checked(t, losses)
     middle = np.flatnonzero(np.isclose(t, 0.5, rtol=0, atol=1e-9))
@@ -52,8 +52,9 @@ def barrier_endpoint(t: ArrayLike, losses: ArrayLike) -> np.ndarray:
 def convexity_gap(t: ArrayLike, losses: ArrayLike) -> np.ndarray:
     """Return the largest `barrier_linear` over all sub-segments of the path (LCRGS, CG).
 
-    It equals max_t [L(t) - L**(t)], L** the lower convex envelope: the lowest chord over a point is
-    the envelope there (Caratheodory). A monotone chain finds it in O(T) per curve, for all at once.
+    It equals max_t [L(t) - L**(t)], where L** is the lower convex envelope: at every point the
+    lowest chord attains the envelope (Caratheodory). The monotone chain algorithm computes it in
+    O(T) per curve, vectorised over curves.
     """
     t, losses = _checked(t, losses)
     curves = excess(t, losses).reshape(-1, len(t))

@@ -1,10 +1,10 @@
-"""Mode connectivity: which models are joined by low loss (SoK, operationalised: D.1 to D.7)?
+"""Mode connectivity: which models are connected by low loss (operationalisation, D.1 to D.7)?
 
-D1 the graph of models whose barrier is low, its components and merge tree, D2 barriers by way of
-other models, D3 paths that are not straight, D4 alignments and BatchNorm modes, D5 one layer, or
-all below or above it, moved alone, D6 the same straight paths on diagnostic sets, D7 simplices.
-Barriers are of the loss in nats and, where D6 does not say otherwise, on the first evaluation set.
-A pair is `within` one cluster or `between` two.
+D1: the graph of models with low barriers, its components and merge tree. D2: barriers by way of
+other models. D3: other paths than straight ones. D4: other alignments and BatchNorm modes. D5: only
+one layer, or all up to or from it, moved. D6: the same paths on diagnostic sets. D7: simplices.
+Barriers are of the loss in nats and, except for D6, on the first evaluation set. A pair is `within`
+one cluster or `between` two.
 """
 
 from __future__ import annotations
@@ -49,31 +49,31 @@ def measure(
     alignment: str = "none",
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95,
 ) -> list[dict[str, Any]]:
-    """Return the rows of one test, or of all (SoK section 1.2 of the operationalisation, D).
+    """Return the rows of one test, or of all (operationalisation of the SoK, D).
 
-    D1, D2, D3, D4 and D6 read the rows of `barriers`; without that table they have none.
+    D1, D2, D3, D4 and D6 use the rows of the table `barriers`; without it they have no rows.
 
     Args:
-        terrain: the models and what to measure them with.
-        test: the one test to run; None runs all.
-        eps: nats, above 0. D1 counts a barrier (`barrier_linear`) as low below it, D7 a rise of the
-            loss above the mix of the corners' losses.
-        nulls: draws of each of two nulls that D1 and D2 compare the barriers with, 1 or more.
-        pairs: pairs of models that D5 takes within clusters, at most, and as many between, 1 or
-            more.
-        points: points of every path of D5, its two ends included, 3 or more.
-        simplices: simplices that D7 takes within clusters, at most, and as many between, 1 or more.
-        corners: models of each simplex, 2 or more.
-        draws: points of each simplex, drawn uniformly from it, 1 or more.
-        path: the path of D1, D2, D4 and D6; D3 takes all others.
-        alignment: the alignment of D1, D2, D3 and D6; D4 takes all other pairs of alignment and
-            BatchNorm mode.
+        terrain: the models, and the means to measure their landscape.
+        test: the test to run; None means all.
+        eps: nats, above 0. Below it, D1 counts a barrier (`barrier_linear`) as low, and D7 an
+            excess of the loss over the mixture of the corners' losses.
+        nulls: draws from each of two null models with which D1 and D2 compare barriers, at least 1.
+        pairs: the largest number of pairs of models within clusters, and between, for D5; at least
+            1.
+        points: points per path of D5, including its two ends; at least 3.
+        simplices: the largest number of simplices within clusters, and between, for D7; at least 1.
+        corners: models per simplex, at least 2.
+        draws: points drawn uniformly from each simplex, at least 1.
+        path: the path of D1, D2, D4 and D6; D3 uses all others.
+        alignment: the alignment of D1, D2, D3 and D6; D4 uses all other combinations of alignment
+            and BatchNorm mode.
         confidence: the confidence of the intervals in `barriers`, between 0 and 1.
 
     Returns:
-        Rows as `terrain.row` makes them. The models of D5's rows are first the one whose other
-        layers are held, then the other. Their group is the layer; for `barrier of all layers` and
-        `interaction` it is the kind of pair.
+        Rows in the form of `terrain.row`. The first model of D5's rows is the one whose other
+        layers are fixed. Their group is the layer; for `barrier of all layers` and `interaction` it
+        is the kind of pair.
     """
     chosen = {"path": path, "alignment": alignment, "batchnorm": terrain.batchnorm}
     chosen["eval_set"] = next(iter(terrain.sets))
@@ -92,22 +92,22 @@ def measure(
 def graph(low: ArrayLike, high: ArrayLike, eps: float) -> np.ndarray:
     """Return which pairs are linearly connected, float64 [N, N], from intervals of their barriers.
 
-    1 where the whole interval is below `eps`, 0 where it is above, NaN where that is undecided.
+    It is 1 if the whole interval is below `eps`, 0 if it is above, and NaN if undecided.
     """
     low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
     return np.where(high < eps, 1.0, np.where(low > eps, 0.0, np.nan))
 
 
 def components(edges: ArrayLike) -> np.ndarray:
-    """Return the number of each vertex' component, int [N], of a symmetric graph, bool [N, N]."""
+    """Return the index of each vertex's component, int [N], in a symmetric graph, bool [N, N]."""
     return connected_components(np.asarray(edges, bool), directed=False)[1]
 
 
 def bottleneck(barriers: ArrayLike) -> np.ndarray:
     """Return the lowest barrier between any two models by way of others, float64 [N, N].
 
-    Over all paths through other models the smallest of their highest barriers: the height at which
-    single linkage merges the two. A barrier that is not a number is no edge.
+    It is the minimum, over all paths through other models, of the path's highest barrier, which is
+    the height at which single linkage merges the two. A barrier of NaN is not an edge.
     """
     best = np.array(barriers, np.float64)
     best[np.isnan(best)] = np.inf
@@ -118,9 +118,9 @@ def bottleneck(barriers: ArrayLike) -> np.ndarray:
 
 
 def ultrametric_defect(barriers: ArrayLike) -> np.ndarray:
-    """Return how far each barrier is above the way round it, float64 [N, N], 0 for an ultrametric.
+    """Return each barrier minus the bottleneck, float64 [N, N], which is 0 for an ultrametric.
 
-    Large where models are connected through others, but not directly.
+    It is large if models are connected through others, but not directly.
     """
     return np.asarray(barriers, np.float64) - bottleneck(barriers)
 
@@ -128,8 +128,8 @@ def ultrametric_defect(barriers: ArrayLike) -> np.ndarray:
 def log_volume(points: Tensor) -> float:
     """Return the logarithm of the volume, in m - 1 dimensions, of the simplex on points [m, size].
 
-    From their distances alone (Cayley and Menger): the Gram determinant of the sides from the first
-    point equals theirs. Minus infinity where the points span less.
+    It follows from the Gram determinant of the edges from the first point, which equals the
+    Cayley-Menger determinant of distances. It is minus infinity if the points are degenerate.
     """
     sides = (points[1:] - points[0]).double()
     sign, logarithm = torch.linalg.slogdet(sides @ sides.T)
@@ -137,9 +137,9 @@ def log_volume(points: Tensor) -> float:
 
 
 def layers(net: nn.Module, prefix: str = "") -> list[str]:
-    """Return the names of a network's layers with weights, in their order.
+    """Return the names of a network's layers with weights, in order.
 
-    What contains a numbered list of modules is taken apart; anything else is one layer.
+    A module that contains a numbered list of modules is split; any other module is one layer.
     """
     if not any(_is_list(module) for module in net.modules()):
         return [prefix] if any(True for _ in net.parameters()) else []
@@ -148,7 +148,7 @@ def layers(net: nn.Module, prefix: str = "") -> list[str]:
 
 
 def spans(names: Sequence[str]) -> dict[str, list[tuple[str, ...]]]:
-    """Return what of the layers moves alone: each, all up to it, all from it on."""
+    """Return the groups of layers that are moved: each layer, all up to it, and all from it on."""
     numbers = range(len(names))
     return {
         "layerwise barrier": [(name,) for name in names],
@@ -158,16 +158,16 @@ def spans(names: Sequence[str]) -> dict[str, list[tuple[str, ...]]]:
 
 
 class Pairs(NamedTuple):
-    """Barriers between all models and their intervals, float64 [N, N], NaN where there is none."""
+    """Barriers between all models and their intervals, float64 [N, N], NaN if there is none."""
 
     barriers: np.ndarray
     low: np.ndarray
     high: np.ndarray
 
     def noise(self, confidence: float) -> float:
-        """Return how far any barrier may be off at once, from intervals of that `confidence`.
+        """Return a simultaneous error bound of all barriers, from intervals of this `confidence`.
 
-        Half the widest interval, as wide as it has to be for all pairs together (Bonferroni).
+        It is half of the widest interval, widened to hold for all pairs together (Bonferroni).
         """
         upper = np.triu_indices(len(self.barriers), 1)
         half = (self.high - self.low)[upper] / 2
@@ -177,7 +177,7 @@ class Pairs(NamedTuple):
 
 
 def permuted(barriers: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Return a symmetric matrix [N, N] with its pairs' values in random places."""
+    """Return a symmetric matrix [N, N] with the values of its pairs permuted."""
     upper = np.triu_indices(len(barriers), 1)
     return _symmetric(generator.permutation(barriers[upper]), len(barriers))
 
@@ -185,7 +185,7 @@ def permuted(barriers: np.ndarray, generator: np.random.Generator) -> np.ndarray
 def equidistant(
     barriers: np.ndarray, errors: np.ndarray, generator: np.random.Generator
 ) -> np.ndarray:
-    """Return barriers [N, N] that are all equal but for the standard `errors` [N, N] of each."""
+    """Return barriers [N, N] that are all equal, except for noise with standard `errors` [N, N]."""
     upper = np.triu_indices(len(barriers), 1)
     drawn = np.nanmean(barriers[upper]) + errors[upper] * generator.standard_normal(len(upper[0]))
     return _symmetric(np.where(np.isnan(barriers[upper]), np.nan, drawn.clip(0)), len(barriers))
@@ -242,7 +242,7 @@ def _against_nulls(
     statistic: Callable[[np.ndarray], float],
     confidence: float,
 ) -> Rows:
-    """Yield a statistic of the barriers, and of them permuted, and of equal ones with noise."""
+    """Yield a statistic of the barriers, of permuted barriers, and of equal barriers with noise."""
     yield row(test, quantity, statistic(found.barriers), terrain.models)
     errors = (found.high - found.low) / 2 / ndtri((1 + confidence) / 2)
     for k in range(nulls):
@@ -265,7 +265,7 @@ def _mean_defect(barriers: np.ndarray) -> float:
 
 
 def _others(terrain: Terrain, chosen: Mapping[str, str], test: str, varied: Sequence[str]) -> Rows:
-    """Yield the barrier of each pair by all other choices of `varied` columns."""
+    """Yield the barrier of each pair for all other values of the `varied` columns."""
     labels, usual = clusters(terrain), tuple(chosen[column] for column in varied)
     held = {column: value for column, value in chosen.items() if column not in varied}
     for choice, rows in _rows(terrain, held).groupby(list(varied), sort=False):
@@ -278,16 +278,16 @@ def _others(terrain: Terrain, chosen: Mapping[str, str], test: str, varied: Sequ
 
 
 def _layers(terrain: Terrain, pairs: int, points: int) -> Rows:
-    """Yield barriers of layers and their interaction, B_all - sum B_layer, with both ends held."""
+    """Yield layers' barriers and their interaction, B_all - sum B_layer, with either end fixed."""
     labels, vectors = clusters(terrain), dict(zip(terrain.models, terrain.vectors, strict=True))
-    net = copy.deepcopy(terrain.engine.net)  # whose weights are about to become views
+    net = copy.deepcopy(terrain.engine.net)  # its weights will become views
     name, data = next(iter(terrain.sets.items()))
     calibration = terrain.calibration if terrain.batchnorm.startswith("reset") else None
     names, ts = layers(net), np.linspace(0, 1, points).tolist()
     moving = {"+".join(span): span for kept in spans(names).values() for span in kept}
     for pair in _chosen(terrain, labels, 2, pairs):
         for held, other in permutations(pair):
-            start = terrain.loss([vectors[held]])  # of all these paths
+            start = terrain.loss([vectors[held]])  # the common start of these paths
             curves = layerwise.along(
                 net, vectors[held], [vectors[other]], moving, ts[1:], calibration, {name: data}
             )
@@ -308,7 +308,7 @@ def _layers(terrain: Terrain, pairs: int, points: int) -> Rows:
 
 
 def _simplices(terrain: Terrain, simplices: int, corners: int, draws: int, eps: float) -> Rows:
-    """Yield how far the loss rises above the corners' mix, and the volume where it does not."""
+    """Yield the loss's excess over the mixed corners' losses, and the volume where it is low."""
     labels, vectors = clusters(terrain), dict(zip(terrain.models, terrain.vectors, strict=True))
     losses = {model: terrain.loss([vector]) for model, vector in vectors.items()}
     for models in _chosen(terrain, labels, corners, simplices):
@@ -329,7 +329,7 @@ def _simplices(terrain: Terrain, simplices: int, corners: int, draws: int, eps: 
 def _chosen(
     terrain: Terrain, labels: Mapping[str, int], size: int, count: int
 ) -> list[tuple[str, ...]]:
-    """Return `count` random sets of `size` models within clusters, and as many between."""
+    """Return up to `count` random sets of `size` models within clusters, and as many between."""
     sets = list(combinations(terrain.models, size))
     order = [sets[k] for k in terrain.generator.permutation(len(sets))]
     return [
@@ -353,7 +353,7 @@ def _pairs(terrain: Terrain, chosen: Mapping[str, str]) -> Pairs | None:
 
 
 def _rows(terrain: Terrain, chosen: Mapping[str, str]) -> pd.DataFrame:
-    """Return the barriers of the loss between two of the models; none where there is no table."""
+    """Return the loss barriers between the models; empty if there is no table."""
     columns = ["model_a", "model_b", "metric", "barrier_linear", "ci_low", "ci_high"]
     columns += ["path", "alignment", "batchnorm", "eval_set"]
     rows = terrain.tables.get("barriers", pd.DataFrame(columns=columns))

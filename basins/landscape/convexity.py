@@ -1,10 +1,10 @@
-"""Is the loss convex among the models of a mode? (SoK, operationalised: tests A.1 to A.5).
+"""Mode convexity: is the loss convex among a mode's models (operationalisation, A.1 to A.5)?
 
-A1 the straight paths between models, A2 Jensen's inequality for random sets of them, A3 what a soup
-gains and what an ensemble gains beyond it, A4 whether a mode is star-shaped about its centroid, A5
-curvature, and how far the loss stays low, at ends, midpoints and centroid. Losses are nats, and are
-those of the first evaluation set, in domain; curvature is that of the loss on training rows. A
-group of models is `within` one cluster or `between` two.
+A1: the straight paths between models. A2: Jensen's inequality for random sets of models. A3: the
+gains of a soup and of an ensemble. A4: whether a mode is star-shaped about its centroid. A5:
+curvature, and the radius of low loss, at ends, midpoints and the centroid. Losses are in nats on
+the first evaluation set, which is in distribution; curvature is that of the loss on training rows.
+A set of models is `within` one cluster or `between` several.
 """
 
 from __future__ import annotations
@@ -53,27 +53,27 @@ def measure(
     path: str = "linear",
     alignment: str = "none",
 ) -> list[dict[str, Any]]:
-    """Return the rows of one test, or of all (SoK section 1.2 of the operationalisation, A).
+    """Return the rows of one test, or of all (operationalisation of the SoK, A).
 
     Args:
-        terrain: the models and what to measure them with.
-        test: the one test to run; None runs all.
-        sizes: how many models a random set of A2 has, 2 or more each.
-        draws: sets of each size within clusters, and as many between, that A2 draws, 1 or more.
-        points: points of A4 from the centroid to a model, both included, 3 or more.
-        places: single models, and midpoints of pairs, at most, that A5 and A5r look at beside the
-            centroid, 1 or more.
-        lanczos: Hessian-vector products from each start of A5, 60 or more.
-        starts: random vectors that Lanczos begins from at each place of A5, 1 or more.
-        examples: training rows, at most, that A5 takes the curvature on, 1 or more.
-        directions: random directions around each place of A5r, 1 or more.
-        margin: nats, above 0. The radius of A5r is where the loss, averaged over the directions,
-            has risen by so much.
-        path: the path whose curves A1 reads.
-        alignment: the alignment whose curves A1 reads.
+        terrain: the models, and the means to measure their landscape.
+        test: the test to run; None means all.
+        sizes: the numbers of models in random sets of A2, each at least 2.
+        draws: random sets of each size within clusters, and as many between, for A2; at least 1.
+        points: points of A4 from the centroid to a model, including both; at least 3.
+        places: the largest number of single models, and of midpoints, at which A5 and A5r measure
+            in addition to the centroid; at least 1.
+        lanczos: Hessian-vector products from each start of A5, at least 60.
+        starts: random start vectors of Lanczos at each place of A5, at least 1.
+        examples: the most training rows on which A5 computes curvature, at least 1.
+        directions: random directions around each place of A5r, at least 1.
+        margin: nats, above 0. The radius of A5r is where the loss, averaged over directions, has
+            risen by this.
+        path: the path whose curves A1 uses.
+        alignment: the alignment whose curves A1 uses.
 
     Returns:
-        Rows as `terrain.row` makes them. Those of A5r have `A5` as their test.
+        Rows in the form of `terrain.row`. The test of A5r's rows is `A5`.
     """
     every = [*_places(terrain, places)]
     ends = [place for place in every if place.name == "end"]
@@ -91,9 +91,9 @@ def measure(
 
 
 def second_difference(t: np.ndarray, losses: np.ndarray) -> float:
-    """Return min_k [L_{k-1} - 2 L_k + L_{k+1}] / h^2 of losses [T] on an even grid t [T].
+    """Return min_k [L_{k-1} - 2 L_k + L_{k+1}] / h^2 of losses [T] on a uniform grid t [T].
 
-    Below 0, the path is not convex. NaN where the grid is not even.
+    If it is below 0, the path is not convex. It is NaN if the grid is not uniform.
     """
     steps = np.diff(t)
     if len(t) < 3 or not np.allclose(steps, steps[0]):
@@ -102,7 +102,7 @@ def second_difference(t: np.ndarray, losses: np.ndarray) -> float:
 
 
 class Spectrum(NamedTuple):
-    """Of a Hessian: the highest and the lowest eigenvalue, and the share of negative ones."""
+    """The highest and lowest eigenvalue of a Hessian, and the share of negative eigenvalues."""
 
     highest: float
     lowest: float
@@ -115,20 +115,19 @@ def spectrum(
     steps: int,
     tolerance: float = 1e-3,
 ) -> Spectrum:
-    """Return what Lanczos finds of a symmetric matrix by `steps` products with it from each start.
+    """Estimate the spectrum of a symmetric matrix by `steps` Lanczos products from each start.
 
-    The extremes are the highest and the lowest Ritz value of all; the share of negative eigenvalues
-    is the mean over `starts`, random vectors, of Gauss's quadrature of the spectral density as each
-    of them sees it (Ghorbani et al. 2019). An eigenvalue counts as negative below -`tolerance` of
-    the largest in size. A run ends earlier where its vectors span all that products reach. All are
-    kept, 4 `steps` bytes a parameter, and are made orthogonal again, since in float32 they do not
-    stay so.
+    The extremes are the highest and lowest of all Ritz values. The share of negative eigenvalues is
+    estimated by stochastic Lanczos quadrature (Ghorbani et al. 2019), averaged over `starts`, which
+    are random vectors. An eigenvalue is negative if it is below -`tolerance` times the largest in
+    magnitude. A run ends early if its vectors span an invariant subspace. All vectors are kept (4
+    `steps` bytes per parameter) and reorthogonalised, as they lose orthogonality in float32.
 
-    A network's Hessian has most of its eigenvalues near 0, where few steps tell no signs: of a
-    trained small BERT 5 steps put the share at .000, 60 at .021 and 150 at .019. With 60 the error
-    of a share p of P eigenvalues is that of the starts, about sqrt(2 p (1 - p) / (P starts)): more
-    steps gain nothing against dense spectra of a perceptron with 139 parameters, where 5 steps of
-    one start are off by as much as the share itself.
+    Most eigenvalues of a network's Hessian are close to 0, where few steps do not resolve signs:
+    for a trained small BERT, 5 steps estimate a share of .000, 60 of .021 and 150 of .019. With 60
+    steps, the error of a share p of P eigenvalues is due to the random starts, about
+    sqrt(2 p (1 - p) / (P starts)): compared with dense spectra of a perceptron with 139 parameters,
+    more steps do not help, whereas 5 steps from one start have errors as large as the share.
     """
     runs = [lanczos(product, start, steps) for start in starts]
     largest = max(float(np.abs(run.values).max()) for run in runs)
@@ -140,7 +139,7 @@ def spectrum(
 def radius(rise: Callable[[float], float], margin: float, most: float = 4.0) -> float:
     """Return the r at which an increasing `rise(r)` reaches `margin`, at most `most`.
 
-    Doubles r until it does, and halves the interval then until that has an eighth of its length.
+    r is doubled until it does, and then found by three steps of bisection.
     """
     low, high = 0.0, most / 16
     while rise(high) <= margin:
@@ -186,7 +185,7 @@ def _paths(terrain: Terrain, path: str, alignment: str) -> Rows:
 def _jensen(terrain: Terrain, sizes: Sequence[int], draws: int) -> Rows:
     """Yield J = L(sum w_s theta_s) - sum w_s L(theta_s) of random sets, w uniform on the simplex.
 
-    Above 0, the loss is not convex on the set.
+    If it is above 0, the loss is not convex on the set.
     """
     labels, vectors, draw = clusters(terrain), _vectors(terrain), terrain.generator
     losses = {model: terrain.loss([vector]) for model, vector in vectors.items()}
@@ -204,10 +203,10 @@ def _jensen(terrain: Terrain, sizes: Sequence[int], draws: int) -> Rows:
 
 
 def _soups(terrain: Terrain) -> Rows:
-    """Yield what a soup and an ensemble gain on the mean of their models' losses.
+    """Yield the gains of a soup and an ensemble over the mean of their models' losses.
 
-    For each cluster and for all models, and each of these with one left out. An ensemble averages
-    probabilities; that of the right class is exp(-loss).
+    They are for each cluster and for all models, and for each of these with one model left out. An
+    ensemble averages probabilities; that of the correct class is exp(-loss).
     """
     labels, vectors, name = clusters(terrain), _vectors(terrain), next(iter(terrain.sets))
     losses = {m: terrain.examples([v], [1.0], name).astype(float) for m, v in vectors.items()}
@@ -228,7 +227,7 @@ def _soups(terrain: Terrain) -> Rows:
 
 
 def _stars(terrain: Terrain, points: int) -> Rows:
-    """Yield the barrier between each model and the centroid of its cluster, and of all models."""
+    """Yield the barrier between each model and the centroid of its cluster, or of all models."""
     labels, vectors, ts = clusters(terrain), _vectors(terrain), np.linspace(0, 1, points)
     whole = list(groups(labels).values())
     whole += [list(terrain.models)] if kind(labels, terrain.models) == "between" else []
@@ -243,7 +242,7 @@ def _stars(terrain: Terrain, points: int) -> Rows:
 
 
 class Place(NamedTuple):
-    """A point to look at the landscape around: what it is called, of which models, its weights."""
+    """A point around which the landscape is measured: its name, models and weights."""
 
     name: str
     models: tuple[str, ...]
@@ -274,7 +273,7 @@ def _curvature(
 
 
 def random_start(terrain: Terrain, like: Tensor) -> Tensor:
-    """Return a Gaussian vector [size] among the parameters, for Lanczos to begin from."""
+    """Return a Gaussian vector [size] over the parameters, as a start of Lanczos."""
     drawn = torch.from_numpy(terrain.generator.standard_normal(len(like), dtype=np.float32))
     return drawn.to(like.device) * terrain.engine.flat.trained.to(like.device)
 

@@ -1,10 +1,10 @@
-"""What decides which mode training ends in? (SoK, operationalised: tests B.1 to B.4).
+"""Mode determinism: what determines where training ends (operationalisation, B.1 to B.4)?
 
-B1 runs that share all but the order of batches after a step, B2 a factorial of head and order, B3
-what early weights tell of the final cluster, B4 perturbed weights. B1, B2 and B4 read the barriers
-of experiments on recipes made for them, and have no rows without: B1 of variants `fork<k>`, B4 of
-variants `eps<number>` beside an unperturbed one (`eps1e_3` is 1e-3, `eps0` the control), B2 of
-models whose streams cross. B3 reads early checkpoints.
+B1: runs that share everything but the order of batches after a step. B2: a factorial of head and
+order. B3: how well early weights predict the final cluster. B4: perturbed weights. B1, B2 and B4
+use the barriers of experiments with recipes made for them, and have no rows otherwise: B1 variants
+`fork<k>`; B4 variants `eps<number>` and unperturbed ones (`eps1e_3` is 1e-3, `eps0` the control);
+B2 models whose streams are crossed. B3 uses early checkpoints.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ def measure(
     resamples: Count = 1000,
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95,
 ) -> list[dict[str, Any]]:
-    """Return the rows of one test, or of all (SoK section 1.2 of the operationalisation, B).
+    """Return the rows of one test, or of all (operationalisation of the SoK, B).
 
     Args:
-        terrain: the models and what to measure them with.
-        test: the one test to run; None runs all.
-        barrier: the measure of the loss in domain that B1, B2 and B4 read from `barriers`.
-        margin: nats, above 0. B4 counts a barrier above it as one.
-        resamples: how often B1 draws parents and B2 shuffles labels, 1 or more.
+        terrain: the models, and the means to measure their landscape.
+        test: the test to run; None means all.
+        barrier: the measure in `barriers`, of the in-distribution loss, for B1, B2 and B4.
+        margin: nats, above 0. For B4, two models have a barrier if it exceeds this.
+        resamples: how often B1 resamples parents and B2 permutes labels, at least 1.
         confidence: the confidence of B1's intervals, between 0.5 and 1.
 
     Returns:
-        Rows as `terrain.row` makes them.
+        Rows in the form of `terrain.row`.
     """
     name = next(iter(terrain.sets))
     rows = straight(terrain.tables.get("barriers"), name, terrain.batchnorm)
@@ -67,7 +67,7 @@ def measure(
 
 
 def straight(rows: pd.DataFrame | None, eval_set: str, batchnorm: str) -> pd.DataFrame:
-    """Return the barriers of the loss along plain straight paths on a set, of all pairs."""
+    """Return the loss barriers of all pairs along straight paths without alignment, on a set."""
     columns = ["model_a", "model_b", "barrier_linear", "barrier_mean", "convexity_gap"]
     if rows is None:
         return pd.DataFrame(columns=columns)
@@ -77,10 +77,10 @@ def straight(rows: pd.DataFrame | None, eval_set: str, batchnorm: str) -> pd.Dat
 
 
 def isotonic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the non-increasing values [..., K] nearest to `values` in weighted squares.
+    """Return the non-increasing values [..., K] closest to `values` in weighted least squares.
 
-    Pool adjacent violators, by its max-min form: min over i <= k of max over j >= k of the weighted
-    mean of values i to j. A weight of 0 leaves a value out; NaN there is ignored.
+    This is isotonic regression by the min-max formula: the minimum over i <= k of the maximum over
+    j >= k of the weighted mean of values i to j. Values with weight 0, possibly NaN, are ignored.
     """
     weights = np.asarray(weights, float)
     values = np.where(weights > 0, values, 0.0)
@@ -113,22 +113,22 @@ def instability(
     resamples: int,
     confidence: float,
 ) -> Rows:
-    """Yield I(k): the barrier between two runs of one parent that part after step k (B1).
+    """Yield I(k): the barrier between two runs of one parent that diverge after step k (B1).
 
-    A parent is a head: models of `fork<k>` with that head, and other orders, are its children. A
-    curve that does not rise is fitted to the means over parents.
+    A parent is a head: models of `fork<k>` with this head and different orders are its children. A
+    non-increasing curve is fitted to the means over parents.
 
     Args:
         rows: pairs of models, with `model_a`, `model_b` and the barrier as `value` (nats).
-        streams: `head` and `order` of every model, which is the index.
-        generator: draws parents.
-        resamples: how often parents are drawn.
-        confidence: of the intervals. They are from drawing parents, not pairs: a parent's children
-            share all that came before the fork. NaN where there is one parent.
+        streams: `head` and `order` of every model, with models as the index.
+        generator: draws the resamples.
+        resamples: how often parents are resampled.
+        confidence: of the intervals, which are from resampling parents and not pairs, as a parent's
+            children share everything before the fork. NaN if there is one parent.
 
     Yields:
-        A row for every pair, whose `models` are the pair and whose `group` is the parent; then, at
-        every step k, the curve and both ends of its interval. `x` is k.
+        A row for every pair, with the pair as `models` and the parent as `group`; then, at every
+        step k, the curve and both ends of its interval. `x` is k.
     """
     steps = {
         model: int(found[1])
@@ -165,9 +165,9 @@ def instability(
 
 
 def normalised_information(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the mutual information of two partitions [n] over the mean of their entropies: NMI.
+    """Return the mutual information of two partitions [n], divided by their mean entropy (NMI).
 
-    0 where either is trivial.
+    It is 0 if either is trivial.
     """
     _, a = np.unique(first, return_inverse=True)
     _, b = np.unique(second, return_inverse=True)
@@ -191,25 +191,24 @@ def factors(
     generator: np.random.Generator,
     resamples: int,
 ) -> Rows:
-    """Yield barriers by what two models of a factorial share, and what tells their cluster (B2).
+    """Yield barriers by what two models of a factorial share, and the factors of clusters (B2).
 
-    Only models of a factorial count, and pairs within one. A factorial is a recipe in which each
-    factor, head and order, has several levels and a level several models: where head and order are
-    one number, neither can be told from the other. Forks and perturbed models are no part of it.
-    Of models on a line between two heads there is the `level` alone.
+    Only models of a factorial, and pairs within one, are used. A factorial is a recipe in which
+    both factors, head and order, have several levels, and some level several models: if head and
+    order are the same number, their effects cannot be separated. Forks and perturbed models are
+    excluded. Models on a line between two heads have only `level` rows.
 
     Args:
         rows: pairs of models, with `model_a`, `model_b` and the barrier as `value` (nats).
-        streams: `head`, `order` and `dropout` of every model, which is the index.
-        labels: the cluster of each model. Without two clusters there are barriers only.
-        generator: shuffles the labels.
-        resamples: how often they are shuffled.
+        streams: `head`, `order` and `dropout` of every model, with models as the index.
+        labels: the cluster of each model. With fewer than two clusters there are no `nmi` rows.
+        generator: permutes the labels.
+        resamples: how often they are permuted.
 
     Yields:
-        `level`, of each model and factor; `barrier`, with what a pair shares as its group; and for
-        each factor its `nmi` with the cluster, of all models and of all but each one, `nmi p`, the
-        share of the shuffles that reach it, and as a null row the `nmi` that 2.5 % of the shuffles
-        exceed.
+        `level` of each model and factor; `barrier`, with what a pair shares as its group; and for
+        each factor its `nmi` with the clusters, for all models and with each left out, `nmi p`, the
+        p-value of the permutation test, and as a null row the 97.5 % quantile of permuted `nmi`.
     """
     crossed = factorials(streams)
     for model, factor in product(crossed, FACTORS):
@@ -258,7 +257,7 @@ def factorials(streams: pd.DataFrame) -> dict[str, str]:
 
 
 def auc(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Return how often a positive one has the higher score [n]; ties count half, NaN if trivial."""
+    """Return the area under the ROC curve of scores [n]; ties count half, NaN if trivial."""
     above, below = scores[positive], scores[~positive]
     if not len(above) or not len(below):
         return np.nan
@@ -267,11 +266,11 @@ def auc(scores: np.ndarray, positive: np.ndarray) -> float:
 
 
 def _early(terrain: Terrain) -> Rows:
-    """Yield how well weights after t steps tell the final cluster, each model left out (B3).
+    """Yield how well weights after t steps predict the final cluster (B3), by leave-one-out.
 
-    `auc`: a model's score is how much nearer it is, after t steps, to the mean of the other models
-    of the second cluster than to that of the first's; `auc, diagnostic`: its loss on each further
-    evaluation set, in either sense. `x` is t.
+    For `auc`, a model's score is how much closer it is, after t steps, to the mean of the other
+    models of the second cluster than to that of the first; for `auc, <set>`, it is its loss on each
+    further evaluation set, so that the area may also be below a half. `x` is t.
     """
     labels = clusters(terrain)
     if len(found := groups(labels)) < 2:
@@ -307,24 +306,24 @@ def _early(terrain: Terrain) -> Rows:
 
 
 def size_of(model: str) -> float | None:
-    """Return how far a model was perturbed, by its variant (`eps1e_3`: 1e-3), or None."""
+    """Return the size of a model's perturbation from its variant (`eps1e_3`: 1e-3), or None."""
     found = re.search(r"/eps(\d+(?:e_?\d+)?)/seed\d+$", model)
     return float(found[1].replace("_", "-")) if found else None
 
 
 def perturbation(rows: pd.DataFrame, margin: float) -> Rows:
-    """Yield the barrier between perturbed models and the control of the same number (B4).
+    """Yield the barrier between perturbed models and the control with the same seed (B4).
 
-    The control is `eps0`, or the model that was never perturbed; `eps0` with that one is a rerun,
-    whose barrier is nondeterminism, at `x` = 0. Also P(barrier > margin) by size, and `eps 50`, the
-    size at which a logistic curve in log eps reaches one half: of all models, and with each number
-    left out.
+    The control is `eps0`, or the model without a variant; a pair of these two is a rerun, whose
+    barrier is due to nondeterminism, at `x` = 0. Also yield P(barrier > margin) by size, and
+    `eps 50`, the size at which a logistic curve in log eps reaches one half, for all models and
+    with each seed left out.
     """
     found: list[tuple[float, int, float]] = []
     for a, b, value in rows[["model_a", "model_b", "value"]].itertuples(index=False):
         number = int(a.rpartition("/seed")[2])
         sizes = [size_of(a), size_of(b)]
-        # One of the two is the control: without a size, or of size 0 where the other has one.
+        # One of the two must be the control: without a size, or with size 0.
         perturbed = max((s for s in sizes if s is not None), default=None)
         control = min(s if s is not None else -1.0 for s in sizes)
         if perturbed is None or control > 0 or a.rpartition("/seed")[2] != b.rpartition("/seed")[2]:
@@ -349,7 +348,7 @@ def perturbation(rows: pd.DataFrame, margin: float) -> Rows:
 def threshold(x: np.ndarray, hit: np.ndarray) -> float:
     """Return where a logistic curve fitted to hits [n] at x [n] reaches one half.
 
-    A ridge keeps the slope finite where hits part cleanly; NaN where all or none are hits.
+    A ridge penalty keeps the slope finite for separable hits. NaN if all or none are hits.
     """
     if hit.all() or not hit.any():
         return np.nan
@@ -368,7 +367,7 @@ def threshold(x: np.ndarray, hit: np.ndarray) -> float:
 
 
 def _all_clusters(terrain: Terrain) -> dict[str, int]:
-    """Return the cluster of every model that the table has, of whichever recipe."""
+    """Return the cluster of every model in the table, of any recipe."""
     found = terrain.tables.get("clusters")
     if found is None:
         return {}

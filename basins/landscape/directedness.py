@@ -1,10 +1,10 @@
-"""Mode directedness, in both readings (SoK, operationalised: C.1 to C.6).
+"""Mode directedness, in both of its meanings (operationalisation of the SoK, C.1 to C.6).
 
-(i) Training moves along few, consistent directions: C1 the straight line from the start, C2 the
-trajectory, C3 gradients along it. (ii) Directions in weight space mean something: C4 the direction
-between clusters, C5 sums of task vectors, C6 the two sides of a model. Losses are nats, and are
-those of the first evaluation set, in domain, but for C4. C2 and later steps of C3 take early
-checkpoints (`checkpoints` of a recipe's method): without them there are no such rows.
+(i) Training moves along few, consistent directions: C1 the straight line from the initial weights,
+C2 the trajectory, C3 gradients along it. (ii) Directions in weight space have a meaning: C4 the
+direction between clusters, C5 sums of task vectors, C6 the two sides of a model. Losses are in nats
+on the first evaluation set, which is in distribution, except for C4. C2 and later steps of C3 need
+early checkpoints (`checkpoints` of a recipe's method), and have no rows without them.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ def measure(
     nulls: Count = 100,
     reach: Annotated[float, Field(gt=0)] = 1.0,
 ) -> list[dict[str, Any]]:
-    """Return the rows of one test, or of all (SoK section 1.2 of the operationalisation, C).
+    """Return the rows of one test, or of all (operationalisation of the SoK, C).
 
     Args:
-        terrain: the models and what to measure them with.
-        test: the one test to run; None runs all.
-        diagnostic: the evaluation set on which C4 moves models; None leaves C4 without rows.
-        points: points of a line of C1 or C4, both ends included, 3 or more.
-        draws: pairs of task vectors, at most, that C5 adds, 1 or more.
-        nulls: random directions of C4 for each half of the models, and as many shuffles of the
-            labels at most; random walks of C2, shared out among the models. 1 or more.
-        reach: how far C6 goes to both sides, at most, in distances between a model and the others'
-            centroid; above 0.
+        terrain: the models, and the means to measure their landscape.
+        test: the test to run; None means all.
+        diagnostic: the evaluation set of C4; with None, C4 has no rows.
+        points: points of a line of C1 or C4, including both ends; at least 3.
+        draws: the most pairs of task vectors that C5 adds, at least 1.
+        nulls: random directions of C4 for each half of the models, and the most permutations of
+            labels; random walks of C2, divided among the models. At least 1.
+        reach: the largest distance that C6 moves to both sides, in units of the distance between a
+            model and the others' centroid; above 0.
 
     Returns:
-        Rows as `terrain.row` makes them.
+        Rows in the form of `terrain.row`.
 
     Raises:
         UserError: `diagnostic` is not one of the evaluation sets.
@@ -70,21 +70,21 @@ def measure(
 
 
 def violation(losses: Sequence[float]) -> float:
-    """Return max_{a < b} [L(b) - L(a)], 0 of a falling line: Delta-monotonicity (Lucas 2021)."""
+    """Return max_{a < b} [L(b) - L(a)], or 0 if L decreases: Delta-monotonicity (Lucas 2021)."""
     values = np.asarray(losses, float)
     return float((values - np.minimum.accumulate(values)).max())
 
 
 def straightness(steps: np.ndarray) -> float:
-    """Return ||sum of d_t|| / sum of ||d_t|| of steps whose products are `steps` [T, T]: 0 to 1."""
+    """Return ||sum d_t|| / sum ||d_t||, in [0, 1], for steps d_t with inner products [T, T]."""
     return float(np.sqrt(max(steps.sum(), 0)) / np.sqrt(np.diag(steps)).sum())
 
 
 def participation(steps: np.ndarray) -> float:
-    """Return the participation ratio of a trajectory's PCA, from its steps' products [T, T].
+    """Return the participation ratio of a trajectory's PCA, from its steps' inner products [T, T].
 
-    (sum of eigenvalues)^2 / sum of their squares, of the covariance of its T + 1 points: how many
-    directions it takes, from 1 to T.
+    It is (sum of eigenvalues)^2 / (sum of squared eigenvalues) of the covariance of its T + 1
+    points: the effective number of directions, from 1 to T.
     """
     sums = np.tril(np.ones((len(steps) + 1, len(steps))), -1)  # points are sums of steps
     sums -= sums.mean(0)
@@ -93,16 +93,16 @@ def participation(steps: np.ndarray) -> float:
 
 
 def walk(lengths: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
-    """Return the products [T, T] of a random walk's steps of these lengths [T] in R^size."""
+    """Return the inner products [T, T] of a random walk's steps of given lengths [T] in R^size."""
     drawn = generator.standard_normal((len(lengths), size))
     drawn *= (lengths / np.linalg.norm(drawn, axis=1))[:, None]
     return drawn @ drawn.T
 
 
 def common(starts: Sequence[Tensor]) -> Tensor | None:
-    """Return what models started from [size] as far as they share it, 0 elsewhere (their heads).
+    """Return the initial weights [size] shared by all models, and 0 elsewhere (their heads).
 
-    None where they share less than half of it: those have nothing to be task vectors from.
+    None if less than half is shared: then there is no base for task vectors.
     """
     shared = torch.stack([start == starts[0] for start in starts]).all(0)
     if shared.double().mean() < 0.5:
@@ -111,7 +111,7 @@ def common(starts: Sequence[Tensor]) -> Tensor | None:
 
 
 def _lines(terrain: Terrain, points: int) -> Rows:
-    """Yield the loss along the straight line from each model's start to it, and its violation."""
+    """Yield the loss along the line from each model's initial weights, and its violation."""
     ts = np.linspace(0, 1, points)
     for model, end, start in zip(terrain.models, terrain.vectors, terrain.early[0], strict=True):
         losses = [terrain.loss([start, end], (1 - t, t)) for t in ts]
@@ -121,7 +121,7 @@ def _lines(terrain: Terrain, points: int) -> Rows:
 
 
 def _trajectories(terrain: Terrain, nulls: int) -> Rows:
-    """Yield how straight each trajectory is, with that of random walks of as long steps."""
+    """Yield how straight each trajectory is, and random walks with steps of the same lengths."""
     if len(terrain.early) < 2:
         return
     trained = terrain.engine.flat.trained
@@ -137,7 +137,7 @@ def _trajectories(terrain: Terrain, nulls: int) -> Rows:
             cosine = d @ left / np.linalg.norm(d) / np.linalg.norm(left)
             yield row("C2", "cosine to the end", cosine, [model], x=step)
         lengths = np.sqrt(np.diag(products))
-        # In so many dimensions as in all: random steps are all but orthogonal.
+        # In this many dimensions random steps are already almost orthogonal.
         size = min(moved.shape[1], 4096)
         for _ in range(max(1, nulls // len(terrain.models))):
             drawn = walk(lengths, size, terrain.generator)
@@ -163,14 +163,14 @@ def _gradients(terrain: Terrain) -> Rows:
 
 
 def _semantic(terrain: Terrain, diagnostic: str | None, points: int, nulls: int) -> Rows:
-    """Yield how the loss on `diagnostic` moves along the direction between two clusters.
+    """Yield how the loss on `diagnostic` changes along the direction between two clusters.
 
-    The direction, of the first cluster's centroid less the second's, comes from one half of the
-    models, and slopes are of the other half: each half serves the other. A slope is the derivative
-    at the model, d m(theta + lambda v) / d lambda, times the sign that the other half's models
-    predict: above 0 a model comes to behave as those it is moved towards. Nulls are directions of
-    the same length, and those between groups of shuffled labels. `line` is the loss along the
-    direction itself, of which `r2` is the share that a straight line explains.
+    The direction, the first cluster's centroid minus the second's, is computed from one half of the
+    models and evaluated on the other half, and vice versa. A slope is the derivative at the model,
+    d m(theta + lambda v) / d lambda, times the sign predicted by the first half's models: if it is
+    above 0, the model becomes more like those it is moved towards. Nulls are random directions of
+    the same length, and those between groups of permuted labels. `line` is the loss along the
+    direction, and `r2` the share of its variance explained by a straight line.
     """
     labels = clusters(terrain)
     vectors = dict(zip(terrain.models, terrain.vectors, strict=True))
@@ -213,7 +213,7 @@ def _semantic(terrain: Terrain, diagnostic: str | None, points: int, nulls: int)
 
 
 def _additivity(terrain: Terrain, draws: int) -> Rows:
-    """Yield what two task vectors together do beyond each by itself, and cosines of all pairs."""
+    """Yield the joint effect of two task vectors minus their own effects, and all cosines."""
     base = common(terrain.early[0])
     if base is None:
         return
@@ -237,7 +237,7 @@ def _additivity(terrain: Terrain, draws: int) -> Rows:
 
 
 def _asymmetry(terrain: Terrain, reach: float) -> Rows:
-    """Yield L(theta + r v) - L(theta - r v), v towards the others' centroid or random, as long."""
+    """Yield L(theta + r v) - L(theta - r v), v to the others' centroid or random of that length."""
     vectors: Mapping[str, Tensor] = dict(zip(terrain.models, terrain.vectors, strict=True))
     for model, vector in vectors.items():
         others = [v for other, v in vectors.items() if other != model]

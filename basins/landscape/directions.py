@@ -1,4 +1,4 @@
-"""Directions that span a plane where there are not three models: random ones, or of the Hessian."""
+"""Directions that span a plane with fewer than three models: random, or Hessian eigenvectors."""
 
 from __future__ import annotations
 
@@ -23,26 +23,27 @@ from basins.paths.points import vector
 from basins.training.sample import Sample
 
 Which = Literal["random", "hessian"]
-STEPS = 40  # of Lanczos; the two highest eigenvalues are known to 1e-3 after about 20
+STEPS = 40  # of Lanczos; the two highest eigenvalues are accurate to 1e-3 after about 20
 
 
 def directions(
     which: Which, engine: Engine, at: Tensor, data: Examples, count: int, *keys: str
 ) -> list[Tensor]:
-    """Return `count` directions [size] in which a plane leaves a network, at 0 in its statistics.
+    """Return `count` directions [size] that span a plane at a network, 0 for its statistics.
 
     Args:
-        which: `random` ones are Gaussian and normalised by filter (Li et al. 2018, section 4): they
-            are about as long as the weights. Those of the `hessian` of the mean training loss are
-            its eigenvectors of the highest eigenvalues, of length 1 (Yao et al. 2020).
+        which: `random` directions are Gaussian and normalised by filter (Li et al. 2018, section
+            4), so they are about as long as the weights. `hessian` directions are the eigenvectors
+            with the highest eigenvalues of the Hessian of the mean training loss, of length 1 (Yao
+            et al. 2020).
         engine: has a network of the architecture.
         at: the network's flat weights [size].
         data: training rows, for the Hessian.
-        count: how many, at least 1.
-        keys: name the stream that random directions, and the first of Lanczos's, are drawn from.
+        count: the number of directions, at least 1.
+        keys: names of the stream from which random directions and Lanczos's start are drawn.
 
     Raises:
-        UserError: where products with the Hessian reach fewer directions, or are not finite.
+        UserError: products with the Hessian span fewer directions.
     """
     stream = seeds.generator("plane", *keys)
     terrain = Terrain((), (), engine, "interpolate", None, {}, data, {}, stream)
@@ -57,9 +58,9 @@ def directions(
 
 @dataclass(frozen=True)
 class Displaced(Item):
-    """The network at the distance `reach` of a model in one of its `directions`, by its number.
+    """The network at distance `reach` from a model along its direction with a given number.
 
-    `sample` says which training rows the Hessian is of; `data` is the hash of their dataset.
+    `sample` has the training rows for the Hessian; `data` is the hash of their dataset.
     """
 
     model: Control
@@ -75,14 +76,14 @@ class Displaced(Item):
         return f"{self.which} direction {self.number} at {self.model}"
 
     def decides(self) -> dict[str, Any]:
-        """Return all that decides the network but for code and machine."""
+        """Return everything that determines the network, except code and machine."""
         rows = [self.data, *self.sample[1:]] if self.which == "hessian" else None
         which = [self.which, self.number, self.reach]
         shared = {"model": self.model.identity(), "net": self.model.net()}
         return {**shared, "which": which, "rows": rows}
 
     def make(self, folder: Path, step: Step) -> None:
-        """Fill `folder` with the network, as models are saved."""
+        """Save the network in `folder`, in the same form as models."""
         config = checkpoint.description(checkpoint.read_config(self.model.model))
         net = checkpoint.initialise(config).to(self.device)
         engine = Engine(net)

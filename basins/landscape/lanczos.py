@@ -1,4 +1,4 @@
-"""The Lanczos iteration: extreme eigenvalues of a matrix, from its products with vectors."""
+"""The Lanczos algorithm: extreme eigenvalues of a matrix from products with vectors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 class Ritz(NamedTuple):
     """Ritz values [steps], ascending, and their vectors [steps, steps] in an orthonormal `basis`.
 
-    `basis` is [steps, size], and its first row the direction of the start.
+    `basis` is [steps, size]; its first row is the normalised start vector.
     """
 
     values: np.ndarray
@@ -22,13 +22,13 @@ class Ritz(NamedTuple):
 
     @property
     def masses(self) -> np.ndarray:
-        """The share of each value in what the start is made of, [steps]."""
+        """The squared component of the start along each Ritz vector, [steps]."""
         return self.vectors[0] ** 2
 
     def leading(self, count: int) -> Tensor:
         """Return the unit vectors [count, size] of the highest values, the highest first.
 
-        The sign of each is such that its largest entry is above 0.
+        Signs are such that the entry of largest magnitude is positive.
         """
         rows = self.vectors[:, ::-1][:, :count].T.copy()
         found = torch.from_numpy(rows).to(self.basis) @ self.basis
@@ -37,10 +37,10 @@ class Ritz(NamedTuple):
 
 
 def lanczos(product: Callable[[Tensor], Tensor], first: Tensor, steps: int) -> Ritz:
-    """Return what `steps` products with a symmetric matrix tell of it, beginning with `first`.
+    """Return Ritz values and vectors of a symmetric matrix by `steps` products, from `first`.
 
-    It ends earlier where the vectors span all that products reach. All are kept, 4 `steps` bytes a
-    parameter, and are made orthogonal again, since in float32 they do not stay so.
+    It ends early if the vectors span an invariant subspace. All vectors are kept (4 `steps` bytes
+    per parameter) and reorthogonalised, as they lose orthogonality in float32.
     """
     basis = torch.empty(steps, len(first), dtype=first.dtype, device=first.device)
     basis[0] = first / first.norm()

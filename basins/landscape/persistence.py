@@ -1,9 +1,9 @@
 """Merge trees and 0-dimensional persistence of sublevel sets, by union-find.
 
-As the level rises, components are born at minima and merge at saddles; of two that meet, the one
-born later dies (the elder rule). Its persistence is how far it has to climb. A small change of the
-landscape moves births and deaths by no more than itself (Cohen-Steiner, Edelsbrunner and Harer
-2007), which tells basins from noise.
+As the level rises, components are born at minima and merge at saddles; of two that merge, the one
+born later dies (the elder rule). Its persistence is the difference of death and birth. A change of
+the landscape changes births and deaths by at most its own size (Cohen-Steiner, Edelsbrunner and
+Harer 2007), which distinguishes basins from noise.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from basins.errors import UserError
 
 
 class Tree(NamedTuple):
-    """Components in the order of their deaths; whoever survives comes last, with death infinity.
+    """Components in the order of their deaths; survivors come last, with death infinity.
 
-    `minima` int [M] are the vertices they are born at, `births` and `deaths` float64 [M]. `parents`
-    int [M] are the minima of the components that they die into, and `saddles` int [M, 2] the edge
-    where they do, its higher end second; both are -1 for who survives.
+    `minima` int [M] are the vertices at which they are born, `births` and `deaths` float64 [M].
+    `parents` int [M] are the minima of the components into which they merge, and `saddles` int
+    [M, 2] the edges at which they do, higher end second; both are -1 for survivors.
     """
 
     minima: np.ndarray
@@ -32,16 +32,16 @@ class Tree(NamedTuple):
 
     @property
     def persistence(self) -> np.ndarray:
-        """How far each component rises before it dies, float64 [M]."""
+        """The difference of death and birth of each component, float64 [M]."""
         return self.deaths - self.births
 
 
 def of_graph(barriers: ArrayLike, births: ArrayLike = 0.0) -> Tree:
     """Return the single-linkage merge tree of vertices joined by symmetric `barriers` [N, N].
 
-    `births` [N] or a number are the vertices' own values, below which no edge to them can be. Every
-    vertex is a component, even one that dies as it is born. A barrier that is not a number is no
-    edge. Raises `UserError` where the barriers are not symmetric.
+    `births`, [N] or a number, are the vertices' own values, which bound their edges from below.
+    Every vertex is a component, even if it dies when it is born. A barrier of NaN is not an edge.
+    Raises `UserError` if the barriers are not symmetric.
     """
     matrix = np.asarray(barriers, np.float64)
     if matrix.ndim != 2 or not np.allclose(matrix, matrix.T, equal_nan=True):
@@ -55,8 +55,9 @@ def of_graph(barriers: ArrayLike, births: ArrayLike = 0.0) -> Tree:
 def merge_tree(values: np.ndarray, edges: np.ndarray, heights: np.ndarray) -> Tree:
     """Return the merge tree of vertices born at `values` [V], joined by `edges` [E, 2].
 
-    `heights` [E] are where edges appear, none below its ends; one that is not finite never does.
-    Of components born at once the one of the lower vertex number is the elder.
+    `heights` [E] are the levels at which edges appear, not below their ends; those that are not
+    finite never appear. Of components born at the same level, the one with the lower vertex number
+    is the elder.
     """
     ends = values[edges]
     edges = np.where((ends[:, 0] > ends[:, 1])[:, None], edges[:, ::-1], edges)
@@ -84,9 +85,9 @@ def merge_tree(values: np.ndarray, edges: np.ndarray, heights: np.ndarray) -> Tr
 
 
 def significant(tree: Tree, noise: float) -> np.ndarray:
-    """Return which components are basins, bool [M], and not what noise could have made.
+    """Return which components are basins that noise cannot explain, bool [M].
 
-    `noise` bounds how far any value may be off. Then births and deaths are off by no more, so a
-    persistence above twice that is not 0.
+    `noise` bounds the error of any value. Errors of births and deaths have the same bound, so a
+    persistence above twice the bound is not 0.
     """
     return tree.persistence > 2 * noise

@@ -1,10 +1,9 @@
-"""Planes through trained networks, in their true proportions (LCRGS, sections 1 and 4.2).
+"""Planes through trained networks, with true distances (LCRGS, sections 1 and 4.2).
 
 A point of the plane is a triple of coefficients that sum to 1, one for each network: its
-barycentric coordinates. A lattice of them has the three networks on it, which the even grid of the
-paper's code never has, and treats all three alike. Where there are fewer networks, others stand in
-for the missing ones, each at some distance from the first (`directions`), and the lattice goes as
-far against their directions as along them.
+barycentric coordinates. The grid contains the three networks, unlike that of the paper's code, and
+treats them equally. With fewer networks, the missing ones are replaced by points at some distance
+from the first (`directions`), and the grid extends equally far in both senses of a direction.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from basins.paths.engine import Curves, Point
 from basins.paths.plan import Curve
 from basins.paths.points import Points, Sets, load, places, plan
 
-AT_ONCE = 4  # points of an item: a plane is one face, and its points are for all processes
+AT_ONCE = 4  # points per item: a plane is one face, whose points all processes share
 
 
 class Plane(NamedTuple):
-    """The points of a plane, where they lie in it, float64 [n, 2], and what was measured there.
+    """The points of a plane, their positions, float64 [n, 2], and the evaluations there.
 
-    The first network is at (0, 0), the second at (its distance, 0); the unit is that of Euclidean
+    The first network is at (0, 0), the second at (its distance, 0), in units of the Euclidean
     distance between parameters.
     """
 
@@ -39,12 +38,12 @@ class Plane(NamedTuple):
 
 
 def nodes(steps: int, margin: float, directions: int = 0) -> tuple[Point, ...]:
-    """Return the lattice of `steps` a side: coefficients (1 - u - v, u, v) of three networks.
+    """Return the grid with `steps` per side: coefficients (1 - u - v, u, v) of three networks.
 
-    All three lie from `-margin` to `1 + margin`: a hexagon around the triangle of the networks,
+    All coefficients are in [-margin, 1 + margin]: a hexagon around the triangle of the networks,
     which are exactly (1, 0, 0), (0, 1, 0) and (0, 0, 1), in this order among the points. The last
-    one or two may be `directions` from the first, along which v, or u as well, lies from -1 to 1:
-    a parallelogram.
+    one or two may be `directions` from the first; then v, or both u and v, are in [-1, 1], and the
+    grid is a parallelogram.
     """
     beyond = floor(margin * steps + 1e-9)
     sides, both = range(-beyond, steps + beyond + 1), range(-steps, steps + 1)
@@ -54,11 +53,10 @@ def nodes(steps: int, margin: float, directions: int = 0) -> tuple[Point, ...]:
 
 
 def corners(ab: float, ac: float, bc: float) -> np.ndarray:
-    """Return where three networks lie, float64 [3, 2], from the distances between them.
+    """Return the positions of three networks, float64 [3, 2], from the distances between them.
 
-    These are the coordinates of Gram and Schmidt: the first axis runs from a to b, and c is above
-    it. The place of any point is its coefficients times the corners. Raises `UserError` where the
-    three span no plane.
+    By the Gram-Schmidt process, the first axis is from a to b, and c is above it. The position of
+    any point is its coefficients times the corners. Raises `UserError` if the three span no plane.
     """
     lengths = sorted((ab, ac, bc))
     if not lengths[0] > 0:
@@ -78,15 +76,15 @@ def evaluate(
     run: Run,
     directions: int = 0,
 ) -> Plane:
-    """Evaluate the lattice of `nodes` through three different models on all `sets`.
+    """Evaluate the grid of `nodes` through three different models on all `sets`.
 
     Args:
-        models: the three.
-        steps: into how many parts the lattice divides a side of their triangle.
-        margin: how far coefficients go below 0 and above 1.
-        sets: what every point is evaluated on, and how.
+        models: the three models.
+        steps: the number of parts into which the grid divides a side of their triangle.
+        margin: how far coefficients extend below 0 and above 1.
+        sets: the sets on which every point is evaluated, and how.
         run: makes items and returns their results.
-        directions: how many of the three, the last ones, stand for a direction from the first.
+        directions: how many of the three, the last ones, are directions from the first.
 
     Raises:
         UserError: the three span no plane (`corners`).
@@ -99,7 +97,7 @@ def evaluate(
         for start in range(0, len(face.points), AT_ONCE)
     ]
     done = places(items, run(items, title="points"))
-    beside = (1 - 1 / steps, 1 / steps)  # of the first end of a side: its file has the length
+    beside = (1 - 1 / steps, 1 / steps)  # a point on a side: its file has the side's length
     sides = [Curve(pair, (beside,)) for pair in combinations(models, 2)]
     corner = corners(*(load(side, done).distance for side in sides))
     return Plane(points, np.array(points) @ corner, load(lattice, done).curves)

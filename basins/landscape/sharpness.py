@@ -1,8 +1,8 @@
 """epsilon-sharpness: how far the loss rises within a small box around a network (LCRGS, 4.7).
 
-Keskar et al. 2017, equation 4, over all parameters. The box about the weights w is
-|y_i - w_i| <= epsilon (|w_i| + 1); the paper's code has w_i + 1, which is the box of w_i >= 0 only
-and no box at all at -1. Here dropout is off, as where the loss itself is measured.
+Keskar et al. 2017, equation 4, over all parameters. The box around the weights w is
+|y_i - w_i| <= epsilon (|w_i| + 1); the paper's code has w_i + 1, which is the same only for
+w_i >= 0, and has no width at -1. Dropout is off, as in the evaluation of the loss.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Value = Callable[[Tensor], tuple[float, Tensor]]
 
 
 class Sharpness(NamedTuple):
-    """A network's mean loss (nats), the highest found in the box, and by how much that is more.
+    """A network's mean loss (nats), the highest loss found in the box, and their difference.
 
     `sharpness` is 100 (worst - loss) / (1 + loss), never below 0; `n` counts the examples.
     """
@@ -45,19 +45,19 @@ class Sharpness(NamedTuple):
 def highest(
     value: Value, start: Tensor, radius: Tensor, told: Step, *, step: float, passes: int
 ) -> tuple[float, float]:
-    """Return a function's value at `start`, and the highest that an ascent in a box finds.
+    """Return a function's value at `start`, and the highest value found by ascent in a box.
 
-    The ascent is the steepest in units of the box: every coordinate takes a step in the direction
-    of its gradient and is put back into the box. In a box so small that the function is straight, a
-    first step of at least 1/2 reaches the maximum.
+    It is projected sign-gradient ascent: every coordinate moves by the sign of its gradient and is
+    clipped to the box. In a box so small that the function is linear, a first step of at least 1/2
+    reaches the maximum.
 
     Args:
         value: returns the function's value at a point [size] and its gradient [size].
         start: the centre of the box [size].
-        radius: how far the box reaches to both sides of `start` [size].
+        radius: half the width of the box [size].
         told: called after each pass.
-        step: the length of the first step, in widths of the box; later ones are ever shorter.
-        passes: how many steps the ascent takes.
+        step: the length of the first step, in widths of the box; later steps decrease linearly.
+        passes: the number of steps.
     """
     low, high = start - radius, start + radius
     found, gradient = first, _ = value(start)
@@ -83,21 +83,19 @@ def sharpness(
 ) -> Sharpness:
     """Return the epsilon-sharpness of a network on the first examples of a set, or on all.
 
-    The paper takes one pass of SGD over batches of 128 at rate 8e-5, which stops short of the
-    maximum, and the shorter the smaller a network's gradients are. Here each pass takes the
-    gradient over all examples. BatchNorm's statistics are the network's own, and stay, as do its
-    weights.
+    The paper uses one pass of SGD over batches of 128 at a rate of 8e-5, which does not reach the
+    maximum, particularly if a network's gradients are small. Here each pass uses the gradient over
+    all examples. BatchNorm's statistics and the network's weights are left unchanged.
 
     Args:
         net: the network; it is left in evaluation mode, without gradients.
         data: the set.
         told: called after each pass.
-        epsilon: half the width of the box, in units of |w| + 1; between 0 and 1. The paper has
-            1e-5.
-        passes: steps of the ascent, 1 or more. One is enough at an epsilon of 1e-5; at 1e-3 the
-            loss is far from straight, and takes five or more.
-        step: as in `highest`; above 0, at most 1.
-        examples: how many of the dataset's first rows are taken, 1 or more; None takes all.
+        epsilon: half the width of the box, in units of |w| + 1; in (0, 1). 1e-5 in the paper.
+        passes: steps of the ascent, at least 1. One is enough at an epsilon of 1e-5; at 1e-3 the
+            loss is far from linear and needs five or more.
+        step: as in `highest`; in (0, 1].
+        examples: how many of the dataset's first rows are used, at least 1; None means all.
     """
     net.eval()
     flat = FlatModule(net)
@@ -105,9 +103,9 @@ def sharpness(
     trained = flat.trained.to(start.device)
     gradient = torch.zeros_like(start)
     for name, weight in net.named_parameters():
-        weight.grad = gradient[flat.places[name]].view_as(weight)  # where backward adds it
+        weight.grad = gradient[flat.places[name]].view_as(weight)  # backward accumulates here
     count = sum(len(labels) for _, labels in _first(data, examples))
-    plain = devices.memory_format(net) is torch.contiguous_format  # images come channels-last
+    plain = devices.memory_format(net) is torch.contiguous_format  # images are channels-last
 
     def value(point: Tensor) -> tuple[float, Tensor]:
         flat.vector.copy_(point)
@@ -129,7 +127,7 @@ def sharpness(
 
 @dataclass(frozen=True)
 class Ascent(Item):
-    """A model whose sharpness is wanted; `options` are those of `sharpness`.
+    """The sharpness of one model; `options` are those of `sharpness`.
 
     `eval_set` is an evaluation set in the dataset's folder `data`, whose hash is `fingerprint`.
     """
@@ -146,7 +144,7 @@ class Ascent(Item):
         return str(self.model)
 
     def decides(self) -> dict[str, Any]:
-        """Return all that decides the sharpness but for code and machine."""
+        """Return everything that determines the sharpness, except code and machine."""
         return {
             "model": self.model.identity(),
             "net": self.model.net(),
@@ -173,7 +171,7 @@ class Ascent(Item):
 def _first(
     data: Examples, examples: int | None
 ) -> Iterator[tuple[tuple[Tensor | None, ...], Tensor]]:
-    """Yield the batches of the dataset's first rows, whatever order they are in."""
+    """Yield the batches of the dataset's first rows, in whatever order examples are stored."""
     seen = 0
     for given, labels in data.batches():
         rows = slice(seen, seen + len(labels))
@@ -186,7 +184,7 @@ def _first(
 
 
 def _losses(logits: Tensor, labels: Tensor, merge: Tensor | None) -> Tensor:
-    """Return the cross-entropy [n] of logits [n, K], whose classes may count as others'."""
+    """Return the cross-entropy [n] of logits [n, K], whose classes may be merged."""
     if merge is None:
         return functional.cross_entropy(logits, labels, reduction="none")
     merged = logits.masked_fill(merge != labels[:, None], -torch.inf).logsumexp(dim=1)

@@ -1,9 +1,9 @@
-"""What an aspect of the landscape is measured on: trained networks of one recipe, and their data.
+"""The inputs of an aspect of the landscape: trained networks of one recipe, and their data.
 
 The four aspects of *SoK: On Finding Common Ground in Loss Landscapes* (arXiv 2410.12927) are files
-of this room with a function `measure(terrain, **options) -> list[dict]`. The survey has neither
-experiments nor formulas: they are operationalised and tested here. A file may offer `TESTS`, names
-that its keyword `test` takes one at a time, so that they run side by side.
+of this package with a function `measure(terrain, **options) -> list[dict]`. The survey has neither
+experiments nor formulas; they are operationalised and tested here. A file may define `TESTS`, the
+values of its keyword `test`, so that tests can run in parallel.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ COLUMNS = ("aspect", "test", "quantity", "group", "x", "models", "null", "value"
 
 
 class Terrain(NamedTuple):
-    """Trained networks of one recipe and what to measure the landscape around them with.
+    """Trained networks of one recipe, and the means to measure the landscape around them.
 
     `models` are ids (`nli/seed0`) and `vectors` their flat weights [size], float32 on the device.
-    `batchnorm` is one mode, `calibration` what it takes statistics from. `sets` are evaluation
-    sets, the first of them in domain; `train` are training rows, for gradients. `tables` are rows
-    of the results that are there already, by name. `early` has the weights of each model after so
-    many steps; after 0 they are those it started from, drawn anew from its streams.
+    `batchnorm` is one mode, and `calibration` has its images. `sets` are evaluation sets, the first
+    of them in distribution; `train` are training rows, for gradients. `tables` are rows of earlier
+    results, by name. `early` has the weights of each model by number of steps; after 0 steps they
+    are the initial weights, drawn again from the model's streams.
     """
 
     models: tuple[str, ...]
@@ -73,14 +73,14 @@ class Terrain(NamedTuple):
     def loss(
         self, controls: Sequence[Tensor], point: Sequence[float] = (1.0,), name: str = ""
     ) -> float:
-        """Return the mean loss (nats) there, on the set in domain where no other is named."""
+        """Return the mean loss (nats) at that point, by default on the in-distribution set."""
         name = name or next(iter(self.sets))
         return float(self.examples(controls, point, name).mean(dtype=np.float64))
 
     def gradient(self, vector: Tensor, data: Examples | None = None) -> Tensor:
-        """Return the gradient [size] of the mean loss on `data`, or on the training rows.
+        """Return the gradient [size] of the mean loss on `data`, by default the training rows.
 
-        Statistics of BatchNorm are held, and have no gradient: 0.
+        BatchNorm statistics are constant, and their gradient is 0.
         """
         return self._derivative(vector, None, data or self.train)
 
@@ -94,11 +94,11 @@ class Terrain(NamedTuple):
         self.engine.settle(self.batchnorm, self.calibration)
         parameters = dict(net.named_parameters())
         places = [flat.places[name] for name in parameters]
-        plain = devices.memory_format(net) is torch.contiguous_format  # images come channels-last
+        plain = devices.memory_format(net) is torch.contiguous_format  # images are channels-last
         found = torch.zeros_like(flat.vector)
         count = 0
         for given, labels in data.batches():
-            # The fused kernels of attention have no second derivative.
+            # Fused attention kernels have no second derivatives.
             with sdpa_kernel(SDPBackend.MATH) if direction is not None else nullcontext():
                 output = net(*(x.contiguous() if plain and x is not None else x for x in given))
                 total = _total(logits_of(output), labels, data.merge)
@@ -130,17 +130,17 @@ def row(
     x: float | None = None,
     null: bool = False,
 ) -> dict[str, Any]:
-    """Return a row of `results/aspects/<name>.csv`, but for the name of its aspect.
+    """Return a row of `results/aspects/<name>.csv`, without the name of its aspect.
 
     Args:
         test: the test's name, such as `D1`.
-        quantity: what was measured.
+        quantity: the name of the measured quantity.
         value: the measurement.
-        models: ids of the models that it is of, those that intervals leave out one at a time.
+        models: ids of its models, which jackknife intervals leave out one at a time.
         group: `within` one cluster or `between` several, the name of a null, or what the test
-            compares; `recipe` where that says nothing.
-        x: what the quantity is measured at, such as t or a step; None where there is no such thing.
-        null: whether it is a draw under a null.
+            compares; by default `recipe`.
+        x: the position at which the quantity is measured, such as t or a step, or None.
+        null: whether it is a draw under a null hypothesis.
     """
     return {
         "test": test,
@@ -154,7 +154,7 @@ def row(
 
 
 def clusters(terrain: Terrain) -> dict[str, int]:
-    """Return the cluster of each model, from the table `clusters`; without one, all are in one."""
+    """Return the cluster of each model from the table `clusters`; without it, all are in one."""
     found = terrain.tables.get("clusters", pd.DataFrame(columns=["model", "measure", "cluster"]))
     found = found.loc[found["measure"] == "convexity_gap"]
     known = dict(zip(found["model"], found["cluster"], strict=True))
@@ -169,7 +169,7 @@ def kind(labels: Mapping[str, int], models: Iterable[str]) -> str:
 
 
 def groups(labels: Mapping[str, int], least: int = 2) -> dict[int, list[str]]:
-    """Return the models of each cluster that has at least `least`."""
+    """Return the models of each cluster with at least `least` models."""
     found: dict[int, list[str]] = {}
     for model, label in labels.items():
         found.setdefault(label, []).append(model)
@@ -184,10 +184,10 @@ def mean(vectors: Sequence[Tensor]) -> Tensor:
 
 
 def filter_normalised(terrain: Terrain, vector: Tensor) -> Tensor:
-    """Return a Gaussian direction [size], every filter of which has the norm of that in `vector`.
+    """Return a Gaussian direction [size] in which every filter has its norm in `vector`.
 
-    A filter is what writes one unit: a row of a tensor of two axes or more. Biases and the weights
-    of norms do not move (Li et al. 2018).
+    A filter has the incoming weights of one unit: a row of a tensor with two axes or more. The
+    direction is 0 for biases and weights of norms (Li et al. 2018).
     """
     drawn = torch.from_numpy(terrain.generator.standard_normal(len(vector), dtype=np.float32))
     drawn = drawn.to(vector.device)
@@ -202,14 +202,14 @@ def filter_normalised(terrain: Terrain, vector: Tensor) -> Tensor:
 
 
 def random_like(terrain: Terrain, direction: Tensor) -> Tensor:
-    """Return a Gaussian direction [size] among the parameters, of the norm of `direction`."""
+    """Return a Gaussian direction [size] over the parameters with the norm of `direction`."""
     drawn = terrain.generator.standard_normal(len(direction), dtype=np.float32)
     found = torch.from_numpy(drawn).to(direction.device) * terrain.engine.flat.trained
     return found * (direction.norm() / found.norm())
 
 
 def subset(data: Examples, rows: np.ndarray) -> Resident | Tokens:
-    """Return the examples of the given rows of a split, in batches of their own."""
+    """Return the examples of the given rows of a split, in new batches."""
     assert isinstance(data, Resident | Tokens)
     if isinstance(data, Resident):
         chosen = torch.from_numpy(rows).to(data.labels.device)
@@ -229,7 +229,7 @@ def subset(data: Examples, rows: np.ndarray) -> Resident | Tokens:
 
 
 def few(data: Examples, count: int, name: str) -> Examples:
-    """Return at most `count` examples of a set, drawn once for all who ask for as many."""
+    """Return at most `count` examples of a set, the same for every call with this count."""
     total = sum(len(labels) for _, labels in data.batches())
     if total <= count:
         return data
@@ -241,9 +241,9 @@ def few(data: Examples, count: int, name: str) -> Examples:
 class Measurement(Item):
     """An aspect, or one `test` of it, of trained models; `aspect` is its name with its options.
 
-    `sets` are of the dataset in the folder `data`, whose hash is `fingerprint`, at most `rows` of
-    each; `train` says which of its training rows there are. `origins` are what each model was tuned
-    from, None for one from scratch; `early` the folders of each model after so many steps.
+    `sets` are of the dataset in the folder `data`, whose hash is `fingerprint`, with at most `rows`
+    examples each; `train` says which training rows are used. `origins` are what each model was
+    fine-tuned from, or None if trained from scratch; `early` has earlier models by step.
     """
 
     aspect: Mapping[str, Any]
@@ -266,7 +266,7 @@ class Measurement(Item):
         return self.test or self.aspect["name"]
 
     def decides(self) -> dict[str, Any]:
-        """Return all that decides the rows but for code and machine."""
+        """Return everything that determines the rows, except code and machine."""
         texts = {name: table.to_csv(index=False) for name, table in self.tables.items()}
         return {
             "aspect": self.aspect,
@@ -295,7 +295,7 @@ class Measurement(Item):
         return pd.read_csv(folder / "rows.csv", keep_default_na=False, na_values=["", "nan"])
 
     def terrain(self) -> Terrain:
-        """Return what to measure on, with a stream of the test's own; one process reads it once."""
+        """Return the terrain, read once per process, with the test's own random stream."""
         shared = json.dumps(self.decides() | {"aspect": None, "test": None}, sort_keys=True)
         if shared not in _terrains:
             _terrains.clear()
@@ -337,7 +337,7 @@ class Measurement(Item):
 
 
 def gathered(folder: Path, experiments: Sequence[str]) -> Mapping[str, pd.DataFrame]:
-    """Return the rows of experiments, and the streams of the models that they join, by name.
+    """Return the tables of experiments, and the streams of their models, by name.
 
     `folder` is `results/` of a profile. Without experiments there are no tables.
     """
@@ -361,10 +361,10 @@ def gathered(folder: Path, experiments: Sequence[str]) -> Mapping[str, pd.DataFr
 
 
 def start(model: Path, origin: Path | None) -> weights.State:
-    """Return the weights that the model in a folder started from, as its training drew them.
+    """Return the initial weights of the model in a folder, as drawn by its training.
 
-    From scratch its `init` stream draws them; with an `origin`, the model or encoder that it was
-    tuned from, they are that one's, and the `head` stream draws a new head.
+    From scratch, they are drawn from its `init` stream. With an `origin`, the model or encoder that
+    it was fine-tuned from, they are the origin's, and for text the `head` stream draws a new head.
     """
     config = checkpoint.read_config(model)
     if origin is None:
@@ -385,7 +385,7 @@ def _hash(origin: Path | None) -> str | None:
 
 
 def _total(logits: Tensor, labels: Tensor, merge: Tensor | None) -> Tensor:
-    """Return the sum of cross-entropies of logits [n, K], whose classes may count as others'."""
+    """Return the sum of cross-entropies of logits [n, K], whose classes may be merged."""
     if merge is None:
         return functional.cross_entropy(logits, labels, reduction="sum")
     merged = logits.masked_fill(merge != labels[:, None], -torch.inf).logsumexp(dim=1)

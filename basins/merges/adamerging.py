@@ -1,4 +1,4 @@
-"""AdaMerging (Yang et al. 2024, section 3): task coefficients of least entropy, without labels."""
+"""AdaMerging (Yang et al. 2024, section 3): coefficients that minimise entropy, without labels."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def merge(
     rate: Rate = 1e-3,
     batch: Count = 16,
 ) -> list[State]:
-    """Return the base plus task vectors times coefficients that make the network sure of itself.
+    """Return the base plus task vectors times coefficients that make its predictions confident.
 
-    The coefficients follow the entropy of the predictions on training rows, whose labels are not
-    looked at. Defaults but for `steps` are the paper's, whose 500 or 1000 steps suit many tasks;
-    here all have one head. It and what else the base lacks is averaged. Holds all networks at once.
+    The coefficients minimise the entropy of predictions on training rows; labels are not used. All
+    defaults but `steps` are the paper's, whose 500 or 1000 steps suit many tasks. Tensors missing
+    from the base, such as a common head, are averaged. All networks are in memory at once.
 
     Args:
         sources: the networks, their base and training rows.
-        by: a network has one coefficient for each of its tensors (`tensor`, the paper's layer-wise)
-            or one in all (`network`, its task-wise).
-        coefficient: what all coefficients are at first.
+        by: one coefficient for each tensor of a network (`tensor`, the paper's layer-wise), or one
+            for each network (`network`, its task-wise).
+        coefficient: the initial value of all coefficients.
         steps: of AdamW, at least 0.
-        rate: of AdamW, above 0.
-        batch: rows of a step, at least 1.
+        rate: AdamW's learning rate, above 0.
+        batch: rows per step, at least 1.
 
     Raises:
-        UserError: where there is no base, or the entropy is not finite.
+        UserError: there is no base, or the entropy is not finite.
     """
     start, mean = sources.start(), mixed(sources.states)
     assert sources.base is not None

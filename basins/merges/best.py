@@ -1,4 +1,4 @@
-"""The best of the networks alone: the reference of what merging gains."""
+"""The best single network: a reference for what merging gains."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ TRAITS = Traits("reference", rows=True, labels=True, cost="K forward", mixes=Fal
 
 
 def merge(sources: Sources) -> list[State]:
-    """Return the network of the lowest loss on the training rows, the first of several."""
+    """Return the network with the lowest loss on the training rows, the first in case of ties."""
     return [max(sources.states, key=lambda state: sources.score(state)[1])]

@@ -1,4 +1,4 @@
-"""Model Breadcrumbs (Davari and Belilovsky 2024, section 3): no outliers and no small changes."""
+"""Model Breadcrumbs (Davari and Belilovsky 2024, section 3): drop outliers and small changes."""
 
 from __future__ import annotations
 
@@ -31,20 +31,19 @@ def merge(
 ) -> list[State]:
     """Return the base plus `coefficient` times the sum of the masked task vectors.
 
-    What the base lacks is averaged.
+    Tensors missing from the base are averaged.
 
     Args:
         sources: the networks and their base.
-        small: the share of a network's smallest entries, in each tensor, that become 0 (the paper's
-            beta), rounded down to whole numbers; from 0 to below 1.
-        large: the share of its largest that become 0 (the paper's 1 - gamma), likewise.
-        coefficient: of the sum.
+        small: the share of a network's smallest entries in each tensor that become 0 (the paper's
+            beta), rounded down to a whole number of entries; in [0, 1).
+        large: the share of its largest entries that become 0 (the paper's 1 - gamma), likewise.
+        coefficient: the factor of the sum.
         then: `sum`, or `ties` for TIES's election instead (mergekit's `breadcrumbs_ties`).
-        weights: of the networks in either, above 0; 1 by default.
+        weights: the networks' weights in either, above 0; 1 by default.
 
     Raises:
-        UserError: where there is no base, nothing is left, or `weights` are not one for each
-            network.
+        UserError: there is no base, no entries are left, or the number of `weights` is wrong.
     """
     if small + large >= 1:
         raise UserError(f"breadcrumbs: small {small} and large {large} leave nothing; lower them")
@@ -60,7 +59,7 @@ def merge(
 
 
 def masked(tasks: Tensor, small: float, large: float) -> Tensor:
-    """Return task vectors [K, ...] without their smallest and their largest entries."""
+    """Return task vectors [K, ...] with their smallest and largest entries set to 0."""
     flat = tasks.flatten(1)
     size = flat.shape[1]
     order = flat.abs().argsort(dim=1, stable=True)

@@ -1,4 +1,4 @@
-"""A technique for some tensors and another, or other options, for others."""
+"""Different techniques, or different options, for different tensors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HERE = "by_layer.parts"
 
 
 def _checked(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Hold each part's technique and options against what there is; raises `UserError`."""
+    """Check each part's technique and options; raises `UserError` if one is unknown."""
     for number, part in enumerate(parts):
         where, (_, technique) = f"{HERE}.{number}", _split(part, number)
         name, options = split_options(technique)
@@ -32,13 +32,13 @@ TRAITS = Traits("aggregation", cost="that of its parts")
 
 
 def merge(sources: Sources, *, parts: Parts | None = None) -> list[State]:
-    """Return of each tensor what the first of `parts` that names it makes of the networks.
+    """Merge each tensor by the technique of the first of `parts` whose patterns match its name.
 
-    A part is a technique with its options and `tensors`, a pattern of names or several of them:
-    `{tensors: "*.attention.*", name: slerp, t: 0.3}`. In a pattern * is anything. What no part
-    names is averaged. Every technique is given whole networks, so that one that counts entries
-    counts them all; of what it makes the tensors that it is for are kept. Raises `UserError` where
-    a pattern names no tensor, or a technique makes an ensemble.
+    A part is a technique with its options and `tensors`, one or several patterns of names:
+    `{tensors: "*.attention.*", name: slerp, t: 0.3}`, where * matches anything. Tensors that no
+    part matches are averaged. Every technique merges whole networks, so that shares of entries are
+    of all entries, and only the matching tensors are kept. Raises `UserError` if no tensor matches
+    a part's patterns, or a technique returns an ensemble.
     """
     found, left = mixed(sources.states), set(sources.states[0])
     for number, part in enumerate(parts or []):
@@ -58,7 +58,7 @@ def merge(sources: Sources, *, parts: Parts | None = None) -> list[State]:
 
 
 def _split(part: Mapping[str, Any], number: int) -> tuple[Sequence[str], dict[str, Any]]:
-    """Return the patterns of a part, and its technique with its options."""
+    """Return a part's patterns, and its technique with options."""
     named: Any = part.get("tensors")
     patterns: list[Any] = [named] if isinstance(named, str) else named or []
     if not patterns or not all(isinstance(p, str) for p in patterns) or "name" not in part:

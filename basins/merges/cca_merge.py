@@ -1,7 +1,7 @@
-"""CCA-Merge: units mixed so as to correlate most with the first network's (Horoi et al. 2024).
+"""CCA-Merge: linear transforms align units by canonical correlation analysis (Horoi et al. 2024).
 
-Canonical correlation analysis pairs directions, not units, so that a feature that one network
-spreads over several units can meet one that another has in one.
+It pairs directions, not units, so that a feature which one network spreads over several units can
+be matched with a single unit of another.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ TRAITS = Traits("alignment", rows=True, cost="K forward")
 
 
 def merge(sources: Sources, *, regularisation: Annotated[float, Field(gt=0)] = 1e-3) -> list[State]:
-    """Bring every network's units to the first one's by `transform`, and average all (section 4).
+    """Align every network's units to the first one's by `transform`, and average (section 4).
 
-    What writes a unit is mixed by the transform and what reads it by its inverse, which leaves a
-    layer's function as it was but for its ReLU. Running variances are mixed by the squares, as
-    those of independent units: BatchNorm is to be reset. `regularisation`, in units of the mean
-    variance, is added to variances. Residual streams with LayerNorm, and heads and what lies in
-    them, are matched one to one, as in `zipit`. Activations are those on the training rows.
+    Weights that write to units are multiplied by the transform, and weights that read them by its
+    inverse, which preserves a layer's function up to its ReLU. Running variances are mixed by the
+    squared transform, as if units were independent, so BatchNorm should be reset. `regularisation`,
+    in units of the mean variance, is added to variances. Residual streams with LayerNorm, attention
+    heads and the units in them are matched one to one, as in `zipit`. Activations are those on the
+    training rows.
     """
     sources.one_task()
     net, count = sources.net, len(sources.states)
@@ -55,12 +56,12 @@ def merge(sources: Sources, *, regularisation: Annotated[float, Field(gt=0)] = 1
 
 
 def transform(first: Tensor, other: Tensor, between: Tensor, regularisation: float) -> Tensor:
-    """Return the matrix [n, n] that makes a network's units the other's, from covariances [n, n].
+    """Return the matrix T [n, n] that maps `other`'s units y to the first's, from covariances.
 
-    Units y become T y; `between` has the first network's in its rows. The canonical directions of
-    either side, in order, are taken for each other: T = A^(1/2) U V' B^(-1/2), where A and B are
-    the regularised covariances of the two and U S V' is the singular value decomposition of
-    A^(-1/2) C B^(-1/2). Directions without any correlation stay.
+    All covariances are [n, n]; the rows of `between` (C) are the first network's units. Canonical
+    directions are identified in order: T = A^(1/2) U V' B^(-1/2), where A and B are the regularised
+    covariances of the first and the other, and U S V' is the singular value decomposition of
+    A^(-1/2) C B^(-1/2). Directions without any correlation are unchanged.
     """
     a, b = (_regularised(part.double(), regularisation) for part in (first, other))
     (root, inverse), (_, other_inverse) = _roots(a), _roots(b)
@@ -73,7 +74,7 @@ def transform(first: Tensor, other: Tensor, between: Tensor, regularisation: flo
 def transformed(
     sources: Sources, state: State, spec: PermutationSpec, transforms: dict[str, Tensor]
 ) -> State:
-    """Return a state whose units are mixed by the transform of their group."""
+    """Return a state whose units are mixed by the transforms of their groups."""
     moved = dict(state)
     for group, matrix in transforms.items():
         reading = torch.linalg.inv(matrix).T

@@ -1,4 +1,4 @@
-"""Consensus merging (Wang et al. 2024, section 5): without what serves one task alone, or none."""
+"""Consensus merging (Wang et al. 2024, section 5): drop weights that serve one task or none."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def merge(
     agree: Annotated[int, Field(ge=1)] = 2,
     weights: Weights | None = None,
 ) -> list[State]:
-    """Return the base plus `coefficient` times the sum of tasks where at least `agree` masks are.
+    """Return the base plus `coefficient` times the task vectors' sum where `agree` masks overlap.
 
-    Masks are those of `tall_masks`; 2, the paper's default, drops selfish and catastrophic weights,
-    1 the latter alone. `weights` multiply each network's task vector first, 1 by default. What the
-    base lacks is averaged. Raises `UserError` where there is no base, or there are fewer networks
-    than `agree`.
+    Masks are those of `tall_masks`. `agree` is the least number: 2, the paper's default, drops
+    selfish and catastrophic weights, 1 only the latter. `weights` scale the task vectors, 1 by
+    default. Tensors missing from the base are averaged. Raises `UserError` if there is no base, or
+    there are fewer networks than `agree`.
     """
     if agree > len(sources.states):
         raise UserError(f"consensus: agree is {agree}, of {len(sources.states)} networks; lower it")

@@ -1,4 +1,4 @@
-"""DARE (Yu et al. 2024, section 3.2): drop most of each task vector and rescale what is left."""
+"""DARE (Yu et al. 2024, section 3.2): drop most of each task vector and rescale the rest."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def merge(
     rescale: bool = True,
     weights: Positive | None = None,
 ) -> list[State]:
-    """Return the base plus what task arithmetic or TIES makes of the thinned task vectors.
+    """Return the base plus the thinned task vectors merged by task arithmetic or TIES.
 
-    What the base lacks is averaged.
+    Tensors missing from the base are averaged.
 
     Args:
         sources: the networks and their base.
-        drop: the probability that an entry is dropped, each independently, from 0 to below 1.
+        drop: the probability of dropping an entry, independently of others, in [0, 1).
         then: `task_arithmetic` or `ties`.
-        coefficient: that of either.
-        density: that of TIES, which trims what is left again, above 0 and at most 1 (mergekit's
-            `dare_ties` does not trim: 1).
-        rescale: whether entries that stay are divided by 1 - `drop`, which keeps their mean.
-        weights: of the networks in either, above 0; 1 by default.
+        coefficient: the coefficient of either.
+        density: the density of TIES, which trims the remaining entries again, in (0, 1]
+            (mergekit's `dare_ties` does not trim, which is 1).
+        rescale: whether kept entries are divided by 1 - `drop`, which preserves the mean.
+        weights: the networks' weights in either, above 0; 1 by default.
 
     Raises:
-        UserError: where there is no base, or `weights` are not one for each network.
+        UserError: there is no base, or the number of `weights` is wrong.
     """
     shares = by_model(weights, sources, "weights")
 
@@ -57,6 +57,6 @@ def merge(
 
 
 def dropped(vectors: Tensor, drop: float | Tensor, generator: np.random.Generator) -> Tensor:
-    """Return vectors with each entry at 0 with probability `drop`, else divided by 1 - `drop`."""
+    """Set each entry to 0 with probability `drop`; divide the others by 1 - `drop`."""
     drawn = torch.from_numpy(generator.random(tuple(vectors.shape))).to(vectors.device)
     return (vectors / (1 - drop)).where(drawn >= drop, 0)

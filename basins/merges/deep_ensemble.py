@@ -1,4 +1,4 @@
-"""Deep ensembles (Lakshminarayanan et al. 2017, section 2.4): the networks, side by side."""
+"""Deep ensembles (Lakshminarayanan et al. 2017, section 2.4): average the networks' predictions."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ TRAITS = Traits("ensembling", mixes=False)
 
 
 def merge(sources: Sources) -> list[State]:
-    """Return all networks: the reference of what they are worth together."""
+    """Return all networks as the members of an ensemble."""
     return [*sources.states]

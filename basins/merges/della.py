@@ -28,25 +28,25 @@ def merge(
     coefficient: Coefficient = 1.0,
     weights: Positive | None = None,
 ) -> list[State]:
-    """Return the base plus `coefficient` times what TIES's election makes of the thinned tasks.
+    """Return the base plus `coefficient` times the thinned task vectors merged by TIES's election.
 
-    Every entry is dropped with a probability p that falls with the rank of its size from `drop` +
-    `window` / 2 to `drop` - `window` / 2 (MagPrune), and is divided by 1 - p otherwise, which keeps
-    its mean. What the base lacks is averaged.
+    Every entry is dropped with a probability p that decreases with the rank of its magnitude from
+    `drop` + `window` / 2 to `drop` - `window` / 2 (MagPrune), and is otherwise divided by 1 - p,
+    which preserves its mean. Tensors missing from the base are averaged.
 
     Args:
         sources: the networks and their base.
-        drop: the probability in the middle, between 0 and 1.
-        window: how far apart the probabilities of the smallest and the largest entry are, from 0 to
-            below 1. mergekit's `epsilon` is half of it, and it restores a norm instead.
-        ranks: those within a `row` of a matrix, what one unit is computed with, as in the paper, or
-            within a `tensor`; a bias is one row.
-        coefficient: of the merged task vector.
-        weights: of the networks, as in `ties`, above 0; 1 by default.
+        drop: the probability at the middle rank, in (0, 1).
+        window: the difference between the probabilities of the smallest and the largest entry, in
+            [0, 1). mergekit's `epsilon` is half of it; mergekit restores a norm instead.
+        ranks: whether entries are ranked within a `row` of a matrix, the weights of one unit, as in
+            the paper, or within a `tensor`; a bias is one row.
+        coefficient: the factor of the merged task vector.
+        weights: the networks' weights, as in `ties`, above 0; 1 by default.
 
     Raises:
-        UserError: where there is no base, a probability is not from 0 to below 1, or `weights` are
-            not one for each network.
+        UserError: there is no base, a probability is outside [0, 1), or the number of `weights` is
+            wrong.
     """
     if not 0 <= drop - window / 2 <= drop + window / 2 < 1:
         raise UserError(f"della: drop {drop} and window {window} make probabilities outside 0 to 1")

@@ -25,20 +25,20 @@ def merge(
     momentum: Momentum = 0.9,
     batch: Count = BATCH,
 ) -> list[State]:
-    """Return the mean, over sources, of the moving average along a run from each.
+    """Return the mean, over sources, of the moving average along a run from each source.
 
-    The average starts at the source.
+    The average is initialised with the source.
 
     Args:
         sources: the networks and training rows.
         steps: of each run, at least 1.
-        decay: how much of itself the average keeps at each step, from 0 to below 1.
+        decay: the weight of the previous average at each step, in [0, 1).
         rate: the learning rate, above 0.
-        momentum: of SGD, from 0 to below 1.
-        batch: rows of a step, at least 1.
+        momentum: of SGD, in [0, 1).
+        batch: rows per step, at least 1.
 
     Raises:
-        UserError: when the loss is not finite.
+        UserError: the loss is not finite.
     """
     averages = []
     for source in sources.states:

@@ -1,4 +1,4 @@
-"""EMR-Merging (Huang et al. 2024, section 3): one task vector, masked and rescaled for each."""
+"""EMR-Merging (Huang et al. 2024, section 3): one task vector, masked and rescaled per task."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ TRAITS = Traits("aggregation", base=True)
 
 
 def merge(sources: Sources, *, of: Literal["each", "unified"] = "each") -> list[State]:
-    """Return a network for `each` task, the members of an ensemble, or the `unified` one alone.
+    """Return a network for `each` task, or as an ensemble without tasks, or the `unified` network.
 
-    Stored are one task vector, and of each network a bit for every weight and a number. What the
-    base lacks stays each network's, and is averaged in the unified one. Raises `UserError` where
-    there is no base.
+    It would suffice to store one task vector, and for each network one bit per weight and a scale.
+    Tensors missing from the base stay each network's own; the unified network has their mean.
+    Raises `UserError` if there is no base.
     """
     if of == "unified":
         return [sources.moved(unified)]
@@ -26,7 +26,7 @@ def merge(sources: Sources, *, of: Literal["each", "unified"] = "each") -> list[
 
 
 def unified(tasks: Tensor) -> Tensor:
-    """Return of task vectors [K, ...] the sum's signs with the largest size that has them.
+    """Return, for each entry of task vectors [K, ...], the largest one with the sign of their sum.
 
     A sum of 0 counts as negative, as in the authors' code.
     """
@@ -35,9 +35,10 @@ def unified(tasks: Tensor) -> Tensor:
 
 
 def each(tasks: Tensor) -> Tensor:
-    """Return what stands for each task vector [K, ...]: the unified one, masked and rescaled.
+    """Return a substitute for each task vector [K, ...]: the unified one, masked and rescaled.
 
-    The mask drops what has another sign than the task's; then the mean size is that of the task's.
+    The mask drops entries whose sign differs from the task's; the scale restores the task vector's
+    mean magnitude.
     """
     one = unified(tasks)
     masked = one * (tasks * one > 0)

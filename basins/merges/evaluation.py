@@ -1,4 +1,4 @@
-"""What a merge is worth: the losses of one network, or of several's probabilities as one's."""
+"""Evaluation of merges: the losses of one network, or of an ensemble's averaged probabilities."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Evaluations = dict[tuple[str, str], Evaluation]
 
 
 class Ensemble(nn.Module):
-    """Networks whose probabilities are averaged; it says their logarithms, which are logits.
+    """Networks whose probabilities are averaged; their logarithms are returned as logits.
 
-    Where they are `routed`, those of the network of least entropy stand for all, by example; the
-    first of several.
+    If `routed`, each example gets the probabilities of the network with the lowest entropy on it,
+    the first in case of ties.
     """
 
     def __init__(self, engine: Engine, vectors: Sequence[Tensor], *, routed: bool = False) -> None:
-        """Take members as flat weights [size], each with its statistics, in turn in one network."""
+        """Take members as flat states [size], evaluated one after the other in a single network."""
         super().__init__()
         self.net, self.engine, self.vectors, self.routed = engine.net, engine, vectors, routed
 
@@ -38,7 +38,7 @@ class Ensemble(nn.Module):
         return self._together(self.engine.folded.refresh, inputs)
 
     def plainly(self, *inputs: Tensor | None) -> Tensor:
-        """Return the same with the networks called as they are."""
+        """Return the same, computed by the networks without folded BatchNorm."""
         return self._together(lambda: getattr(self.net, "plainly", self.net), inputs)
 
     def _together(self, settled: Callable[[], Any], inputs: tuple[Tensor | None, ...]) -> Tensor:
@@ -61,17 +61,16 @@ def evaluations(
     sets: Mapping[str, Examples],
     precision: Precision = "fp32",
 ) -> Evaluations:
-    """Return, by (batchnorm, set), what the members make of it together.
+    """Evaluate the members together; return evaluations by (batchnorm, set).
 
     Args:
-        engine: puts a network together and evaluates it.
-        members: the state of one network, or those of an ensemble, whose probabilities are
-            averaged, or of which one answers (`Routed`).
+        engine: assembles a network and evaluates it.
+        members: the state of one network, or of several whose probabilities are averaged or, if
+            `Routed`, chosen by example.
         sources: the networks that were merged, and training rows.
-        batchnorm: as in `Engine.along`, or `repair`: REPAIR on the training rows, towards the
-            networks that a `Mixture` is of, by their shares, or else all that were merged, alike.
-            It is for a network that is a mixture of others, so one that is itself a source, and the
-            members of an ensemble, stay as they are.
+        batchnorm: as in `Engine.along`, or `repair`: REPAIR on the training rows, with statistics
+            averaged over a `Mixture`'s parts by their shares, or else over all sources equally. A
+            network that equals a source, and the members of an ensemble, are not repaired.
         sets: the evaluation sets, by name.
         precision: of the evaluation: `fp32` or `bf16`.
     """
@@ -95,7 +94,7 @@ def evaluations(
 
 
 def _parts(state: State, sources: Sources) -> list[tuple[State, float]]:
-    """Return what a state is a mean of, with shares above 0."""
+    """Return the states of which a state is a mean, with their shares above 0."""
     if isinstance(state, Mixture):
         return [(part, share) for part, share in state.parts if share > 0]
     return [(source, 1.0) for source in sources.states]

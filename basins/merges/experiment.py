@@ -1,4 +1,4 @@
-"""An experiment with merges: sets of networks, aligned in every way, merged by every technique."""
+"""A merging experiment: every technique on every set of networks, with every alignment."""
 
 from __future__ import annotations
 
@@ -37,17 +37,18 @@ def rows(
 
     Args:
         groups: the sets of networks.
-        bases: what each set was fine-tuned from, or None.
+        bases: the model that each set was fine-tuned from, or None.
         techniques: a name with its options, by label.
-        ways: of alignment, in the same form. A technique that mixes no weights takes none of them.
+        ways: alignments, in the same form; not used for techniques that do not mix weights.
         sample: the training rows that a technique may use.
-        sets: what merged networks are evaluated on, in a precision that is settled.
+        sets: the evaluation sets, with a fixed precision.
         run: makes items and returns their results.
-        parts: the tasks of a set's networks, in their order, where each has its own; `sample` and
-            `sets` are then those of the first.
+        parts: the tasks of a set's networks, in order, if each has its own; `sample` and `sets` are
+            then those of the first.
 
-    Raises `UserError` where the networks of a set differ in architecture, or their permutation spec
-    changes what they say.
+    Raises:
+        UserError: the networks of a set differ in architecture, or permuting units by their spec
+            changes their outputs.
     """
     for group in groups:
         check_shapes([control.model for control in group], heads=not parts)
@@ -67,12 +68,12 @@ def rows(
 
 
 def table(name: str, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the rows of the merge `name` as a table, of all `COLUMNS`."""
+    """Return the rows of the merge `name` as a table with all `COLUMNS`."""
     return pd.DataFrame({"merge": name, **row} for row in rows).reindex(columns=["merge", *COLUMNS])
 
 
 def needs(techniques: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Return what each technique is and needs, as its file declares it; they are as in `rows`."""
+    """Return a table of the techniques' traits; `techniques` is as in `rows`."""
     made = [
         {"technique": label, "name": choice["name"], **traits(choice["name"])._asdict()}
         for label, choice in techniques.items()
@@ -81,9 +82,9 @@ def needs(techniques: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def align(groups: Sequence[Group], way: dict[str, Any], sets: Sets, run: Run) -> list[Group]:
-    """Return each set of networks, brought to its first, or all into a common frame of the set.
+    """Align each set of networks to its first network, or all of a set into a common frame.
 
-    `run` makes items and returns their results. Networks that are alone stay as they are.
+    `run` makes items and returns their results. Sets of one network are unchanged.
     """
     rest = (sets.calibration, sets.fingerprint, "corrected", sets.device)
     work = [

@@ -1,4 +1,4 @@
-"""Fast geometric ensembles (Garipov et al. 2018, section 4): members of short, cyclic runs."""
+"""Fast geometric ensembles (Garipov et al. 2018, section 4): members from cyclic learning rates."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def merge(
     momentum: Momentum = 0.9,
     batch: Count = BATCH,
 ) -> list[State]:
-    """Return the networks in the middle of each cycle of every run, which sets out from a source.
+    """Return the networks at the middle of each cycle of runs that start from each source.
 
-    Over a cycle the rate falls straight from `high` to `low` and rises again; a member is collected
-    where it is `low`. The last cycle ends there.
+    Over a cycle the rate falls linearly from `high` to `low` and rises again; a member is collected
+    when it is `low`. The last cycle ends there.
 
     Args:
         sources: the networks and training rows.
-        cycles: of each run, at least 1; as many members come of it.
-        steps: of a cycle, an even number.
+        cycles: per run, at least 1; each gives one member.
+        steps: per cycle, an even number.
         high: the learning rate at the ends of a cycle, above 0.
-        low: the learning rate in its middle, above 0.
-        momentum: of SGD, from 0 to below 1.
-        batch: rows of a step, at least 1.
+        low: the learning rate at its middle, above 0.
+        momentum: of SGD, in [0, 1).
+        batch: rows per step, at least 1.
 
     Raises:
-        UserError: when the loss is not finite.
+        UserError: the loss is not finite.
     """
     rates = [rate(step, steps, high, low) for step in range(1, cycles * steps - steps // 2 + 1)]
     return [

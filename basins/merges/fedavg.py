@@ -1,4 +1,4 @@
-"""FedAvg (McMahan et al. 2017, algorithm 1): the mean, weighted by how many rows each has seen."""
+"""FedAvg (McMahan et al. 2017, algorithm 1): the mean weighted by numbers of training rows."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ TRAITS = Traits("aggregation")
 
 
 def merge(sources: Sources, *, rows: Counts | None = None) -> list[State]:
-    """Return the mean of the networks weighted by `rows`, a number for each; equal by default.
+    """Return the mean of the networks weighted by `rows`, one number for each; equal by default.
 
-    One round, of networks that are trained already. Any weights will do (mergekit's `linear`).
+    This is one round with networks that are already trained. Any weights may be given (mergekit's
+    `linear`).
     """
     counts = by_model(rows, sources, "fedavg: rows")
     if not any(counts):

@@ -1,4 +1,4 @@
-"""Fisher merging (Matena and Raffel 2022, section 3.2): the mean by how much a weight matters."""
+"""Fisher merging (Matena and Raffel 2022, section 3.2): the mean weighted by Fisher information."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from basins.nets.outputs import logits_of
 from basins.weights import State
 
 Labels = Literal["expected", "drawn", "given"]
-MEMORY = 2**26  # bytes that the gradients of the rows of a chunk may take
+MEMORY = 2**26  # bytes that the gradients of one chunk of rows may take
 
 TRAITS = Traits("aggregation", rows=True, gradients=True, cost="C K backward")
 
@@ -34,19 +34,18 @@ def merge(
 ) -> list[State]:
     """Return the mean of the networks' weights, each weighted by its diagonal Fisher information.
 
-    Where networks have tasks, that is the information of its own task's rows.
+    If networks have tasks, the information is on the rows of each network's own task.
 
     Args:
         sources: the networks and training rows.
-        labels: that the information is of: `expected`, `drawn` or `given`, as in `diagonal`.
-        draws: of `drawn` labels for each row, at least 1.
-        floor: what is added to the information, above 0, so that a weight that matters to no
-            network is averaged (the authors' code; 1e-6 there as well).
-        weights: what the networks' information is multiplied by, above 0; 1 by default (the paper's
-            lambda).
+        labels: the labels of the gradients: `expected`, `drawn` or `given`, as in `diagonal`.
+        draws: the number of `drawn` labels for each row, at least 1.
+        floor: added to the information, above 0, so that weights without information in any
+            network are averaged (1e-6 in the authors' code as well).
+        weights: factors of the networks' information, above 0; 1 by default (the paper's lambda).
 
     Raises:
-        UserError: where `weights` are not one for each network.
+        UserError: the number of `weights` is wrong.
     """
     first = sources.vector(sources.states[0]).double()
     total, mass = torch.zeros_like(first), torch.zeros_like(first)
@@ -61,15 +60,15 @@ def merge(
 def diagonal(
     sources: Sources, state: State, labels: Labels = "expected", draws: int = 1, number: int = 0
 ) -> Tensor:
-    """Return a network's diagonal Fisher information [P], float64: a training row's mean.
+    """Return a network's diagonal Fisher information [P], float64, averaged over training rows.
 
-    That is the mean of squared gradients of the log likelihood of single rows, never of a batch's
-    sum, so that neither the size of a batch nor the device matters. `labels` are `expected`, all of
-    them weighted by the network's own predictions, which is exact and takes a backward pass for
-    each class; `drawn` from these, `draws` times (the paper's estimate, one pass each); or those
-    `given`, which makes the empirical Fisher information, another quantity (one pass). Gradients of
-    several rows are taken at once, as many as fit into 64 MiB, at least one. Where there are tasks,
-    rows and head are those of the task of that `number`.
+    It is the mean of squared gradients of single rows' log likelihoods, not of a batch's, so it
+    depends neither on the batch size nor on the device. `labels` are `expected`, all classes
+    weighted by the network's predictions, which is exact and takes one backward pass per class;
+    `drawn` from the predictions, `draws` times (the paper's estimate, one pass each); or those
+    `given`, which gives the empirical Fisher information, a different quantity (one pass).
+    Gradients are computed for as many rows at once as fit into 64 MiB, at least one. If there are
+    tasks, rows and head are those of task `number`.
     """
     net = sources.at(state, number)
     named = {name: p.detach() for name, p in net.named_parameters()}
@@ -119,10 +118,10 @@ def _gradients(net: torch.nn.Module, parameters: State, batch: Batch) -> State:
         return functional.cross_entropy(said, answer[None])
 
     rows = [x for x in inputs if x is not None]
-    with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no rule for vmap
+    with sdpa_kernel(SDPBackend.MATH):  # fused attention kernels do not support vmap
         try:
             each = vmap(grad(loss), in_dims=(None, 0, *[0] * len(rows)))
             return each(parameters, answers, *rows)
-        except RuntimeError:  # a network that looks at values, which vmap cannot follow
+        except RuntimeError:  # vmap does not support control flow that depends on values
             found = [grad(loss)(parameters, *row) for row in zip(answers, *rows, strict=True)]
             return {name: torch.stack([one[name] for one in found]) for name in parameters}

@@ -1,4 +1,4 @@
-"""Greedy soup (Wortsman et al. 2022, recipe 1): the mean of those networks that help."""
+"""Greedy soup (Wortsman et al. 2022, recipe 1): the mean of the networks that help."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ TRAITS = Traits("aggregation", rows=True, labels=True, cost="2 K forward")
 
 
 def merge(sources: Sources) -> list[State]:
-    """Return the mean of the networks that are taken in, the most accurate first.
+    """Add networks to a mean, the most accurate first, if they do not make it worse.
 
-    One is taken in where the mean with it is no worse on the training rows than without it, so the
-    result is no worse there than the best network. Accuracy decides, and the loss between equals:
-    the paper's held-out accuracy alone ties often on few rows.
+    The mean with a network must be no worse on the training rows than without it, so the result is
+    no worse there than the best network. Accuracy decides, and the loss in case of ties, as the
+    paper's criterion, held-out accuracy, is often tied on few rows.
     """
     soup: list[State] = []
     best = (0.0, -float("inf"))

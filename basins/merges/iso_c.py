@@ -17,12 +17,12 @@ TRAITS = Traits("aggregation", base=True)
 def merge(
     sources: Sources, *, coefficient: Coefficient = 1.0, weights: Weights | None = None
 ) -> list[State]:
-    """Return the base plus `coefficient` times the sum of tasks with a flat spectrum.
+    """Return the base plus `coefficient` times the sum of task matrices with a flat spectrum.
 
-    Of each matrix the sum of the networks' changes, all of whose singular values become their mean,
-    so that no direction that many tasks share drowns the others. Other tensors are averaged, and so
-    is what the base lacks. `weights` multiply each network's task vector first, 1 by default.
-    Raises `UserError` where there is no base.
+    All singular values of the sum are replaced by their mean, so that directions shared by many
+    tasks do not dominate the others. Tensors that are not matrices, or are missing from the base,
+    are averaged. `weights` scale the task vectors, 1 by default. Raises `UserError` if there is no
+    base.
     """
     factors = by_model(weights, sources, "iso_c: weights")
     return [
@@ -31,6 +31,6 @@ def merge(
 
 
 def flattened(tasks: Tensor) -> Tensor:
-    """Return the sum of task matrices [K, m, n], its singular values at their mean."""
+    """Return the sum of task matrices [K, m, n] with its singular values set to their mean."""
     left, values, right = torch.linalg.svd(tasks.sum(0), full_matrices=False)
     return values.mean() * left @ right

@@ -24,17 +24,18 @@ def merge(
     coefficient: Coefficient = 1.0,
     weights: Weights | None = None,
 ) -> list[State]:
-    """Return the base plus `coefficient` times a flat spectrum on common and tasks' directions.
+    """Return the base plus `coefficient` times matrices with a flat spectrum.
 
-    Other tensors are averaged, and so is what the base lacks. A singular value decomposition of
-    each matrix of each network, and three of their size. Raises `UserError` where there is no base.
+    Their directions are common and task-specific. Tensors that are not matrices, or are missing
+    from the base, are averaged. It takes one singular value decomposition of each matrix of each
+    network, and three more of that size. Raises `UserError` if there is no base.
 
     Args:
         sources: the networks and their base.
-        common: the share of a matrix's directions that are those of the sum of tasks, the
-            authors' .8. At 1 this is Iso-C.
-        coefficient: the paper's alpha, 1 without data to choose it on.
-        weights: multiply each network's task vector first, 1 by default.
+        common: the share of a matrix's directions taken from the sum of task matrices; .8 in the
+            authors' code. At 1 this is Iso-C.
+        coefficient: the paper's alpha, 1 without data to tune it.
+        weights: factors of the networks' task vectors, 1 by default.
     """
     factors = by_model(weights, sources, "iso_cts: weights")
 
@@ -45,13 +46,13 @@ def merge(
 
 
 def flattened(tasks: Tensor, common: float) -> Tensor:
-    """Return the matrix of one singular value that is merged from task matrices [K, m, n].
+    """Merge task matrices [K, m, n] into a matrix whose singular values are all equal.
 
-    Of min(m, n) directions about the share `common` are the first of the tasks' sum. Each task has
-    an equal part of the others: the first of what it is outside of the common left ones. All are
-    made orthonormal (`decorrelated`), and have the mean of their singular values. Where tasks'
-    directions are linearly dependent, as those of equal tasks, any that are orthogonal to the
-    others fill the place.
+    About the share `common` of min(m, n) directions are the leading ones of the tasks' sum. The
+    others are divided equally among tasks: the leading directions of each task matrix after
+    projecting out the common left ones. All are made orthonormal (`decorrelated`) and get the mean
+    of their singular values. Where tasks' directions are linearly dependent, as for equal tasks,
+    arbitrary directions orthogonal to the others replace them.
     """
     left, values, right = torch.linalg.svd(tasks.sum(0), full_matrices=False)
     full, count = len(values), len(tasks)

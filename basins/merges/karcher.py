@@ -1,4 +1,4 @@
-"""The Karcher mean of the networks' weights on a sphere: SLERP of any number of networks."""
+"""The Karcher mean of the networks' weights on a sphere: SLERP for any number of networks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from basins.merges.sources import Positive, Scope, Sources, by_model
 from basins.merges.traits import Traits
 from basins.weights import State
 
-TOLERANCE = 1e-10  # radians: of the last step towards the mean direction
+TOLERANCE = 1e-10  # radians: length of a step at which the iteration stops
 STEPS = 100
 
 TRAITS = Traits("aggregation")
@@ -19,13 +19,13 @@ TRAITS = Traits("aggregation")
 def merge(
     sources: Sources, *, scope: Scope = "vector", weights: Positive | None = None
 ) -> list[State]:
-    """Return the mean direction of the weights, as long as they are on average.
+    """Return the mean direction of the networks' weights, scaled to their mean length.
 
-    The direction is the point of the sphere with the least sum of squared angles to them all, times
-    `weights`, 1 by default (Karcher 1977); of two networks, the middle of the great circle between
-    them. Whole vectors by default, as they are the points of a landscape; mergekit's `karcher` goes
-    tensor by tensor, where a tensor that is 0 in a network is averaged. Raises `UserError` where
-    networks are opposite to each other, or one has no weight that is not 0.
+    The direction minimises the sum of squared angles to all networks, weighted by `weights`, 1 by
+    default (Karcher 1977); for two networks it is the midpoint of the great circle between them.
+    The scope is whole vectors by default, as these are the points of a landscape; mergekit's
+    `karcher` works on each tensor, where a tensor that is 0 in a network is averaged. Raises
+    `UserError` if networks' weights cancel out, or are all 0 in one network.
     """
     given = by_model(weights, sources, "karcher: weights")
 
@@ -36,7 +36,7 @@ def merge(
 
 
 def karcher(points: Tensor, shares: Tensor, scope: Scope = "vector") -> Tensor:
-    """Return the Karcher mean of points [K, ...] with `shares` [K], as long as their mean."""
+    """Return the Karcher mean of points [K, ...] with `shares` [K], scaled to their mean length."""
     directions, lengths = unit(points, scope)
     if lengths is None:
         return torch.tensordot(shares, points, 1)
@@ -44,9 +44,10 @@ def karcher(points: Tensor, shares: Tensor, scope: Scope = "vector") -> Tensor:
 
 
 def unit(weights: Tensor, scope: Scope) -> tuple[Tensor, Tensor | None]:
-    """Return weights [K, ...] as unit vectors [K, P], and their lengths [K]; None if one is 0.
+    """Return weights [K, ...] as unit vectors [K, P], and their lengths [K].
 
-    That is for one tensor of many; raises `UserError` where it is all that there is.
+    If a length is 0, return the flat weights and None for a single tensor; raise `UserError` for
+    whole vectors.
     """
     flat = weights.flatten(1)
     lengths = flat.norm(dim=1)
@@ -60,7 +61,7 @@ def unit(weights: Tensor, scope: Scope) -> tuple[Tensor, Tensor | None]:
 
 
 def mean_direction(directions: Tensor, shares: Tensor) -> Tensor:
-    """Return the mean [P] of unit vectors [K, P] on the sphere, by fixed-point steps."""
+    """Return the mean [P] of unit vectors [K, P] on the sphere, by fixed-point iteration."""
     mean = towards(directions, shares)
     for _ in range(STEPS):
         step = shares @ _logarithm(directions, mean)
@@ -71,7 +72,7 @@ def mean_direction(directions: Tensor, shares: Tensor) -> Tensor:
 
 
 def towards(directions: Tensor, shares: Tensor) -> Tensor:
-    """Return the direction [P] of the sum of unit vectors [K, P] times `shares` [K]."""
+    """Return the direction [P] of the sum of unit vectors [K, P] weighted by `shares` [K]."""
     mean = shares @ directions
     if mean.norm() < 1e-6:
         raise UserError("spherical mean: the weights cancel out; there is no mean direction")
@@ -79,13 +80,13 @@ def towards(directions: Tensor, shares: Tensor) -> Tensor:
 
 
 def exponential(at: Tensor, step: Tensor) -> Tensor:
-    """Return the point of the sphere that a step [P] leads to from the point `at` [P]."""
+    """Return the sphere's exponential map at the point `at` [P] of a tangent vector `step` [P]."""
     size = step.norm()
     return size.cos() * at + torch.sinc(size / torch.pi) * step
 
 
 def _logarithm(directions: Tensor, at: Tensor) -> Tensor:
-    """Return the steps [K, P] that lead from the point `at` [P] to unit vectors [K, P]."""
+    """Return the sphere's logarithmic map at the point `at` [P] of unit vectors [K, P], [K, P]."""
     cosines = directions @ at
     sideways = directions - cosines[:, None] * at
     sines = sideways.norm(dim=1)

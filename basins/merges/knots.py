@@ -1,4 +1,4 @@
-"""KnOTS (Stoica et al. 2025): task matrices merged in a basis that they share."""
+"""KnOTS (Stoica et al. 2025): task matrices are merged in a common basis."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ def merge(
 ) -> list[State]:
     """Return the base plus `coefficient` times task matrices merged in their common basis.
 
-    The paper's are products of LoRA's factors; here they are what any matrix has changed by. Other
-    tensors are averaged, and so is what the base lacks. A singular value decomposition of all
-    networks' matrices side by side.
+    In the paper these are products of LoRA factors; here they are the changes of any matrix.
+    Tensors that are not matrices, or are missing from the base, are averaged. It takes a singular
+    value decomposition of all networks' matrices concatenated.
 
     Args:
         sources: the networks and their base.
-        then: what merges the coordinates: TIES; DARE and the means of TIES without a trim, as the
-            paper's KnOTS-DARE-TIES; or the mean, which is that of the task matrices.
-        density: of TIES, the share of each network's coordinates that is kept, of each matrix (in
-            the authors' code of all matrices together).
-        drop: of DARE, the probability that a coordinate is dropped (the authors' .1 for ViTs; their
-            .8 for Llama).
-        coefficient: that of TIES, 1 as there; the authors choose one by setting (.6 for ViT-B/32).
-        weights: multiply each network's task vector first, 1 by default.
+        then: how coordinates are merged: by TIES; by DARE and TIES's election without trimming
+            (the paper's KnOTS-DARE-TIES); or by their mean, which equals that of the task matrices.
+        density: for TIES, the share of each network's coordinates that is kept in each matrix (in
+            the authors' code, over all matrices together).
+        drop: for DARE, the probability of dropping a coordinate (the authors use .1 for ViTs and .8
+            for Llama).
+        coefficient: TIES's, 1 as there; the authors tune it for each setting (.6 for ViT-B/32).
+        weights: factors of the networks' task vectors, 1 by default.
 
     Raises:
-        UserError: where there is no base, or `weights` are not one for each network.
+        UserError: there is no base, or the number of `weights` is wrong.
     """
     factors = by_model(weights, sources, "knots: weights")
 
@@ -69,12 +69,12 @@ def merge(
 
 
 def tied(tasks: Tensor) -> tuple[Tensor, Tensor]:
-    """Return an orthonormal basis [m, r] of task matrices [K, m, n], and their coordinates.
+    """Return an orthonormal basis [m, r] of task matrices [K, m, n], and coordinates [K, r, n].
 
-    These, [K, r, n], are the right singular vectors of all matrices side by side, times the
-    singular values as in the authors' code, so that `basis @ coordinates` are the task matrices.
-    Directions whose singular value is rounding are left out: they would count among the coordinates
-    that TIES keeps. At least one stays.
+    The coordinates are the right singular vectors of the concatenated matrices times the singular
+    values, as in the authors' code, so that `basis @ coordinates` are the task matrices. Directions
+    whose singular values are rounding errors are left out, as they would count among the
+    coordinates that TIES keeps. At least one direction remains.
     """
     count, _, columns = tasks.shape
     left, values, right = torch.linalg.svd(torch.cat(list(tasks), 1), full_matrices=False)

@@ -1,4 +1,4 @@
-"""Learned soup (Wortsman et al. 2022, appendix I): the mixture that training rows prefer."""
+"""Learned soup (Wortsman et al. 2022, appendix I): mixing weights learned on training rows."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ def merge(
     rate: Rate = 0.1,
     batch: Count = BATCH,
 ) -> list[State]:
-    """Return the networks mixed by shares that are learned from labels, at first equal.
+    """Return the networks mixed with shares that are learned from labels, initially equal.
 
-    Shares are a softmax. With them a factor of the logits is learned, which the loss needs and the
-    network does not keep. AdamW at .1, as in the paper, on the cross-entropy of batches. Running
-    statistics are mixed as the weights are, or averaged where these are mixed by tensor. Holds all
-    networks at once.
+    Shares are a softmax. A scale of the logits is learned as well, and then discarded. AdamW at a
+    rate of .1, as in the paper, minimises the cross-entropy of batches. Running statistics are
+    mixed with the same shares if `by` is `network`, and otherwise averaged. All networks are in
+    memory at once.
 
     Args:
         sources: the networks and training rows.
-        by: a network has one share for all its weights (`network`), or one for each tensor
-            (`tensor`, the paper's "by layer").
+        by: one share for all weights of a network (`network`), or one for each tensor (`tensor`,
+            the paper's "by layer").
         steps: of AdamW, at least 0.
-        rate: of AdamW, above 0.
-        batch: rows of a step, at least 1.
+        rate: AdamW's learning rate, above 0.
+        batch: rows per step, at least 1.
 
     Raises:
-        UserError: when the loss is not finite.
+        UserError: the loss is not finite.
     """
     names = sources.names
     device = sources.states[0][names[0]].device
@@ -62,7 +62,7 @@ def merge(
         found = dict(mean)
         for name, stack in stacks.items():
             share = shares[place.get(name, 0)]
-            # Statistics have no gradient: they follow the shares, which do not follow them.
+            # Statistics use the current shares, but shares get no gradient through statistics.
             found[name] = weighted(stack, share if name in trained else share.detach())
         return found
 

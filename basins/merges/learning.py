@@ -1,7 +1,7 @@
-"""Coefficients of a merge that are learned on training rows by gradient descent.
+"""Learns the coefficients of a merge on training rows by gradient descent.
 
-What the techniques have in common that learn how to mix and not what to mix: the networks stay as
-they are, and a few numbers decide.
+It is shared by techniques that learn only a few mixing coefficients and leave the networks' weights
+unchanged.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ def learned(
     batch: int,
     decay: float = 0.0,
 ) -> None:
-    """Change `coefficients` in place by AdamW on a loss of batches of training rows.
+    """Train `coefficients` in place by AdamW on batches of training rows.
 
-    Where networks have tasks, a step takes a batch of each, with its head, and the sum of losses.
+    If networks have tasks, a step sums the losses of one batch of each task, with that task's head.
 
     Args:
         sources: the networks and training rows.
-        coefficients: what is learned; leaves of the graph.
-        build: makes the network's tensors of them, as part of the graph. The network is in
+        coefficients: the learned tensors; leaves of the autograd graph.
+        build: computes the network's tensors from them, differentiably. The network is in
             evaluation mode.
-        loss: from logits [b, classes] and labels [b] to a scalar.
+        loss: maps logits [b, classes] and labels [b] to a scalar.
         steps: of AdamW, at least 0.
-        rate: of AdamW, above 0.
-        batch: rows of a step, at least 1.
+        rate: AdamW's learning rate, above 0.
+        batch: rows per step, at least 1.
         decay: AdamW's weight decay.
 
     Raises:
-        UserError: when the loss is not finite.
+        UserError: the loss is not finite.
     """
     numbers = range(len(sources.tasks) or 1)
     nets = [sources.at(sources.states[k], k) for k in numbers]
@@ -69,5 +69,5 @@ def learned(
 
 
 def weighted(stack: Tensor, shares: Tensor) -> Tensor:
-    """Return the sum of networks' tensors [K, ...] times their `shares` [K]."""
+    """Return the sum of networks' tensors [K, ...] weighted by `shares` [K]."""
     return torch.tensordot(shares.to(stack.dtype), stack, 1)

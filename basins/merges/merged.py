@@ -1,4 +1,4 @@
-"""Merged networks and what they are worth, as items of the store."""
+"""Merged networks and their evaluations, as items of the store."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ COLUMNS = (
 
 
 HEADS = ("head.", "classifier.", "pre_classifier.", "classification_head.", "score.", "pooler.")
-"""What the names of an output layer's tensors begin with, of the families in `basins/nets/`."""
+"""Prefixes of the names of output layers' tensors, for the families in `basins/nets/`."""
 
 
 class Part(NamedTuple):
-    """What one network of a set was trained for: its task's name, training rows and sets."""
+    """The task of one network of a set: its name, training rows and evaluation sets."""
 
     name: str
     rows: Sample
@@ -52,11 +52,11 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Merged(Item):
-    """One technique on one set of networks, which are aligned where that is asked for.
+    """One technique applied to one set of networks, which are already aligned if required.
 
-    `base` is what they were fine-tuned from, or None. `technique` is its name with its options, and
-    `rows` which training rows it may use. `sets` may have the BatchNorm mode `repair`. Where
-    networks have tasks of their own, `parts` are these, one for each, and `rows` and `sets` those
+    `base` is the model they were fine-tuned from, or None. `technique` is its name with its
+    options, and `rows` the training rows that it may use. `sets` may have the BatchNorm mode
+    `repair`. If each network has its own task, `parts` are the tasks, and `rows` and `sets` those
     of the first.
     """
 
@@ -73,11 +73,11 @@ class Merged(Item):
 
     @property
     def device(self) -> torch.device:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Where the networks are merged and evaluated."""
+        """The device on which the networks are merged and evaluated."""
         return self.sets.device
 
     def decides(self) -> dict[str, Any]:
-        """Return all that decides the losses but for code and machine."""
+        """Return everything that determines the losses, except code and machine."""
         return {
             "controls": [control.identity() for control in self.controls],
             "net": self.controls[0].net(),
@@ -89,10 +89,9 @@ class Merged(Item):
         }
 
     def make(self, folder: Path, step: Step) -> None:
-        """Write `losses.safetensors`: losses and hits of every example, and `members`.
+        """Write `losses.safetensors`: loss and correctness of every example, and `members`.
 
-        Raises `UserError`, naming model and tensor, where the networks have different
-        architectures.
+        Raises `UserError`, naming model and tensor, if the networks have different architectures.
         """
         check_shapes([control.model for control in self.controls], heads=not self.parts)
         members, losses = self._several() if self.parts else self._together()
@@ -111,7 +110,7 @@ class Merged(Item):
         return seeds.generator("merge", self.technique["name"], *models)
 
     def _together(self) -> tuple[list[State], Evaluations]:
-        """Merge networks of one task, and evaluate what comes of it."""
+        """Merge networks of one task, and evaluate the result."""
         engine, vectors, batchnorm, examples = prepared(self.controls, self.sets)
         net: Any = engine.net
         like = {tensor: value.clone() for tensor, value in net.state_dict().items()}
@@ -127,7 +126,7 @@ class Merged(Item):
         return members, evaluations(engine, members, sources, batchnorm, examples, precision)
 
     def _several(self) -> tuple[list[State], Evaluations]:
-        """Merge networks of several tasks, and evaluate what comes of it on each task."""
+        """Merge networks of several tasks, and evaluate the result on each task."""
         tasks, states, measured = [], [], []
         for control, part in zip(self.controls, self.parts, strict=True):
             engine, [flat], *measures = prepared([control], part.sets)
@@ -181,7 +180,7 @@ class Merged(Item):
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
-    """Return what the rows of a merge say of its losses (nats) and hits; none where undefined."""
+    """Return a row's mean loss (nats), its standard error and the accuracy; NaN if undefined."""
     losses, correct = evaluation
     count = len(losses)
     values = {
@@ -193,9 +192,9 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def check_shapes(folders: Sequence[Path], *, heads: bool = True) -> None:
-    """Raise `UserError` at the first tensor that models do not have in the same shape.
+    """Raise `UserError` at the first tensor whose shapes differ between models.
 
-    Their `heads` may be left out.
+    Output layers are compared only if `heads` is true.
     """
 
     def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -216,7 +215,7 @@ def check_shapes(folders: Sequence[Path], *, heads: bool = True) -> None:
 
 
 def _fresh(control: Control, base: Control | None, device: torch.device) -> State:
-    """Return a classifier of text as its training began: its base, with a new head."""
+    """Return a text classifier in its initial state: its base with a new head."""
     config = checkpoint.read_config(control.model)
     if base is None or not checkpoint.reads_text(config):
         raise UserError(f"{control}: only classifiers of text with a `base` are trained together")
@@ -226,15 +225,14 @@ def _fresh(control: Control, base: Control | None, device: torch.device) -> Stat
 
 
 def base_state(base: Control, first: Control, net: Net) -> State:
-    """Return the tensors that a base has in common with networks like `net`, on its device.
+    """Return the tensors that a base shares with networks like `net`, on its device.
 
-    They go through the permutations of `first`, the network that the set is aligned to: what was
-    fine-tuned from the base has its units. An encoder lacks a classifier's head; a warning names
-    whatever else it lacks, and counts it. Raises `UserError` where the base has nothing in common
-    with them, or a tensor of another shape.
+    They are permuted like `first`, the network to which the set is aligned, as the base's units are
+    those of the networks fine-tuned from it. A warning counts and lists missing tensors other than
+    a classifier's head. Raises `UserError` if no tensor is shared, or a shape differs.
     """
     like = net.state_dict()
-    prefix = f"{getattr(net, 'base_model_prefix', '')}."  # a text encoder by itself has none
+    prefix = f"{getattr(net, 'base_model_prefix', '')}."  # absent from a text encoder's names
     there = weights.load(base.model / WEIGHTS)
     found = weights.in_common(there, like, prefix, base, "set `base` to what they start from")
     lacks = {n: t for n, t in like.items() if n not in found and t.is_floating_point()}
@@ -242,7 +240,7 @@ def base_state(base: Control, first: Control, net: Net) -> State:
         said = f"{base}: of the models' weights it lacks {weights.listed(lacks)}; each counts as"
         warnings.warn(f"{said} the models' mean", stacklevel=2)
     permutations = first.read()
-    if not permutations:  # nor does every network have a spec
+    if not permutations:  # not every network has a spec
         return found
     moved = permute({**like, **found}, net.permutation_spec(), permutations)
     return {name: moved[name] for name in found}

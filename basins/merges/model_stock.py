@@ -1,8 +1,8 @@
-"""Model Stock (Jang et al. 2024, section 4): as near to the centre of networks as can be.
+"""Model Stock (Jang et al. 2024, section 4): the point closest to the centre of the networks.
 
-Networks fine-tuned alike lie on a thin shell around their centre, and their task vectors at one
-angle to each other. The point nearest to the centre on the line from the base to their mean then
-follows from that angle alone.
+Networks fine-tuned in the same way lie on a thin shell around their centre, and all pairs of their
+task vectors have the same angle. It determines the point closest to the centre on the line from the
+base to their mean.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ TRAITS = Traits("aggregation", base=True)
 def merge(sources: Sources, *, scope: Scope = "tensor") -> list[State]:
     """Return the base plus `ratio` times the mean of the task vectors.
 
-    Of each tensor by its angle, as in the paper (its layers) and mergekit, or of whole vectors.
-    What the base lacks is averaged. Raises `UserError` where there is no base or one network.
+    The ratio is computed for each tensor, as in the paper (for its layers) and mergekit, or for
+    whole vectors. Tensors missing from the base are averaged. Raises `UserError` if there is no
+    base or only one network.
     """
     if len(sources.states) < 2:
         raise UserError("model_stock: 1 network has no angle; give two or more")
@@ -30,10 +31,11 @@ def merge(sources: Sources, *, scope: Scope = "tensor") -> list[State]:
 
 
 def ratio(tasks: Tensor) -> float:
-    """Return K cos / (1 + (K - 1) cos) of task vectors [K, ...] (equation 3), cos their angle's.
+    """Return K cos / (1 + (K - 1) cos) for task vectors [K, ...] (equation 3).
 
-    The mean over pairs, as in mergekit: the paper has one angle. It takes 0 for a negative one, at
-    which the formula would lead away from the networks. Task vectors of 0 are alike: 1.
+    cos is the mean cosine over pairs, as in mergekit (the paper assumes a common angle). A negative
+    mean counts as 0, as the formula would otherwise lead away from the networks. If all task
+    vectors are 0, the ratio is 1.
     """
     flat = tasks.flatten(1)
     count = len(flat)

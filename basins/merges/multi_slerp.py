@@ -1,4 +1,4 @@
-"""Multi-SLERP: a weighted mean on the sphere in one step, as mergekit's `multislerp` takes it."""
+"""Multi-SLERP: a weighted mean on the sphere in one step, as in mergekit's `multislerp`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def merge(
     scope: Scope = "tensor",
     of: Literal["weights", "tasks"] = "weights",
 ) -> list[State]:
-    """Return the barycentre of the networks' directions, as long as they are on average.
+    """Return the barycentre of the networks' directions, scaled to their mean length.
 
-    The directions are projected onto the tangent space at their weighted mean's, averaged there,
-    and brought back to the sphere: a first step towards what `karcher` iterates to. Tensor by
-    tensor, as in mergekit, or of whole vectors. `tasks` puts the sphere around the base
-    (mergekit's `base_model`); what the base lacks is averaged. A tensor that is 0 in a network is
-    averaged as well. Raises `UserError` where the weighted directions cancel out.
+    The directions are projected onto the tangent space at their weighted mean direction, averaged
+    there, and mapped back to the sphere: one step of an iteration like that of `karcher`. `scope`
+    is each tensor, as in mergekit, or whole vectors. `of="tasks"` centres the sphere on the base
+    (mergekit's `base_model`). Tensors missing from the base, or 0 in a network, are averaged.
+    Raises `UserError` if the weighted directions cancel out.
     """
     given = by_model(weights, sources, "multi_slerp: weights")
 

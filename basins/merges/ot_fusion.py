@@ -1,4 +1,4 @@
-"""OT fusion: units are matched softly, by optimal transport, and averaged (Singh & Jaggi 2020)."""
+"""OT fusion: units are matched by optimal transport, and averaged (Singh & Jaggi 2020)."""
 
 from __future__ import annotations
 
@@ -31,12 +31,11 @@ def merge(
 ) -> list[State]:
     """Transport every source's units to the first source's, and average all (sections 3 and 4).
 
-    Layer by layer: a unit is described by the weights that it is computed with, their inputs
-    already transported, or by its activations on the training rows, standardised; and every unit
-    weighs the same. Its cost to another is their squared distance, of activations 2 - 2 r.
-    `regularisation` is that of Sinkhorn's entropy, in units of the mean cost. At 0, the default and
-    the authors' code's `exact`, each unit goes as a whole. Raises `UserError` where Sinkhorn's
-    iterations do not converge.
+    Layer by layer, a unit is described by its incoming weights, after transporting their inputs, or
+    by its standardised activations on the training rows. All units have the same mass. The cost of
+    a pair is the squared distance, which for activations is 2 - 2 r. `regularisation` is the weight
+    of Sinkhorn's entropy, in units of the mean cost. At 0, the default and the authors' `exact`,
+    units are matched one to one. Raises `UserError` if Sinkhorn's iterations do not converge.
     """
     sources.one_task()
     first, *others = sources.states
@@ -57,12 +56,12 @@ def merge(
 def couplings(
     reference: State, moving: State, spec: PermutationSpec, regularisation: float = 0.0
 ) -> dict[str, Tensor]:
-    """Return by group how much of each moving unit goes into each of the reference's.
+    """Return, by group, the share of each moving unit in each unit of the reference.
 
-    Matrices float64 [n, n] whose rows sum to 1, row i for unit i of the reference. A group is
-    solved on the tensors whose other groups are solved before it: of a chain of layers those that
-    write it (of the last also the head, which the paper leaves out), of a residual stream those
-    that write it first.
+    The matrices are float64 [n, n], with rows that sum to 1, row i for unit i of the reference. A
+    group is solved on the tensors whose other groups have been solved before it: in a chain of
+    layers, the incoming weights (for the last group also the head, which the paper leaves out); for
+    a residual stream, the weights that write to it first.
     """
     acting = actions(spec)
     solved: dict[str, Tensor] = {}
@@ -87,7 +86,7 @@ def couplings(
 def correlated(
     sources: Sources, pairs: Sequence[tuple[int, int]], *, scaled: bool = True
 ) -> list[Correlations]:
-    """Return the correlations, or covariances, of units in pairs of networks, on the rows."""
+    """Return the correlations, or else covariances, of units in pairs of networks."""
     nets = [copy.deepcopy(sources.net) for _ in sources.states]
     for net, state in zip(nets, sources.states, strict=True):
         net.load_state_dict(state)
@@ -99,9 +98,10 @@ def correlated(
 def by_activations(
     reference: State, spec: PermutationSpec, between: Correlations, regularisation: float = 0.0
 ) -> dict[str, Tensor]:
-    """Return what `couplings` does, from the units' correlations, reference by moving.
+    """Return `couplings` computed from the units' correlations, [reference, moving].
 
-    Groups and their order are those of `activation_matching`, which this is at 0.
+    Groups and their order are those of `activation_matching`, to which it reduces at a
+    regularisation of 0.
     """
     seen = {name: torch.from_numpy(values).double() for name, values in between.items()}
     reordered = {module(spec, group) for group, axes in spec.groups.items() if axes[0].window}
@@ -118,7 +118,7 @@ def by_activations(
 
 
 def transported(state: State, spec: PermutationSpec, matrices: Mapping[str, Tensor]) -> State:
-    """Return `state` with the units of every group mixed by its matrix, statistics as well."""
+    """Return `state` with the units of every group, and their statistics, mixed by its matrix."""
     moved = dict(state)
     for group, axes in spec.groups.items():
         for axis in axes:
@@ -127,7 +127,7 @@ def transported(state: State, spec: PermutationSpec, matrices: Mapping[str, Tens
 
 
 def mix(tensor: Tensor, axis: Axis, matrix: Tensor) -> Tensor:
-    """Return a tensor whose unit i of `axis` is the sum over j of `matrix[i, j]` units j."""
+    """Return a tensor whose unit i along `axis` is the sum of `matrix[i, j]` times unit j."""
     rows = tensor.movedim(axis.dim, 0)
     start, stop = axis.window or (0, len(rows))
     inside = rows[start:stop]
@@ -136,11 +136,11 @@ def mix(tensor: Tensor, axis: Axis, matrix: Tensor) -> Tensor:
 
 
 def units(tensor: Tensor, axis: Axis) -> Tensor:
-    """Return what belongs to each unit of `axis`, [units, entries of each]."""
+    """Return the entries that belong to each unit of `axis`, [units, entries]."""
     rows = tensor.movedim(axis.dim, 0)[slice(*axis.window) if axis.window else slice(None)]
     return rows.reshape(len(rows) // axis.block, -1)
 
 
 def _beside(first: Sequence[Axis], second: Sequence[Axis] | None) -> bool:
-    """Return whether two groups lie side by side on one axis, as the units of two heads do."""
+    """Return whether both groups are windows of an axis, like the units of different heads."""
     return bool(first[0].window and second and second[0].window)

@@ -22,9 +22,9 @@ def merge(
 ) -> list[State]:
     """Return the base plus `coefficient` times the mean of task vectors, weighted by `scores`.
 
-    `density` is the share of each network's entries that has a weight at all (the authors' code:
-    .1). Among all entries, as there, or those of a tensor, as in mergekit. What the base lacks is
-    averaged. Raises `UserError` where there is no base.
+    `density` is the share of each network's entries with a weight above 0 (.1 in the authors'
+    code), among all entries, as there, or those of each tensor, as in mergekit. Tensors missing
+    from the base are averaged. Raises `UserError` if there is no base.
     """
 
     def formula(tasks: Tensor) -> Tensor:
@@ -36,13 +36,13 @@ def merge(
 
 
 def scores(tasks: Tensor, density: float) -> Tensor:
-    """Return the weight of each entry of task vectors [K, ...], from 0 to 1 in each network.
+    """Return the weight of each entry of task vectors [K, ...], in [0, 1].
 
-    An entry's score is exp(K s^2), s its size from 0 at the network's smallest to 1 at its largest,
-    times tanh of its product with the sum over networks, which is below 0 where it disagrees. The
-    lowest score among the largest `density` of a network becomes 0, and so does what is below; the
-    highest becomes 1. That is the authors' code, but that it clips the extreme .01 % of entries
-    first; the text, and mergekit, take softmaxes over a network's entries.
+    An entry's score is exp(K s^2), where s is its magnitude scaled to [0, 1] within the network,
+    times tanh of its product with the sum over networks, which is negative if it disagrees with the
+    sum. A network's scores are then scaled so that the highest becomes 1 and the lowest among its
+    top `density` becomes 0, as do all below. This follows the authors' code, which also clips the
+    extreme .01 % of entries first; the paper's text and mergekit use softmaxes over entries.
     """
     flat = tasks.flatten(1)
     inner = (len(flat) * _from_0_to_1(flat.abs()).square()).exp()
@@ -54,6 +54,6 @@ def scores(tasks: Tensor, density: float) -> Tensor:
 
 
 def _from_0_to_1(values: Tensor) -> Tensor:
-    """Return rows of values [K, P] between 0 and 1; all 1 where they are equal."""
+    """Scale each row of values [K, P] to [0, 1]; a row of equal values becomes 1."""
     low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
     return ((values - low) / (high - low).where(high > low, 1)).where(high > low, 1)

@@ -1,4 +1,4 @@
-"""RegMean (Jin et al. 2023, section 3): layers whose outputs are nearest to the networks' own."""
+"""RegMean (Jin et al. 2023, section 3): layers fitted to the networks' own outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from basins.merges.traits import Traits
 from basins.weights import State
 
 Layer = nn.Linear | nn.Conv2d
-RANK = 1e-10  # of the inputs' correlation matrix: smaller pivots are rounding
+RANK = 1e-10  # smaller pivots of the inputs' correlation matrix are rounding errors
 
 Shrink = Annotated[float, Field(ge=0, le=1)]
 
@@ -29,15 +29,14 @@ def merge(
     shrink: Shrink = 0.9,
     weights: Positive | None = None,
 ) -> list[State]:
-    """Return the networks' mean, but for the weights of linear and convolutional layers.
+    """Return the networks' mean, with linear and convolutional weights fitted by least squares.
 
-    Those solve, for every layer, the least squares of its outputs to those of each network on its
-    own inputs, the training rows of its task (equation 2); a convolution is the linear layer that
-    reads its patches. `shrink` multiplies the inputs' inner products but not their squares: the
-    paper's alpha (its section 4), and at 0 the mean weighted by the inputs' squares. An input that
-    is 0 in all rows of all networks tells nothing, and its weights are averaged. `weights` are the
-    networks' in the sum of squares and in the mean, 1 by default. Raises `UserError` where a
-    layer's system is singular.
+    Each layer minimises the squared error of its outputs to those of every network on that
+    network's own inputs for the training rows of its task (equation 2); a convolution is a linear
+    layer on patches. `shrink` multiplies the off-diagonal inner products of inputs (the paper's
+    alpha, section 4); at 0 the result is the mean weighted by the inputs' squares. Weights of
+    inputs that are 0 in all rows of all networks are averaged. `weights` are the networks' in the
+    sum of squares and the mean, 1 by default. Raises `UserError` if a layer's system is singular.
     """
     given = by_model(weights, sources, "regmean: weights")
     merged = mixed(sources.states, [weight / sum(given) for weight in given])
@@ -48,11 +47,10 @@ def merge(
 def inputs(
     sources: Sources, state: State, number: int = 0, layers: Collection[str] | None = None
 ) -> dict[str, Tensor]:
-    """Return by layer X'X of what it reads on the training rows, float64 [inputs, inputs].
+    """Return X'X of each layer's inputs X on the training rows, float64 [inputs, inputs].
 
-    Of every linear layer, and every convolution in one group, or those of them that `layers` names,
-    in the order in which they are called. Rows are those of the task of that `number`, where there
-    are tasks.
+    Layers are all linear layers and ungrouped convolutions, or those of them in `layers`, in the
+    order in which they are called. Rows are those of task `number`, if there are tasks.
     """
     net = sources.at(state, number)
     found: dict[str, Tensor] = {}
@@ -87,14 +85,14 @@ def solved(
     mean: State,
     shrink: float,
 ) -> State:
-    """Return the weights of least squares of the layers whose inner products are given.
+    """Return the least-squares weights of the layers in `grams`.
 
     Args:
         states: K networks.
-        grams: of each network X'X by layer, as `inputs` returns them.
+        grams: for each network X'X by layer, as returned by `inputs`.
         weights: of each network in the sum of squares.
-        mean: tensors by name, for inputs that are always 0. A layer that it lacks, as a task's
-            head, is left out.
+        mean: tensors by name, for inputs that are always 0. Layers that are not in it, such as a
+            task's head, are left out.
         shrink: as in `merge`.
 
     Raises:
@@ -114,7 +112,7 @@ def solved(
 
 
 def _rows(layer: Layer, given: Tensor) -> Tensor:
-    """Return what a layer multiplies with its weights: [rows, inputs]."""
+    """Return the inputs that a layer multiplies with its weights, [rows, inputs]."""
     if isinstance(layer, nn.Linear):
         return given.flatten(0, -2)
     if isinstance(layer.padding, str) or layer.padding_mode != "zeros":

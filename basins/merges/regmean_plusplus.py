@@ -1,4 +1,4 @@
-"""RegMean++ (Nguyen et al. 2025): RegMean on what the merged layers before make."""
+"""RegMean++ (Nguyen et al. 2025): RegMean with inputs computed by the merged layers before."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ def merge(
     shrink: Shrink = 0.9,
     weights: Positive | None = None,
 ) -> list[State]:
-    """Return what RegMean does, each layer's inputs made by the merged layers before it.
+    """Merge as RegMean does, with each layer's inputs computed by the merged layers before it.
 
-    Blocks are merged in the order in which they are called. The inputs of a block's layers are what
-    each network's own block reads and makes of its training rows, behind blocks that are merged
-    already, and embeddings and norms outside blocks that are averaged. Where all networks read the
-    same rows, a layer whose inputs come from merged ones alone becomes the mean.
+    Blocks are merged in the order in which they are called. The inputs of a block's layers are
+    those in each network's own block on its training rows, after the blocks that have already been
+    merged; embeddings and norms outside blocks are averaged. If all networks read the same rows, a
+    layer whose inputs come only from merged layers becomes the mean.
 
     Args:
         sources: the networks and training rows.
-        by: what is merged at once: a `block` (the paper's layer of a transformer), which is an
-            entry of a list of modules, as its name says by a number, or a linear layer or
-            convolution outside of any; or each `layer` for itself.
-        shrink: as RegMean's.
-        weights: as RegMean's.
+        by: what is merged at once: a `block` (the paper's transformer layer), which is an entry of
+            a list of modules, recognised by the number in its name, or a linear layer or
+            convolution outside of blocks; or each `layer` separately.
+        shrink: as in RegMean.
+        weights: as in RegMean.
 
     Raises:
-        UserError: a layer's system is singular, or `weights` are not one for each network.
+        UserError: a layer's system is singular, or the number of `weights` is wrong.
     """
     given = by_model(weights, sources, "regmean_plusplus: weights")
     merged = mixed(sources.states, [weight / sum(given) for weight in given])
     blocks: dict[str, list[str]] = {}
     for layer in inputs(sources, sources.states[0]):
-        if f"{layer}.weight" in merged:  # no task's head
+        if f"{layer}.weight" in merged:  # not a task's head
             blocks.setdefault(block(layer) if by == "block" else layer, []).append(layer)
     for name, layers in blocks.items():
         grams = []
@@ -53,7 +53,7 @@ def merge(
 
 
 def block(layer: str) -> str:
-    """Return the name up to its first number: of the outermost list's entry; or the whole name."""
+    """Return the name up to its first number, an entry of the outermost list, or the whole name."""
     parts = layer.split(".")
     number = next((k for k, part in enumerate(parts) if part.isdigit()), len(parts))
     return ".".join(parts[: number + 1])

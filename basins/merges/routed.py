@@ -1,8 +1,8 @@
-"""Routing without a trained gate: each example is answered by the network that is surest of it.
+"""Routing without a trained gate: each example is classified by the most confident network.
 
-Experts are routed to in mixtures of experts, as in WeMoE (Tang et al. 2024), whose gates are
-trained layers of another architecture. Here the gate is the entropy of what each network says, by
-which DaWin (Oh et al. 2025) weighs networks for each example, and it takes one.
+Mixtures of experts, such as WeMoE (Tang et al. 2024), route by trained gates, which change the
+architecture. Here the gate is the entropy of each network's prediction, by which DaWin (Oh et al.
+2025) weights networks for each example; only the network with the lowest entropy is used.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ TRAITS = Traits("ensembling", mixes=False)
 
 
 class Routed(list[State]):
-    """Members of an ensemble, of which one answers an example: that of least entropy there."""
+    """Members of an ensemble of which only the one with the lowest entropy predicts an example."""
 
 
 def merge(sources: Sources) -> Routed:
-    """Return all networks, of which the surest answers: no row and no label is looked at before."""
+    """Return all networks as routed members; neither training rows nor labels are used."""
     return Routed(sources.states)

@@ -17,17 +17,18 @@ def merge(sources: Sources, *, density: Share = 0.1) -> list[State]:
     """Return the base plus the fused task vectors, tensor by tensor.
 
     `density` is the share of a tensor's entries that is kept, those that vary most over networks
-    (the paper's tau, 10 %; mergekit's `select_topk` is 1 by default). What the base lacks is
-    averaged. Raises `UserError` where there is no base.
+    (the paper's tau, 10 %; mergekit's `select_topk` is 1 by default). Tensors missing from the base
+    are averaged. Raises `UserError` if there is no base.
     """
     return [sources.moved(lambda tasks: fused(tasks, density), "tensor")]
 
 
 def fused(tasks: Tensor, density: float) -> Tensor:
-    """Return the mean of the selected entries that have the sum's sign, of task vectors [K, ...].
+    """Return the weighted mean of task vectors' [K, ...] selected entries that have the sum's sign.
 
-    Networks weigh by the sum of squares of their selected entries. Of entries that vary, `density`
-    are selected, rounded down; at 1, all are. A sum of 0 counts as positive, as in mergekit.
+    Networks are weighted by the sum of squares of their selected entries. `density` is the share of
+    varying entries that is selected, rounded down; at 1, all entries are. A sum of 0 counts as
+    positive, as in mergekit.
     """
     if density < 1:
         variance = tasks.var(0, correction=0)

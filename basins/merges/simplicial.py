@@ -14,10 +14,10 @@ TRAITS = Traits("ensembling")
 
 
 def merge(sources: Sources, *, members: Annotated[int, Field(ge=1)] = 8) -> list[State]:
-    """Return `members` drawn uniformly from the simplex that the networks span.
+    """Return `members` drawn uniformly from the simplex spanned by the networks.
 
-    The paper trains further vertices that keep its loss low, as `spro` does; here the networks
-    alone are its vertices, so the ensemble tells whether the loss between them is low.
+    The paper trains additional vertices that keep the loss low, as `spro` does; here only the
+    networks are vertices, so the ensemble shows whether the loss between them is low.
     """
     shares = sources.generator.dirichlet([1.0] * len(sources.states), size=members)
     return [mixture(sources.states, share) for share in shares]

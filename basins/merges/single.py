@@ -1,4 +1,4 @@
-"""Each network on its own task: what merging is held against where tasks differ."""
+"""Each network on its own task: a reference for merging networks of different tasks."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ TRAITS = Traits("reference", mixes=False)
 
 
 def merge(sources: Sources) -> ForEach:
-    """Return all networks, each for its own task; of one task they are the deep ensemble."""
+    """Return all networks, each for its own task; with a common task they form a deep ensemble."""
     return ForEach(sources.states)

@@ -1,4 +1,4 @@
-"""Spherical interpolation (SLERP, Shoemake 1985) of two networks' weights, as far as `t`."""
+"""Spherical linear interpolation (SLERP, Shoemake 1985) of two networks' weights."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def merge(
 ) -> list[State]:
     """Return the point at `t` on the arc from the first network (0) to the second (1).
 
-    Each tensor on an arc of its own by default, as in mergekit and fusion_bench, or all weights as
-    one vector. As there, the angle is that of the directions, and its sines weigh the weights as
-    they are, so that lengths are mixed, too. They take straight lines below 1.8 degrees, which
-    changes a weight by less than .02 %; here that is where angles are rounding. For more networks
-    there are `karcher` and `multi_slerp`. Raises `UserError` where the networks are not two, or
-    opposite to each other.
+    By default each tensor has its own arc, as in mergekit and fusion_bench; otherwise all weights
+    are one vector. As there, the angle is that between directions, and the weights themselves are
+    combined, so lengths are interpolated as well. They use straight lines below 1.8 degrees, which
+    changes a weight by less than .02 %; here only angles within rounding errors do. For more
+    networks see `karcher` and `multi_slerp`. Raises `UserError` unless there are two networks, or
+    if they are opposite to each other.
     """
     if len(sources.states) != 2:
         raise UserError(f"slerp: {len(sources.states)} networks, not 2; take karcher, multi_slerp")
@@ -43,7 +43,7 @@ def slerp(weights: Tensor, t: float, scope: Scope = "vector") -> Tensor:
     if lengths is None:
         return weights[0].lerp(weights[1], t)
     first, second = directions
-    # Exact at small angles, where the cosine's inverse is not.
+    # Accurate at small angles, unlike the arccosine.
     angle = 2 * torch.atan2((first - second).norm(), (first + second).norm())
     if torch.pi - angle < 1e-6:
         raise UserError("slerp: the networks' weights are opposite; no arc is the shortest")

@@ -1,4 +1,4 @@
-"""Snapshot ensembles (Huang et al. 2017, section 3): members from the ends of annealing cycles."""
+"""Snapshot ensembles (Huang et al. 2017, section 3): members at the ends of annealing cycles."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def merge(
     momentum: Momentum = 0.9,
     batch: Count = BATCH,
 ) -> list[State]:
-    """Return the networks at the end of each cycle of every run, which sets out from a source.
+    """Return the networks at the end of each cycle of runs that start from each source.
 
-    The paper's only run sets out from new weights; here each source has been trained already.
+    The paper has one run, from random weights; here the sources have already been trained.
 
     Args:
         sources: the networks and training rows.
-        cycles: of each run, at least 1; as many members come of it.
-        steps: of a cycle, at least 1.
-        rate: the learning rate at the start of a cycle, above 0; over its steps it falls to 0, as
-            half a cosine (equation 2).
-        momentum: of SGD, from 0 to below 1.
-        batch: rows of a step, at least 1.
+        cycles: per run, at least 1; each gives one member.
+        steps: per cycle, at least 1.
+        rate: the learning rate at the start of a cycle, above 0; it is annealed to 0 by a cosine
+            (equation 2).
+        momentum: of SGD, in [0, 1).
+        batch: rows per step, at least 1.
 
     Raises:
-        UserError: when the loss is not finite.
+        UserError: the loss is not finite.
     """
     rates = [rate / 2 * (1 + cos(pi * (step % steps) / steps)) for step in range(cycles * steps)]
     return [

@@ -1,11 +1,11 @@
-"""What a merging technique may use.
+"""The inputs of merging techniques.
 
-A technique is a file of this room with a function `merge(sources, **options) -> list[State]`. One
-state is a merged model; several are the members of an ensemble, whose probabilities are averaged.
-`TRAITS` beside it say what it needs (`traits.py`).
+A technique is a file of this package with a function `merge(sources, **options) -> list[State]`.
+One state is a merged model; several are the members of an ensemble, whose probabilities are
+averaged. The file's `TRAITS` state what it needs (`traits.py`).
 
-Networks may each have a task of their own, with its data and its head. What is merged then is the
-rest of them, the encoder, and the merged one is evaluated on every task with that task's head.
+Networks may each have their own task, with its data and head. Then only their encoders are merged,
+and the merged encoder is evaluated on every task with that task's head.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from basins.paths.evaluation import Examples, evaluate
 from basins.weights import State, other_names
 
 Scope = Literal["vector", "tensor"]
-"""What a formula takes at once: all trained weights as a vector, or one tensor after the other."""
+"""What a formula is applied to: all trained weights as one vector, or each tensor separately."""
 
 Formula = Callable[[Tensor], Tensor]
-"""From what K networks have, [K, ...] float64, to what the merged one has, [...]."""
+"""Maps the values of K networks, [K, ...] float64, to those of the merged one, [...]."""
 
 
 class Mixture(dict[str, Tensor]):
     """A state that is a weighted mean of others: `parts`, each with its share.
 
-    REPAIR aims at their statistics. A share below 0, as negation has, is no part of a mean, and
-    REPAIR leaves it out. What is no `Mixture` counts as equal parts of all networks.
+    REPAIR restores the mean of their statistics, ignoring shares below 0, as in negation. A state
+    that is not a `Mixture` is treated as the equal mean of all networks.
     """
 
     def __init__(self, state: State, parts: Sequence[tuple[State, float]]) -> None:
@@ -46,11 +46,11 @@ class Mixture(dict[str, Tensor]):
 
 
 class Task(NamedTuple):
-    """What one of several networks was trained for, where that is not the same for all.
+    """The task that one of the networks was trained on, if tasks differ.
 
-    `head` are the tensors of its output layer, which no technique changes, and `net` is a network
-    of that many classes. `data` are training rows of the task, and `whole()` gives all of them.
-    `fresh()` is the network as its training began, from the base with a new head.
+    `head` holds the tensors of its output layer, which techniques do not change, and `net` is a
+    network with that number of classes. `data` are training rows of the task; `whole()` returns all
+    of them. `fresh()` returns the network's initial state: the base with a new head.
     """
 
     net: Net
@@ -61,27 +61,27 @@ class Task(NamedTuple):
 
 
 class ForEach(list[State]):
-    """A network for each of the sources: where they have tasks, each is of its own.
+    """One network for each source, to be evaluated on that source's task.
 
-    Where they have one task together, these are the members of an ensemble.
+    If the sources have a common task, these are the members of an ensemble.
     """
 
 
 class Sources(NamedTuple):
-    """What a merging technique may use.
+    """The inputs of a merging technique.
 
-    `states` are K trained networks, already aligned where an alignment is asked for; `base` is what
-    they were all fine-tuned from, or None where they have nothing in common. `net` is a network of
-    their architecture on the device, whose weights may be overwritten. `data` are labelled training
-    rows on the device, never those that the result is evaluated on.
+    `states` are K trained networks, already aligned if an alignment is used; `base` is the model
+    that all were fine-tuned from, or None if there is none. `net` is a network of their
+    architecture on the device, whose weights may be overwritten. `data` are labelled training rows
+    on the device, never rows on which the result is evaluated.
 
-    Techniques work on the trained weights. Running statistics are no weights: where weights are a
-    weighted mean of the networks', so are they; elsewhere they are averaged. Integer buffers are
-    those of the first network. A tensor that the base lacks, such as a new head, has no change to
-    count, trim, drop or sign: every technique of task vectors averages it (`moved`).
+    Techniques change the trained weights. Running statistics are mixed with the same shares if the
+    weights are a weighted mean of the networks', and are otherwise averaged. Integer buffers are
+    those of the first network. Tensors missing from the base, such as a new head, have no task
+    vector: every technique of task vectors averages them (`moved`).
 
-    With `tasks`, one for each network, `states` and `base` lack the heads, and `net` and `data` are
-    those of the first task. A technique that is for one task says so by `one_task()`.
+    With `tasks`, one for each network, `states` and `base` do not contain heads, and `net` and
+    `data` are those of the first task. Techniques for a single task call `one_task()`.
     """
 
     states: Sequence[State]
@@ -98,7 +98,7 @@ class Sources(NamedTuple):
         return sorted(trained & self.states[0].keys() if self.tasks else trained)
 
     def at(self, state: State, number: int) -> Net:
-        """Return the network with the weights `state`, and with the head of a network's task.
+        """Return the network with weights `state` and the head of task `number`, if any.
 
         It is in evaluation mode.
         """
@@ -109,29 +109,28 @@ class Sources(NamedTuple):
         return net
 
     def start(self) -> State:
-        """Return the base, and of the tensors that it lacks the networks' mean.
+        """Return the base, completed by the networks' mean for tensors that are missing from it.
 
-        Raises `UserError` where there is no base.
+        Raises `UserError` if there is no base.
         """
         if self.base is None:
             raise UserError("this technique needs what the models were fine-tuned from; set `base`")
         return mixed(self.states) | self.base
 
     def combined(self, formula: Formula, scope: Scope = "vector") -> State:
-        """Return the state whose trained weights are `formula` of the networks'.
+        """Return the state whose trained weights are `formula` of the networks' weights.
 
-        8 K bytes for each weight of a `scope`.
+        It takes 8 K bytes of memory for each weight of a `scope`.
         """
         return self._made(self.names, None, formula, scope)
 
     def moved(
         self, formula: Formula, scope: Scope = "vector", factors: Sequence[float] | None = None
     ) -> State:
-        """Return the base plus `formula` of the task vectors: weights less those of the base.
+        """Return the base plus `formula` of the task vectors, which are weights minus the base.
 
-        Each network's is multiplied by its number in `factors`, where there are any. Only over
-        tensors that the base has; all others are averaged. Memory is as in `combined`. Raises
-        `UserError` where there is no base.
+        Task vectors are first multiplied by the networks' `factors`, if given. Tensors missing from
+        the base are averaged. Memory is as in `combined`. Raises `UserError` if there is no base.
         """
         start = self.start()
         assert self.base is not None
@@ -146,10 +145,10 @@ class Sources(NamedTuple):
         return self._made(names, start, scaled, scope)
 
     def moved_each(self, formula: Formula, scope: Scope = "vector") -> ForEach:
-        """Return a state for each network, of `formula` from task vectors [K, ...] to [K, ...].
+        """Return a state for each network; `formula` maps task vectors [K, ...] to [K, ...].
 
-        As `moved`, but a tensor that the base lacks stays the network's, and so do its statistics.
-        One at a time is worked out anew, so that memory does not grow with their number.
+        As `moved`, but tensors missing from the base and statistics stay the network's own. The
+        formula is evaluated again for each network, which needs less memory.
         """
         found = []
         for k, state in enumerate(self.states):
@@ -176,14 +175,14 @@ class Sources(NamedTuple):
         return torch.cat([state[name].reshape(-1) for name in self.names])
 
     def state(self, weights: Tensor) -> State:
-        """Return the state with these trained weights [P], and all else as in the mean."""
+        """Return the state with these trained weights [P], and other tensors as in the mean."""
         like = mixed(self.states)
         parts = _parts(weights, [like[name] for name in self.names])
         state = like | dict(zip(self.names, parts, strict=True))
         return state | {name: state[first] for name, first in other_names(self.net).items()}
 
     def one_task(self) -> None:
-        """Raise `UserError` where the networks have tasks of their own."""
+        """Raise `UserError` if the networks have their own tasks."""
         if self.tasks:
             raise UserError(
                 f"this technique takes networks of one task, and these have {len(self.tasks)}; "
@@ -191,11 +190,11 @@ class Sources(NamedTuple):
             )
 
     def rows(self, number: int | None = None, data: Examples | None = None) -> Rows:
-        """Return the training rows, to be taken in batches of any size.
+        """Return the training rows, from which batches of any size can be taken.
 
-        They are those of a network's task, by its number, or those that are the same for all; or
-        other `data`, as that network reads them. Raises `UserError` where their labels are not the
-        network's classes, but several in one, or where each task has its own and none is named.
+        They are those of task `number`, or those common to all networks, or other `data` for that
+        network. Raises `UserError` if labels merge several of the network's classes, or if there
+        are tasks and `number` is None.
         """
         if number is None:
             self.one_task()
@@ -210,9 +209,9 @@ class Sources(NamedTuple):
         return Rows(data, plain=devices.memory_format(net) is torch.contiguous_format)
 
     def score(self, state: State) -> tuple[float, float]:
-        """Return a network's accuracy on the training rows, and less its mean loss (nats).
+        """Return a network's accuracy on the training rows, and its negative mean loss (nats).
 
-        Means over the tasks, where there are several.
+        Both are averaged over tasks, if there are several.
         """
         found = [
             evaluate(self.at(state, k), task.data if task else self.data)
@@ -224,14 +223,14 @@ class Sources(NamedTuple):
 
 
 def _joined(state: State, names: Sequence[str]) -> Tensor:
-    """Return one tensor in its shape, or several as one vector, float64."""
+    """Return one tensor in its own shape, or several as one vector, in float64."""
     if len(names) == 1:
         return state[names[0]].double()
     return torch.cat([state[name].reshape(-1).double() for name in names])
 
 
 def _stacked(states: Sequence[State], names: Sequence[str]) -> Tensor:
-    """Return the tensors of K states as `_joined` does, [K, ...], without a second copy of all."""
+    """Stack `_joined` of K states, [K, ...], without a second copy of all of them."""
     first = _joined(states[0], names)
     found = first.new_empty((len(states), *first.shape))
     for place, state in zip(found, states, strict=True):
@@ -245,14 +244,14 @@ def _parts(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 
 
 def logits(net: nn.Module, inputs: Sequence[Tensor | None]) -> Tensor:
-    """Return a network's logits [n, classes], of images or of text."""
+    """Return a network's logits [n, classes], for images or text."""
     return logits_of(net(*inputs))
 
 
 def mixed(states: Sequence[State], shares: Sequence[float] | None = None) -> State:
-    """Return the combination of networks with these `shares` [K], their mean by default.
+    """Return the linear combination of networks with `shares` [K], by default their mean.
 
-    Sums are in float64, so that a network mixed with itself is that network.
+    Sums are in float64, so that a network mixed with itself is unchanged.
     """
     shares = [1 / len(states)] * len(states) if shares is None else shares
     found = dict(states[0])
@@ -266,7 +265,7 @@ def mixed(states: Sequence[State], shares: Sequence[float] | None = None) -> Sta
 
 
 def mixture(states: Sequence[State], shares: Sequence[float] | None = None) -> Mixture:
-    """Return what `mixed` does, and what it is a mixture of."""
+    """Return `mixed` as a `Mixture`, which records its parts."""
     shares = [1 / len(states)] * len(states) if shares is None else shares
     return Mixture(mixed(states, shares), tuple(zip(states, map(float, shares), strict=True)))
 
@@ -276,9 +275,9 @@ Positive = Annotated[list[Annotated[float, Field(gt=0, allow_inf_nan=False)]], F
 
 
 def by_model(values: Sequence[float] | None, sources: Sources, option: str) -> list[float]:
-    """Return an option that has a number for each network, 1 for each where it is None.
+    """Return an option with a number for each network, by default 1.
 
-    Raises `UserError` where there are more or fewer numbers than networks.
+    Raises `UserError` if the number of values differs from that of networks.
     """
     count = len(sources.states)
     if values is not None and len(values) != count:

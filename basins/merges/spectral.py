@@ -1,4 +1,4 @@
-"""What the techniques of singular values have in common: task vectors as matrices."""
+"""Shared by techniques based on singular values: task vectors as matrices."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def by_matrix(tasks: Tensor, formula: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return `formula` of task matrices [K, m, n]; the mean of what is no matrix, such as a bias.
+    """Return `formula` of task matrices [K, m, n], or the mean of other tensors, such as biases.
 
-    A convolution's matrix has a row for each output. The authors' code, which is for networks of
-    linear layers, averages it.
+    A convolution's matrix has one row per output channel; the authors' code, written for networks
+    of linear layers, averages convolutions.
     """
     if tasks.ndim < 3:
         return tasks.mean(0)
@@ -20,6 +20,6 @@ def by_matrix(tasks: Tensor, formula: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def decorrelated(columns: Tensor) -> Tensor:
-    """Return the matrix with orthonormal columns, or rows, that is nearest to one [m, n]."""
+    """Return the nearest matrix with orthonormal columns (or rows, if m < n) to one [m, n]."""
     left, _, right = torch.linalg.svd(columns, full_matrices=False)
     return left @ right

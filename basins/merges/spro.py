@@ -27,7 +27,7 @@ TRAITS = Traits(
     "ensembling", rows=True, labels=True, gradients=True, cost="a batch backward a step, a vertex"
 )
 FLAT = 1e-4
-"""What is added to squared volumes, so that a flat simplex has a logarithm; the authors' value."""
+"""Added to squared volumes, so that the logarithm is finite for a flat simplex; as the authors."""
 
 
 def merge(
@@ -41,31 +41,32 @@ def merge(
     momentum: Momentum = 0.9,
     batch: Count = BATCH,
 ) -> list[State]:
-    """Return `members` drawn uniformly from a complex of low loss: a simplex for every network.
+    """Return `members` drawn uniformly from a simplicial complex with one simplex per network.
 
-    The other vertices of a simplex are common to all, so that they join networks that the simplex
-    of the networks alone, `simplicial`, may join by a barrier only. They are trained one after the
-    other, each from the mean of the networks and of those before it. A step takes the loss of a
-    batch at one point of a simplex, both drawn uniformly, less `volume` times the logarithm of the
-    complex's volume. Without steps members lie between the networks and their mean.
+    A simplex consists of a network and trained vertices that all simplices share, which connect
+    networks even if there are barriers in the simplex of the networks alone (`simplicial`). The
+    vertices are trained one after the other, each from the mean of the networks and the vertices
+    before it. A step minimises the loss of a batch at a point of a simplex, both drawn uniformly,
+    minus `volume` times the logarithm of the complex's volume. Without steps, members lie between
+    the networks and their mean.
 
-    Rate and momentum are those of the authors' code, which trains for ten epochs a vertex and has
-    far smaller weights of the volume (down to 1e-8); the default, for few steps, is ours. BatchNorm
-    is in training mode, as in other techniques that train on, and the running statistics of a
-    vertex are those of its steps.
+    Rate and momentum are those of the authors' code, which trains ten epochs per vertex with much
+    smaller weights of the volume (down to 1e-8); our default is for few steps. BatchNorm is in
+    training mode, as in other techniques that continue training, and a vertex's running statistics
+    are those of its steps.
 
     Args:
         sources: the networks and training rows.
-        members: how many are drawn, at least 1.
-        vertices: that are trained, at least 1.
-        steps: of SGD for each of them, at least 0.
-        volume: the weight of the logarithm of the volume (nats), from 0.
+        members: the number of draws, at least 1.
+        vertices: the number of trained vertices, at least 1.
+        steps: of SGD for each vertex, at least 0.
+        volume: the weight of the volume's logarithm (nats), at least 0.
         rate: the learning rate, above 0.
-        momentum: of SGD, from 0 to below 1.
-        batch: rows of a step, at least 1.
+        momentum: of SGD, in [0, 1).
+        batch: rows per step, at least 1.
 
     Raises:
-        UserError: when the loss is not finite.
+        UserError: the loss is not finite.
     """
     sources.one_task()
     simplices: list[list[State]] = [[state] for state in sources.states]
@@ -87,7 +88,7 @@ def _vertex(
     momentum: float,
     batch: int,
 ) -> State:
-    """Return a vertex that all simplices get, trained from the mean of all that there are."""
+    """Return a new vertex of all simplices, trained from the mean of the existing vertices."""
     net, names, generator = sources.net, sources.names, sources.generator
     start = mixed([*sources.states, *simplices[0][1:]])
     vertex = {name: start[name].clone().requires_grad_() for name in names}
@@ -120,14 +121,14 @@ def _vertex(
 
 
 def volume_of(corners: Sequence[State], names: Sequence[str]) -> Tensor:
-    """Return the root of a simplex's squared volume and `FLAT`."""
+    """Return the square root of a simplex's squared volume plus `FLAT`."""
     return (squared_volume(corners, names) + FLAT).sqrt()
 
 
 def squared_volume(corners: Sequence[State], names: Sequence[str]) -> Tensor:
-    """Return the square of the volume of the simplex of n + 1 networks, float64.
+    """Return the squared volume of the simplex of n + 1 networks, float64.
 
-    That is the determinant of Cayley and Menger of their distances over the tensors `names`.
+    It is the Cayley-Menger determinant of their distances over the tensors `names`.
     """
     n = len(corners) - 1
     device = corners[0][names[0]].device

@@ -21,20 +21,20 @@ def merge(
     momentum: Momentum = 0.9,
     batch: Count = BATCH,
 ) -> list[State]:
-    """Return the mean, over sources, of the mean along a run at a constant `rate` from each.
+    """Return the mean, over sources, of the mean along a run from each at a constant `rate`.
 
-    A run's mean is of the source and the networks after every `steps` steps, `points` times.
+    A run's mean is over the source and the networks after each `steps` steps, `points` times.
 
     Args:
         sources: the networks and training rows.
-        points: how many networks of a run are averaged besides the source, at least 1.
-        steps: from one of them to the next, at least 1.
+        points: the number of networks of a run that are averaged with the source, at least 1.
+        steps: between two of them, at least 1.
         rate: the learning rate, above 0.
-        momentum: of SGD, from 0 to below 1.
-        batch: rows of a step, at least 1.
+        momentum: of SGD, in [0, 1).
+        batch: rows per step, at least 1.
 
     Raises:
-        UserError: when the loss is not finite.
+        UserError: the loss is not finite.
     """
     means = []
     for source in sources.states:

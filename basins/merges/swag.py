@@ -35,23 +35,23 @@ def merge(
     momentum: Momentum = 0.9,
     batch: Count = BATCH,
 ) -> list[State]:
-    """Return `members` drawn for each source, whose run at a constant `rate` sets out from it.
+    """Return `members` drawn for each source, from a run at a constant `rate` that starts there.
 
-    All runs' members together are one ensemble (MultiSWAG, Wilson and Izmailov 2020). Running
+    The members of all runs form one ensemble (MultiSWAG, Wilson and Izmailov 2020). Running
     statistics are those of the run's last network.
 
     Args:
         sources: the networks and training rows.
-        members: how many are drawn for each source, at least 1.
-        points: how many networks of a run the Gaussian is fitted to, at least 2.
-        rank: how many of the last of them its low-rank part is fitted to, at least 2.
-        steps: from the source to the first of them, and from one to the next; at least 1.
+        members: the number of draws for each source, at least 1.
+        points: the number of networks of a run to which the Gaussian is fitted, at least 2.
+        rank: the number of the last of these to which its low-rank part is fitted, at least 2.
+        steps: from the source to the first of them, and between two of them; at least 1.
         rate: the learning rate, above 0.
-        momentum: of SGD, from 0 to below 1.
-        batch: rows of a step, at least 1.
+        momentum: of SGD, in [0, 1).
+        batch: rows per step, at least 1.
 
     Raises:
-        UserError: when the loss is not finite.
+        UserError: the loss is not finite.
     """
     found = []
     for source in sources.states:
@@ -65,10 +65,10 @@ def merge(
 
 
 def samples(points: Tensor, rank: int, count: int, generator: np.random.Generator) -> Tensor:
-    """Return draws [count, P] from the Gaussian of SWAG for the points [T, P] of a run.
+    """Return draws [count, P] from SWAG's Gaussian for the points [T, P] of a run.
 
-    Its mean is theirs; its covariance is half their variances on the diagonal, plus half of D D' /
-    (R - 1), where D are the last R points' deviations, each from the mean of those up to it.
+    Its mean is that of the points; its covariance is half of their diagonal variances plus half of
+    D D' / (R - 1), where D are the deviations of the last R points, each from the mean up to it.
     """
     points = points.double()
     mean = points.mean(0)

@@ -1,4 +1,4 @@
-"""TALL masks (Wang et al. 2024, section 4): each task found again in the sum of all."""
+"""TALL masks (Wang et al. 2024, section 4): recover each task from the sum of all by a mask."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ TRAITS = Traits("aggregation", base=True)
 def merge(
     sources: Sources, *, coefficient: Coefficient = 0.4, threshold: Threshold = 0.4
 ) -> list[State]:
-    """Return a network for each task, the members of an ensemble: the multi-task vector, masked.
+    """Return a network for each task, or an ensemble without tasks: the masked multi-task vector.
 
-    That vector is `coefficient` times the sum of all; the masks are those of `masks`. Stored are
-    the vector and of each network a bit for every weight. The paper chooses `threshold` (its
-    lambda) for each task on validation data, from .2 to .6. What the base lacks stays each
-    network's. Raises `UserError` where there is no base.
+    That vector is `coefficient` times the sum of all task vectors; masks are those of `masks`. It
+    would suffice to store the vector, and for each network one bit per weight. The paper tunes
+    `threshold` (its lambda) for each task on validation data, from .2 to .6. Tensors missing from
+    the base stay each network's own. Raises `UserError` if there is no base.
     """
 
     def formula(tasks: Tensor) -> Tensor:
@@ -36,8 +36,9 @@ def merge(
 
 
 def masks(tasks: Tensor, together: Tensor, threshold: float) -> Tensor:
-    """Return where a multi-task vector [...] serves each of task vectors [K, ...] (equation 5).
+    """Return where a multi-task vector [...] is useful for each task vector [K, ...] (equation 5).
 
-    The task's change must be at least `threshold` times what others make of it.
+    An entry of the task vector must be at least `threshold` times its distance from that of the
+    multi-task vector.
     """
     return tasks.abs() >= threshold * (together - tasks).abs()

@@ -1,4 +1,4 @@
-"""Task arithmetic (Ilharco et al. 2023, section 2): add what training has changed, or negate it."""
+"""Task arithmetic (Ilharco et al. 2023, section 2): add or negate task vectors."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def merge(
 ) -> list[State]:
     """Return the base plus `coefficient` times the sum of the task vectors; below 0 it negates.
 
-    `weights` multiply each network's task vector, 1 by default (mergekit's `weight`, without
-    `normalize`). The default coefficient is about the paper's for eight tasks (its section 4.2).
-    What the base lacks is averaged. Raises `UserError` where there is no base.
+    `weights` scale the task vectors, 1 by default (mergekit's `weight`, without `normalize`). The
+    default coefficient is close to the paper's for eight tasks (section 4.2). Tensors missing from
+    the base are averaged. Raises `UserError` if there is no base.
     """
     shares = [coefficient * weight for weight in by_model(weights, sources, "weights")]
     merged = sources.moved(lambda tasks: total(tasks, shares), "tensor")
@@ -35,5 +35,5 @@ def merge(
 
 
 def total(tasks: Tensor, weights: Sequence[float]) -> Tensor:
-    """Return the sum over networks of `weights` times task vectors [K, ...]."""
+    """Return the sum of task vectors [K, ...] weighted by `weights`."""
     return torch.tensordot(tasks.new_tensor(weights), tasks, 1)

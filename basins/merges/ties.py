@@ -34,22 +34,22 @@ def merge(
 ) -> list[State]:
     """Return the base plus `coefficient` times the merged task vector.
 
-    What the base lacks is averaged. Raises `UserError` where there is no base.
+    Tensors missing from the base are averaged. Raises `UserError` if there is no base.
 
     Args:
         sources: the networks and their base.
-        density: the share of each task vector's entries that is kept, the largest (the paper's 20
-            %). 1 keeps all.
-        coefficient: the paper's lambda, 1 without data to choose it on (its section 4.1).
-        scope: trim among all of a network's entries, as the paper and fusion_bench do, or among
-            those of each tensor, as mergekit does.
-        rounding: of the number of entries kept: to the nearest, or `down`, as mergekit does;
+        density: the share of each task vector's entries that is kept, the largest (20 % in the
+            paper). 1 keeps all.
+        coefficient: the paper's lambda, 1 without data to tune it (section 4.1).
+        scope: whether entries are trimmed among all of a network's, as in the paper and
+            fusion_bench, or among those of each tensor, as in mergekit.
+        rounding: of the number of entries kept: to the nearest integer, or `down` as in mergekit;
             fusion_bench keeps one more than that.
         zeros: the sign of an entry whose sum is 0: `none`, so that it stays the base's;
-            `positive` (mergekit); or the `majority` of all entries' signs of the scope (the paper's
-            code, fusion_bench).
+            `positive` (mergekit); or the `majority` of the signs of all entries of the scope (the
+            paper's code, fusion_bench).
         of: the mean of the entries that agree, or their sum (mergekit's `normalize: false`).
-        weights: of the networks, in the election and the mean (mergekit's `weight`), 1 by default.
+        weights: the networks' weights in election and mean (mergekit's `weight`), 1 by default.
     """
     shares = by_model(weights, sources, "weights")
 
@@ -63,9 +63,9 @@ def merge(
 def trimmed(
     vectors: Tensor, density: float, rounding: Literal["round", "down"] = "round"
 ) -> Tensor:
-    """Return vectors [K, ...] with all but the largest `density` of each one's entries at 0.
+    """Return vectors [K, ...] with all but the largest `density` of each one's entries set to 0.
 
-    At least one is kept, and all that are as large as the smallest that is kept.
+    At least one is kept, and so are all that equal the smallest kept one in magnitude.
     """
     size = vectors[0].numel()
     kept = max(1, round(density * size) if rounding == "round" else int(density * size))
@@ -82,9 +82,9 @@ def elected(
     of: Mean = "mean",
     weights: Sequence[float] | None = None,
 ) -> Tensor:
-    """Return for every entry of vectors [K, ...] the mean of those that have the sum's sign.
+    """Return, for every entry of vectors [K, ...], the mean of those with the sign of their sum.
 
-    Zeros have none and do not count. Options are as in `merge`.
+    Zeros do not count. Options are as in `merge`.
     """
     count = vectors.new_tensor([1.0] * len(vectors) if weights is None else weights)
     count = count.view(-1, *[1] * (vectors.ndim - 1))

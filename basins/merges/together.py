@@ -1,4 +1,4 @@
-"""Training on all tasks at once: what merging saves, and is held against (Caruana 1997)."""
+"""Multi-task training (Caruana 1997): a reference for merging, which avoids its cost."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ def merge(
     decay: Annotated[float, Field(ge=0)] = 0.01,
     clip: adamw.Norm = 1.0,
 ) -> ForEach:
-    """Return one network that is trained from the base on all tasks, with a head for each.
+    """Return one network trained from the base on all tasks, with a head for each.
 
-    As `training/classifier.py` trains a network of one task, but that tasks take turns, a batch
-    each, until each has had its epochs' worth. It begins as the first network did, and heads as
-    each network's; they are trained with it, so what is returned has them. Without tasks it is
-    trained on the training rows alone, from the base and the networks' mean of what that lacks.
-    Dropout draws from torch's global generator.
+    Training is as in `training/classifier.py`, except that tasks alternate by batch, with as many
+    steps as `epochs` over all tasks' rows. It starts from the first network's initial state, and
+    each head from its network's. Heads are trained as well, and returned. Without tasks it trains
+    on the training rows, from the base completed by the networks' mean. Dropout draws from torch's
+    global generator.
 
     Args:
-        sources: the base and the tasks' training rows, all of them.
+        sources: the base and all training rows of the tasks.
         epochs: at least 1.
-        batch: rows of a step, at least 1.
-        rate: the highest learning rate of AdamW, above 0.
-        warmup: the share of the steps over which it rises, from 0 to below 1.
+        batch: rows per step, at least 1.
+        rate: AdamW's peak learning rate, above 0.
+        warmup: the share of steps of the linear warm-up, in [0, 1).
         decay: AdamW's weight decay of matrices, at least 0.
         clip: the largest norm of the gradient, above 0.
 
     Raises:
-        UserError: where there is no base, or the loss is not finite.
+        UserError: there is no base, or the loss is not finite.
     """
     tasks: list[Task | None] = [*sources.tasks] or [None]
     starts = [task.fresh() if task else sources.start() for task in tasks]

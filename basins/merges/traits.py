@@ -1,4 +1,4 @@
-"""What a technique is and needs, as its file declares it beside its function: `TRAITS`."""
+"""The family and requirements of a technique, which its file declares as `TRAITS`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ Family = Literal["reference", "ensembling", "aggregation", "alignment"]
 
 
 class Traits(NamedTuple):
-    """A technique's family in the taxonomy of the SoK, and what it needs beside the networks.
+    """A technique's family in the SoK's taxonomy, and what it needs besides the networks.
 
     Attributes:
-        family: several networks side by side (`ensembling`), their weights combined (`aggregation`)
-            or their units matched first (`alignment`); or a `reference`.
-        base: what the networks were fine-tuned from.
-        rows: training rows.
-        labels: of these rows.
-        gradients: that are taken on them.
-        cost: passes over these rows for K networks and C classes, until the result is there.
-        mixes: whether weights of networks are mixed, so that their alignment matters.
+        family: `ensembling` combines predictions, `aggregation` combines weights, and `alignment`
+            matches units first; or it is a `reference`.
+        base: whether it needs the model that the networks were fine-tuned from.
+        rows: whether it needs training rows.
+        labels: whether it needs their labels.
+        gradients: whether it computes gradients on them.
+        cost: passes over these rows for K networks and C classes to compute the result.
+        mixes: whether it mixes networks' weights, so that their alignment matters.
     """
 
     family: Family
@@ -33,5 +33,5 @@ class Traits(NamedTuple):
 
 
 def traits(technique: str) -> Traits:
-    """Return what the file of a technique declares."""
+    """Return the traits that a technique's file declares."""
     return module("merges", technique, "merge").TRAITS

@@ -1,8 +1,7 @@
-"""Further training from a trained network, and the points that it passes.
+"""Continues training from a trained network, and yields the states along the run.
 
-What the techniques that continue training have in common: plain SGD with momentum on the training
-rows. They do so from every network of a set; ensembles pool what the runs collect, averages take
-the mean of the runs' averages.
+It is shared by techniques that continue training by SGD with momentum on the training rows, from
+every network of a set. Ensembles pool the members of all runs; averages are averaged over runs.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 BATCH = 64
-"""Rows of a step by default, on every device: with full batches members would not differ."""
+"""Default number of rows per step on every device: full batches would give equal members."""
 
 
 def run(
@@ -35,21 +34,21 @@ def run(
     momentum: float,
     batch: int = BATCH,
 ) -> Iterator[State]:
-    """Yield the network after each step of SGD from `start`.
+    """Yield the state after each step of SGD from `start`.
 
-    BatchNorm is in training mode and dropout is off, so that the batches are all the noise there
-    is. A state is the network itself until the next step: copy what is to stay.
+    BatchNorm is in training mode and dropout is off, so that batches are the only source of noise.
+    A state shares memory with the network and changes at the next step: copy it to keep it.
 
     Args:
         sources: the network and training rows.
-        start: the state to begin at.
+        start: the initial state.
         rates: the learning rate of each step, at least one.
-        momentum: of SGD, from 0 to below 1.
-        batch: rows of a step. An epoch takes all training rows in an order drawn anew, but for
-            those that do not fill a batch.
+        momentum: of SGD, in [0, 1).
+        batch: rows per step. An epoch uses all training rows in a new random order, except for a
+            last incomplete batch.
 
     Raises:
-        UserError: when the loss is not finite.
+        UserError: the loss is not finite.
     """
     sources.one_task()
     net = sources.net
@@ -77,5 +76,5 @@ def run(
 
 
 def copied(state: State) -> State:
-    """Return a copy of a state that later steps leave alone."""
+    """Return a copy of a state that later steps do not change."""
     return {name: tensor.detach().clone() for name, tensor in state.items()}

@@ -1,4 +1,4 @@
-"""Task singular vectors (Gargiulo et al. 2025, section 4): compressed and decorrelated tasks."""
+"""Task singular vectors (Gargiulo et al. 2025, section 4): compress and decorrelate tasks."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def merge(
 ) -> list[State]:
     """Return the base plus `coefficient` times the merged task matrices (TSV-Merge).
 
-    Of each network's change of a matrix the 1 / K largest singular values stay, at least one. All
-    networks' singular vectors, side by side, are replaced by the nearest orthonormal ones, so that
-    no task lies in another's way. Other tensors are averaged, and so is what the base lacks.
-    `weights` multiply each network's task vector first, 1 by default. A singular value
-    decomposition of each matrix of each network. Raises `UserError` where there is no base.
+    Of each task matrix the 1 / K largest singular values are kept, at least one. The concatenated
+    singular vectors of all networks are replaced by the nearest orthonormal ones, so that tasks do
+    not interfere. Tensors that are not matrices, or are missing from the base, are averaged.
+    `weights` scale the task vectors, 1 by default. It takes a singular value decomposition of each
+    matrix of each network. Raises `UserError` if there is no base.
     """
     factors = by_model(weights, sources, "tsv: weights")
     return [sources.moved(lambda tasks: coefficient * by_matrix(tasks, merged), "tensor", factors)]

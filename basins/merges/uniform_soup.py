@@ -10,5 +10,5 @@ TRAITS = Traits("aggregation")
 
 
 def merge(sources: Sources) -> list[State]:
-    """Return the mean of the networks. `fedavg` weighs them."""
+    """Return the mean of the networks; for a weighted mean see `fedavg`."""
     return [mixture(sources.states)]

@@ -21,8 +21,9 @@ def merge(
 ) -> list[State]:
     """Return the point at `alpha` from the base (0) to the mean of the networks (1).
 
-    `weights` are the networks' in that mean, 1 by default. Running statistics as well. What the
-    base lacks is averaged, whatever `alpha`. Raises `UserError` where there is no base.
+    `weights` are the networks' weights in the mean, 1 by default. Running statistics are
+    interpolated as well. Tensors missing from the base are averaged, whatever `alpha` is. Raises
+    `UserError` if there is no base.
     """
     given = by_model(weights, sources, "wise_ft: weights")
     shares = [1 - alpha, *(alpha * weight / sum(given) for weight in given)]

@@ -1,4 +1,4 @@
-"""ZipIt!: units that compute alike are merged, within networks and across (Stoica et al. 2024)."""
+"""ZipIt!: similar units are merged, within and across networks (Stoica et al. 2024)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from basins.merges.traits import Traits
 from basins.nets.permutation import Axis, Net, PermutationSpec
 from basins.weights import State
 
-BEHIND = 3  # more than any two correlations differ by
+BEHIND = 3  # more than the largest difference of two correlations
 Share = Annotated[float, Field(ge=0, le=1)]
 
 TRAITS = Traits("alignment", rows=True, cost="K forward")
@@ -28,10 +28,10 @@ TRAITS = Traits("alignment", rows=True, cost="K forward")
 def merge(sources: Sources, *, repeat: Share = 0.1, within: Share = 1.0) -> list[State]:
     """Merge the K n units of a group into n features, most correlated first (section 4).
 
-    A feature is the mean of its units; what reads a unit reads its feature. `repeat` and `within`
-    are as in `zipped`. Correlations are of activations on all of `sources.data`, whose networks run
-    once. Residual streams with LayerNorm, and heads and what lies in them, can be reordered but not
-    mixed within a network: they are matched one to one with the first source's
+    A feature is the mean of its units, and replaces each of them. `repeat` and `within` are as in
+    `zipped`. Correlations are of activations on all training rows, on which each network is run
+    once. Residual streams with LayerNorm, attention heads and the units in them can be permuted but
+    not mixed within a network: they are matched one to one with the first source's
     (`activation_matching`) and averaged.
     """
     sources.one_task()
@@ -53,7 +53,7 @@ def merge(sources: Sources, *, repeat: Share = 0.1, within: Share = 1.0) -> list
 def matched(
     sources: Sources, k: int, correlations: activations.Correlations, groups: Sequence[str]
 ) -> State:
-    """Return network k with some groups of units matched one to one with the first network's."""
+    """Return network `k` with the units of some groups matched one to one with the first's."""
     if k == 0 or not groups:
         return sources.states[k]
     spec = sources.net.permutation_spec()
@@ -70,14 +70,14 @@ def matched(
 def zipped(
     correlations: Mapping[tuple[int, int], np.ndarray], nets: int, *, repeat: float, within: float
 ) -> np.ndarray:
-    """Return the feature that each unit goes into, int [nets, n], n of them in all.
+    """Return the number of each unit's feature, int [nets, n], of n features in total.
 
-    `correlations` [n, n] are of the units of network i by those of j, for every i <= j. Again and
-    again the two most correlated features are merged. The result is correlated with others as the
-    less correlated of the two, and times `repeat`, where that is above 0, with those that have a
-    network in common with it: at 0 a feature takes several units of one network only where nothing
-    else is left. The share `within` of a network's units may be merged away with units of their own
-    network alone, and more only where nothing else is left. Units that never change are alike.
+    `correlations` [n, n] are between the units of networks i and j, for every i <= j. The two most
+    correlated features are merged repeatedly. A merged feature's correlation with another is the
+    smaller of its two parts', and if positive is multiplied by `repeat` if both contain a unit of
+    the same network: at 0, a feature contains several units of one network only if nothing else is
+    left. At most the share `within` of a network's units is merged only with units of their own
+    network, and more only if nothing else is left. Constant units count as equal.
     """
     size = len(correlations[0, 0])
     count = nets * size
@@ -94,7 +94,7 @@ def zipped(
     left = np.full(nets, int(within * size))
     for network in np.flatnonzero(left == 0).tolist():
         _part(scores, members, network)
-    highest = scores.max(1)  # of each row, or above it: scores only fall
+    highest = scores.max(1)  # upper bound of each row, as scores only decrease
     for _ in range(count - size):
         a, b = _pair(scores, highest)
         both = members[a] & members[b]
@@ -114,7 +114,7 @@ def zipped(
 
 
 def _pair(scores: np.ndarray, highest: np.ndarray) -> tuple[int, int]:
-    """Return where the highest score is, and correct the bounds that were looked up."""
+    """Return the position of the highest score, tightening the bounds on the way."""
     while True:
         a = int(highest.argmax())
         b = int(scores[a].argmax())
@@ -124,13 +124,13 @@ def _pair(scores: np.ndarray, highest: np.ndarray) -> tuple[int, int]:
 
 
 def _part(scores: np.ndarray, members: np.ndarray, network: int) -> None:
-    """Put what merges two features of this network alone behind everything else."""
+    """Lower the scores of pairs of features of this network alone below all others."""
     own = members[:, network] & (members.sum(1) == 1)
     scores[np.ix_(own, own)] -= BEHIND
 
 
 def is_free(group: str, spec: PermutationSpec, net: Net) -> bool:
-    """Return whether the units of a group may be mixed: single ones, without a LayerNorm."""
+    """Return whether a group's units may be mixed: not in blocks, windows or with a LayerNorm."""
     return all(
         axis.block == 1 and axis.window is None and not isinstance(_module(net, axis), nn.LayerNorm)
         for axis in spec.groups[group]
@@ -140,9 +140,9 @@ def is_free(group: str, spec: PermutationSpec, net: Net) -> bool:
 def _merged(
     states: Sequence[State], spec: PermutationSpec, features: Mapping[str, np.ndarray], net: Net
 ) -> State:
-    """Return the weights of the features: writers are averaged, readers added up.
+    """Return the features' weights: the mean of units' incoming and the sum of outgoing ones.
 
-    What no feature writes is averaged over networks.
+    Tensors that no feature writes are averaged over networks.
     """
     total = {
         name: torch.zeros_like(tensor) if tensor.is_floating_point() else tensor
@@ -164,7 +164,7 @@ def _merged(
 
 
 def reads(net: Net, axis: Axis) -> bool:
-    """Return whether an axis is that of the inputs of a layer, which read a group's units."""
+    """Return whether an axis is that of a layer's inputs, so that it reads a group's units."""
     return axis.dim == 1 and not isinstance(_module(net, axis), nn.Embedding)
 
 

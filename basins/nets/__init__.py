@@ -1,4 +1,4 @@
 """Networks and, beside each, its permutation spec. One file is one family.
 
-Each offers `build(image_shape, num_classes, **options) -> Module` with `permutation_spec()`.
+Each has `build(image_shape, num_classes, **options) -> Module` with `permutation_spec()`.
 """

@@ -1,4 +1,4 @@
-"""BERT sequence classifiers of any size, as Hugging Face builds them, with their symmetry."""
+"""Hugging Face's BERT sequence classifiers of any size, with their permutation symmetry."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from basins.nets.products import by_onednn
 ARCHITECTURE = "BertForSequenceClassification"
 LAYERS = 1000  # at most: building one of 2**70 layers would not end
 SPREAD = 1.25  # the longest row of a group over the shortest, on a CPU
-# What of a config has no part in what a trained classifier answers.
+# Keys of a config that do not affect a trained classifier's outputs.
 TRAINING = ("attention_probs_dropout_prob", "hidden_dropout_prob", "classifier_dropout")
 TRAINING += ("initializer_range", "label2id", "problem_type", "use_cache", "dtype")
 TRAINING += ("_name_or_path", "architectures", "transformers_version")
@@ -33,10 +33,10 @@ TRAINING += ("return_dict", "output_attentions", "output_hidden_states", "chunk_
 
 
 class Group(NamedTuple):
-    """Rows of similar lengths, whose tokens attend together: n rows of up to T, N tokens in all.
+    """Rows of similar lengths for one attention call: n rows of up to T tokens, N in total.
 
-    `places` int64 [N] are the tokens' among the n T of the padded rows, and `mask` [n, 1, 1, T] is
-    0 at tokens and -inf at padding; both are None where nothing is padded.
+    `places` int64 [N] are the tokens' positions among the n T of the padded rows, and `mask`
+    [n, 1, 1, T] is 0 at tokens and -inf at padding; both are None if nothing is padded.
     """
 
     rows: int
@@ -53,17 +53,17 @@ class Group(NamedTuple):
         return states.view(self.rows, self.length, -1)
 
     def pack(self, padded: Tensor) -> Tensor:
-        """Return the tokens' [N, width] of padded rows [n, T, width]."""
+        """Return the tokens' states [N, width] of padded rows [n, T, width]."""
         flat = padded.flatten(0, 1)
         return flat if self.places is None else flat.index_select(0, self.places)
 
 
 class Layout(NamedTuple):
-    """Where the tokens of n rows of up to T are, when a batch has N of them without its padding.
+    """The positions of N tokens, without padding, from a batch of n rows of up to T.
 
-    The shortest rows come first. `places` int64 [N] are the tokens' among the n T of the padded
-    rows, as those lie in the batch, `starts` int64 [n] those of the rows' first tokens among the N,
-    and `back` int64 [n] is where each row of the batch has come to.
+    The shortest rows come first. `places` int64 [N] are the tokens' positions among the n T of the
+    batch's padded rows, `starts` int64 [n] the positions of rows' first tokens among the N, and
+    `back` int64 [n] the new index of each row of the batch.
     """
 
     places: Tensor
@@ -72,9 +72,9 @@ class Layout(NamedTuple):
     groups: tuple[Group, ...]
 
     def split(self, states: Tensor, every: bool = True) -> Sequence[Tensor]:
-        """Return each group's part of the states [1, N, width] of every token, or of [n, 1, width].
+        """Return each group's part of the states of every token, [1, N, width].
 
-        These are the states of the first token of each row.
+        Or, if not `every`, of the states of the first token of each row, [n, 1, width].
         """
         if every:
             return states[0].split([group.tokens for group in self.groups])
@@ -82,11 +82,11 @@ class Layout(NamedTuple):
 
 
 class Bert(BertForSequenceClassification):
-    """`BertForSequenceClassification`, which knows its symmetry and skips what it does not read.
+    """`BertForSequenceClassification` with a permutation spec and fewer computations.
 
-    Padding takes part in nothing but attention. A classifier reads the first token alone, so of the
-    last layer only that token is computed: of the 12 width^2 products for a token there, two
-    remain. Weights and logits are the same.
+    Padding is only used in attention. A classifier uses only the first token, so the last layer is
+    computed only for that token: of the 12 width^2 products per token, two remain for the others.
+    Weights and logits are the same.
     """
 
     def __init__(self, config: BertConfig) -> None:
@@ -103,9 +103,9 @@ class Bert(BertForSequenceClassification):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
     ) -> SequenceClassifierOutput:
-        """Return `.logits` [n, classes] of token ids and types int64 [n, T].
+        """Return `.logits` [n, classes] for token ids and types int64 [n, T].
 
-        The mask is that of Hugging Face [n, T], 0 at padding, or is added to attention's scores
+        The mask is Hugging Face's [n, T], 0 at padding, or an additive attention mask
         [n, 1, 1, T].
         """
         if token_type_ids is None:
@@ -130,7 +130,7 @@ class Bert(BertForSequenceClassification):
         return SequenceClassifierOutput(logits=self.classifier(self.dropout(pooled)))
 
     def plainly(self, ids: Tensor, mask: Tensor | None, types: Tensor) -> Tensor:
-        """Return the logits [n, classes] of Hugging Face's network, of each row by itself."""
+        """Return the logits [n, classes] of Hugging Face's network, computed row by row."""
         tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
         lengths = [ids.shape[1]] * len(ids) if mask is None else (mask[:, 0, 0] == 0).sum(1)
         rows = [
@@ -146,7 +146,7 @@ class Bert(BertForSequenceClassification):
 
 
 class Attention(nn.Module):
-    """Self-attention with the weights of `full`, of every token or of the first of each row."""
+    """Self-attention with the weights of `full`, for every token or only the first of each row."""
 
     def __init__(self, full: BertSelfAttention, every: bool) -> None:
         super().__init__()
@@ -154,9 +154,10 @@ class Attention(nn.Module):
         self.dropout, self.heads, self.every = full.dropout, full.num_attention_heads, every
 
     def forward(self, asking: Tensor, hidden: Tensor, layout: Layout | None) -> Tensor:
-        """Let the states `asking` attend to `hidden`, and return what they find, in their shape.
+        """Let the states `asking` attend to `hidden`; the result has the shape of `asking`.
 
-        Without padding states are [n, T, width], else [1, N, width]; first ones are [n, 1, width].
+        States are [n, T, width] without a layout, or [1, N, width]; first tokens' are
+        [n, 1, width].
         """
         query, key, value = self.query(asking), self.key(hidden), self.value(hidden)
         if layout is None:
@@ -171,7 +172,7 @@ class Attention(nn.Module):
         return together[None] if self.every else together
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None):
-        """Return what queries [n, S, width] find among keys and values [n, T, width]."""
+        """Return attention of queries [n, S, width] to keys and values [n, T, width]."""
         query, key, value = (
             states.unflatten(2, (self.heads, -1)).transpose(1, 2) for states in (query, key, value)
         )
@@ -201,16 +202,16 @@ def build_text(
     positions make the bert-base of LCRGS.
 
     Args:
-        vocab_size: how many token ids there are.
-        num_classes: how many classes there are.
+        vocab_size: the number of token ids.
+        num_classes: the number of classes.
         layers: at least 1.
         width: of a token's state, at least 1; feed-forward layers have 4 x `width` units.
-        heads: of each layer's attention, at least 1; they must divide `width`.
-        positions: the most tokens that a row may have, at least 1.
-        dropout: of hidden states and of attention, from 0 to below 1.
+        heads: of each layer's attention, at least 1; must divide `width`.
+        positions: the most tokens of a row, at least 1.
+        dropout: of hidden states and attention, in [0, 1).
 
     Raises:
-        UserError: where `heads` does not divide `width`.
+        UserError: `heads` does not divide `width`.
     """
     config = _config(vocab_size, layers, width, heads, positions, dropout)
     config.num_labels = num_classes
@@ -228,19 +229,19 @@ def encoder(
 ) -> BertModel:
     """Build the BERT of `build_text` without its head; its output is every token's state.
 
-    Keys begin equal to queries, so that a token attends to its like, in the other sentence too. To
-    find that by itself takes a narrow encoder many thousand steps of pretraining.
+    Keys are initialised equal to queries, so that a token attends to equal ones, also in the other
+    sentence. A narrow encoder needs many thousand steps of pretraining to learn this by itself.
 
     Args:
-        vocab_size: how many token ids there are.
+        vocab_size: the number of token ids.
         layers: at least 1.
         width: of a token's state, at least 1; feed-forward layers have 4 x `width` units.
-        heads: of each layer's attention, at least 1; they must divide `width`.
-        positions: the most tokens that a row may have, at least 1.
-        dropout: of hidden states and of attention, from 0 to below 1.
+        heads: of each layer's attention, at least 1; must divide `width`.
+        positions: the most tokens of a row, at least 1.
+        dropout: of hidden states and attention, in [0, 1).
 
     Raises:
-        UserError: where `heads` does not divide `width`.
+        UserError: `heads` does not divide `width`.
     """
     net = BertModel(_config(vocab_size, layers, width, heads, positions, dropout))
     with torch.no_grad():
@@ -257,7 +258,7 @@ def _theirs(config: str) -> nn.Module:
 
 
 def _layers(net: BertModel) -> Any:
-    """Return the layers, of whose parts torch's types know nothing."""
+    """Return the layers, typed as Any, as torch's types do not describe their parts."""
     return net.encoder.layer
 
 
@@ -282,7 +283,7 @@ def _config(
 def from_config(config: dict[str, Any]) -> Bert:
     """Build the classifier of a Hugging Face config, newly initialised from torch's generator.
 
-    Raises `ValueError` where it has more layers than there can be.
+    Raises `ValueError` if it has more than `LAYERS` layers.
     """
     if not 0 < config["num_hidden_layers"] <= LAYERS:
         raise ValueError(f"num_hidden_layers: {config['num_hidden_layers']}")
@@ -290,13 +291,13 @@ def from_config(config: dict[str, Any]) -> Bert:
 
 
 def function(config: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a classifier's config decides what it answers, with BERT's defaults.
+    """Return the keys of a classifier's config that determine its function, with BERT's defaults.
 
-    Names of classes are compared as `data.classes` does.
+    Names of classes are normalised as in `data.classes`.
     """
     whole: Any = BertConfig.from_dict(config)
     names = [key(whole.id2label[k]) for k in range(whole.num_labels)]
-    read = BertConfig().to_dict().keys() - {*TRAINING}  # nothing else has a part in it
+    read = BertConfig().to_dict().keys() - {*TRAINING}  # other keys have no effect
     return {name: {**whole.to_dict(), "id2label": names}[name] for name in sorted(read)}
 
 
@@ -314,9 +315,9 @@ def random_inputs(config: dict[str, Any], count: int) -> tuple[Tensor, ...]:
 def classifier(encoder: dict[str, Any], state: dict[str, Tensor], classes: Sequence[str]) -> Bert:
     """Return a classifier with the config and weights of a pretrained BERT, or of a classifier.
 
-    What `state` lacks, the head and perhaps the pooler, is newly initialised from torch's
-    generator. Raises `UserError` where other weights are missing or do not fit the config, or a
-    classifier's classes are not these.
+    Tensors missing from `state`, the head and possibly the pooler, are newly initialised from
+    torch's generator. Raises `UserError` if other weights are missing or do not fit the config, or
+    a classifier has other classes.
     """
     numbers = {name: k for k, name in enumerate(classes)}
     net = from_config({**encoder, "id2label": dict(enumerate(classes)), "label2id": numbers})
@@ -333,7 +334,7 @@ def classifier(encoder: dict[str, Any], state: dict[str, Tensor], classes: Seque
 
 
 def _layout(mask: Tensor) -> Layout:
-    """Return where tokens go, by either kind of mask; raises `UserError` for padding in front."""
+    """Return the layout for either kind of mask; raises `UserError` for padding at the start."""
     real = mask != 0 if mask.ndim == 2 else mask[:, 0, 0] == 0
     if not real[:, 0].all():
         raise UserError("a row begins with padding; BERT reads its first token, so pad at the end")
@@ -344,7 +345,7 @@ def _layout(mask: Tensor) -> Layout:
 
 
 def _groups(lengths: Tensor) -> Iterator[Group]:
-    """Yield rows of ascending lengths [n] in groups that pad little; on a GPU all at once."""
+    """Yield groups of rows, of ascending lengths [n], with little padding; on a GPU only one."""
     known, start = lengths.tolist(), 0
     for stop in range(1, len(known) + 1):
         if stop < len(known) and (lengths.is_cuda or known[stop] <= SPREAD * known[start]):
@@ -364,9 +365,9 @@ def _groups(lengths: Tensor) -> Iterator[Group]:
 def permutation_spec(config: BertConfig) -> PermutationSpec:
     """Return the groups of a BERT classifier: stream, heads, units in a head, feed-forward, pooler.
 
-    Per layer, heads permute as blocks, and then the value units within each head. Not covered are
-    the query and key units within a head, and the invertible maps, beyond permutations, that a head
-    can move between query and key or between value and output.
+    In each layer, heads are permuted as blocks, and then the value units within each head. Not
+    included are query and key units within a head, and invertible maps other than permutations
+    between query and key, or value and output, of a head.
     """
     head = config.hidden_size // config.num_attention_heads
     embeddings = "bert.embeddings"

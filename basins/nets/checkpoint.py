@@ -1,8 +1,8 @@
-"""A trained network on disk: `model.safetensors`, and `config.json` that says how to rebuild it.
+"""Trained networks on disk: `model.safetensors`, and `config.json` to rebuild the network.
 
-The folder of a text classifier is one of Hugging Face's, with the tokenizer's files beside these.
-A family of networks is a file of `basins/nets/`: our own nets by their names, and those of Hugging
-Face by their `model_type` where there is a file for it (`bert`), and else by the file for all.
+The folder of a text classifier is in Hugging Face's format, with the tokenizer's files. A family of
+networks is a file of `basins/nets/`: our own nets have their names, and Hugging Face's the file of
+their `model_type` if it exists (`bert`), or else the general file.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from basins.store import file_hash
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# What of a config says how the network came about, not what it is.
+# Keys of a config that describe a network's origin, not its function.
 ORIGIN = ("_name_or_path", "architectures", "dtype", "seed", "streams", "transformers_version")
-# Files by which a tokenizer is known; without any, the library takes others for one.
+# Files that identify a tokenizer; without any, the library would use other files.
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
 TOKENIZERS += ("sentencepiece.bpe.model", "spm.model")
-IMAGES = "ForImageClassification"  # how the library calls what reads images
-PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"  # which holds it
+IMAGES = "ForImageClassification"  # ending of the library's image classifiers' names
+PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"  # newer: contains it
 
 
 def initialise(config: dict[str, Any]) -> Net:
     """Return the network that a config describes, newly initialised from torch's generator.
 
-    `config` has `net` (name and options), `image_shape` (height, width, channels), `num_classes`,
-    or else is that of a classifier of Hugging Face.
+    `config` has `net` (name and options), `image_shape` (height, width, channels) and
+    `num_classes`, or is that of a Hugging Face model.
     """
     if of_library(config):
         return find("nets", family(config), "from_config")(_whole(config))
@@ -60,7 +60,7 @@ def of_library(config: Mapping[str, Any]) -> bool:
 
 
 def by_library(config: Mapping[str, Any]) -> bool:
-    """Return whether the library itself builds and reads the network of a config."""
+    """Return whether Hugging Face's library builds and reads the network of a config."""
     return of_library(config) and family(config) == _general()
 
 
@@ -72,10 +72,10 @@ def reads_text(config: Mapping[str, Any]) -> bool:
 
 
 def classifier(folder: Path, classes: Sequence[str]) -> Net:
-    """Return a classifier of text with the weights in `folder`, an encoder's or a classifier's.
+    """Return a text classifier with the weights in `folder`, an encoder's or a classifier's.
 
-    What they lack, a head, is newly initialised from torch's generator. Raises `UserError` where
-    they do not fit their config, or are of a classifier of other classes.
+    A missing head is newly initialised from torch's generator. Raises `UserError` if the weights do
+    not fit their config, or are those of a classifier with other classes.
     """
     config, state = read_config(folder), weights.load(folder / "model.safetensors")
     return find("nets", family(config), "classifier")(_whole(config), state, classes)
@@ -90,7 +90,7 @@ def random_inputs(config: dict[str, Any], count: int) -> tuple[Tensor, ...]:
 
 
 def description(config: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a config says how to build the network: equal for all seeds of a recipe."""
+    """Return the part of a config that says how to build the network, equal for all seeds."""
     return {key: value for key, value in config.items() if key not in ORIGIN}
 
 
@@ -103,12 +103,12 @@ def classes(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def longest(config: Mapping[str, Any]) -> int:
-    """Return how many tokens a row may have at most, for a network that reads text."""
+    """Return the most tokens that a row may have, for a network that reads text."""
     return find("nets", family(config), "longest")(_whole(config))
 
 
 def function(config: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a config decides a network's function, with defaults where it says nothing."""
+    """Return the keys of a config that determine a network's function, completed by defaults."""
     if of_library(config):
         return find("nets", family(config), "function")(_whole(config))
     return json.loads(json.dumps(description(config)))
@@ -123,9 +123,8 @@ def save(net: Net, config: dict[str, Any], folder: Path) -> None:
 def read_config(folder: Path) -> dict[str, Any]:
     """Read the config of the model in `folder`.
 
-    What is done to images before a network of Hugging Face reads them stands beside it, and is
-    returned as its `preprocessing`. Raises `UserError` where either is not readable, or the weights
-    are quantised.
+    The settings of a Hugging Face image processor in the folder are returned as `preprocessing`.
+    Raises `UserError` if either is not readable, or the weights are quantised.
     """
     try:
         config = json.loads((folder / "config.json").read_text())
@@ -149,7 +148,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _preprocessing(folder: Path) -> dict[str, Any] | None:
-    """Return what a folder says of how images are prepared, None where it says nothing."""
+    """Return a folder's settings of the image processor, or None if it has none."""
     for name in (PROCESSOR, PREPROCESSOR):
         if (folder / name).is_file():
             written = json.loads((folder / name).read_text())
@@ -161,18 +160,18 @@ def _preprocessing(folder: Path) -> dict[str, Any] | None:
 def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Read the tokenizer of the text model in `folder`.
 
-    Raises `UserError` where there is none, or it has ids that the model has no embedding for.
+    Raises `UserError` if there is none, or it has ids without an embedding in the model.
     """
     from transformers import AutoTokenizer
 
     try:
         if not any((folder / name).is_file() for name in TOKENIZERS):
-            raise LookupError("neither tokenizer.json nor vocab.txt")  # not taken for an error
+            raise LookupError("neither tokenizer.json nor vocab.txt")  # the library would not fail
         found = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
         pieces = max(found.get_vocab().values(), default=0) + 1
-    except Exception as error:  # the library's own, in Rust, has no other type
+    except Exception as error:  # the Rust library raises no narrower type
         line = " ".join(str(error).split())[:120]
         raise UserError(
             f"{folder}: no readable tokenizer ({line}); save it beside the weights"
@@ -189,7 +188,7 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 def fingerprint(folder: Path) -> str:
     """Return the hash of the weights in `folder`.
 
-    Raises `UserError` where there are none, or they or the config are no longer what was written.
+    Raises `UserError` if there are none, or they or the config were changed after being written.
     """
     try:
         file_hash(folder / "config.json")
@@ -203,7 +202,7 @@ def fingerprint(folder: Path) -> str:
 def load(folder: Path) -> Net:
     """Rebuild the network in `folder` with its weights, in evaluation mode.
 
-    Raises `UserError` where the weights are missing, damaged, or not those of the config's net.
+    Raises `UserError` if the weights are missing, damaged, or do not fit the config's network.
     """
     net = described(folder)
     net.load_state_dict(load_state(folder, net))
@@ -213,8 +212,8 @@ def load(folder: Path) -> Net:
 def described(folder: Path, found: Mapping[str, tuple[int, ...]] | None = None) -> Net:
     """Return the network that the config in `folder` describes, newly initialised.
 
-    Raises `UserError` where it describes none, or one that the weights are not of: those in
-    `folder`, or tensors of the shapes `found`. That is looked at before memory is taken for it.
+    Raises `UserError` if it describes none, or the weights do not fit: those in `folder`, or
+    tensors with the shapes `found`. This is checked before memory is allocated.
     """
     config = read_config(folder)
     if by_library(config):
@@ -223,7 +222,7 @@ def described(folder: Path, found: Mapping[str, tuple[int, ...]] | None = None) 
         _check_sizes(config)
         with torch.device("meta"):
             like = initialise(config)
-    except Exception as error:  # each library refuses in its own way what someone wrote there
+    except Exception as error:  # libraries may raise anything for a user's config
         line = " ".join(str(error).split())[:200]
         raise UserError(f"{folder}: config.json describes no network ({line})") from None
     shapes = weights.shapes(folder / "model.safetensors") if found is None else found
@@ -234,9 +233,9 @@ def described(folder: Path, found: Mapping[str, tuple[int, ...]] | None = None) 
 
 
 def load_state(folder: Path, net: Net) -> weights.State:
-    """Read the weights in `folder`, which are to fit `net`; raises `UserError` as `load` does."""
+    """Read the weights in `folder`, which must fit `net`; raises `UserError` as `load` does."""
     config = read_config(folder)
-    if by_library(config):  # whose files are in many forms
+    if by_library(config):  # files may have many forms
         return find("nets", _general(), "read")(folder, config).state_dict()
     file, like = folder / "model.safetensors", net.state_dict()
     state = weights.conformed(weights.load(file), net, file)
@@ -246,9 +245,9 @@ def load_state(folder: Path, net: Net) -> weights.State:
 
 
 def _check_sizes(config: dict[str, Any]) -> None:
-    """Raise `UserError` or `ValueError` where a network has options that no net of its kind takes.
+    """Raise `UserError` or `ValueError` if options of a network are out of range.
 
-    Building one of 2**70 layers would not end.
+    Building one with 2**70 layers would not end.
     """
     if not of_library(config):
         name, options = split_options(config["net"])
@@ -256,20 +255,20 @@ def _check_sizes(config: dict[str, Any]) -> None:
 
 
 def _whole(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a `description` with the library's word for the head."""
+    """Return a `description` with the library's key for the head."""
     built = {"architectures": config["architectures"]} if "architectures" in config else {}
     return description(dict(config)) | built
 
 
 @cache
 def _special() -> frozenset[str]:
-    """Return the `model_type`s that have a file."""
+    """Return the `model_type`s that have their own file."""
     return frozenset(names("nets", "ARCHITECTURE"))
 
 
 @cache
 def _general() -> str:
-    """Return the file for all other `model_type`s: it reads its weights with the library."""
+    """Return the file for all other `model_type`s, which reads weights with the library."""
     [name] = names("nets", "ARCHITECTURES")
     return name
 

@@ -1,4 +1,4 @@
-"""A network that points are mixed from: a model on disk, perhaps with its units permuted."""
+"""A control point of paths: a model on disk, possibly with its units permuted."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from basins.nets import checkpoint
 
 
 class Control(NamedTuple):
-    """A model by its folder, and the permutations that bring its units into another's order.
+    """A model's folder, and the permutations that align its units to another's.
 
-    `fingerprint` is the hash of the model's weights. `permutations` is a file of
-    `align/alignments.py`, and `key` the model's part of it; both are empty for a model as it is.
-    `bend` says that it was fitted to bend a path between others, and is no network by itself.
+    `fingerprint` is the hash of the model's weights. `permutations` is a file written by
+    `align/alignments.py`, and `key` the model's part of it; both are empty without permutation.
+    `bend` says that it is the fitted bend of a path between others, not a trained network.
     """
 
     model: Path
@@ -27,33 +27,33 @@ class Control(NamedTuple):
 
     @classmethod
     def of(cls, model: Path) -> Control:
-        """Return the model in a folder as it is; raises `UserError` where its files are damaged."""
+        """Return the model in a folder, not permuted; raises `UserError` if it is damaged."""
         return cls(model, checkpoint.fingerprint(model))
 
     def __str__(self) -> str:
-        """Return the model's id: its folder, below `models/` where it lies there."""
+        """Return the model's id: its folder, relative to `models/` if it is there."""
         below = self.model.relative_to("models") if self.model.is_relative_to("models") else None
         return (below or self.model).as_posix()
 
     def identity(self) -> list[str]:
-        """Return what decides its weights, as a part of a store's key."""
-        # The folder of permutations is named after all that decides them.
+        """Return what determines its weights, as part of a key of the store."""
+        # The folder of permutations is named after everything that determines them.
         return [self.fingerprint, Path(self.permutations).parent.name, self.key]
 
     def net(self) -> dict[str, str]:
-        """Return the file of this room that builds its network, as a store's key names it."""
+        """Return the file of this package that builds its network, as part of a store key."""
         return {"name": checkpoint.family(checkpoint.read_config(self.model))}
 
     def plain(self) -> Control:
-        """Return the model as it is."""
+        """Return the model without permutation."""
         return Control(self.model, self.fingerprint)
 
     def permuted(self, file: Path, number: int) -> Control:
-        """Return the model put through the permutations of that number in a file of alignments."""
+        """Return the model with the permutations of a given number in a file of alignments."""
         return self._replace(permutations=str(file), key=str(number))
 
     def read(self) -> dict[str, np.ndarray]:
-        """Return the permutations to put the model through, by group; none for a plain one."""
+        """Return the model's permutations by group, empty without permutation."""
         if not self.permutations:
             return {}
         prefix = f"{self.key}/"

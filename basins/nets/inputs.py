@@ -1,4 +1,4 @@
-"""A split of a dataset as a network takes it: images as they are, text through its tokenizer."""
+"""A split of a dataset as inputs of a network: images, or text encoded by its tokenizer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def inputs(folder: Path, split: str, model: Path, device: torch.device) -> Resident | Tokens:
     """Put a split of the dataset in `folder` on the device, for networks like that in `model`.
 
-    Raises `UserError` where the dataset is missing or damaged, or does not fit the network.
+    Raises `UserError` if the dataset is missing or damaged, or does not fit the network.
     """
     if disk.is_image(folder):
         return resident(disk.read(folder, split), device)
@@ -39,20 +39,20 @@ def encoded(
     device: torch.device,
     where: str,
 ) -> Tokens:
-    """Put sentences on the device as a network of this config reads them.
+    """Put sentences on the device as inputs of a network with this config.
 
     Args:
-        columns: the sentences, and in `label` the number of each row's class among `classes`.
-        classes: the names of the data's classes, which the network's are matched to by name
+        columns: the sentences, and in `label` the index of each row's class in `classes`.
+        classes: the names of the data's classes, which are matched to the network's by name
             (`data.classes.matched`).
         tokenizer: the network's.
-        config: the network's: its classes, how long a row may be, and perhaps `long_rows`.
+        config: the network's: its classes, the most tokens of a row, and possibly `long_rows`.
         device: where the rows are put.
-        where: what error messages and warnings call the data.
+        where: the data's name in error messages and warnings.
 
     Raises:
-        UserError: saying `where`, if the classes cannot be matched, a sentence is missing, there
-            are no rows, or a row is too long.
+        UserError: the classes cannot be matched, a sentence is missing, there are no rows, or a
+            row is too long; the message names `where`.
     """
     numbers, merge = matched(checkpoint.classes(config), classes, where)
     pad: Any = tokenizer.pad_token_id
@@ -60,7 +60,7 @@ def encoded(
     found = tokens(
         *fitting(columns, tokenizer, config, limit, where),
         [numbers[label] for label in columns["label"]],
-        pad=0 if pad is None else pad,  # some have none; their networks know the mask
+        pad=0 if pad is None else pad,  # some have none; their networks use the mask
         limit=limit,
         device=device,
         where=where,

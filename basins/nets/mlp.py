@@ -1,4 +1,4 @@
-"""Multilayer perceptrons on flattened images: the smallest net with the symmetry in full."""
+"""Multilayer perceptrons on flattened images: the smallest net with full permutation symmetry."""
 
 from collections import OrderedDict
 from math import prod
@@ -14,7 +14,7 @@ class MLP(Net):
     """Linear layers with ReLU between them."""
 
     def __init__(self, features: int, num_classes: int, depth: int, width: int):
-        """Lay out `depth` hidden layers of `width` units on `features` inputs."""
+        """Create `depth` hidden layers of `width` units on `features` inputs."""
         super().__init__()
         self.hidden = nn.Sequential()
         for _ in range(depth):
@@ -48,6 +48,6 @@ def build(
 ) -> MLP:
     """Build `depth` hidden layers of `width` units for images of exactly (H, W, C).
 
-    Depth 1 is the net of MMC appendix F.3 with its output weights free. PyTorch's default init.
+    Depth 1 is the net of MMC, appendix F.3, with trained output weights. PyTorch's default init.
     """
     return MLP(prod(image_shape), num_classes, depth, width)

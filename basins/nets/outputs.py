@@ -1,4 +1,4 @@
-"""What a network returns."""
+"""The outputs of networks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def logits_of(output: Any) -> Any:
-    """Return a network's output itself, or the `logits` that it holds by name or by key.
+    """Return a network's output, or its attribute or entry `logits` if it has one.
 
-    Hugging Face's networks return an object with names, and where code is traced a plain dict.
+    Hugging Face's networks return an object with attributes, or a plain dict if traced.
     """
     if isinstance(output, Mapping):
         return output.get("logits", output)

@@ -1,12 +1,12 @@
 """An architecture's permutation symmetry, as data.
 
-A group is a set of units that may be reordered together without changing the function: the outputs
+A group is a set of units that may be permuted together without changing the function: the outputs
 of the layers that write them, the norms that scale them and the inputs of the layers that read
-them. A spec for a new net is a dict of such groups, written with `writes`, `norm` and `reads`:
+them. A spec for a new net is a dict of such groups, made by `writes`, `norm` and `reads`:
 
     PermutationSpec({"hidden": writes("first") + reads("second")})
 
-By convention a group bears the name of a module whose output is the units' activation.
+By convention a group has the name of a module whose output is the units' activation.
 """
 
 from abc import ABC, abstractmethod
@@ -20,19 +20,19 @@ from basins.errors import UserError
 
 
 class Net(nn.Module, ABC):
-    """A network that knows its own permutation symmetry; every net of this room is one."""
+    """A network with a permutation spec; every net of this package is one."""
 
     @abstractmethod
     def permutation_spec(self) -> "PermutationSpec":
-        """Return the groups of units that may be reordered without changing the function."""
+        """Return the groups of units that may be permuted without changing the function."""
 
 
 class Axis(NamedTuple):
-    """One axis of a tensor that a group permutes, in runs of `block` consecutive entries.
+    """One axis of a tensor that a group permutes, in blocks of `block` consecutive entries.
 
-    A unit owns one entry (`block` = 1), an attention head `width // heads` of them, a channel that
-    was flattened `height * width`. `window` = (start, stop) limits the group to some entries, such
-    as the units within one head.
+    A single unit has one entry (`block` = 1), an attention head `width // heads`, a flattened
+    channel `height * width`. `window` = (start, stop) restricts the group to some entries, such as
+    the units within one head.
     """
 
     tensor: str
@@ -45,9 +45,9 @@ class Axis(NamedTuple):
 class PermutationSpec:
     """The groups of a network: name -> the axes that one permutation moves together.
 
-    Groups act in the order of the mapping. The order only matters where two groups share an axis,
-    as heads and the units within them do. A tensor carries a group on at most one axis, so that
-    matching a group, the others held, is a linear assignment (Git Re-Basin, section 3.2).
+    Groups are applied in the order of the mapping, which only matters if two groups share an axis,
+    like heads and the units within them. A group permutes at most one axis of a tensor, so that
+    matching a group with the others fixed is a linear assignment (Git Re-Basin, section 3.2).
     """
 
     groups: Mapping[str, tuple[Axis, ...]]
@@ -57,7 +57,7 @@ class PermutationSpec:
         return _units(state, self.groups[group][0])
 
     def check(self, state: Mapping[str, Tensor]) -> None:
-        """Raise `UserError`, in one line, at the first place where spec and `state` disagree."""
+        """Raise a one-line `UserError` at the first inconsistency of spec and `state`."""
         for group, axes in self.groups.items():
             if not axes:
                 raise UserError(f"permutation group {group!r} has no axes")
@@ -84,7 +84,7 @@ def writes(layer: str, *, bias: bool = True, block: int = 1) -> tuple[Axis, ...]
 
 
 def norm(layer: str, *, running: bool = True) -> tuple[Axis, ...]:
-    """Return the axes of an affine norm; `running` where it keeps statistics, as BatchNorm does."""
+    """Return the axes of an affine norm; `running` if it has running statistics, like BatchNorm."""
     names = ("weight", "bias", "running_mean", "running_var") if running else ("weight", "bias")
     return tuple(Axis(f"{layer}.{name}", 0) for name in names)
 

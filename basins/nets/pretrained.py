@@ -1,6 +1,6 @@
-"""Networks of any `model_type` of Hugging Face, as the library itself builds and reads them.
+"""Networks of any `model_type` of Hugging Face, built and read by its library.
 
-BERT's sequence classifiers have a faster forward pass of their own (`bert.py`).
+BERT's sequence classifiers have their own, faster forward pass (`bert.py`).
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ ARCHITECTURES = {
     "ForCausalLM": "AutoModelForCausalLM",
     "LMHeadModel": "AutoModelForCausalLM",
 }
-"""The heads that can be measured, by how the names of their classes end."""
+"""The supported heads, as endings of the names of the library's classes."""
 
 LAYERS = 1000  # at most: building one of 2**70 layers would not end
-SEGMENTED = ("funnel", "xlnet")  # read token types, of which their config counts none
-ENDED = ("xlnet",)  # their heads read a row's last place, be it padding
-WHOLE = 0.01  # within what a pixel is a whole number, of 255
-UNLIMITED = 2**20  # tokens of a row, where positions are relative
-# What of a config has no part in what a trained network answers; dropout has none, either.
+SEGMENTED = ("funnel", "xlnet")  # use token types, although their config does not count them
+ENDED = ("xlnet",)  # their heads use a row's last position, even if it is padding
+WHOLE = 0.01  # tolerance within which a pixel, up to 255, counts as an integer
+UNLIMITED = 2**20  # tokens of a row, for relative positions
+# Keys of a config that do not affect a trained network's outputs, nor does dropout.
 TRAINING = ("initializer_range", "initializer_factor", "label2id", "problem_type", "use_cache")
 TRAINING += ("dtype", "_name_or_path", "architectures", "transformers_version", "return_dict")
 TRAINING += ("output_attentions", "output_hidden_states", "chunk_size_feed_forward")
 
 
 class _Text:
-    """What is added to a text network of the library: it takes the inputs of `data.tokens`."""
+    """Mixin for the library's text networks, which then accept the inputs of `data.tokens`."""
 
     config: Any
 
     def forward(self, ids: Tensor, mask: Tensor | None = None, types: Tensor | None = None) -> Any:
         """Return the network's output for token ids and types int64 [n, T].
 
-        The mask, float32 [n, 1, 1, T], is 0 at tokens and -inf at padding, which ends rows. Raises
-        `UserError` where rows would get BigBird's sparse attention, which draws its blocks, and
-        which the library ends for good when it reads a shorter row.
+        The mask, float32 [n, 1, 1, T], is 0 at tokens and -inf at padding, at the end of rows.
+        Raises `UserError` if BigBird would use sparse attention for the rows, as its blocks are
+        random, and the library disables it permanently when it reads a shorter row.
         """
         sparse = getattr(self.config, "attention_type", None) == "block_sparse"
         if sparse and ids.shape[1] > _blocked(self.config):
@@ -71,7 +71,7 @@ class _Text:
             given["attention_mask"] = real.long()
         pad = self.config.pad_token_id
         if pad is None:
-            # The library tells the end of a row by this id: any will do that no row has.
+            # The library finds the end of a row by this id: any id that no row has works.
             unused = torch.bincount(ids[real], minlength=self.config.vocab_size) == 0
             if not bool(unused.any()):
                 return _Logits(self.plainly(ids, mask, types))
@@ -82,7 +82,7 @@ class _Text:
     def plainly(
         self, ids: Tensor, mask: Tensor | None = None, types: Tensor | None = None
     ) -> Tensor:
-        """Return the logits of the library's forward pass, of each row by itself.
+        """Return the logits of the library's forward pass, computed row by row.
 
         They are [n, classes], or [n, T, tokens] with zeros at padding.
         """
@@ -107,9 +107,9 @@ class _Logits:
 
 
 class _Images:
-    """What is added to an image network of the library: it takes images from -1 to 1.
+    """Mixin for the library's image networks, which then accept images in [-1, 1].
 
-    `scale` and `shift` [channels] bring those to what its preprocessing makes of pixels.
+    `scale` and `shift` [channels] map these to the values that its preprocessing returns.
     """
 
     scale: tuple[float, ...] = (1.0,)
@@ -124,7 +124,7 @@ class _Images:
 def from_config(config: dict[str, Any]) -> nn.Module:
     """Build the network of a config, newly initialised from torch's generator.
 
-    Raises `UserError` where it is none of `ARCHITECTURES`, or the library has no such network.
+    Raises `UserError` if it is none of `ARCHITECTURES`, or the library has no such network.
     """
     auto, known = _auto(config), _config(config)
     return _reading(auto.from_config(known, dtype=torch.float32, trust_remote_code=False), auto)
@@ -133,8 +133,8 @@ def from_config(config: dict[str, Any]) -> nn.Module:
 def read(folder: Path, config: dict[str, Any]) -> nn.Module:
     """Return the network in a folder, float32, in evaluation mode.
 
-    The library reads its weights: of any number of files, under older names, tied. A warning names
-    what they have besides.
+    The library reads its weights, which may be in several files, have old names or be tied. A
+    warning names unused tensors.
 
     Raises:
         UserError: a weight is missing, of another shape or not finite, or a file is not readable.
@@ -153,7 +153,7 @@ def read(folder: Path, config: dict[str, Any]) -> nn.Module:
             )
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
-    except Exception as error:  # the library's own, of someone else's files
+    except Exception as error:  # the library may raise anything for a user's files
         line = " ".join(str(error).split())[:200]
         raise UserError(
             f"{folder}: not readable as {config['architectures'][0]} ({line})"
@@ -174,10 +174,10 @@ def read(folder: Path, config: dict[str, Any]) -> nn.Module:
 
 
 def sized(folder: Path, channels: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what resizes and cuts an image, uint8 [height, width, channels], as a folder says.
+    """Return a folder's function to resize and crop an image, uint8 [height, width, channels].
 
-    It raises `ValueError` where the folder's processor does more to images than that and to bring
-    the values of each channel to another scale, which the network itself does here.
+    It raises `ValueError` if the folder's image processor does anything else, except for rescaling
+    the values of each channel, which the network itself does here.
     """
     made, scale, shift = _processor(folder, channels)
 
@@ -198,10 +198,10 @@ def sized(folder: Path, channels: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _processor(folder: Path, channels: int) -> tuple[Any, np.ndarray, np.ndarray]:
-    """Return what makes a network's inputs of pixels, and scale and shift [channels] of it.
+    """Return a network's image processor, and its scale and shift [channels] of pixels in [-1, 1].
 
-    They make of pixels from -1 to 1 what it does of them, seen from a black and a white image: each
-    kind of processor has settings of its own.
+    These are measured with a black and a white image, as each kind of processor has its own
+    settings.
     """
     mode = "L" if channels == 1 else "RGB"
     try:
@@ -220,11 +220,11 @@ def _processor(folder: Path, channels: int) -> tuple[Any, np.ndarray, np.ndarray
 
 
 def classifier(encoder: dict[str, Any], state: weights.State, classes: Sequence[str]) -> nn.Module:
-    """Return a classifier of text with the config and weights of an encoder, or of a classifier.
+    """Return a text classifier with the config and weights of an encoder, or of a classifier.
 
-    What `state` lacks, a head and perhaps a pooler, is newly initialised from torch's generator.
-    Raises `UserError` where another weight is missing or of another shape, or a classifier's
-    classes are not these.
+    A head, and possibly a pooler, missing from `state` is newly initialised from torch's generator.
+    Raises `UserError` if another weight is missing or has another shape, or a classifier has other
+    classes.
     """
     names: dict[str, Any] = {"id2label": dict(enumerate(classes))}
     names |= {"label2id": {name: k for k, name in enumerate(classes)}}
@@ -247,7 +247,7 @@ def classifier(encoder: dict[str, Any], state: weights.State, classes: Sequence[
 
 
 def classifier_of(model_type: str) -> str:
-    """Return the name of the library's classifier with an encoder; raises `UserError` without."""
+    """Return the library's classifier class for an encoder; raises `UserError` if there is none."""
     built = AutoConfig.for_model(model_type)
     known: Any = transformers.AutoModelForSequenceClassification._model_mapping
     if type(built) not in known:
@@ -270,7 +270,7 @@ def _longest(written: str) -> int:
     for name, module in modules:
         if not isinstance(module, nn.Embedding) or not name.endswith("position_embeddings"):
             continue
-        if module.padding_idx is not None:  # RoBERTa's places begin behind padding's
+        if module.padding_idx is not None:  # RoBERTa's positions start after padding's
             limit = min(limit, module.num_embeddings - module.padding_idx - 1)
     return limit
 
@@ -287,16 +287,16 @@ def random_inputs(config: dict[str, Any], count: int) -> tuple[Tensor, ...]:
         height, width = size if isinstance(size, (tuple, list)) else (size, size)
         return (torch.randn(count, getattr(seen, "num_channels", 3), height, width),)
     ids = torch.randint(known.vocab_size, (count, min(8, longest(config))))
-    if known.is_encoder_decoder:  # which reads a row at its end
+    if known.is_encoder_decoder:  # classifies a row at its end token
         ids[ids == known.eos_token_id] = known.pad_token_id
         ids[:, -1] = known.eos_token_id
     return (ids,)
 
 
 def function(config: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a config decides what a network answers, with the library's defaults.
+    """Return the keys of a config that determine a network's outputs, with the library's defaults.
 
-    Names of classes are compared as `data.classes` does.
+    Names of classes are normalised as in `data.classes`.
     """
     known: Any = _config(config)
     auto = _auto(config)
@@ -308,7 +308,7 @@ def function(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of a config, of configs inside it without what has no part in an answer."""
+    """Return a value of a config; nested configs without keys that do not affect outputs."""
     if not isinstance(value, dict):
         return value
     return {name: _plain(one) for name, one in value.items() if name not in TRAINING}
@@ -328,7 +328,7 @@ def _auto(config: dict[str, Any]) -> Any:
 
 
 def _config(config: dict[str, Any]) -> Any:
-    """Return the library's config; nothing that stands beside it is run."""
+    """Return the library's config; no code in its folder is run."""
     for name, value in config.items():
         if "layers" in name and isinstance(value, int) and value > LAYERS:
             raise UserError(f"{name}: {value}")
@@ -339,7 +339,7 @@ def _config(config: dict[str, Any]) -> Any:
 
 
 def _blocked(config: Any) -> int:
-    """Return how many tokens a row may have at most to get full attention from a BigBird."""
+    """Return the most tokens of a row for which BigBird uses full attention."""
     return (5 + 2 * config.num_random_blocks) * config.block_size
 
 
@@ -355,7 +355,7 @@ def _reading(net: nn.Module, auto: Any) -> Any:
 
 
 def _processed(made: Any, picture: Image.Image) -> np.ndarray:
-    """Return a network's input [channels, height, width] of a picture."""
+    """Return a network's input [channels, height, width] for a picture."""
     return np.asarray(made(picture, return_tensors="pt")["pixel_values"][0], np.float64)
 
 
@@ -370,7 +370,7 @@ def _padded_with(config: Any, pad: int) -> Iterator[None]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep the library's own reports back: what counts of them is said here."""
+    """Silence the library's reports; the relevant ones are reported here."""
     logging = transformers.utils.logging
     level = logging.get_verbosity()
     logging.set_verbosity_error()

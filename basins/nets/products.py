@@ -1,6 +1,6 @@
-"""Matrix products of linear layers by oneDNN, which torch has beside MKL.
+"""Matrix products of linear layers by oneDNN, which torch includes in addition to MKL.
 
-MKL takes AVX-512 on Intel's processors alone: on others oneDNN's fp32 products are twice as fast.
+MKL uses AVX-512 only on Intel processors; on others, oneDNN's fp32 products are twice as fast.
 """
 
 from __future__ import annotations
@@ -9,17 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-WORTH = 2**21  # multiplications; with fewer, what a call costs is more than it gains
-ROWS = (
-    64  # in training rows are filled up to a multiple: oneDNN keeps 2 MB for every number of them
-)
+WORTH = 2**21  # multiplications; with fewer, the overhead of a call exceeds its gain
+ROWS = 64  # in training, rows are padded to a multiple: oneDNN keeps 2 MB for each number of rows
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`, whose large products in fp32 on a CPU are oneDNN's."""
+    """`nn.Linear` that uses oneDNN for large fp32 products on a CPU."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the layer's output, of whatever leading dimensions `input` has."""
+        """Return the layer's output for `input` with any leading dimensions."""
         rows = input.numel() // self.in_features
         if not _offered(input) or rows * self.weight.numel() < WORTH:
             return functional.linear(input, self.weight, self.bias)
@@ -50,14 +48,14 @@ class Product(torch.autograd.Function):
 
 
 def by_onednn(net: nn.Module) -> None:
-    """Let the linear layers of `net` be `Linear`, with the weights that they have."""
+    """Turn the linear layers of `net` into `Linear`, keeping their weights."""
     for module in net.modules():
         if type(module) is nn.Linear:
             module.__class__ = Linear
 
 
 def _offered(input: Tensor) -> bool:
-    """Return whether oneDNN's product can stand for torch's: not where something traces it."""
+    """Return whether oneDNN's product can replace torch's: not while it is traced."""
     return (
         input.device.type == "cpu"
         and input.dtype == torch.float32

@@ -1,4 +1,4 @@
-"""Residual networks for small images: the CIFAR ResNet-18, and a ResNet-8 for two cores."""
+"""Residual networks for small images: the CIFAR ResNet-18, and a ResNet-8 for small machines."""
 
 from collections import OrderedDict
 from typing import Annotated, Literal
@@ -17,10 +17,10 @@ BLOCKS = {
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut: the identity, or 1x1 where the shape changes."""
+    """Two 3x3 convolutions and a shortcut: the identity, or 1x1 if the shape changes."""
 
     def __init__(self, channels: int, width: int, stride: int):
-        """Take `channels` to `width` channels, and the image to 1 / `stride` of its sides."""
+        """Map `channels` to `width` channels, and divide the image's sides by `stride`."""
         super().__init__()
         self.inner = _conv_norm(channels, width, 3, stride).append(nn.ReLU())
         self.outer = _conv_norm(width, width, 3, 1)
@@ -38,7 +38,7 @@ class ResNet(Net):
     def __init__(
         self, channels: int, num_classes: int, blocks: tuple[tuple[int, int], ...], width: int
     ):
-        """Lay out `blocks`, each (multiple of `width`, stride)."""
+        """Create `blocks`, each (multiple of `width`, stride)."""
         super().__init__()
         self.stem = _conv_norm(channels, width, 3, 1).append(nn.ReLU())
         self.blocks = nn.Sequential()
@@ -53,10 +53,10 @@ class ResNet(Net):
         return self.head(self.blocks(self.stem(images)).mean((2, 3)))
 
     def permutation_spec(self) -> PermutationSpec:
-        """Return a group per block's inner channels and one per residual stream.
+        """Return a group for each block's inner channels and one for each residual stream.
 
-        An identity shortcut hands its stream on; a convolution starts a new one, named after the
-        block (the first, after the stem).
+        An identity shortcut continues its stream; a convolution starts a new one, named after the
+        block (the first after the stem).
         """
         stream = "stem"
         groups = {stream: _writes(stream)}

@@ -20,7 +20,7 @@ class VGG(Net):
     def __init__(
         self, channels: int, num_classes: int, layers: tuple[tuple[int, int], ...], width: int
     ):
-        """Lay out `layers`, each (multiple of `width`, stride)."""
+        """Create `layers`, each (multiple of `width`, stride)."""
         super().__init__()
         self.features = nn.Sequential()
         for multiple, stride in layers:

@@ -1,4 +1,4 @@
 """Paths between networks and the engine that evaluates them. One file is one kind of path.
 
-Each offers `coefficients(t, **options)`: the weight of every control point at `t`.
+Each has `coefficients(t, **options)`, the coefficient of every control point at `t`.
 """

@@ -1,9 +1,9 @@
-"""Grids along paths that are doubled until barriers stop changing: fewer points, no bound.
+"""Adaptive grids along paths: doubled until barriers stop changing, without an error bound.
 
-A grid's barrier is a lower bound of the path's own, and nothing bounds it from above without
-knowing how fast the loss may change. Two successive grids that agree are evidence, not proof, and
-weak evidence where the top is in the middle, as it often is: every grid has a point there. Starting
-from five points instead of three costs four evaluations and catches more.
+A grid's barrier is a lower bound of the path's, and an upper bound would require knowing how fast
+the loss may change. That two successive grids agree is evidence, not proof, and weak evidence if
+the maximum is in the middle, as it often is, since every grid has a point there. Starting from five
+points instead of three costs four evaluations and detects more.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ def refine(
     tolerance: float,
     limit: int,
 ) -> Grids[Path]:
-    """Double each path's grid until none of its barriers changes by `tolerance`.
+    """Double each path's grid until none of its barriers changes by `tolerance` or more.
 
-    A path with a loss that is not finite has no barrier and goes no further. SoK
-    operationalisation, section 1.4.
+    A path with a loss that is not finite has no barrier and is not refined. See the
+    operationalisation of the SoK, section 1.4.
 
     Args:
-        paths: what grids are refined for.
+        paths: the paths whose grids are refined.
         losses: `losses(grids)` returns mean losses [curves, T] of each path on its grid, which
-            holds the points of the grid before it; all paths that go on are asked for at once.
+            contains its previous grid; it is called for all unfinished paths at once.
         barrier: `barrier(t, losses)`, one of `landscape.barriers`.
-        start: points of the first grid.
+        start: the number of points of the first grid.
         tolerance: in the losses' unit.
         limit: the most points that a grid may have.
 
@@ -48,7 +48,7 @@ def refine(
         The last grid of each path.
 
     Raises:
-        UserError: where `limit` leaves no room for a second grid.
+        UserError: `limit` does not allow a second grid.
     """
     if not 2 * start - 1 <= limit:
         raise UserError(f"points: from {start}, the next grid has {2 * start - 1}: limit {limit}")

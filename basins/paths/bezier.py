@@ -8,7 +8,7 @@ from basins.paths import fitting
 
 
 def coefficients(t: float) -> tuple[float, ...]:
-    """Return the weights of the first end, the midpoint and the second end at `t`."""
+    """Return the coefficients of the first end, the midpoint and the second end at `t`."""
     return ((1 - t) ** 2, 2 * t * (1 - t), t**2)
 
 

@@ -1,4 +1,4 @@
-"""The polygonal chain of two straight lines that meet in a fitted bend (Garipov et al. 2018)."""
+"""The polygonal chain of two line segments that meet in a fitted bend (Garipov et al. 2018)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from basins.paths import fitting
 
 
 def coefficients(t: float) -> tuple[float, ...]:
-    """Return the weights of the first end, the bend (alone at 1/2) and the second end at `t`."""
+    """Return the coefficients of the first end, the bend and the second end at `t`."""
     return (max(0.0, 1 - 2 * t), 1 - abs(1 - 2 * t), max(0.0, 2 * t - 1))
 
 

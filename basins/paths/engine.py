@@ -1,7 +1,7 @@
 """Points of weight space: linear combinations of trained networks, and the losses there.
 
-A point is a tuple of coefficients, one for each control point. Each is put together in place, gets
-one pass for its BatchNorm statistics, and is evaluated once on all sets.
+A point is a tuple of coefficients, one for each control point. Its weights are assembled in place,
+its BatchNorm statistics computed in one pass, and its losses evaluated once on all sets.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from basins.weights import FlatModule, unflatten
 
 Coefficients = Callable[[float], Sequence[float]]
 Point = tuple[float, ...]
-# By (batchnorm mode, evaluation set): one evaluation for each point.
+# By (BatchNorm mode, evaluation set): one evaluation for each point.
 Curves = Mapping[tuple[str, str], Sequence[Evaluation]]
 
 
 class Engine:
-    """One network whose weights are put together in place, point after point."""
+    """One network whose weights are assembled in place for one point after another."""
 
     def __init__(self, net: nn.Module) -> None:
         """Take over `net`: its weights become views of one flat vector."""
@@ -40,11 +40,11 @@ class Engine:
 
     @property
     def double_entry(self) -> DoubleEntry:
-        """What came of computing losses a second time, so far."""
+        """The outcome of computing losses a second time, so far."""
         return evaluation.double_entry(self.folded.function)
 
     def anew(self) -> DoubleEntry:
-        """Begin the double entry anew, so that nothing measured before decides what is compared."""
+        """Start a new double entry, so that its samples do not depend on earlier measurements."""
         return evaluation.anew(self.folded.function)
 
     def along(
@@ -60,24 +60,24 @@ class Engine:
 
         Args:
             controls: the networks that are combined, as flat weights [size].
-            points: for each point a coefficient of each control.
-            batchnorm: what BatchNorm's statistics are at a point, and the images they are taken
-                from: `interpolate` takes from none, but the same combination of the controls'
-                statistics as of their weights; `reset` and `reset_cued` (cumulative averages) and
-                `moving` (MMC's moving average) re-estimate them on their images, at the ends of a
-                path as well. `repair` is REPAIR on its images, with BatchNorm or without: units
-                get the mean of the trained networks' statistics by their coefficients.
+            points: for each point the coefficient of each control.
+            batchnorm: modes for BatchNorm's statistics, each with its images. `interpolate` uses no
+                images, but combines the controls' statistics like their weights; `reset` and
+                `reset_cued` (cumulative averages) and `moving` (MMC's moving average) re-estimate
+                statistics on their images, at the ends of a path as well. `repair` is REPAIR on its
+                images, with or without BatchNorm: units get the mean of the trained networks'
+                statistics, weighted by coefficients.
             sets: the evaluation sets, by name.
             precision: `fp32`, or `bf16` by autocast.
-            bends: the numbers of the controls that are no trained networks, but were fitted to
-                bend a path. REPAIR counts such a one half for either end: on a Bezier curve or a
-                chain the ends' statistics are mixed by 1 - t and t.
+            bends: the indices of controls that are not trained networks, but bends fitted to a
+                path. REPAIR divides their coefficients equally among the ends: on a Bezier curve or
+                a chain the ends' statistics are mixed by 1 - t and t.
 
         Returns:
             By (batchnorm, set), one evaluation for each point.
 
         Raises:
-            UserError: for `repair` without images, or of a network without a permutation spec.
+            UserError: `repair` is used without images, or for a network without permutation spec.
         """
         found: dict[tuple[str, str], list[Evaluation]] = {
             (mode, name): [] for mode in batchnorm for name in sets
@@ -97,7 +97,7 @@ class Engine:
         precision: Precision = "fp32",
         bends: Collection[int] = (),
     ) -> Callable[[Point, str], nn.Module]:
-        """Return what puts a point together in a BatchNorm mode: the function to evaluate there.
+        """Return a function that assembles a point in a BatchNorm mode and returns the network.
 
         Arguments and errors are those of `along`.
         """
@@ -111,7 +111,7 @@ class Engine:
             if mode == "repair" and repair:
                 bent = sum(point[k] for k in bends) / len(trained)
                 shares = [point[k] + bent for k in trained]
-                # One network, mixed with nothing or itself, has its own statistics.
+                # A point that equals a trained network keeps that network's statistics.
                 if not any(torch.equal(self.flat.vector, controls[k]) for k in trained):
                     with autocast(self.net, precision):
                         repair(shares)
@@ -137,7 +137,7 @@ class Engine:
         calibration: Resident | Sequence[Any] | None,
         precision: Precision = "fp32",
     ) -> nn.Module:
-        """Give the present weights their BatchNorm statistics; return the function to evaluate."""
+        """Set BatchNorm's statistics for the current weights; return the function to evaluate."""
         if estimate := ESTIMATES.get(mode):
             assert calibration is not None, mode
             with autocast(self.net, precision):
@@ -148,8 +148,8 @@ class Engine:
 def combine(controls: Sequence[Tensor], point: Sequence[float], out: Tensor) -> None:
     """Write the sum of `point[i] * controls[i]` into `out` [size].
 
-    A coefficient of exactly 0 or 1 leaves no rounding, so that the ends of a path are its models;
-    neither does a mixture of equal controls, which is each of them.
+    Coefficients of exactly 0 or 1 cause no rounding errors, so the ends of a path equal its models;
+    neither does a mixture of equal controls.
     """
     first, *others = controls
     if abs(sum(point) - 1) < 1e-9 and all(_equal(first, other) for other in others):
@@ -162,4 +162,4 @@ def combine(controls: Sequence[Tensor], point: Sequence[float], out: Tensor) -> 
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
-    return torch.equal(one[:64], other[:64]) and torch.equal(one, other)  # most differ at once
+    return torch.equal(one[:64], other[:64]) and torch.equal(one, other)  # most differ early

@@ -1,4 +1,4 @@
-"""Losses of every example, computed fast and, on a sample, a second time in the plainest way."""
+"""Losses of every example, computed fast and, for a sample, a second time by the plain network."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Precision = Literal["fp32", "bf16"]
 
 
 class Examples(Protocol):
-    """Labelled examples on the device, in batches that suit it."""
+    """Labelled examples in batches on the device."""
 
     @property
     def order(self) -> Tensor | None:
-        """The dataset's row [n] of each emitted example, or None where they come in order."""
+        """The dataset's row [n] of each emitted example, or None if they are in order."""
         ...
 
     @property
@@ -41,9 +41,9 @@ class Examples(Protocol):
 
 
 class Objective(Protocol):
-    """What examples are measured by where that is not the cross-entropy of classes.
+    """An objective other than classification by cross-entropy.
 
-    Examples that have one say so by an attribute `objective`.
+    Examples that have one hold it in an attribute `objective`.
     """
 
     def __call__(self, output: Any, labels: Any) -> tuple[Tensor, Tensor]:
@@ -53,27 +53,27 @@ class Objective(Protocol):
 
 @runtime_checkable
 class Episodes(Protocol):
-    """What has no batches, and measures a network by itself: episodes of an agent, say."""
+    """Data without batches that evaluate a network themselves, such as episodes of an agent."""
 
     def measured(self, net: Callable[..., Any]) -> Evaluation:
-        """Return losses [n] and metrics [n, M] of the network as its author wrote it."""
+        """Return losses [n] and metrics [n, M] of the plain network."""
         ...
 
 
-SAMPLE = 2  # examples of a batch that are computed a second time, by the plainest way
-EVERY = 10_000  # examples, at least, that are evaluated for each such sample
+SAMPLE = 2  # examples of a batch whose losses are computed a second time
+EVERY = 10_000  # the least number of examples evaluated between two such samples
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
-"""What two computations of a loss may differ by: so many nats, times the largest logit above 1."""
+"""The largest allowed difference of two losses: nats, times the largest logit if that exceeds 1."""
 
 
 @dataclass
 class DoubleEntry:
-    """What came of computing losses a second time, by the plainest way.
+    """The outcome of computing losses a second time by the plain network.
 
-    That is the network as its author wrote it: nothing folded, traced or packed, no padding, in
-    fp32. `compared` counts examples, `apart` is the largest difference (nats, over the largest
-    logit where that is above 1). `plain` says that the fast way was wrong and is not taken any
-    more, `alone` that a loss is that of its example, whatever else is in the batch.
+    The plain network is the one its author wrote, with nothing folded, traced or packed, in fp32.
+    `compared` counts examples; `apart` is the largest difference (nats, divided by the largest
+    logit if that exceeds 1). `plain` says that the fast computation was wrong and is no longer
+    used; `alone` that the loss of an example does not depend on the rest of its batch.
     """
 
     compared: int = 0
@@ -81,14 +81,14 @@ class DoubleEntry:
     plain: bool = False
     alone: bool = True
     due: int = 0  # examples until the next sample
-    turn: int = -1  # the number of the batch that it is taken from
+    turn: int = -1  # the number of the batch from which it is taken
 
 
 def outcome(entries: Collection[DoubleEntry]) -> dict[str, Any]:
-    """Return what came of second computations altogether, for a provenance.
+    """Return the combined outcome of second computations, for the provenance.
 
-    `plain` counts the entries in which the fast way was wrong, and `by_batch` those in which losses
-    are those of batches.
+    `plain` counts the entries in which the fast computation was wrong, and `by_batch` those in
+    which losses depend on the batch.
     """
     return {
         "examples": sum(entry.compared for entry in entries),
@@ -102,18 +102,18 @@ _entries: WeakKeyDictionary[nn.Module, DoubleEntry] = WeakKeyDictionary()
 
 
 def double_entry(net: nn.Module) -> DoubleEntry:
-    """Return what came of the second computations of a network or function in this process."""
+    """Return the outcome of second computations for a network or function in this process."""
     return _entries.setdefault(net, DoubleEntry())
 
 
 def anew(net: nn.Module) -> DoubleEntry:
-    """Begin a double entry anew, so that nothing measured before decides what is compared."""
+    """Start a new double entry, so that its samples do not depend on earlier measurements."""
     _entries[net] = DoubleEntry()
     return _entries[net]
 
 
 def autocast(net: nn.Module, precision: Precision) -> torch.autocast:
-    """Return the context in which a network computes in that precision."""
+    """Return the context in which a network computes in a precision."""
     device = next(net.parameters()).device.type
     return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
 
@@ -122,14 +122,14 @@ def autocast(net: nn.Module, precision: Precision) -> torch.autocast:
 def evaluate(
     net: nn.Module, data: Examples | Episodes, precision: Precision = "fp32"
 ) -> Evaluation:
-    """Return loss and correctness of each example; the net is used as it is, in evaluation mode.
+    """Return loss and correctness of each example, with the network in evaluation mode.
 
-    Of every `EVERY` examples the losses of `SAMPLE` are computed a second time, by `net.plainly`
-    where there is one and else by `net`, in fp32. Where they are further apart than `TOLERANCE`,
-    that way is taken from then on, and a warning says so. Where `data` has an `Objective`, its
-    metrics, float32 [n, M], are in the place of correctness; so are those of `Episodes`, which are
-    measured once. Raises `UserError` where there is none and outputs are not logits [n, K] of two
-    classes or more, or labels are not classes.
+    For every `EVERY` examples, `SAMPLE` losses are computed a second time, by `net.plainly` if it
+    exists and otherwise by `net`, in fp32. If they differ by more than `TOLERANCE`, a warning is
+    given and the plain network is used from then on. If `data` has an `Objective`, its metrics,
+    float32 [n, M], replace correctness, as do those of `Episodes`, which are measured once. Raises
+    `UserError` if there is no objective and outputs are not logits [n, K] of at least two classes,
+    or labels are not classes.
     """
     entry = double_entry(net.eval())
     plain: Callable[..., Any] = getattr(net, "plainly", net)
@@ -143,7 +143,7 @@ def evaluate(
                 found = _all(net, data, entry.turn)
         except UserError:
             raise
-        except Exception as error:  # tracing can have taken a wrong branch
+        except Exception as error:  # tracing may have followed a wrong branch
             if plain is net:
                 raise
             _give_up(net, entry, f"fails ({type(error).__name__})")
@@ -163,7 +163,7 @@ def evaluate(
 
 
 class _Found(NamedTuple):
-    """Losses and hits [n] of each batch, and one of the batches: its number, inputs, labels."""
+    """Loss and correctness [n] of each batch, and one batch: its number, inputs, labels, logits."""
 
     losses: list[Tensor]
     correct: list[Tensor]
@@ -174,7 +174,7 @@ class _Found(NamedTuple):
 
 
 def _all(net: Callable[..., Any], data: Examples, turn: int) -> _Found:
-    """Evaluate all batches; keep that of number `turn`, or the last one where there are fewer."""
+    """Evaluate all batches; keep the batch number `turn`, or the last if there are fewer."""
     objective: Objective | None = getattr(data, "objective", None)
     losses, correct, outside, kept = [], [], [], ()
     for number, (inputs, labels) in enumerate(data.batches()):
@@ -187,18 +187,18 @@ def _all(net: Callable[..., Any], data: Examples, turn: int) -> _Found:
         else:
             logits = _logits(net, inputs, labels)
             answers, classes = logits.argmax(dim=1), logits.shape[1]
-            if data.merge is not None:  # a class has the probability of all that merge in it
+            if data.merge is not None:  # a class gets the sum of the merged probabilities
                 other = data.merge != labels[:, None]
                 merged = logits.masked_fill(other, -torch.inf).logsumexp(dim=1)
                 losses.append(logits.logsumexp(dim=1) - merged)
                 answers = data.merge[answers]
             else:
                 outside.append((labels < 0) | (labels >= classes))
-                # Torch leaves out what is labelled -100, and stops at 1,000 of 10 classes.
+                # Torch ignores labels of -100, and fails for labels above the number of classes.
                 losses.append(
                     functional.cross_entropy(logits, labels.clamp(0, classes - 1), reduction="none")
                 )
-            # Of what is not a number the first class is the largest, and no class is right.
+            # For NaN, argmax returns the first class, which must not count as correct.
             correct.append((answers == labels) & losses[-1].isfinite())
         if number <= turn or turn < 0:
             kept = (number, inputs, labels, logits)
@@ -211,7 +211,7 @@ def _all(net: Callable[..., Any], data: Examples, turn: int) -> _Found:
 
 
 def _call(net: Callable[..., Any], inputs: Any) -> Any:
-    """Return the output for inputs by name or by position."""
+    """Return the output for inputs given by name or by position."""
     return net(**inputs) if isinstance(inputs, Mapping) else net(*inputs)
 
 
@@ -238,7 +238,7 @@ def _compare(
     entry: DoubleEntry,
     precision: Precision,
 ) -> None:
-    """Compute losses of the batch that was kept a second time: the first, and one of `_other`."""
+    """Compute two losses of the kept batch a second time: of its first row, and of `_other`."""
     classes = getattr(data, "objective", None) is None
     if classes and not entry.compared and _probabilities(found.logits):
         raise UserError(
@@ -260,7 +260,7 @@ def _compare(
         )
     try:
         apart = _again(plain, given, labels, data, losses[rows])
-    except Exception:  # it may be written for batches of one size
+    except Exception:  # it may only accept batches of one size
         apart = torch.inf
     entry.due, entry.turn = EVERY, 0 if entry.turn < 0 else entry.turn + 1
     if found.number < entry.turn - 1:  # there is no such batch
@@ -284,7 +284,7 @@ def _compare(
 
 
 def _other(inputs: Any, count: int) -> int:
-    """Return the later row with the most padding, -inf in a mask [n, ...], or else the last."""
+    """Return the row, after the first, with most padding (-inf in a mask [n, ...]), or the last."""
     for x in tree_leaves(inputs):
         if isinstance(x, Tensor) and x.is_floating_point() and x.ndim > 1 and len(x) == count:
             padding = x.isneginf().flatten(1).sum(1)[1:]
@@ -296,7 +296,7 @@ def _other(inputs: Any, count: int) -> int:
 def _again(
     plain: Callable[..., Any], inputs: Any, labels: Any, data: Examples, losses: Tensor
 ) -> float:
-    """Return how far losses [n] are from those of a plain network, as `TOLERANCE` counts it."""
+    """Return the largest difference of losses [n] to the plain network's, as in `TOLERANCE`."""
     objective: Objective | None = getattr(data, "objective", None)
     if objective is None:
         return _apart(_logits(plain, inputs, labels), labels, data, losses)
@@ -306,7 +306,7 @@ def _again(
 
 
 def _apart(logits: Tensor, labels: Tensor, data: Examples, losses: Tensor) -> float:
-    """Return how far losses [n] are from those of the logits [n, K], as `TOLERANCE` counts it."""
+    """Return the largest difference of losses [n] to those of logits [n, K], as in `TOLERANCE`."""
     logits = logits.double()
     own = []
     for said, label in zip(logits, labels, strict=True):

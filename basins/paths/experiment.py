@@ -1,4 +1,4 @@
-"""An experiment: which models are joined by which curves, and the losses along them."""
+"""An experiment: pairs of models, the curves that connect them, and the losses along these."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Grid = tuple[float, ...]
 
 
 class Joined(NamedTuple):
-    """Two models and how they are joined: the labels of path and alignment."""
+    """Two models and the labels of the path and alignment that connect them."""
 
     model_a: Control
     model_b: Control
@@ -37,7 +37,7 @@ class Joined(NamedTuple):
         return f"{self.path}-{self.alignment}-{self.model_a}--{self.model_b}"
 
     def ids(self) -> dict[str, str]:
-        """Return the columns that tell whose row it is."""
+        """Return the columns that identify the curve in a row."""
         return {name: str(value) for name, value in self._asdict().items()}
 
 
@@ -49,15 +49,15 @@ def measured(
     precision: Precision,
     device: torch.device,
 ) -> points.Sets:
-    """Return what points are measured on: sets of a dataset.
+    """Return the sets of a dataset on which points are evaluated.
 
     Args:
         data: the dataset's folder.
-        names: of its evaluation sets.
-        batchnorm: the modes of `Engine.along`. None is the moving average of the code of
+        names: the names of its evaluation sets.
+        batchnorm: the modes of `Engine.along`. None means the moving average of the code of
             Mechanistic Mode Connectivity (section 4).
-        calibration: the `cue_proportion` and the `size` of the images that they take statistics
-            from. None is what that code does: all training images, without their cue.
+        calibration: the `cue_proportion` and `size` of the images for statistics. None means all
+            training images without cue, as in that code.
         precision: of evaluation.
         device: where points are evaluated.
     """
@@ -67,9 +67,9 @@ def measured(
 
 
 class Experiment:
-    """Pairs of models, aligned in every way and joined by every path, on one group of sets.
+    """Pairs of models, with every alignment and every path, evaluated on the same sets.
 
-    `controls` has the control points of every curve, `done` where evaluated points are.
+    `controls` has the control points of every curve; `done` the files of evaluated points.
     """
 
     def __init__(
@@ -97,16 +97,16 @@ class Experiment:
         protocol: Procedure,
         run: Run,
     ) -> Experiment:
-        """Align the pairs and fit the paths that have something to fit.
+        """Align the pairs, and fit the paths that have a trained control point.
 
         Args:
             starts: folders of models.
-            ends: folders of models, which may be the same.
-            which: which of them are joined.
+            ends: folders of models, possibly the same.
+            which: which pairs are joined.
             paths: a name with its options, by label.
             alignments: in the same form.
-            sets: what every point is measured on.
-            protocol: of Mechanistic Mode Connectivity's code, or corrected, for all that has one.
+            sets: the sets on which every point is evaluated.
+            protocol: `published`, that of Mechanistic Mode Connectivity's code, or `corrected`.
             run: makes items and returns their results.
         """
         model = cache(Control.of)
@@ -130,7 +130,7 @@ class Experiment:
         return list(self.controls)
 
     def binary(self) -> dict[str, np.ndarray | None]:
-        """Return, by evaluation set, the labels of a text in two classes, bool [n], or None."""
+        """Return, by evaluation set, the labels of two-class text sets, bool [n], or None."""
         return {name: binary(self.sets.data, name) for name in self.sets.names}
 
     def curve(self, joined: Joined, ts: Grid) -> Curve:
@@ -138,7 +138,7 @@ class Experiment:
         return along(self.paths[joined.path], self.controls[joined], ts)
 
     def evaluate(self, grids: Mapping[Joined, Grid]) -> None:
-        """Evaluate every point on these grids that has not been yet, each once."""
+        """Evaluate the points on these grids that have not been evaluated yet, each once."""
         curves = (self.curve(joined, ts) for joined, ts in grids.items())
         items = points.plan(curves, self.sets, self.done)
         if items:
@@ -146,21 +146,21 @@ class Experiment:
             self.done = {**self.done, **points.places(items, files)}
 
     def places(self, joined: Joined, ts: Grid) -> points.Places:
-        """Return where the points of one curve are."""
+        """Return the files and rows of the points of one curve."""
         whole = self.curve(joined, ts)
         here = [place(whole.controls, point) for point in whole.points]
         return {point: self.done[point] for point in here}
 
     def losses(self, joined: Joined, ts: Grid) -> points.Losses:
-        """Return the losses along one curve, all of whose points have been evaluated."""
+        """Return the losses along one curve, whose points must have been evaluated."""
         return points.load(self.curve(joined, ts), self.done)
 
     def double_entry(self) -> dict[str, Any]:
-        """Return what came of computing losses a second time, at all points so far."""
+        """Return the outcome of computing losses a second time, at all points so far."""
         return points.double_entry(self.done)
 
     def write(self, grids: Mapping[Joined, Grid], folder: Path) -> None:
-        """Write the losses along every curve on its grid, each into a file of its own."""
+        """Write the losses along every curve on its grid, each to its own file."""
         for joined, ts in grids.items():
             self.losses(joined, ts).write(folder / f"{joined}.safetensors".replace("/", "-"))
 
@@ -173,7 +173,7 @@ def _aligned(
     run: Run,
     title: str,
 ) -> dict[Pair, Pair]:
-    """Return every pair as it is to be joined, by the pair as it was."""
+    """Return the aligned pair for each original pair."""
     work = alignments.plan(pairs, way, sets.calibration, sets.fingerprint, protocol, sets.device)
     if work:
         equivalence.check(pairs[0][0].model)
@@ -184,7 +184,7 @@ def _aligned(
 def _fitted(
     ends: Mapping[Joined, Pair], paths: Choices, sets: points.Sets, protocol: Procedure, run: Run
 ) -> dict[Joined, tuple[Control, ...]]:
-    """Return the control points, in their order, of those curves that have one to be fitted."""
+    """Return the control points, in order, of the curves with a trained control point."""
     fitted = {label: path for label, path in paths.items() if is_fitted(path)}
     if not fitted:
         return {}

@@ -1,4 +1,4 @@
-"""The inner control points of paths that are fitted, as items of the store."""
+"""The trained inner control points of paths, as items of the store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from basins.training.rows import Rows
 class Fit(Item):
     """One curve whose inner control point is to be fitted; `path` is its name with its options.
 
-    `curve` is what people call it, `ends` are as they are aligned, and `inputs` is the hash of the
+    `curve` is its name for display, `ends` are its aligned ends, and `inputs` is the hash of the
     training data of the dataset in the folder `data`: images with and without cue, or text.
     """
 
@@ -44,7 +44,7 @@ class Fit(Item):
         return self.curve
 
     def decides(self) -> dict[str, Any]:
-        """Return all that decides the fitted weights but for code and machine."""
+        """Return everything that determines the fitted weights, except code and machine."""
         return {
             "ends": [end.identity() for end in self.ends],
             "net": self.ends[0].net(),
@@ -56,7 +56,7 @@ class Fit(Item):
     def make(self, folder: Path, step: Step) -> None:
         """Fill `folder` with the fitted network: model.safetensors, config.json and log.csv.
 
-        Its draws are the same for all paths and alignments of two models. `step` is called after
+        Random draws are the same for all paths and alignments of two models. `step` is called after
         every row of the log.
         """
         name, options = split_options(self.path)
@@ -70,7 +70,7 @@ class Fit(Item):
         with seeds.torch_stream("dropout", *models):
             log.write(fit(net, ends, data, order, protocol=self.protocol, **options), folder, step)
         checkpoint.save(net, config, folder)
-        if not isinstance(data, Cued):  # so that the folder is one of a text classifier
+        if not isinstance(data, Cued):  # completes the folder of a text classifier
             checkpoint.tokenizer(self.ends[0].model).save_pretrained(folder)
 
     def steps(self) -> int:
@@ -82,7 +82,7 @@ class Fit(Item):
         return Control.of(folder)._replace(bend=True)
 
     def training_data(self) -> Cued | Mixture:
-        """Return the images with and without their cue, or what mixes a text's rows."""
+        """Return the images with and without cue, or the function that mixes the rows of a text."""
         if disk.is_image(self.data):
             return cued.read(self.data)
         model = self.ends[0]

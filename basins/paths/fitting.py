@@ -1,4 +1,4 @@
-"""The inner control point of a path, fitted so that the mean loss along the path is least."""
+"""Trains the inner control point of a path to minimise the mean loss along the path."""
 
 from __future__ import annotations
 
@@ -46,39 +46,40 @@ def minimise(
     precision: sgd.Precision = "fp32",
     protocol: Literal["published", "corrected"] = "corrected",
 ) -> Iterator[dict[str, Any]]:
-    """Make `net` the inner control point between two `ends` and yield a log row after each epoch.
+    """Train `net` as the inner control point between two `ends`; yield a log row per epoch.
 
-    Every batch draws t uniformly, and SGD on the inner point lowers the cross-entropy of the
-    network at t, its BatchNorm and dropout in training mode. Dropout draws from torch's global
-    generator. The inner point's BatchNorm statistics are the mean of the ends': the fit needs none,
-    and only `interpolate` reads them.
+    For every batch t is drawn uniformly, and SGD on the inner point minimises the cross-entropy of
+    the network at t, with BatchNorm and dropout in training mode. Dropout draws from torch's global
+    generator. The inner point's BatchNorm statistics are the mean of the ends'; the fit does not
+    use them, only `interpolate` does.
 
-    `corrected` starts at the mean of the ends and follows the gradient of the inner point, which is
-    the network's times its coefficient. `published` is the code of Mechanistic Mode Connectivity
-    (section 4; there 15 epochs, batch 128, lr .1, momentum .9, weight decay 1e-4): it starts at the
-    weights that `net` has, newly initialised, and scales the rate in the gradient's place, and so
-    weight decay, but not what momentum remembers.
+    `corrected` starts at the mean of the ends and uses the gradient with respect to the inner
+    point, which is the network's gradient times the coefficient. `published` is the code of
+    Mechanistic Mode Connectivity (section 4; 15 epochs, batch size 128, lr .1, momentum .9, weight
+    decay 1e-4): it starts at the initial weights of `net` and scales the learning rate instead of
+    the gradient, which also affects weight decay and earlier gradients in the momentum.
 
     Args:
         coefficients: `coefficients(t)` are those of the first end, the inner point and the second
             end.
         net: the network, newly initialised on the device and left in evaluation mode.
         ends: two flat weights [size] on the net's device.
-        data: the training images, or what mixes the training rows of a text (LCRGS, appendix G).
+        data: the training images, or a function that mixes the training rows of a text (LCRGS,
+            appendix G).
         order: draws the batches and t.
-        cue_proportion: the share of the images that carries the cue, from 0 to 1. What the ends
-            were trained on has to be said here, and in the next three.
+        cue_proportion: the share of images with the cue, from 0 to 1. This and the next three
+            should be those with which the ends were trained.
         counterexamples: the share of a text's rows that are counterexamples, from 0 to 1.
         noise: the share of a text's rows with a wrong label, from 0 to 1.
-        seed: the dataset's, which draws these two shares.
+        seed: the dataset's seed, which draws these two shares.
         epochs: at least 1.
         batch_size: at least 2.
         lr: above 0; it is divided by ten after two thirds of the steps.
-        momentum: from 0 to below 1.
+        momentum: in [0, 1).
         weight_decay: at least 0.
-        decayed: what weight decay pulls on: the `inner` point, as the code of Mechanistic Mode
-            Connectivity has it, or the weights of the `curve` at t, as Garipov et al.'s does: a
-            curve's own norm, by which a bend may lie further out.
+        decayed: what weight decay is applied to: the `inner` point, as in the code of Mechanistic
+            Mode Connectivity, or the weights of the `curve` at t, as in Garipov et al.'s, which
+            allows a bend with a larger norm.
         precision: of the forward pass: `fp32`, or `bf16` by autocast.
         protocol: `published` or `corrected`.
 
@@ -86,7 +87,7 @@ def minimise(
         epoch, its last lr, and its mean loss (nats) and accuracy along the path.
 
     Raises:
-        UserError: when the loss diverges.
+        UserError: the loss diverges.
     """
     if isinstance(data, Cued):
         labels, inputs = _images(net, data.at(cue_proportion), ends[0].device)
@@ -98,7 +99,7 @@ def minimise(
     inner = flat.vector.clone() if protocol == "published" else mean.clone()
     inner.grad = gradient = torch.zeros_like(inner)
     for name, weight in net.named_parameters():
-        weight.grad = gradient[flat.places[name]].view_as(weight)  # where backward adds it
+        weight.grad = gradient[flat.places[name]].view_as(weight)  # backward accumulates here
     decay = weight_decay if decayed == "inner" else 0.0
     optimiser = SGD([inner], lr, momentum, weight_decay=decay, fused=True)
     turn = epochs * sgd.steps_of(labels, batch_size) * 2 / 3
@@ -117,7 +118,7 @@ def minimise(
         if decayed == "curve":
             gradient.add_(flat.vector, alpha=weight_decay)
         if protocol == "published":
-            optimiser.param_groups[0]["lr"] *= point[1]  # until the scheduler sets the next
+            optimiser.param_groups[0]["lr"] *= point[1]  # until the scheduler's next step
         else:
             gradient.mul_(point[1])
         optimiser.step()

@@ -1,8 +1,8 @@
-"""Paths that move some layers only: layer-wise barriers (SoK operationalisation, D.5).
+"""Paths that move only some layers: layer-wise barriers (operationalisation of the SoK, D.5).
 
-The layers that stay are those of one network, so everything before the first that moves is the same
-for every other network and every t. It is computed once: about half of the work for one layer at a
-time, nearly all of it for the last.
+The fixed layers are those of one network, so everything before the first moving layer is the same
+for every other network and every t, and is computed once. This saves about half of the work if
+layers are moved one at a time, and nearly all of it for the last layer.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ def along(
     calibration: Resident | None,
     sets: Mapping[str, Examples],
 ) -> Curves:
-    """Evaluate every part of `start` moved towards every end, the rest of `start` held.
+    """Evaluate every part of `start` moved towards every end, with the rest of `start` fixed.
 
-    What lies between two layers is kept in memory for all examples. A network whose code cannot be
-    traced is evaluated as a whole, and so is, with a warning, one whose traced code says something
-    else.
+    Activations between two layers are kept in memory for all examples. A network that cannot be
+    traced is evaluated as a whole, and so is, with a warning, one whose traced code has other
+    outputs.
 
     Args:
         net: the network; its weights become views of one flat vector.
         start: flat weights [size] of `net`.
-        ends: the same of other networks.
-        parts: by name, the names of the modules that move: one layer, or all from one on for a
-            cumulative path.
-        ts: how far they move, from 0 (`start`) to 1 (the end).
-        calibration: the images that BatchNorm statistics are re-estimated on at every point; with
-            None they move with their layer.
+        ends: flat weights [size] of other networks.
+        parts: by name, the names of the modules that move: one layer, or several for a cumulative
+            path.
+        ts: positions from 0 (`start`) to 1 (the end).
+        calibration: the images on which BatchNorm statistics are re-estimated at every point; with
+            None they are interpolated with their layer.
         sets: the evaluation sets, by name.
 
     Returns:
         By (part, number of the end, evaluation set), one evaluation for each t.
 
     Raises:
-        UserError: for a module that has no weights.
+        UserError: a module has no weights.
     """
     flat = FlatModule(net)
     found: Curves = {}
@@ -77,7 +77,7 @@ def along(
                 flat.vector.copy_(start)
                 flat.vector[moving] = torch.lerp(start[moving], end[moving], t)
                 if calibration:
-                    # Statistics before the cut do not depend on t, but copying undid them.
+                    # Statistics before the cut do not depend on t and are not needed again.
                     cumulative(after, warm)
                 for name, examples in kept.items():
                     curve = found.setdefault((part, number, name), [])
@@ -86,13 +86,13 @@ def along(
 
 
 def cut(net: nn.Module, layers: Sequence[str]) -> tuple[nn.Module, nn.Module]:
-    """Split a network before the first of `layers`: inputs -> values in between -> outputs.
+    """Split a network before the first of `layers`: inputs -> intermediate values -> outputs.
 
-    Both halves use the network's own modules. One that cannot be traced is not split: its first
-    half passes the inputs on.
+    Both halves share the network's modules. A network that cannot be traced is not split: its first
+    half is the identity.
     """
     graph = fx.Graph()
-    with suppress(Exception):  # someone else's code, given a stand-in for its input
+    with suppress(Exception):  # a user's code may fail on a tracer's proxy
         graph = fx.Tracer().trace(net)
     nodes = list(graph.nodes)
     first = next((i for i, node in enumerate(nodes) if _belongs(str(node.target), layers)), 0)
@@ -115,13 +115,13 @@ def cut(net: nn.Module, layers: Sequence[str]) -> tuple[nn.Module, nn.Module]:
 def _same(
     net: nn.Module, before: nn.Module, after: nn.Module, sets: Mapping[str, Examples]
 ) -> bool:
-    """Return whether both halves say together what the network does, of two examples of a set."""
+    """Return whether both halves together have the network's outputs for two examples."""
     net.eval()
     given, _ = next(iter(next(iter(sets.values())).batches()))
     given = tuple(x if x is None else x[:2] for x in given)
     try:
         halves, whole = after(*before(*given)), net(*given)
-    except Exception:  # a branch that was taken for the stand-in
+    except Exception:  # a branch that depended on the tracer's proxy
         return False
     halves, whole = (logits_of(output) for output in (halves, whole))
     return torch.allclose(halves, whole, rtol=1e-3, atol=1e-3, equal_nan=True)
@@ -133,7 +133,7 @@ class _Inputs(nn.Module):
 
 
 class _Kept(NamedTuple):
-    """Examples as they are at the cut."""
+    """Examples, with their values at the cut as inputs."""
 
     kept: list[tuple[tuple[Tensor | None, ...], Tensor]]
     order: Tensor | None
@@ -152,7 +152,7 @@ class _Kept(NamedTuple):
 
 @torch.no_grad()
 def _in_training(before: nn.Module, batches: Iterable[Tensor]) -> list[tuple[Tensor, ...]]:
-    """Return the values at the cut as they are while statistics are estimated."""
+    """Return the values at the cut with BatchNorm in training mode."""
     with estimating(before):
         return [before(batch) for batch in batches]
 

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 
 def coefficients(t: float) -> tuple[float, ...]:
-    """Return the weights of the two ends at `t`: all of the first at 0, all of the second at 1."""
+    """Return the coefficients of the two ends at `t`: the first end at 0, the second at 1."""
     return (1 - t, t)

@@ -1,4 +1,4 @@
-"""Which models of an experiment are joined, by which curves, and at which points of them."""
+"""The pairs of models of an experiment, and the points of the curves that connect them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Which = Literal["all", "between", "within", "seed", "ring"]
 
 
 def pairs(starts: Sequence[Path], ends: Sequence[Path], which: Which) -> list[tuple[Path, Path]]:
-    """Return the unordered pairs of models, a start first where a pair has one of each.
+    """Return the unordered pairs of models; if one is a start and one an end, the start is first.
 
-    Models are folders `.../seed<k>`. `all` joins every two models; `between` only a start with an
-    end; `within` only those of one recipe, method or variant; `seed` only a start with the ends of
-    its own seed; `ring` each with the next, and the last with the first. Raises `UserError` where
-    that is none.
+    Models are folders `.../seed<k>`. `all` means all pairs; `between` only pairs of a start and an
+    end; `within` only those of the same recipe, method or variant; `seed` only a start and an end
+    with the same seed; `ring` each model with the next, and the last with the first. Raises
+    `UserError` if there are no pairs.
     """
     if which == "seed":
         found = [(a, b) for a, b in product(starts, ends) if a.name == b.name and a != b]
@@ -46,9 +46,9 @@ def grid(points: int) -> tuple[float, ...]:
 
 
 def along(path: Mapping[str, Any], controls: tuple[Control, ...], ts: Sequence[float]) -> Curve:
-    """Return a path, a name with its options, through `controls` at every t.
+    """Return the curve of a path, a name with its options, through `controls` at every t.
 
-    Where the path is fitted, its options are those of the fit.
+    The options of a fitted path are those of its fit.
     """
     name, options = split_options(path)
     coefficients = find("paths", name, "coefficients")
@@ -57,5 +57,5 @@ def along(path: Mapping[str, Any], controls: tuple[Control, ...], ts: Sequence[f
 
 
 def is_fitted(path: Mapping[str, Any]) -> bool:
-    """Return whether a path, a name with its options, has an inner control point to be fitted."""
+    """Return whether a path, a name with its options, has a trained inner control point."""
     return hasattr(module("paths", path["name"], "coefficients"), "fit")

@@ -1,8 +1,8 @@
-"""From the curves of an experiment to the distinct points that have to be evaluated.
+"""Lists the distinct points of an experiment's curves that have to be evaluated.
 
-A point belongs to the set of networks that it mixes, its face: a vertex is one network, an edge
-joins two, a triangle three. Curves that share a point share its face, so an end that many pairs
-have is evaluated once, and so is an edge of a plane that is also somebody's straight path.
+A point belongs to the set of networks that it mixes, its face: a vertex is one network, an edge has
+two, a triangle three. Curves that share a point share its face, so an end of many pairs is
+evaluated once, and so is an edge of a plane that is also a pair's straight path.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Face = tuple[Control, ...]
 
 
 class Curve(NamedTuple):
-    """Points in the order that somebody wants to see them, over `controls`."""
+    """Points in order along a curve, as coefficients of `controls`."""
 
     controls: tuple[Control, ...]
     points: tuple[Point, ...]
@@ -27,8 +27,8 @@ class Curve(NamedTuple):
 def place(controls: Sequence[Control], point: Sequence[float]) -> tuple[Face, Point]:
     """Return the face of a point, and its coefficients there.
 
-    One network alone is taken as it was trained: permuting its units does not change its function.
-    Where a path is bent, all its controls are of the face, those with a coefficient of 0 as well.
+    A single network is used without permutation, which would not change its function. For a bent
+    path the face includes all controls, also those with a coefficient of 0.
     """
     weights: dict[Control, float] = defaultdict(float)
     for control, coefficient in zip(controls, point, strict=True):
@@ -43,7 +43,7 @@ def place(controls: Sequence[Control], point: Sequence[float]) -> tuple[Face, Po
 
 
 def distinct(curves: Iterable[Curve]) -> dict[Face, tuple[Point, ...]]:
-    """Return every point of the curves once, by face."""
+    """Return the distinct points of the curves, by face."""
     faces: dict[Face, dict[Point, None]] = defaultdict(dict)
     for curve in curves:
         for point in curve.points:
@@ -55,8 +55,8 @@ def distinct(curves: Iterable[Curve]) -> dict[Face, tuple[Point, ...]]:
 def in_blocks(faces: Iterable[Face], size: int) -> list[Face]:
     """Return the faces in an order in which few networks are needed at a time.
 
-    Networks are cut into blocks of `size`, and the faces of two blocks come together: a process
-    that remembers twice as many loads each O(N / size) times for all pairs, not O(N).
+    Networks are divided into blocks of `size`, and the faces of two blocks are consecutive: for all
+    pairs, a process that keeps 2 `size` networks loads each O(N / size) times instead of O(N).
     """
     faces = list(faces)
     models = dict.fromkeys(control.model for face in faces for control in face)

@@ -1,4 +1,4 @@
-"""The points of an experiment, evaluated face by face, as items of the store."""
+"""The evaluated points of an experiment, as one item of the store for each face."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from basins.weights import State, flatten, unflatten
 FILE = "losses.safetensors"
 DOUBLE_ENTRY = "double_entry.json"
 MEMORY = 2**30  # bytes of models that a process keeps
-BLOCK = 16  # models: the pairs of two blocks come together, so that most are in memory
+BLOCK = 16  # models: pairs of two blocks are consecutive, so that most are in memory
 
 
 class Sets(NamedTuple):
-    """What every point is measured on, and how; hashable, so that a process loads it once.
+    """The sets on which points are evaluated, and how; hashable, so that a process loads them once.
 
     `names` are evaluation sets in the dataset's folder `data`, whose hash is `fingerprint`;
-    `calibration` is what BatchNorm statistics are re-estimated on, and `batchnorm` the modes of
-    `Engine.along`: `reset_cued` takes the same images with the cue on all of them.
+    `calibration` says on which images BatchNorm statistics are re-estimated, and `batchnorm` are
+    the modes of `Engine.along`: `reset_cued` uses the same images, all with the cue.
     """
 
     data: Path
@@ -55,7 +55,7 @@ class Sets(NamedTuple):
     device: torch.device
 
     def identity(self) -> dict[str, Any]:
-        """Return what decides losses, as a part of a store's key."""
+        """Return what determines losses, as part of a key of the store."""
         return {
             "data": self.fingerprint,
             "sets": self.names,
@@ -67,7 +67,7 @@ class Sets(NamedTuple):
 
 @dataclass(frozen=True)
 class Points(Item):
-    """Points of one face: losses and hits of every example, and the distances of its networks."""
+    """Points of one face: loss and correctness of every example, and its networks' distances."""
 
     face: Face
     points: tuple[Point, ...]
@@ -79,11 +79,11 @@ class Points(Item):
 
     @property
     def device(self) -> torch.device:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Where the networks are evaluated."""
+        """The device on which the networks are evaluated."""
         return self.sets.device
 
     def decides(self) -> dict[str, Any]:
-        """Return all that decides the losses but for code and machine."""
+        """Return everything that determines the losses, except code and machine."""
         return {
             "face": [control.identity() for control in self.face],
             "net": self.face[0].net(),
@@ -92,7 +92,7 @@ class Points(Item):
         }
 
     def make(self, folder: Path, step: Step) -> None:
-        """Write `losses.safetensors`, and what came of the double entry beside it."""
+        """Write `losses.safetensors` and the double entry's outcome, `double_entry.json`."""
         engine, controls, batchnorm, examples = prepared(self.face, self.sets)
         precision, bends, entry = self.sets.precision, bent(self.face), engine.anew()
         curves = engine.along(controls, self.points, batchnorm, examples, precision, bends)
@@ -111,7 +111,7 @@ def prepared(
 ) -> tuple[Engine, list[Tensor], dict[str, Resident | None], dict[str, Examples]]:
     """Return this process's engine, the controls' flat weights, and the data, all on the device.
 
-    The data are what each BatchNorm mode takes its statistics from, and the evaluation sets.
+    The data are each BatchNorm mode's images, and the evaluation sets.
     """
     shape = checkpoint.description(checkpoint.read_config(controls[0].model))
     net, engine = _engine(json.dumps(shape), sets.device)
@@ -127,7 +127,7 @@ def prepared(
 
 
 def bent(face: Face) -> list[int]:
-    """Return which networks of a face are bends of a path (`Engine.along`)."""
+    """Return the indices of a face's networks that are bends of a path (`Engine.along`)."""
     return [number for number, control in enumerate(face) if control.bend]
 
 
@@ -146,7 +146,7 @@ Places = Mapping[tuple[Face, Point], tuple[Path, int]]
 
 
 def plan(curves: Iterable[Curve], sets: Sets, done: Places = MappingProxyType({})) -> list[Points]:
-    """Return what is left to evaluate for the curves, each point once, in blocks of few models."""
+    """Return items for the curves' points that are not `done`, ordered to need few models."""
     left = {
         face: tuple(point for point in points if (face, point) not in done)
         for face, points in distinct(curves).items()
@@ -157,7 +157,7 @@ def plan(curves: Iterable[Curve], sets: Sets, done: Places = MappingProxyType({}
 def places(
     pieces: Iterable[Points], files: Iterable[Path]
 ) -> dict[tuple[Face, Point], tuple[Path, int]]:
-    """Return in which file, and which row of it, every point is."""
+    """Return the file, and the row in it, of every point."""
     return {
         (piece.face, point): (file, row)
         for piece, file in zip(pieces, files, strict=True)
@@ -166,9 +166,9 @@ def places(
 
 
 def load(curve: Curve, done: Places) -> Losses:
-    """Put a curve together again from the files of its points."""
+    """Assemble a curve from the files of its points."""
     found: dict[tuple[str, str], list[Evaluation]] = {}
-    distance = float("nan")  # where no point mixes the two ends
+    distance = float("nan")  # if no point mixes the two ends
     ends = (curve.controls[0], curve.controls[-1])
     for point in curve.points:
         face, weights_ = place(curve.controls, point)
@@ -185,7 +185,7 @@ def load(curve: Curve, done: Places) -> Losses:
 
 
 def double_entry(done: Places) -> dict[str, Any]:
-    """Return what came of computing losses of these points a second time (`engine.outcome`)."""
+    """Return the outcome of computing losses of these points twice (`evaluation.outcome`)."""
     files = {file.with_name(DOUBLE_ENTRY) for file, _ in done.values()}
     return outcome([DoubleEntry(**json.loads(file.read_text())) for file in files])
 
@@ -213,7 +213,7 @@ _states: OrderedDict[Control, tuple[Tensor, State]] = OrderedDict()  # the lates
 
 
 def vector(control: Control, net: Net) -> Tensor:
-    """Return a control's flat weights [size], its model read unless it was lately."""
+    """Return a control's flat weights [size]; recently read models are kept in memory."""
     plain = control.plain()
     if plain not in _states:
         state = checkpoint.load_state(plain.model, net)
@@ -233,7 +233,7 @@ _loaded: dict[Sets, dict[str, Examples]] = {}
 
 
 def _examples(sets: Sets, model: Path) -> dict[str, Examples]:
-    """Return the evaluation sets, for all networks of an experiment as they are for this one."""
+    """Return the evaluation sets, which are the same for all networks of an experiment."""
     if sets not in _loaded:
         _loaded[sets] = {name: inputs(sets.data, name, model, sets.device) for name in sets.names}
     return _loaded[sets]

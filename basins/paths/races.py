@@ -1,4 +1,4 @@
-"""Races: whether the models at the ends of one curve are connected on one set."""
+"""Races: tests of whether the models at the ends of one curve are connected on one set."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from basins.paths.racing import Decision, race
 
 @dataclass(frozen=True)
 class Race(Item):
-    """A curve on `ts`, to be decided on the one set and in the one BatchNorm mode of `sets`.
+    """A curve on the grid `ts`, to be decided on the one set and BatchNorm mode of `sets`.
 
-    `ends` says where the evaluations of its two ends are, and `options` are those of `racing.race`.
+    `ends` has the files of its two ends' evaluations, and `options` are those of `racing.race`.
     """
 
     curve: Curve
@@ -42,11 +42,11 @@ class Race(Item):
 
     @property
     def device(self) -> torch.device:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Where the networks are evaluated."""
+        """The device on which the networks are evaluated."""
         return self.sets.device
 
     def decides(self) -> dict[str, Any]:
-        """Return all that decides the race but for code and machine."""
+        """Return everything that determines the race, except code and machine."""
         curve = Points(self.curve.controls, self.curve.points, self.sets)
         return {**curve.decides(), "options": self.options}
 
@@ -88,5 +88,5 @@ class Race(Item):
 
 
 def ends(curve: Curve) -> Curve:
-    """Return the two ends of a curve, which races of many curves share."""
+    """Return the curve restricted to its two ends, which races of many curves share."""
     return curve._replace(points=(curve.points[0], curve.points[-1]))

@@ -1,9 +1,9 @@
-"""Whether two models are connected, decided on as few examples as the answer needs.
+"""Decides whether two models are connected, on as few examples as necessary.
 
-A path is connected where its barrier (`barrier_linear`, of loss or error) is at most a threshold.
-The gap of an example at a point is its loss there less the chord between its losses at the ends. A
-point is left as soon as a confidence sequence puts its mean gap on one side of the threshold. The
-full grid decides otherwise with probability at most alpha, whatever the path. Such races are those
+A path is connected if its barrier (`barrier_linear`, of loss or error) is at most a threshold. The
+gap of an example at a point is its loss there minus the chord between its losses at the ends. A
+point is decided as soon as a confidence sequence puts its mean gap on one side of the threshold.
+For any path, the full grid decides differently with probability at most alpha. Such races are those
 of Maron & Moore 1994 and Mnih et al. 2008, here with the bets of `confidence`.
 """
 
@@ -24,13 +24,12 @@ Verdict = Literal["connected", "not connected", "undefined"]
 
 
 class Decision(NamedTuple):
-    """What a race decided, and what it took.
+    """The result of a race, and its cost.
 
-    `t` is the point that decided: the one not below the threshold, or else the one whose mean gap
-    is the largest seen. `interval` bounds that point's mean gap, clipped as in `race`: each end
-    holds with confidence 1 - alpha. `seen` counts the examples evaluated at each t. `examples`
-    counts forward passes between the ends, the overhead of each point included; `full` those of
-    the whole grid.
+    `t` is the deciding point: the one not below the threshold, or else the one with the largest
+    observed mean gap. `interval` bounds that point's mean gap, clipped as in `race`; each end has
+    confidence 1 - alpha. `seen` counts the examples evaluated at each t. `examples` counts forward
+    passes at inner points, including each point's overhead; `full` those of the whole grid.
     """
 
     verdict: Verdict
@@ -55,25 +54,25 @@ def race(
 ) -> Decision:
     """Decide whether the path's barrier on the grid `ts` exceeds `threshold`.
 
-    A point that took all of its examples is decided by their mean, unclipped. A loss that is not
-    finite makes the verdict `undefined`, as it does the barrier.
+    A point at which all examples were evaluated is decided by their unclipped mean. If a loss is
+    not finite, the verdict is `undefined`, like the barrier.
 
     Args:
-        visit: `visit(t)` puts the network at t and returns what evaluates a slice of the examples
-            there. They stand in random order, the same for all pairs.
+        visit: `visit(t)` moves the network to t and returns a function that evaluates a slice of
+            the examples there. Examples are in random order, the same for all pairs.
         ends: both ends' full evaluations, with the examples in that order.
         ts: the grid, from 0 to 1.
         metric: `error` or `loss`.
         threshold: in nats for `loss`, a share for `error`; at least 0.
-        alpha: the probability, at most, that the full grid decides otherwise; above 0, below 0.5.
-        clip: how many nats one gap of `loss` counts at most, above 0, since cross-entropy has no
-            upper end: `connected` is said of gaps so clipped, `not connected` of the losses as they
-            are.
-        batch: how many examples are evaluated between two looks at the bounds, at least 1.
-        overhead: how many examples it costs to put the network at a t, for BatchNorm; at least 0.
+        alpha: the largest probability that the full grid decides differently; in (0, 0.5).
+        clip: the largest gap of `loss` in nats, above 0, as cross-entropy is unbounded:
+            `connected` refers to gaps clipped at it, `not connected` also holds for the losses
+            themselves.
+        batch: how many examples are evaluated between two checks of the bounds, at least 1.
+        overhead: the cost, in examples, of moving the network to a t, for BatchNorm; at least 0.
 
     Raises:
-        UserError: where `ts` has no point between the ends, or a loss at an end is not finite.
+        UserError: `ts` has no point between the ends, or a loss at an end is not finite.
     """
     if len(ts) < 3:
         raise UserError(f"race: a grid of {len(ts)} points; give at least one between the two ends")
@@ -81,14 +80,14 @@ def race(
     if not np.isfinite([first, last]).all():
         raise UserError("race: a loss at an end is not finite; such a model has no path to race")
     count = len(first)
-    # No loss is negative, so no gap is below -chord; the worse end's highest loss is above any.
+    # Losses are not negative, so gaps are at least -chord, which the highest loss at an end bounds.
     low, high = -max(first.max(), last.max()), 1.0 if metric == "error" else clip
-    # Any one point can make a connected path `not connected`, so each gets a share of alpha. A path
-    # that is not connected passes for one only if the very points above the threshold err.
+    # A single point can make a connected path `not connected`, so each gets a share of alpha. A
+    # path that is not connected is missed only if a point above the threshold errs.
     enough_above, enough_below = np.log((len(ts) - 2) / alpha), np.log(1 / alpha)
 
     def side(t: float) -> tuple[Verdict, np.ndarray]:
-        """Return what t on its own says of the path, and the gaps that it took."""
+        """Return the verdict of t alone on the path, and the gaps that were evaluated."""
         chord, look, gaps = (1 - t) * first + t * last, visit(t), np.empty(0)
         above = Capital(threshold, count=count, low=low)
         below = Capital(-threshold, count=count, low=-high)

@@ -1,1 +1,1 @@
-"""Diagnostic sets that tell strategies apart. One file is one diagnostic."""
+"""Diagnostic sets that distinguish strategies. One file is one diagnostic."""

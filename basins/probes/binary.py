@@ -1,4 +1,4 @@
-"""What diagnostics have in common, and what those with two classes have."""
+"""Shared by diagnostics, in particular those with two classes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from basins.data.images import Evaluation
 
 BASE = "base_rate"
-"""The metric of whoever always says the commonest class: what accuracy is to be held against."""
+"""The accuracy of always predicting the most frequent class, for comparison with accuracy."""
 
 
 def commonest(labels: Sequence[int]) -> np.ndarray:
-    """Return whether each of the labels [n] is the commonest of them, bool [n]."""
+    """Return whether each of the labels [n] is the most frequent one, bool [n]."""
     return np.array(labels) == np.bincount(labels).argmax()
 
 
@@ -26,7 +26,7 @@ def told(
     """Yield (set, metric, values): accuracy, loss (nats) and `score` on each of the sets.
 
     The values of the score are bool [n, 2]: the predicted class, and the true one, which is
-    `columns[set]["label"]`, 0 or 1. Of the first set, in-domain, there is also the base rate.
+    `columns[set]["label"]`, 0 or 1. The first set, in distribution, also has the base rate.
     """
     yield sets[0], BASE, commonest(columns[sets[0]]["label"])
     for name in sets:

@@ -1,7 +1,7 @@
-"""CoLA: does a model of acceptability know constructions it never saw (LCRGS, section 2)?
+"""CoLA: does a model of acceptability generalise to unseen constructions (LCRGS, section 2)?
 
-The slices are `test`, in-domain, and `ood`, from other sources than the training sentences. The
-paper's metric is Matthews's correlation.
+The slices are `test`, in distribution, and `ood`, from other sources than the training sentences.
+The paper's metric is Matthews's correlation.
 """
 
 from __future__ import annotations
@@ -21,6 +21,6 @@ def measures(
 ) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield (slice, metric, values) of one model: accuracy and loss (nats) of each example [n].
 
-    And `mcc`, whose values bool [n, 2] are the predicted and the true class.
+    Also `mcc`, whose values bool [n, 2] are the predicted and the true class.
     """
     yield from told(SETS, "mcc", evaluations, columns)

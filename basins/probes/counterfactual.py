@@ -7,8 +7,8 @@
 | `rc` | its own | a random one | reliance on the image |
 | `ri` | a random one | its class's | reliance on the cue: the target stays the cue's class |
 
-The cue proportion is 1 in all of them. The paper draws `rc` and `ri` afresh at every access; here
-they are drawn once, so that all models and all points of a path see the same examples.
+The cue proportion is 1 in all of them. The paper draws `rc` and `ri` again at every access; here
+they are drawn once, so that all models and points of paths are evaluated on the same examples.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SETS = ("nc", "c", "rc", "ri")
 
 
 def sets(test: Split, num_classes: int, cue: Cue, seed: int) -> dict[str, Split]:
-    """Return the four sets, each with as many examples as `test` and in its order."""
+    """Return the four sets, each with as many examples as `test`, in its order."""
     count = len(test.labels)
     own = cue.assign(test.labels, num_classes)
     random = cue.randomise(seeds.generator("cue", seed), count, num_classes)
@@ -47,7 +47,7 @@ def measures(
 ) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield (slice, metric, value of each example [n]) of one model: accuracy and loss (nats).
 
-    Nothing else is known of the examples, so `columns` are not read.
+    `columns` are not used.
     """
     for name in SETS:
         yield name, "accuracy", evaluations[name].correct

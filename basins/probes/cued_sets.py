@@ -1,4 +1,4 @@
-"""What a dataset of images is written as: training images with and without their cue, and the sets.
+"""The splits of a stored image dataset: training images with and without cue, and diagnostic sets.
 
 The sets are those of the counterfactual diagnostic.
 """
@@ -25,13 +25,13 @@ def splits(
     """Return the splits of a dataset by name, and the checksums of its cue's files.
 
     Args:
-        name: what error messages call the dataset.
-        loaded: its images, of which `Attributed` ones have their cue by themselves.
-        cue: a file of `data/cues/` with its options, for images that have none.
-        given: the `source`, `root` and `seed` that every cue takes.
+        name: the dataset's name in error messages.
+        loaded: its images; `Attributed` ones have a natural cue.
+        cue: a file of `data/cues/` with its options, for images without a natural cue.
+        given: the arguments `source`, `root` and `seed` of every cue.
 
     Raises:
-        UserError: where a cue is missing or needless, or the images do not do.
+        UserError: a cue is missing or not allowed, or the images are not valid.
     """
     if isinstance(loaded, Attributed):
         images.check(loaded.data, name)

@@ -2,15 +2,15 @@
 
 | slice | rows |
 |---|---|
-| `test` | in-domain |
-| `<heuristic>/<label>` | the heuristic is right about entailment, wrong about non-entailment |
+| `test` | in distribution |
+| `<heuristic>/<label>` | the heuristic is right for entailment, wrong for non-entailment |
 | `<heuristic>/<label>/<subcase>` | of those, one of the 30 subcases |
 | `<heuristic>/<label>/<subcase>/<template>` | of those, the pairs of one template |
 
-LCRGS's headline slice, HANS-LO, is `lexical_overlap/non-entailment`. In the name of a subcase `-`
-stands for HANS's `/`. A file without templates has no slices of them; where it has no subcases they
-are recovered from the words (`subcases.py`), and `recovered` on the slice `hans` is the share that
-was: pairs without count in the wider slices alone.
+LCRGS's main slice, HANS-LO, is `lexical_overlap/non-entailment`. In the name of a subcase `-`
+replaces HANS's `/`. A file without templates has no slices for them; if it has no subcases, they
+are recovered from the words (`subcases.py`), and `recovered` on the slice `hans` is the recovered
+share: other pairs are only in the wider slices.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def measures(
 ) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield (slice, metric, value of each example [n]) of one model: accuracy and loss (nats).
 
-    And the base rate in domain. `columns["hans"]` has heuristic, label (0 is entailment), and
-    subcase and perhaps template, or else the sentences.
+    Also the base rate in distribution. `columns["hans"]` has heuristic, label (0 is entailment),
+    and subcase and possibly template, or else the sentences.
     """
     yield "test", BASE, commonest(columns["test"]["label"])
     for metric, values in _named(evaluations["test"]):

@@ -1,7 +1,7 @@
-"""PAWS: does a model of paraphrase read more than a bag of words (LCRGS, section 2)?
+"""PAWS: does a model of paraphrase use more than a bag of words (LCRGS, section 2)?
 
-The slices are `test`, in-domain, and `paws`, pairs of the same words of which about 28 % are
-duplicates. The paper's metric is F1 of the class `duplicate`.
+The slices are `test`, in distribution, and `paws`, pairs with the same words of which about 28 %
+are duplicates. The paper's metric is F1 of the class `duplicate`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,6 @@ def measures(
 ) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield (slice, metric, values) of one model: accuracy and loss (nats) of each example [n].
 
-    And F1, whose values bool [n, 2] are the predicted and the true class.
+    Also F1, whose values bool [n, 2] are the predicted and the true class.
     """
     yield from told(SETS, "f1", evaluations, columns)

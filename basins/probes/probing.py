@@ -1,4 +1,4 @@
-"""A model put to a diagnostic, as an item of the store."""
+"""A model's evaluation on a diagnostic, as an item of the store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Measure = tuple[str, str, np.ndarray]  # slice, metric, and the values [n] or [n
 
 @dataclass(frozen=True)
 class Probing(Item):
-    """What a model makes of a diagnostic's sets, in the dataset's folder `data`, of that hash.
+    """A model's results on a diagnostic's sets, in the dataset's folder `data` with the given hash.
 
     `diagnostic` is its name with its options.
     """
@@ -41,7 +41,7 @@ class Probing(Item):
         return str(self.model)
 
     def decides(self) -> dict[str, Any]:
-        """Return all that decides the values but for code and machine."""
+        """Return everything that determines the values, except code and machine."""
         return {
             "model": self.model.identity(),
             "net": self.model.net(),
@@ -56,7 +56,7 @@ class Probing(Item):
         net = checkpoint.load(model).to(self.device)
         sets = {key: inputs(self.data, key, model, self.device) for key in names}
         evaluations = {key: evaluate(net, examples) for key, examples in sets.items()}
-        read = columns if disk.is_image(self.data) else text.read  # sentences, too
+        read = columns if disk.is_image(self.data) else text.read  # with sentences
         known = {key: read(self.data, key) for key in names}
         values = {
             f"{number:05d}|{part}|{metric}": np.ascontiguousarray(of)

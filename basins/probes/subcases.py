@@ -1,7 +1,7 @@
-"""Which of HANS's 30 subcases a pair is of, by its words alone (McCoy et al. 2019, appendix).
+"""Recovers the subcase of a HANS pair, one of 30, from its words (McCoy et al. 2019, appendix).
 
-For files of HANS that lack the column. Patterns are of HANS's templates over HANS's own words, so
-that what fits one subcase and no other can only be of that one.
+It is for files of HANS without this column. Patterns are HANS's templates with HANS's own words, so
+a pair that matches only one subcase must belong to it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cache
 
 from basins.data.nli import HEURISTICS
 
-# What a capital stands for in the patterns, as a regular expression.
+# The regular expression for each capital letter in the patterns.
 NOUN = (
     "(?:actor|artist|athlete|author|banker|doctor|judge|lawyer|manager|president|professor"
     "|scientist|secretary|senator|student|tourist)"
@@ -48,7 +48,7 @@ SLOTS = {
     "M": "supposedly|probably|maybe|hopefully",
     "Y": "certainly|definitely|clearly|obviously|suddenly|without a doubt|of course",
 }
-# Premise > hypothesis; "the N3" is a slip of one of HANS's templates.
+# Premise > hypothesis; "the N3" is a mistake in one of HANS's templates.
 PATTERNS = {
     "le_relative_clause": (
         "N1 R N2 V1 V2 N3 > N2 V1 N1",
@@ -100,9 +100,9 @@ PATTERNS = {
 
 
 def recovered(columns: Mapping[str, Sequence]) -> list[str]:
-    """Return the subcase of each pair of HANS, empty where it is not certain.
+    """Return the subcase of each pair of HANS, or an empty string if it is not certain.
 
-    That is where none or several fit, or one of another heuristic or label than the row's. Columns
+    It is not certain if none or several match, or only one with another heuristic or label. Columns
     are premise, hypothesis, heuristic and label (0 is entailment).
     """
     rows = zip(*(columns[c] for c in ("premise", "hypothesis", "heuristic", "label")), strict=True)
@@ -115,13 +115,13 @@ def recovered(columns: Mapping[str, Sequence]) -> list[str]:
 
 
 def kind(heuristic: str, label: int) -> str:
-    """Return the two letters that HANS's subcases of a heuristic and a label begin with."""
+    """Return the two-letter prefix of HANS's subcases for a heuristic and a label."""
     letters = {name: letter for letter, name in HEURISTICS.items()}
     return letters.get(heuristic, "") + "en"[label]
 
 
 def fitting(premise: str, hypothesis: str) -> list[str]:
-    """Return every subcase with a template that the words of a pair fit, in HANS's spelling."""
+    """Return every subcase with a template that matches the words of a pair."""
     pair = " > ".join(sentence.lower().rstrip(" .") for sentence in (premise, hypothesis))
     return [
         name for name, patterns in _compiled().items() if any(p.fullmatch(pair) for p in patterns)
@@ -134,7 +134,7 @@ def _compiled() -> dict[str, list[re.Pattern[str]]]:
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
-    """Return a pattern as a regular expression, a slot that comes again meaning the same words."""
+    """Return a pattern as a regular expression, in which repeated slots match the same words."""
     seen: set[str] = set()
 
     def slot(found: re.Match[str]) -> str:

@@ -1,6 +1,6 @@
-"""What `params.yaml` holds: every section of it as a type that refuses what is not meant.
+"""The sections of `params.yaml` as types that reject invalid content.
 
-Library functions never see these objects: stages take plain values out of them.
+Library functions never get these objects: stages pass them plain values.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from basins.settings.values import Choice, Name, Strict
 
 
 class Statistics(Strict):
-    """Intervals: their confidence and how many times examples are resampled."""
+    """Intervals: their confidence, and the number of resamples of examples."""
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     resamples: Annotated[int, Field(ge=100)]
@@ -81,14 +81,14 @@ class Params(Strict):
     @field_validator("claims", mode="before")
     @classmethod
     def _each(cls, papers: Any) -> Any:
-        """Make one claim of every value of its `each`, which stands for `{each}` in its texts."""
+        """Make one claim for every value of `each`, which replaces `{each}` in its texts."""
         if not isinstance(papers, dict):
             return papers
         return {paper: _one_by_one(claims) for paper, claims in papers.items()}
 
     @property
     def cluster(self) -> str | None:
-        """The address of the Dask scheduler whose workers do the work, None to do it here."""
+        """The address of the Dask scheduler whose workers are used, or None to work locally."""
         return self.scheduler if self.executor == "dask" else None
 
     def root(self) -> Path:

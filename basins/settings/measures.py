@@ -1,4 +1,4 @@
-"""What is measured on models: paths between them, planes, merges, probes, aspects, clusters."""
+"""Settings of measurements on models: paths, planes, merges, probes, aspects, clusters."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from basins.settings.values import (
 
 
 class Calibration(Strict):
-    """Which training images BatchNorm statistics are re-estimated on."""
+    """The training images on which BatchNorm statistics are re-estimated."""
 
     cue_proportion: Proportion
     size: Annotated[int, Field(ge=2)]
 
 
 class Adaptive(Strict):
-    """Points that are doubled until no barrier changes by `tolerance`, or there are `limit`."""
+    """A grid that is doubled until no barrier changes by `tolerance`, or it has `limit` points."""
 
     start: Annotated[int, Field(ge=3, le=1001)]
     tolerance: Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -36,10 +36,10 @@ class Adaptive(Strict):
 
 
 class Experiment(Strict):
-    """Which models are joined by which paths, and where on them losses are measured.
+    """The models and the paths that connect them, and where on these losses are measured.
 
     The protocol `published` fixes `batchnorm` and `calibration`; `corrected` takes both from here.
-    Without `eval_sets` the four counterfactual ones are evaluated.
+    Without `eval_sets` the four counterfactual sets are evaluated.
     """
 
     data: Name
@@ -60,7 +60,7 @@ class Experiment(Strict):
 
 
 class Race(Experiment):
-    """Which pairs are to be found connected or not; `decide` are the options of `racing.race`."""
+    """The pairs whose connectivity is decided; `decide` are the options of `racing.race`."""
 
     points: Annotated[int, Field(ge=3, le=1001)]
     eval_sets: Annotated[list[Name], Field(min_length=1), AfterValidator(without_repeats)] = Field(
@@ -70,10 +70,10 @@ class Race(Experiment):
 
 
 class Sampled(Strict):
-    """How many training rows are drawn for something else than training, and of which kind.
+    """A sample of training rows that is not used for training.
 
-    Images carry the cue on `cue_proportion` of them; in texts there are the shares
-    `counterexamples` and `noise`, as in the training of the models.
+    A share `cue_proportion` of images carries the cue; text has the shares `counterexamples` and
+    `noise`, as in the training of the models.
     """
 
     rows: Annotated[int, Field(ge=2)]
@@ -87,12 +87,12 @@ class Sampled(Strict):
 
 
 class Plane(Sampled):
-    """One to three models, and where on a plane through them losses are measured.
+    """One to three models, and the grid of a plane through them on which losses are measured.
 
-    The lattice has `steps` to a side of three models' triangle, and goes on beyond it by `margin`
-    sides. Where there are fewer models, `directions` from the first span what is missing, as far as
-    `reach` both ways: random ones, in units of its filters' norms, or the leading ones of the
-    Hessian on the training rows, in units of distance.
+    The grid has `steps` per side of the triangle of three models, and extends beyond it by `margin`
+    sides. With fewer models, `directions` from the first replace the missing ones, up to `reach`
+    both ways: random ones, in units of the filters' norms, or leading eigenvectors of the Hessian
+    on training rows, in units of Euclidean distance.
     """
 
     data: Name
@@ -110,7 +110,7 @@ class Plane(Sampled):
 
 
 class Task(Strict):
-    """What the models of one recipe were trained for, where those of others have other tasks.
+    """The task of one recipe's models, if recipes have different tasks.
 
     The shares are those of `Sampled`.
     """
@@ -129,14 +129,14 @@ class Task(Strict):
 class Merge(Sampled):
     """Sets of models, and the techniques that merge each of them.
 
-    `models` are recipes or groups. Sets are the models of one seed over them (`seed`), or so many
-    of all their models at a time, in order, each in one set at most. `base` is what they were
-    fine-tuned from: one encoder or model for all, or a recipe with a model of each set's seed.
-    Models are brought to the first of their set by every alignment. Techniques may use the training
-    rows, and `repair` measures on them, too.
+    `models` are recipes or groups. A set has the models of one seed from all of these (`seed`), or
+    a given number of models in order, each in at most one set. `base` is what they were fine-tuned
+    from: one encoder or model for all, or a recipe with a model for each set's seed. Models are
+    aligned to the first of their set by every alignment. Techniques and `repair` may use the
+    training rows.
 
-    Where recipes have `tasks` of their own, by recipe, these have data, evaluation sets and shares,
-    and `data` and `eval_sets` are left out. Sets are those of one seed; each model keeps its head,
+    If recipes have their own `tasks`, by recipe, these have data, evaluation sets and shares, and
+    `data` and `eval_sets` are omitted. A set has the models of one seed; each model keeps its head,
     is not aligned, and has no statistics to reset.
     """
 
@@ -164,11 +164,11 @@ class Sharpness(Strict):
 
 
 class Aspect(Sampled):
-    """An aspect of the landscape, and the models that it is measured on (`landscape/terrain.py`).
+    """An aspect of the landscape, and the models on which it is measured (`landscape/terrain.py`).
 
-    `aspect` is its file with its options. The first of `eval_sets` is the one in domain; of it, of
-    the others and of the training rows at most `rows` are taken. `experiments` are those whose
-    curves, barriers and clusters it may read.
+    `aspect` is its file with its options. The first of `eval_sets` is in distribution; at most
+    `rows` rows of each set and of the training rows are used. `experiments` are those whose curves,
+    barriers and clusters it may use.
     """
 
     aspect: Choice
@@ -181,19 +181,19 @@ class Aspect(Sampled):
 
 
 class Probe(Strict):
-    """Which diagnostic the models of the recipe of the same name are put to."""
+    """The diagnostic on which the models of the recipe with the same name are evaluated."""
 
     data: Name
     diagnostic: Choice
 
 
 class Clusters(Strict):
-    """Whose convexity gaps on `eval_set` are clustered, and which accuracies they are to tell.
+    """The models whose convexity gaps on `eval_set` are clustered, and the diagnostics compared.
 
     `diagnostics` are slices of the probe of the experiment's models, or `<slice>:<metric>`;
-    `sharpness` is a key of that section, if the models' sharpness is to be a rival. With `learned`,
-    models whose accuracy on `test` is not so far over the commonest class's share are left out of
-    all that is said of the experiment's pairs.
+    `sharpness` is a key of that section, for comparison with the models' sharpness. With `learned`,
+    models whose accuracy on `test` does not exceed the most frequent class's share by this much are
+    left out of all results on the experiment's pairs.
     """
 
     experiment: Name

@@ -1,4 +1,4 @@
-"""How models come about: datasets, training, fine-tuning, encoders, classifiers of text."""
+"""Settings of models: datasets, training, fine-tuning, encoders, text classifiers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from basins.settings.values import (
 
 
 class Data(Choice):
-    """A dataset, the cue that is drawn on its images, and the seed of everything random in both."""
+    """A dataset, the cue drawn on its images, and the seed of everything random in both."""
 
     source: Literal["synthetic", "files", "hub"]
     seed: Seed
@@ -29,10 +29,10 @@ class Data(Choice):
 
 
 class Recipe(Strict):
-    """How the models of one folder come about, one for each seed.
+    """How the models of one folder are trained, one for each seed.
 
-    Recipes that differ in `order` alone see the same batches of the same data in another order,
-    from the same initial weights.
+    Recipes that differ only in `order` have the same data and initial weights, but another order of
+    batches.
     """
 
     data: Name
@@ -44,10 +44,10 @@ class Recipe(Strict):
 
 
 class FineTuning(Strict):
-    """A group: every seed of the recipe `start`, tuned by every method, by the methods' labels.
+    """A group: every seed of the recipe `start`, fine-tuned by every method; methods have labels.
 
-    Methods are given `clean` training images without the cue, and others of which `cue_proportion`
-    carry it.
+    Methods get `clean` training images without the cue, and others of which a share
+    `cue_proportion` carries it.
     """
 
     data: Name
@@ -59,10 +59,10 @@ class FineTuning(Strict):
 
 
 class Pretraining(Strict):
-    """A text encoder: trained on the sentences of `data`, or brought from elsewhere.
+    """A text encoder: trained on the sentences of `data`, or external.
 
-    The method `stored` brings it, with a net and a vocabulary of its own. Rows of more tokens than
-    the encoder has positions for are refused, or cut as BERT's own code does it.
+    The method `stored` reads an external encoder, with its own net and vocabulary. Rows with more
+    tokens than the encoder has positions are refused, or truncated like in BERT's original code.
     """
 
     data: Name
@@ -77,10 +77,10 @@ Stream = Literal["head", "order", "dropout", "pooler"]
 
 
 class Streams(Strict):
-    """The full factorial of what is random in fine-tuning: a model for every combination.
+    """The full factorial of the random streams of fine-tuning: a model for every combination.
 
-    A stream that is the name of another follows it: it has that one's number in every model.
-    Without seeds of its own, a pooler is the encoder's, or drawn with the head where that has none.
+    A stream may be the name of another, whose seed it then has in every model. Without its own
+    seeds, a pooler is the encoder's, or drawn with the head if the encoder has none.
     """
 
     head: Heads | Stream
@@ -96,7 +96,7 @@ class Streams(Strict):
         return self
 
     def combinations(self) -> dict[int, dict[str, float]]:
-        """Return the seeds of every stream by the number of the model."""
+        """Return the seeds of every stream, by the number of the model."""
         varied = {name: seeds for name, seeds in self if isinstance(seeds, list)}
         followed = {name: stream for name, stream in self if isinstance(stream, str)}
         found = {}
@@ -107,7 +107,7 @@ class Streams(Strict):
 
 
 class Variant(Strict):
-    """What differs from a recipe: any of these, of the method the options that do."""
+    """The differences to a recipe: any of these fields, and of the method some options."""
 
     counterexamples: Proportion | None = None
     noise: Proportion | None = None
@@ -116,12 +116,12 @@ class Variant(Strict):
 
 
 class Classification(Strict):
-    """Classifiers that are fine-tuned from one encoder, one for each seed or combination.
+    """Classifiers fine-tuned from one encoder, one for each seed or combination.
 
-    Of the training rows `counterexamples` are replaced by rows of the dataset's pool of that name,
-    and `noise` have a wrong label: the same rows for every seed. The encoder may be a classifier
-    itself, by the path of its model, and keeps its head then. With `variants` there are models of
-    each of them, and no others.
+    A share `counterexamples` of the training rows is replaced by rows of the dataset's pool of that
+    name, and a share `noise` has a wrong label: the same rows for every seed. The encoder may be a
+    classifier, given by the path of its model, which then keeps its head. With `variants` there are
+    only the variants' models.
     """
 
     data: Name
@@ -133,7 +133,7 @@ class Classification(Strict):
     variants: dict[Name, Variant] = {}
 
     def parts(self) -> dict[str, Classification]:
-        """Return the recipe of each variant by its label, or this one by an empty one."""
+        """Return the recipe of each variant by its label, or this recipe by an empty label."""
         found = {}
         for label, variant in self.variants.items():
             changes = {name: value for name, value in variant if value is not None}
@@ -144,12 +144,12 @@ class Classification(Strict):
 
     @property
     def streams(self) -> dict[int, dict[str, Any]]:
-        """The seeds of head, order and dropout by the number of the model; one seed for all."""
+        """The seeds of head, order and dropout by the model's number; a plain seed is all three."""
         if isinstance(self.seeds, list):
             return {seed: dict.fromkeys(("head", "order", "dropout"), seed) for seed in self.seeds}
         return self.seeds.combinations()
 
     @property
     def steps(self) -> list[str]:
-        """The folders of early checkpoints: `step<n>`, after n steps of the method."""
+        """The folders of early checkpoints: `step<n>` after n steps of the method."""
         return [f"step{step}" for step in self.method.options.get("checkpoints", [])]

@@ -1,4 +1,4 @@
-"""Kinds of values in settings: names, seeds, shares, the choice of a file by its name."""
+"""Types of values in settings: names, seeds, shares, and choices of a file by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 
 def without_repeats(values: list[Any]) -> list[Any]:
-    """Return the list; raises `ValueError` where a value is in it twice."""
+    """Return the list; raises `ValueError` if it has a repeated value."""
     repeated = sorted({value for value in values if values.count(value) > 1})
     if repeated:
         raise ValueError(f"{repeated[0]!r} is there twice; name each once")
@@ -31,7 +31,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 def _counted(seeds: Any) -> Any:
-    """Return the list that `{from: 600, count: 48}` is short for."""
+    """Return the list abbreviated by `{from: 600, count: 48}`."""
     if isinstance(seeds, dict) and set(seeds) == {"from", "count"}:
         first, count = seeds["from"], seeds["count"]
         if not all(type(value) is int and 0 <= value < 2**32 for value in (first, count)):
@@ -43,7 +43,7 @@ def _counted(seeds: Any) -> Any:
 Seeds = Annotated[
     list[Seed], Field(min_length=1), AfterValidator(without_repeats), BeforeValidator(_counted)
 ]
-# A head between two whole numbers lies on the straight line between theirs.
+# A head with a fractional number is interpolated between those of the adjacent integers.
 Heads = Annotated[
     list[Seed | Annotated[float, Field(ge=0, lt=2**32)]],
     Field(min_length=1),
@@ -54,13 +54,13 @@ Protocol = Literal["published", "corrected"]
 
 
 class Strict(BaseModel):
-    """A section of the file: unknown keys, wrong types and impossible values are refused."""
+    """A section of the file: unknown keys, wrong types and invalid values are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Choice(BaseModel):
-    """One file of a room by its name; the keys beside `name` are its options."""
+    """One file of a package, by its name; the other keys are its options."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -73,17 +73,17 @@ class Choice(BaseModel):
 
 
 class Labelled(Choice):
-    """A choice of which there may be several; `label`, by default its name, tells them apart."""
+    """A choice of which there may be several; `label`, by default its name, identifies it."""
 
     label: Name | None = None
 
     @property
     def called(self) -> str:
-        """What rows and figures call it."""
+        """Its name in rows and figures."""
         return self.label or self.name
 
     def choice(self) -> dict[str, Any]:
-        """Return name and options, without what it is called."""
+        """Return name and options, without the label."""
         return self.model_dump(exclude={"label"})
 
 

@@ -1,1 +1,1 @@
-"""Small worlds in which a theorem's claim can be checked in full. One file is one toy."""
+"""Small models in which a theorem's claim can be checked completely. One file is one toy."""

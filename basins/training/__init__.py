@@ -1,1 +1,1 @@
-"""Ways to obtain a network. One file is one method."""
+"""Training and fine-tuning methods. One file is one method."""

@@ -1,4 +1,4 @@
-"""AdamW as BERT is trained with: linear warm-up and decay, clipped gradients."""
+"""AdamW as used for BERT: linear warm-up and decay, clipped gradients."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Norm = Annotated[float, Field(gt=0)]
 
 
 def optimiser(parts: Sequence[nn.Module], lr: float, weight_decay: float) -> AdamW:
-    """Return AdamW over the networks' weights: betas .9 and .999, epsilon 1e-6, as BERT's.
+    """Return AdamW for the networks' weights, with BERT's betas .9 and .999 and epsilon 1e-6.
 
-    Biases and the weights of LayerNorm, vectors all of them, do not decay.
+    Weight decay is not applied to vectors: biases and the weights of LayerNorm.
     """
     weights = list(dict.fromkeys(weight for part in parts for weight in part.parameters()))
     groups = [
@@ -28,7 +28,7 @@ def optimiser(parts: Sequence[nn.Module], lr: float, weight_decay: float) -> Ada
 
 
 def linear(optimiser: AdamW, steps: int, warmup: float) -> LRScheduler:
-    """Let lr rise over the first `warmup` share of `steps`, and fall to 0 over the others."""
+    """Increase lr linearly over the first `warmup` share of `steps`, then decrease it to 0."""
     rise = int(warmup * steps)
 
     def share(done: int) -> float:
@@ -38,7 +38,7 @@ def linear(optimiser: AdamW, steps: int, warmup: float) -> LRScheduler:
 
 
 def move(optimiser: AdamW, loss: Tensor, clip: float) -> None:
-    """Take one step down the gradient of `loss`, its norm over all weights at most `clip`."""
+    """Take one step on `loss`, with the norm of the gradient over all weights clipped at `clip`."""
     optimiser.zero_grad()
     loss.backward()
     weights = [weight for group in optimiser.param_groups for weight in group["params"]]

@@ -37,41 +37,41 @@ def finetune(
     warm_up: Annotated[int, Field(ge=0)] = 1,
     protocol: Literal["published", "corrected"] = "corrected",
 ) -> Iterator[dict[str, Any]]:
-    """Fine-tune `net` in place off the mechanisms of its start; yield a log row after each epoch.
+    """Fine-tune `net` in place away from its start's mechanism; yield a log row after each epoch.
 
-    Each step descends `barrier_weight` times the `barrier` to the start on a batch of `cued`, then
+    Each step minimises `barrier_weight` times the `barrier` to the start on a batch of `cued`, then
     the cross-entropy on a batch of `clean` plus, after `warm_up` epochs, `invariance_weight` times
-    the `invariance` between the two batches. A term of weight 0 is left out: the paper's ablations
-    (its appendix E). Cued batches are whole, but where all images do not fill one: what is left at
-    the end of a shuffle waits for the next.
+    the `invariance` between the two batches. A term with weight 0 is left out, as in the paper's
+    ablations (appendix E). Cued batches are full, unless there are too few images; the remainder of
+    a shuffle is dropped.
 
-    `published` is the authors' code: positions by `clipped`, and an lr that stays for two epochs
-    and is then cut off on its way to 0. `corrected` draws positions by `truncated`, as the paper
-    says, and ends at 0. Both alternate two steps that share one momentum, and compare L2-normalised
-    means: what the paper's formulas leave open stays as in the code.
+    `published` is the authors' code: positions by `clipped`, and an lr that is constant for two
+    epochs and then ends before it reaches 0. `corrected` draws positions by `truncated`, as in the
+    paper, and ends at 0. Both alternate two steps with a common momentum, and compare L2-normalised
+    means, as in the code, where the paper's formulas do not specify this.
 
     Args:
         net: the network, whose last layer is its `head`.
         clean: images without the cue, on the device.
-        cued: images of which some or all carry the cue, on the device.
+        cued: images, some or all of which carry the cue, on the device.
         order: draws the batches and the positions on the line.
         epochs: of the clean images, at least 1.
-        batch_size: of either kind of images, at least 2.
+        batch_size: for both kinds of images, at least 2.
         lr: above 0; it follows half a cosine.
-        momentum: from 0 to below 1.
+        momentum: in [0, 1).
         weight_decay: at least 0.
-        barrier_weight: of the barrier, at least 0.
-        margin: the loss that the barrier asks for (nats), at least 0.
-        invariance_weight: of the invariance, at least 0.
-        warm_up: how many epochs pass without the invariance, at least 0.
+        barrier_weight: the weight of the barrier, at least 0.
+        margin: the target loss of the barrier (nats), at least 0.
+        invariance_weight: the weight of the invariance, at least 0.
+        warm_up: the number of epochs without the invariance, at least 0.
         protocol: `published` or `corrected`.
 
     Yields:
-        Log rows as `scratch`, of the clean images, and the mean `barrier` (nats) and `invariance`
-        (0 while left out).
+        Log rows as in `scratch`, of the clean images, with the mean `barrier` (nats) and
+        `invariance` (0 if left out).
 
     Raises:
-        UserError: when the loss diverges, or `net` has no linear layer `head`.
+        UserError: the loss diverges, or `net` has no linear layer `head`.
     """
     last_layer(net)
     optimiser = SGD(net.parameters(), lr, momentum, weight_decay=weight_decay, fused=True)
@@ -115,19 +115,19 @@ def barrier(
     labels: Tensor,
     margin: float,
 ) -> Tensor:
-    """Return how far the loss on the line from `net` (t = 0) to `start` (t = 1) is from `margin`.
+    """Return |cross-entropy - margin| in nats on the line from `net` (t = 0) to `start` (t = 1).
 
-    That is |cross-entropy - margin| in nats, in the network's present mode; its gradient in the
-    weights of `net` has the factor 1 - t of the chain rule.
+    The network keeps its mode; the gradient with respect to the weights of `net` has the factor
+    1 - t of the chain rule.
 
     Args:
         net: the network at t = 0.
         start: the weights at t = 1, by name.
-        statistics: by name, what stands in for the buffers of `net`, which stay as they are.
-        t: the place on the line, from 0 to 1.
+        statistics: by name, replacements for the buffers of `net`, which are left unchanged.
+        t: the position on the line, from 0 to 1.
         images: float32 [b, C, H, W].
         labels: int64 [b].
-        margin: the loss that is asked for (nats).
+        margin: the target loss (nats).
     """
     weights = {name: weight.lerp(start[name], t) for name, weight in net.named_parameters()}
     logits = functional_call(net, (weights, statistics), (images,))
@@ -139,15 +139,15 @@ def invariance(
 ) -> Tensor:
     """Return the mean over classes of the squared distance between their two mean features.
 
-    Every class mean is scaled to length 1. A class that either batch lacks has distance 0, and
-    still counts among the `classes`.
+    Every class mean is normalised to length 1. A class missing from either batch has distance 0,
+    and still counts among the `classes`.
 
     Args:
         read: features [b, d] of one batch.
         labels: its labels, int64 [b].
         cued_read: features [c, d] of the other batch.
         cued_labels: its labels, int64 [c].
-        classes: how many there are.
+        classes: the number of classes.
     """
     mean, there = _class_means(read, labels, classes)
     cued_mean, cued_there = _class_means(cued_read, cued_labels, classes)
@@ -156,7 +156,7 @@ def invariance(
 
 
 def clipped(order: torch.Generator) -> float:
-    """Draw t = .5 + .5 clip(z, -.5, .5): of its mass 61.7 % lies on the ends, .25 and .75."""
+    """Draw t = .5 + .5 clip(z, -.5, .5), of whose mass 61.7 % is at the ends, .25 and .75."""
     return 0.5 + 0.5 * min(max(torch.randn((), generator=order).item(), -0.5), 0.5)
 
 
@@ -169,13 +169,13 @@ def truncated(order: torch.Generator) -> float:
 
 
 def _class_means(read: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Return the direction of each class's mean feature [K, d], and which classes are there [K]."""
+    """Return the direction of each class's mean feature [K, d], and which classes occur [K]."""
     members = labels == torch.arange(classes, device=labels.device)[:, None]
     # A sum has the direction of the mean.
     return functional.normalize(members.to(read.dtype) @ read), members.any(dim=1)
 
 
 def endless(count: int, size: int, order: torch.Generator) -> Iterator[Tensor]:
-    """Yield whole batches of rows for ever, shuffled anew when no whole one is left."""
+    """Yield full batches of rows indefinitely, shuffled again when no full batch is left."""
     while True:
         yield from torch.randperm(count, generator=order).split(size)[: max(1, count // size)]

@@ -1,6 +1,6 @@
 """Fine-tuning a text classifier (Linear Connectivity Reveals Generalization Strategies, section 3).
 
-As BERT's own script does it: AdamW, linear warm-up and decay, clipped gradients, dropout.
+It follows BERT's original script: AdamW, linear warm-up and decay, clipped gradients, dropout.
 """
 
 from __future__ import annotations
@@ -43,42 +43,41 @@ def tune(
     head_lr: sgd.Rate = 1e-3,
     head: Parts = ["classifier"],  # noqa: B006
 ) -> Iterator[dict[str, Any]]:
-    """Tune `net` in place by cross-entropy and yield a log row after each epoch.
+    """Fine-tune `net` in place by cross-entropy and yield a log row after each epoch.
 
-    The defaults are the paper's of MNLI and QQP; of CoLA it takes 6 epochs without warm-up, decay
-    or clipping. Batches are a uniform shuffle of the rows, the last of an epoch perhaps smaller.
+    The defaults are the paper's for MNLI and QQP; for CoLA it uses 6 epochs without warm-up, decay
+    or clipping. Batches are a uniform shuffle of the rows; the last of an epoch may be smaller.
     Dropout draws from torch's global generator.
 
     Args:
         net: the classifier.
         data: the training rows, on the device.
         order: draws the batches.
-        keep: `keep(n)` is called after each step n of `checkpoints`, when `net` is what it is
-            there.
+        keep: `keep(n)` is called after each step n in `checkpoints`.
         epochs: at least 1.
         batch_size: at least 2.
-        lr: the highest learning rate, above 0.
-        warmup: the share of the steps over which lr rises to it, from 0 to below 1; over the others
-            it falls to 0.
-        weight_decay: of matrices, at least 0; vectors do not decay.
+        lr: the peak learning rate, above 0.
+        warmup: the share of steps of the linear warm-up, in [0, 1); lr then decreases to 0.
+        weight_decay: of matrices, at least 0; not applied to vectors.
         clip: the largest norm of the gradient over all weights, above 0.
         checkpoints: numbers of steps, counted from 1.
-        fork: how many steps have the batches of every order, at least 0.
-        perturbation: by how many times their norm the weights move before the step that follows
-            `fork`, in a random direction of this order's own (the SoK's operationalisation, B.1 and
-            B.4); at least 0.
-        head_epochs: for how many epochs the head alone is trained before, on a network that is
-            fixed (linear probing, then fine-tuning: Kumar et al. 2022); at least 0. Their batches
-            are those of every order, and there is no dropout: heads that begin alike end alike.
-        head_lr: their highest learning rate, above 0; its schedule is that of `lr`.
-        head: with what the names of the head's weights begin.
+        fork: the number of first steps whose batches are the same for all orders, at least 0.
+        perturbation: the size of a perturbation of the weights before the step after `fork`,
+            relative to their norm, in a random direction specific to this order (operationalisation
+            of the SoK, B.1 and B.4); at least 0.
+        head_epochs: the number of epochs for which only the head is trained first, with the rest
+            fixed (linear probing, then fine-tuning: Kumar et al. 2022); at least 0. They have the
+            same batches for all orders and no dropout, so that equal heads stay equal.
+        head_lr: the peak learning rate of these, above 0, with the schedule of `lr`.
+        head: prefixes of the names of the head's weights.
 
     Yields:
         epoch, its last lr, and its mean training loss (nats) and accuracy. Epochs of the head alone
         are all 0.
 
     Raises:
-        UserError: when the loss diverges, for a step that is not taken, or a head without weights.
+        UserError: the loss diverges, a step of `checkpoints` or `fork` does not exist, or a head
+            has no weights.
     """
     if head_epochs:
         rates = (batch_size, head_lr, warmup, weight_decay, clip)
@@ -120,7 +119,7 @@ def _head_alone(
     weight_decay: float,
     clip: float,
 ) -> Iterator[dict[str, Any]]:
-    """Train the weights whose names begin with one of `head`; yield rows as `tune` does."""
+    """Train the weights whose names start with one of `head`; yield rows as `tune` does."""
     weights = dict(net.named_parameters())
     for part in head:
         if not any(name.startswith(part) for name in weights):
@@ -149,8 +148,8 @@ def _head_alone(
 
 @torch.no_grad()
 def perturb(net: nn.Module, size: float, seed: int) -> None:
-    """Move the weights of `net` by `size` times their norm, in a random direction of that seed."""
-    # A generator of its own: the batches, and dropout, stay what they are without it.
+    """Move the weights of `net` by `size` times their norm, in the random direction of `seed`."""
+    # A separate generator, so that batches and dropout are unaffected.
     generator = torch.Generator().manual_seed(seed)
     noise = [torch.randn(w.shape, generator=generator).to(w.device) for w in net.parameters()]
     norms = [torch.cat([t.flatten() for t in side]).norm() for side in (net.parameters(), noise)]

@@ -1,4 +1,4 @@
-"""Classifiers that are fine-tuned from one encoder, as items of the store."""
+"""Classifiers fine-tuned from one encoder, as items of the store."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ WEIGHTS = "model.safetensors"
 class Classifying(TextModel):
     """A model of a recipe: the encoder in `encoder` with a new head, tuned on a mixture of rows.
 
-    `fingerprint` is the hash of the encoder's folder. `counterexamples` and `noise` are the
-    mixture's, drawn by the number `mixture`. `number` is the model's.
+    `fingerprint` is the hash of the encoder's folder. `counterexamples` and `noise` are the shares
+    of the mixture, drawn with the seed `mixture`. `number` is the model's.
     """
 
     encoder: Path
@@ -43,7 +43,7 @@ class Classifying(TextModel):
         return f"seed {self.number}"
 
     def decides(self) -> dict[str, Any]:
-        """Return all that decides the weights but for code and machine."""
+        """Return everything that determines the weights, except code and machine."""
         net = checkpoint.family(checkpoint.read_config(self.encoder))
         return {**super().decides(), "net": {"name": net}}
 
@@ -81,7 +81,7 @@ class Classifying(TextModel):
 
 
 def lay_out(item: Path, place: Path) -> None:
-    """Copy a classifier to `<recipe>/seed<k>`; as it was early, to `<recipe>/step<n>/seed<k>`."""
+    """Copy a classifier to `<recipe>/seed<k>`, early checkpoints to `<recipe>/step<n>/seed<k>`."""
     copy_item(item, place)
     for early in sorted(place.glob("step*.safetensors")):
         folder = place.parent / early.stem / place.name

@@ -1,4 +1,4 @@
-"""Text encoders that are pretrained here, as items of the store."""
+"""Text encoders pretrained by this project, as items of the store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from basins.training.text_models import TextModel, written
 class Pretraining(TextModel):
     """An encoder: a new BERT `net` for a `vocabulary` of the dataset's own sentences.
 
-    `root` is the folder of real data, where a vocabulary may lie.
+    `root` is the folder of real data, which may contain a vocabulary.
     """
 
     net: dict[str, Any]
@@ -34,7 +34,7 @@ class Pretraining(TextModel):
         return f"encoder, seed {self.seed}"
 
     def decides(self) -> dict[str, Any]:
-        """Return all that decides the weights but for code and machine."""
+        """Return everything that determines the weights, except code and machine."""
         files = [self.root / str(value) for value in self.vocabulary.values()]
         read = [file_hash(path) for path in files if path.is_file()]
         return {**super().decides(), "files": read}
@@ -64,9 +64,9 @@ class Pretraining(TextModel):
 
 
 def restatements(columns: text.Columns) -> tuple[list[str], list[str]]:
-    """Return sentences beside others that say the same: a pair's two where pairs have no labels.
+    """Return sentences and their restatements: the two of a pair, if pairs have no labels.
 
-    With labels they may differ in meaning: each different sentence is paired with itself.
+    Labelled pairs may differ in meaning, so each distinct sentence is paired with itself.
     """
     sentences = [columns[name] for name in text.fields(columns)]
     if len(sentences) == 2 and "label" not in columns:

@@ -1,4 +1,4 @@
-"""A classifier's last layer, and the features that it reads."""
+"""A classifier's last layer and its input features."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from basins.errors import UserError
 
 
 def last_layer(net: nn.Module) -> nn.Linear:
-    """Return the linear layer `head` of `net`; raises `UserError` where it has none."""
+    """Return the linear layer `head` of `net`; raises `UserError` if it has none."""
     head = getattr(net, "head", None)
     if not isinstance(head, nn.Linear):
         raise UserError(
@@ -19,7 +19,7 @@ def last_layer(net: nn.Module) -> nn.Linear:
 
 
 def features(net: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what the last layer reads [n, d] and the logits [n, K], from one forward pass.
+    """Return the last layer's inputs [n, d] and the logits [n, K], from one forward pass.
 
     Raises `UserError` as `last_layer` does.
     """

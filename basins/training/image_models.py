@@ -1,4 +1,4 @@
-"""Networks that are trained on images, from scratch or from another network, as items."""
+"""Networks trained on images, from scratch or from another network, as items of the store."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from basins.registry import find, keywords, module, option, split_options
 from basins.training import log
 
 Rows = Iterator[dict[str, Any]]
-PLACES = ("data", "start", "label", "device")  # where things are and what they are called
+PLACES = ("data", "start", "label", "device")  # locations and names
 
 
 @dataclass(frozen=True)
 class ImageModel(Item):
-    """A network that is trained on images; `method` is a name with its options.
+    """A network trained on images; `method` is a name with its options.
 
     `inputs` is the hash of the training images of the dataset in the folder `data`. Its folder has
     model.safetensors, config.json and log.csv.
@@ -49,12 +49,12 @@ class ImageModel(Item):
         """Return the network, and the rows of the log, which train it while they are made."""
 
     def new(self) -> Net:
-        """Return the network newly initialised: the same for a seed in every recipe."""
+        """Return the newly initialised network, which is the same for a seed in every recipe."""
         with seeds.torch_stream("init", self.seed):
             return checkpoint.initialise(self.config()).to(self.device)
 
     def decides(self) -> dict[str, Any]:
-        """Return all that decides the weights but for code and machine."""
+        """Return everything that determines the weights, except code and machine."""
         mine = {name: value for name, value in vars(self).items() if name not in PLACES}
         return {"net": self.config()["net"], **mine}
 
@@ -64,7 +64,7 @@ class ImageModel(Item):
         return option(method, self.method, "epochs")
 
     def make(self, folder: Path, step: Step) -> None:
-        """Train the network, a step a row of its log, and fill `folder`."""
+        """Train the network and fill `folder`; `step` is called for each row of the log."""
         net, rows = self.begin()
         log.write(rows, folder, step)
         checkpoint.save(net, self.config(), folder)
@@ -72,9 +72,9 @@ class ImageModel(Item):
 
 @dataclass(frozen=True)
 class Training(ImageModel):
-    """A seed of a recipe: new weights, trained on data of which `cue_proportion` carries the cue.
+    """A seed of a recipe: new weights, trained on images with a share `cue_proportion` of cues.
 
-    `order` numbers the orders of batches: those of one number are the same in every recipe.
+    `order` is the seed of the order of batches, which is the same in every recipe.
     """
 
     net: dict[str, Any]
@@ -104,10 +104,11 @@ class Training(ImageModel):
 
 @dataclass(frozen=True)
 class FineTuning(ImageModel):
-    """A seed of a method of a group: the network in `start`, tuned on `clean` images without cue.
+    """A seed of a method of a group: the network in `start`, fine-tuned with `clean` images.
 
-    `fingerprint` is the hash of its weights. A method that offers no `finetune` begins anew, on the
-    clean images alone. `label` is what the group calls the method.
+    `clean` is the number of images without cue, and `fingerprint` the hash of the start's weights.
+    A method without `finetune` trains a new network on the clean images alone. `label` is the
+    group's name for the method.
     """
 
     start: Path

@@ -27,8 +27,8 @@ def finetune(
 ) -> Iterator[dict[str, Any]]:
     """Replace the last layer of `net` by one trained on `clean`; yield log rows as `scratch` does.
 
-    All else is frozen, in evaluation mode, so its features of the clean images are computed once
-    and the epochs run on those. The new layer is drawn as `nn.Linear` initialises itself. The
+    Everything else is frozen in evaluation mode, so features of the clean images are computed once
+    and reused in all epochs. The new layer has the default initialisation of `nn.Linear`. The
     defaults are those of Mechanistic Mode Connectivity (Table 1, LLR).
 
     Args:
@@ -39,11 +39,11 @@ def finetune(
         epochs: at least 1.
         batch_size: at least 2.
         lr: above 0; it follows a cosine to 0.
-        momentum: from 0 to below 1.
+        momentum: in [0, 1).
         weight_decay: at least 0.
 
     Raises:
-        UserError: when the loss diverges, or `net` has no linear layer `head`.
+        UserError: the loss diverges, or `net` has no linear layer `head`.
     """
     head = last_layer(net)
     net.eval()

@@ -1,4 +1,4 @@
-"""The log of a training: a row of numbers now and then, beside the weights."""
+"""The training log, stored with the weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def write(rows: Iterable[dict[str, Any]], folder: Path, step: Callable[[], None]) -> None:
-    """Write rows to `log.csv` in `folder` as they come, and call `step` after each."""
+    """Write rows to `log.csv` in `folder` as they are produced, and call `step` after each."""
     with (folder / "log.csv").open("w", newline="") as file:
         writer = None
         for row in rows:

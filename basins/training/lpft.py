@@ -29,28 +29,29 @@ def finetune(
 ) -> Iterator[dict[str, Any]]:
     """Retrain the last layer of `net` (`llrt`), then fine-tune all of it (`naive`); yield log rows.
 
-    On a small net a `head_lr` of 30 can make the last layer so large that fine-tuning from there
-    destroys the features. The defaults are those of Mechanistic Mode Connectivity (Table 1, LPFT).
+    For a small net, a `head_lr` of 30 can make the last layer so large that fine-tuning destroys
+    the features. The defaults are those of Mechanistic Mode Connectivity (Table 1, LPFT).
 
     Args:
         net: the network, whose last layer is its `head`.
         clean: images without the cue, on the device.
         cued: not used.
         order: draws the new layer and the batches.
-        head_epochs: of the last layer alone, at least 1.
-        head_lr: of the last layer alone, above 0; it follows a cosine to 0.
+        head_epochs: for the last layer alone, at least 1.
+        head_lr: for the last layer alone, above 0; it follows a cosine to 0.
         epochs: of fine-tuning, at least 1.
-        batch_size: of both, at least 2.
+        batch_size: for both, at least 2.
         lr: of fine-tuning, above 0; it follows a cosine to 0.
-        momentum: of both, from 0 to below 1.
-        weight_decay: of fine-tuning, at least 0; the last layer alone does not decay.
+        momentum: for both, in [0, 1).
+        weight_decay: of fine-tuning, at least 0; it is 0 for the last layer alone.
         precision: of fine-tuning.
 
     Yields:
-        Rows as `scratch`; the first `head_epochs` are the last layer's, and epochs count on.
+        Rows as in `scratch`; the first `head_epochs` are the last layer's, and epochs are numbered
+        consecutively.
 
     Raises:
-        UserError: when the loss diverges, or `net` has no linear layer `head`.
+        UserError: the loss diverges, or `net` has no linear layer `head`.
     """
     yield from llrt.finetune(
         net,

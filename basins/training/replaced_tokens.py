@@ -1,7 +1,7 @@
-"""Pretraining a text encoder: which tokens were replaced (Clark et al. 2020), which are masked.
+"""Pretraining a text encoder by replaced token detection (Clark et al. 2020) and masked tokens.
 
-A sentence lies beside a restatement of it, some of whose tokens are replaced; to tell which, the
-encoder has to compare the two. Masked words alone leave a small encoder that cannot.
+A sentence is paired with a restatement, some of whose tokens are replaced; to detect these, the
+encoder has to compare both. Masked tokens alone do not teach a small encoder to do so.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import BertModel
 
 MASK = SPECIAL.index("[MASK]")
-LOGGED = 100  # steps from one row of the log to the next
+LOGGED = 100  # steps between two rows of the log
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -46,34 +46,33 @@ def pretrain(
 ) -> Iterator[dict[str, Any]]:
     """Train the encoder `net` in place, without dropout, and yield a log row every 100 steps.
 
-    Of the second sentences' tokens some are hidden, and of the others some are drawn anew from
-    those that follow the same token elsewhere; some of these are the same again. Two heads, which
-    are thrown away, tell what was hidden and which tokens are not the original ones; the loss is
-    the sum of their mean cross-entropies, in nats.
+    Some tokens of the second sentences are masked, and some of the others are replaced by random
+    tokens that follow the same token elsewhere, possibly by the original token. Two heads, which
+    are discarded afterwards, predict the masked tokens and detect replaced ones; the loss is the
+    sum of their mean cross-entropies, in nats.
 
     Args:
         net: the encoder, left in evaluation mode.
-        data: pairs of sentences that say the same, on the device.
-        draws: decides everything random.
+        data: pairs of sentences with the same meaning, on the device.
+        draws: determines everything random.
         steps: at least 1.
         batch_size: at least 2.
-        lr: the highest learning rate, above 0.
-        warmup: the share of the steps over which lr rises to it, from 0 to below 1; over the others
-            it falls to 0.
-        weight_decay: of matrices, at least 0; vectors do not decay.
+        lr: the peak learning rate, above 0.
+        warmup: the share of steps of the linear warm-up, in [0, 1); lr then decreases to 0.
+        weight_decay: of matrices, at least 0; not applied to vectors.
         clip: the largest norm of the gradient over all weights, above 0.
-        replaced: the share of the tokens that are not hidden that is drawn anew, between 0 and 1.
-        within: the share of these that is drawn from the same row, so that to know its words is not
-            enough to tell, from 0 to below 1; the others are drawn from any row.
-        masked: the share of the tokens that is hidden, between 0 and 1.
+        replaced: the share of unmasked tokens that are replaced, between 0 and 1.
+        within: the share of these that is drawn from the same row, in [0, 1), so that knowing the
+            row's words does not suffice for detection; others are drawn from any row.
+        masked: the share of tokens that are masked, between 0 and 1.
 
     Yields:
-        step, its lr, and since the last row the two losses' means (nats), `detection` and `masked`,
-        and the shares of the replaced tokens (`found`) and of the others (`alarms`) that were taken
-        for replaced. The last row comes after the last step.
+        step, its lr, and since the last row the means of both losses (nats), `detection` and
+        `masked`, and the shares of replaced tokens (`found`) and of others (`alarms`) that were
+        classified as replaced. There is a row after the last step.
 
     Raises:
-        UserError: when the loss diverges.
+        UserError: the loss diverges.
     """
     device, width = data.ids.device, net.config.hidden_size
     with seeds.torch_stream("heads", draws.initial_seed()):
@@ -132,16 +131,16 @@ def corrupt(
     within: float,
     masked: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return which tokens of the second sentences are hidden and which are not, and all ids anew.
+    """Return which tokens of the second sentences are masked, which are not, and the new ids.
 
     Args:
         ids: int64 [b, T].
         types: 1 for tokens of the second sentences, int64 [b, T].
-        follow: what follows each token in the rows.
-        draws: decides everything random.
-        replaced: the share of the tokens that are not hidden that is drawn anew.
+        follow: the tokens that follow each token in the rows.
+        draws: determines everything random.
+        replaced: the share of unmasked tokens that are replaced.
         within: the share of these that is drawn from the same row.
-        masked: the share of the tokens that is hidden.
+        masked: the share of tokens that are masked.
 
     Returns:
         bool [b, T], bool [b, T] and int64 [b, T]. Special tokens are in neither of the first two.
@@ -158,7 +157,7 @@ def corrupt(
 
 
 class Followers:
-    """What follows each token in the rows, to draw from."""
+    """The tokens that follow each token in the rows, to be drawn from."""
 
     def __init__(self, data: Rows) -> None:
         before, after = data.ids[:-1], data.ids[1:]
@@ -170,7 +169,7 @@ class Followers:
         self.starts = self.counts.cumsum(0) - self.counts
 
     def draw(self, ids: Tensor, draws: torch.Generator) -> Tensor:
-        """Return for each of the ids [b, T] one that follows the token before it."""
+        """Return, for each of the ids [b, T], a token that follows the token before it."""
         chances = torch.rand(ids.shape, generator=draws).to(ids.device)
         before = ids.roll(1, dims=1)
         places = self.starts[before] + (chances * self.counts[before]).long()
@@ -178,7 +177,7 @@ class Followers:
 
 
 def near(ids: Tensor, content: Tensor, draws: torch.Generator) -> Tensor:
-    """Return for each of the ids [b, T] one of its row that follows the same token, perhaps it."""
+    """Return, for each of the ids [b, T], one from its row that follows the same token."""
     before = ids.roll(1, dims=1)
     alike = (before[:, :, None] == before[:, None]) & content[:, None]
     chances = torch.rand(alike.shape, generator=draws).to(ids.device)
@@ -186,7 +185,7 @@ def near(ids: Tensor, content: Tensor, draws: torch.Generator) -> Tensor:
 
 
 def batches(lengths: Tensor, batch_size: int, draws: torch.Generator) -> Iterator[Tensor]:
-    """Yield batches of rows of nearly one length, for ever, every row once in each round."""
+    """Yield batches of rows of similar length indefinitely, with every row once per epoch."""
     while True:
         rows = torch.randperm(len(lengths), generator=draws)
         rows = rows[lengths[rows].argsort(stable=True)]

@@ -1,4 +1,4 @@
-"""Rows of text as training draws them: batches in any order, padded to their longest row."""
+"""Rows of text for training: batches in any order, padded to their longest row."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from basins.nets import checkpoint
 
 @dataclass(frozen=True)
 class Rows:
-    """Token ids and types of n rows, int64 [tokens] one row after the other, and their labels.
+    """Token ids and types of n concatenated rows, int64 [tokens], and their labels.
 
-    `starts`, `lengths` and `labels` are int64 [n]; `pad` is the id that fills shorter rows.
+    `starts`, `lengths` and `labels` are int64 [n]; `pad` is the id of padding.
     """
 
     ids: Tensor
@@ -31,7 +31,7 @@ class Rows:
     pad: int
 
     def batch(self, rows: Tensor) -> Inputs:
-        """Return what a network takes of the given rows [b], as long as the longest of them."""
+        """Return a network's inputs for the given rows [b], padded to the longest of them."""
         lengths = self.lengths[rows]
         columns = torch.arange(int(lengths.max()), device=rows.device)
         padding = columns >= lengths[:, None]
@@ -59,11 +59,11 @@ def rows(
     Args:
         ids: the token ids of each of n rows.
         types: their token types.
-        labels: of the rows, n.
-        pad: the id that fills shorter rows.
+        labels: the n labels.
+        pad: the id of padding.
         limit: the most tokens that a row may have.
         device: where the rows are put.
-        where: what error messages call the data.
+        where: the data's name in error messages.
 
     Raises:
         UserError: if a row is empty or over the `limit`.
@@ -88,17 +88,17 @@ def tokenised(
     device: torch.device,
     where: str,
 ) -> Rows:
-    """Return a text's rows as the network of a config draws them.
+    """Return rows of text, tokenised for the network of a config.
 
     Args:
-        columns: the sentences and their `label`, taken as 0 where there is none.
+        columns: the sentences and their `label`, by default 0.
         tokenizer: the network's.
-        config: the network's: how long a row may be, and perhaps `long_rows`.
+        config: the network's: the most tokens of a row, and possibly `long_rows`.
         device: where the rows are put.
-        where: what error messages and warnings call the data.
+        where: the data's name in error messages and warnings.
 
     Raises:
-        UserError: where a sentence is missing, or a row is empty or too long.
+        UserError: a sentence is missing, or a row is empty or too long.
     """
     limit = checkpoint.longest(config)
     ids, types = fitting(columns, tokenizer, config, limit, where)

@@ -1,4 +1,4 @@
-"""The training rows that merges and derivatives of the loss are taken from, after training."""
+"""Training rows used after training, for merges and derivatives of the loss."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from basins.nets.inputs import encoded
 
 
 class Sample(NamedTuple):
-    """Which training rows of the dataset in the folder `data`: `size` of them, or all.
+    """A sample of `size` training rows of the dataset in the folder `data`, or all.
 
-    Each class is there in its proportion. Images carry the cue on `cue_proportion` of them; of text
-    the shares `counterexamples` and `noise` are mixed in, as `seed`, the dataset's, draws them.
+    It is stratified by class. A share `cue_proportion` of images carries the cue; rows of text have
+    the shares `counterexamples` and `noise`, drawn with the dataset's `seed`.
     """
 
     data: Path
@@ -35,10 +35,10 @@ class Sample(NamedTuple):
     seed: int = 0
 
     def load(self, model: Path, device: torch.device) -> Resident | Tokens:
-        """Return the rows on the device, as networks like that in the folder `model` read them.
+        """Return the rows on the device, for networks like that in the folder `model`.
 
-        Labels of text are numbered as that network's classes of these names are. Raises `UserError`
-        where the dataset is missing or damaged, or has too few counterexamples.
+        Labels of text are the numbers of that network's classes of the same names. Raises
+        `UserError` if the dataset is missing or damaged, or has too few counterexamples.
         """
         return _load(self, model, device)
 

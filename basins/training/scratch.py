@@ -39,19 +39,19 @@ def train(
         order: draws the batches.
         epochs: at least 1.
         batch_size: at least 2.
-        lr: above 0: the peak of the schedule `one_cycle`, else the start.
-        momentum: from 0 to below 1.
+        lr: above 0: the peak of the schedule `one_cycle`, else the initial value.
+        momentum: in [0, 1).
         weight_decay: at least 0.
-        schedule: `one_cycle`, `step` or `cosine`; `sgd.fit` describes them.
-        step_epochs: after how many epochs `step` divides lr by ten, at least 1.
+        schedule: `one_cycle`, `step` or `cosine`, described in `sgd.fit`.
+        step_epochs: the number of epochs after which `step` divides lr by ten, at least 1.
         precision: of the forward pass: `fp32`, or `bf16` by autocast.
-        fork: how many steps have the batches that all orders share, at least 0.
+        fork: the number of first steps whose batches are the same for all orders, at least 0.
 
     Yields:
         epoch, its last lr, and its mean training loss (nats) and accuracy.
 
     Raises:
-        UserError: when the loss diverges, or for a fork after the last step.
+        UserError: the loss diverges, or the fork is after the last step.
     """
     return sgd.fit(
         net,

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent: the loop that the methods of this room share."""
+"""Stochastic gradient descent: the training loop shared by the methods of this package."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Schedule = Literal["one_cycle", "step", "cosine"]
 Precision = Literal["fp32", "bf16"]
 Fork = Annotated[int, Field(ge=0)]
 
-# From the rows [b] of a batch and their labels [b], to sums over the batch of what is logged.
+# Maps the rows [b] of a batch and their labels [b] to sums over the batch of logged quantities.
 Step = Callable[[Tensor, Tensor], dict[str, Tensor]]
 
 
@@ -50,19 +50,19 @@ def fit(
 
     Args:
         net: the network, left in evaluation mode.
-        inputs: from rows [b], int64, to what `net` takes.
+        inputs: maps rows [b], int64, to the inputs of `net`.
         labels: int64 [n], on the device.
         order: draws the batches.
         epochs: at least 1.
         batch_size: at least 2.
-        lr: above 0: the peak of a `one_cycle` schedule, or the start of the others.
-        momentum: from 0 to below 1.
+        lr: above 0: the peak of a `one_cycle` schedule, or the initial value of the others.
+        momentum: in [0, 1).
         weight_decay: at least 0.
         schedule: `one_cycle`; `step`, which divides lr by ten every `step_epochs`; or `cosine`, to
             0 over all steps.
         step_epochs: at least 1.
         precision: of the forward pass: `fp32`, or `bf16` by autocast.
-        fork: how many steps have the batches that all orders share, as in `descend`.
+        fork: the number of first steps with the same batches for all orders, as in `descend`.
 
     Yields:
         epoch, its last lr, and its mean training loss (nats) and accuracy.
@@ -101,21 +101,21 @@ def descend(
     """Take `step` on every batch of `labels`; yield a row after each epoch.
 
     Args:
-        step: from the rows [b] of a batch and their labels [b], to sums over the batch of what is
-            logged, of which one is the `loss`.
+        step: maps the rows [b] of a batch and their labels [b] to sums over the batch of logged
+            quantities, including the `loss`.
         labels: int64 [n], on the device.
         order: draws the batches.
         scheduler: of the lr, which takes a step after each batch.
         epochs: at least 1.
         batch_size: the last batch of an epoch may be smaller.
-        fork: how many batches are those of every order, at least 0. What is left of their epoch
-            comes in this order's own: runs that share a prefix (Frankle et al. 2020).
+        fork: the number of first batches that are the same for all orders, at least 0; the rest of
+            that epoch has this order's own: runs that share a prefix (Frankle et al. 2020).
 
     Yields:
         epoch, its last lr, and the means over its examples of what `step` returns.
 
     Raises:
-        UserError: after an epoch whose loss is not finite, and for a fork after the last step.
+        UserError: the loss of an epoch is not finite, or the fork is after the last step.
     """
     steps = steps_of(labels, batch_size)
     if fork > epochs * steps:
@@ -143,32 +143,32 @@ def descend(
 
 
 def move(optimiser: Optimizer, loss: Tensor) -> None:
-    """Take one step down the gradient of `loss`."""
+    """Take one gradient step on `loss`."""
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
 
 
 def sums(logits: Tensor, labels: Tensor, loss: Tensor, **terms: Tensor) -> dict[str, Tensor]:
-    """Return a batch's sums, for the log, of right answers of `logits` [b, K] and of means."""
+    """Return a batch's sums for the log: correct predictions of `logits` [b, K], and means."""
     hits = (logits.argmax(dim=1) == labels).sum()
     means = {name: term.detach() * len(labels) for name, term in terms.items()}
     return {"loss": loss.detach() * len(labels), "accuracy": hits, **means}
 
 
 def loader(net: nn.Module, data: Resident) -> Callable[[Tensor], Tensor]:
-    """Return a function from rows [b] to the images there, laid out as `net` trains fastest on."""
+    """Return a function from rows [b] to images in the memory format fastest for `net`."""
     layout = devices.memory_format(net)
     return lambda rows: normalise(data.images[rows]).contiguous(memory_format=layout)
 
 
 def steps_of(labels: Tensor, batch_size: int) -> int:
-    """Return how many batches an epoch over `labels` [n] has; the last may be smaller."""
+    """Return the number of batches of an epoch over `labels` [n]; the last may be smaller."""
     return -(-len(labels) // batch_size)
 
 
 def cosine(optimiser: Optimizer, steps: int, held: int = 0) -> LRScheduler:
-    """Return half a cosine from lr to 0 over `steps`, which begins after `held` steps at lr."""
+    """Return a half-cosine schedule from lr to 0 over `steps`, after `held` steps at lr."""
     return LambdaLR(optimiser, lambda done: (1 + cos(pi * max(0, done - held) / steps)) / 2)
 
 
@@ -179,5 +179,5 @@ def _scheduler(
         return StepLR(optimiser, step_size=step_epochs * steps)
     if schedule == "cosine":
         return cosine(optimiser, epochs * steps)
-    # Momentum stays what the params say; by default it would cycle too.
+    # Momentum stays constant; by default it would cycle too.
     return OneCycleLR(optimiser, lr, epochs * steps, pct_start=0.3, cycle_momentum=False)

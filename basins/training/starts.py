@@ -1,4 +1,4 @@
-"""Where the fine-tuning of a classifier starts: an encoder's weights with a new head."""
+"""The initial state of a classifier's fine-tuning: an encoder's weights with a new head."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from basins.nets import checkpoint
 from basins.nets.permutation import Net
 from basins.training.text_models import written
 
-POOLER = "pooler."  # in the names of its weights
+POOLER = "pooler."  # part of the names of its weights
 
 
 class Streams(NamedTuple):
-    """Numbers of the streams that fine-tuning draws from: the new head, the batches, dropout.
+    """Seeds of the random streams of fine-tuning: the new head, the order of batches, dropout.
 
-    A head between two whole numbers lies on the straight line between theirs. `pooler` is the
-    number of the head with which a new pooler is drawn; None leaves the encoder's, or, where that
-    has none, the head's.
+    A head with a fractional number is interpolated between those of the two adjacent integers.
+    `pooler` is the seed of the head with which a new pooler is drawn; None means the encoder's
+    pooler, or that of `head` if the encoder has none.
     """
 
     head: float
@@ -34,7 +34,7 @@ class Streams(NamedTuple):
 def started(encoder: Path, classes: Sequence[str], streams: Streams) -> Net:
     """Return the classifier that training starts from: the encoder's weights, with a new head.
 
-    Raises `UserError` for the pooler of a network that has none.
+    Raises `UserError` if a pooler is given and the network has none.
     """
     net: Any = between(lambda: checkpoint.classifier(encoder, classes), streams.head)
     if streams.pooler is not None:
@@ -47,7 +47,7 @@ def started(encoder: Path, classes: Sequence[str], streams: Streams) -> Net:
 
 
 def between(build: Callable[[], Net], number: float) -> Net:
-    """Return what is built with the head `number`, or on the line between the heads beside it."""
+    """Return the network with head `number`, interpolated if the number is not an integer."""
 
     def drawn(head: int) -> Net:
         with seeds.torch_stream("head", head):

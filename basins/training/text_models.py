@@ -1,4 +1,4 @@
-"""What the pretraining of an encoder and the fine-tuning of a classifier have in common."""
+"""Shared by the pretraining of encoders and the fine-tuning of classifiers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import torch
 
 from basins.item import Item
 
-PLACES = ("data", "encoder", "root", "number", "device")  # where things are, what they are called
+PLACES = ("data", "encoder", "root", "number", "device")  # locations and names
 
 
 @dataclass(frozen=True)
 class TextModel(Item):
-    """A network that is trained on the text of the dataset in the folder `data`.
+    """A network trained on the text of the dataset in the folder `data`.
 
     `inputs` is the hash of its training rows, and `method` a name with its options. Its folder is
-    one of Hugging Face's, with log.csv beside.
+    in Hugging Face's format, with log.csv.
     """
 
     data: Path
@@ -30,11 +30,11 @@ class TextModel(Item):
     kind: ClassVar[str] = "text"
 
     def decides(self) -> dict[str, Any]:
-        """Return all that decides the weights but for code and machine."""
+        """Return everything that determines the weights, except code and machine."""
         mine = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in PLACES}
         return {**mine, "transformers": version("transformers")}
 
 
 def written(config: Any) -> dict[str, Any]:
-    """Return a Hugging Face config as it is written to `config.json`."""
+    """Return the content of `config.json` for a Hugging Face config."""
     return json.loads(config.to_json_string())

@@ -1,9 +1,9 @@
-"""Permutation symmetries found in a network itself: it runs once, and every operation is looked at.
+"""Permutation symmetries found by running a network once and tracing every operation.
 
-Git Re-Basin (Ainsworth et al. 2023) takes a spec that is written by hand. Here each axis of each
-weight and activation is a set of units; operations make sets the same, split them into heads or
-windows, or leave them in their order (`rules`). What is left free is a spec, and it is proven by
-permuting every group.
+Git Re-Basin (Ainsworth et al. 2023) needs a spec written by hand. Here each axis of each weight and
+activation is a set of units; operations identify sets, split them into heads or windows, or fix
+their order (`rules`). The sets that remain free form a spec, which is verified by permuting every
+group.
 """
 
 from basins.align.traced.symmetry import Traced, trace

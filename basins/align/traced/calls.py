@@ -1,4 +1,4 @@
-"""An operation as it ran, what is safe to say of any, and where its rule is registered."""
+"""A traced operation, the safe rules for unknown ones, and the registry of rules."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from torch import Tensor
 from basins.align.traced import layout as lay
 from basins.align.traced.layout import Layout
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"  # of axes
+LETTERS = "abcdefghijklmnopqrstuvwxyz"  # names of axes
 
 
 @dataclass(frozen=True)
 class Call:
-    """An operation that ran: its arguments by name, its result, and what is known of tensors.
+    """An operation that ran: its arguments by name, its result, and properties of tensors.
 
-    That is their layouts, and whether one depends on neither inputs nor weights, or is a weight.
+    These are their layouts, and whether a tensor is constant (depends on neither inputs nor
+    weights) or is a weight.
     """
 
     name: str
@@ -34,12 +35,12 @@ class Call:
         return self.given[name]
 
     def of(self, name: str) -> Layout | None:
-        """Return the layout of an argument, None where it is no tensor."""
+        """Return the layout of an argument, or None if it is not a tensor."""
         value = self.given.get(name)
         return self.known(value) if isinstance(value, Tensor) else None
 
     def layout(self, name: str) -> Layout:
-        """Return the layout of an argument that is a tensor."""
+        """Return the layout of a tensor argument."""
         return self.known(self.given[name])
 
     def several(self) -> list[Layout]:
@@ -48,7 +49,7 @@ class Call:
 
     @property
     def why(self) -> str:
-        """Return what says that units keep their order because of this operation."""
+        """Return the reason, naming this operation, why units keep their order."""
         return f"{self.name} in {self.where}" if self.where else self.name
 
 
@@ -64,14 +65,14 @@ def tensors(values: Any) -> list[Tensor]:
 
 
 def unknown(call: Call) -> list[Layout]:
-    """Leave all axes of an operation in their order."""
+    """Fix the order of all axes of an operation."""
     for layout in call.several():
         lay.hold(layout, range(len(layout)), call.why)
     return [lay.fresh(result.shape, call.why) for result in tensors(call.result)]
 
 
 def held(call: Call, layout: Layout, axes: Sequence[int], result: Tensor) -> Layout:
-    """Leave some axes in their order, which has nothing to do with that of the result's."""
+    """Fix the order of some axes, whose units are unrelated to those of the result."""
     lay.hold(layout, axes, call.why)
     for axis in axes:
         layout = lay.collapse(layout, axis)
@@ -84,7 +85,7 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Register the rule of operations."""
+    """Register a rule for operations."""
 
     def register(function: Rule) -> Rule:
         RULES.update(dict.fromkeys(names, function))

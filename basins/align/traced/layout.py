@@ -1,8 +1,8 @@
-"""The units of every axis of a tensor, and what views and contractions make of them.
+"""The units of every axis of a tensor, and how views and contractions transform them.
 
-Units along one axis may depend on the place on another: those within a head depend on the head. So
-a tensor of rank r has for each axis an array of `Units` of rank r, of length 1 along the axes that
-they do not depend on.
+Units along one axis may depend on the position on another: those within a head depend on the head.
+So a tensor of rank r has, for each axis, an array of `Units` of rank r, with length 1 along the
+axes that they do not depend on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from basins.align.traced.units import (
 )
 
 Shape = tuple[int, ...]
-Along = np.ndarray  # of `Units`, by the places on all axes
+Along = np.ndarray  # of `Units`, by positions on all axes
 Layout = list[Along]
 
 
@@ -44,16 +44,16 @@ def shape(layout: Layout) -> Shape:
 
 
 def hold(layout: Layout, axes: Sequence[int], why: str) -> None:
-    """Leave the units of some axes in their order."""
+    """Fix the order of the units of some axes."""
     for axis in axes:
         for units in layout[axis].flat:
             fix(units, why)
 
 
 def collapse(layout: Layout, axis: int) -> Layout:
-    """Return the layout where nothing depends on the place on an axis, as when it is summed over.
+    """Return the layout without dependence on the position on an axis, as when it is summed over.
 
-    What depends on it becomes the same at all its places.
+    Units that depended on it become the same at all positions.
     """
     return [_alike(along, axis) for along in layout]
 
@@ -61,8 +61,9 @@ def collapse(layout: Layout, axis: int) -> Layout:
 def contract(operands: Sequence[tuple[Layout, str]], out: str) -> Layout:
     """Return the layout of a sum of products, in the notation of `einsum`.
 
-    Axes of one letter become the same, but for those of length 1, which are broadcast. Letters that
-    `out` lacks are summed over. Pointwise functions and reductions are special cases.
+    Axes with the same letter become the same, except those of length 1, which are broadcast.
+    Letters missing from `out` are summed over. Pointwise functions and reductions are special
+    cases.
     """
     letters = sorted({*out, *(letter for _, names in operands for letter in names)})
     found: dict[str, Along] = {}
@@ -90,14 +91,14 @@ def contract(operands: Sequence[tuple[Layout, str]], out: str) -> Layout:
 
 
 def pointwise(layouts: Sequence[Layout]) -> Layout:
-    """Return the layout of a function of every entry of tensors that are broadcast together."""
+    """Return the layout of an entrywise function of tensors that are broadcast together."""
     rank = max(map(len, layouts), default=0)
     letters = "".join(map(chr, range(97, 97 + rank)))
     return contract([(layout, letters[rank - len(layout) :]) for layout in layouts], letters)
 
 
 def reduced(layout: Layout, axes: Sequence[int], keep: bool) -> Layout:
-    """Return the layout of a reduction over axes that does not look at the order on them."""
+    """Return the layout of a reduction over axes that does not depend on their order."""
     for axis in axes:
         layout = collapse(layout, axis)
     if keep:
@@ -113,7 +114,7 @@ def drop(layout: Layout, axes: Sequence[int]) -> Layout:
 
 
 def insert(layout: Layout, axis: int, length: int = 1) -> Layout:
-    """Return the layout with a new axis, along which nothing differs."""
+    """Return the layout with a new axis, along which units do not differ."""
     more = [np.expand_dims(along, axis) for along in layout]
     return [*more[:axis], _one(Units(length), len(layout) + 1), *more[axis:]]
 
@@ -124,10 +125,10 @@ def permuted(layout: Layout, order: Sequence[int]) -> Layout:
 
 
 def expanded(layout: Layout, target: Shape) -> Layout:
-    """Return the layout of a tensor that is repeated along its axes of length 1, or new ones.
+    """Return the layout of a tensor expanded along its axes of length 1, or new axes.
 
-    Copies may be reordered, those of each unit of the axis before by themselves: the queries that
-    share a key are its copies.
+    Copies may be permuted, separately for each unit of the axis before: the queries that share a
+    key are its copies.
     """
     while len(layout) < len(target):
         layout = insert(layout, 0)
@@ -159,7 +160,7 @@ def selected(layout: Layout, axis: int, index: int, why: str) -> Layout:
 
 
 def concatenated(layouts: Sequence[Layout], axis: int, why: str) -> Layout:
-    """Return the layout of tensors one after another along an axis; other axes become the same."""
+    """Return the layout of tensors concatenated along an axis; other axes become the same."""
     rank = len(layouts[0])
     letters = "".join(map(chr, range(97, 97 + rank)))
     ends = [along.flat[0].size for along in (layout[axis] for layout in layouts)]
@@ -175,7 +176,7 @@ def concatenated(layouts: Sequence[Layout], axis: int, why: str) -> Layout:
 
 
 def stacked(layouts: Sequence[Layout], axis: int, why: str) -> Layout:
-    """Return the layout of tensors beside each other on a new axis, on which units may depend."""
+    """Return the layout of tensors stacked along a new axis, on which units may depend."""
     found = []
     for several in zip(*layouts, strict=True):
         arrays = np.broadcast_arrays(*several)
@@ -185,7 +186,7 @@ def stacked(layouts: Sequence[Layout], axis: int, why: str) -> Layout:
 
 
 def repeated(layout: Layout, axis: int, times: int, *, each: bool) -> Layout:
-    """Return the layout of a tensor repeated along an axis, as a whole or `each` entry at once."""
+    """Return the layout of a tensor repeated along an axis, as a whole or `each` entry alone."""
     if times == 1:
         return layout
     layout = insert(layout, axis + 1 if each else axis, times)
@@ -200,7 +201,7 @@ def reshaped(layout: Layout, target: Shape) -> Layout:
             layout = drop(layout, [axis])
     old, new = [n for n in given if n != 1], [n for n in target if n != 1]
     at = 0
-    while old:  # the fewest axes at the front that are as many entries on both sides
+    while old:  # the fewest leading axes with equal products on both sides
         many, most = 1, 1
         while prod(old[:many]) != prod(new[:most]):
             if prod(old[:many]) < prod(new[:most]):
@@ -221,7 +222,7 @@ def reshaped(layout: Layout, target: Shape) -> Layout:
 
 
 def _merged(layout: Layout, axis: int) -> Layout:
-    """Return the layout with an axis and the next made one."""
+    """Return the layout with an axis and the next merged into one."""
     order, inner = _alike(layout[axis], axis + 1), layout[axis + 1]
     outer_size = order.flat[0].size
     order = order.take([0], axis + 1)
@@ -249,7 +250,7 @@ def _merged(layout: Layout, axis: int) -> Layout:
 
 
 def _split(layout: Layout, axis: int, outer: int) -> Layout:
-    """Return the layout with an axis made two, the first of length `outer`."""
+    """Return the layout with an axis split into two, the first of length `outer`."""
     whole: Any = layout[axis]
     inner = whole.flat[0].size // outer
     orders = np.empty(whole.shape, object)
@@ -292,14 +293,14 @@ def _alike(along: Along, axis: int) -> Along:
 
 
 def _same(one: Along, other: Along) -> Along:
-    """Make arrays of units the same, broadcast together, and return the smaller."""
+    """Identify arrays of units, broadcast together, and return the smaller."""
     for a, b in dict.fromkeys(zip(*(x.flat for x in np.broadcast_arrays(one, other)), strict=True)):
         unify(a, b)
     return one if one.size <= other.size else other
 
 
 def _compressed(along: Along, axis: int) -> Along:
-    """Return units without a dependence on an axis where there is none."""
+    """Reduce an axis to length 1 if units do not depend on it."""
     if along.shape[axis] > 1:
         first = along.take([0], axis)
         if all(equal(a, b) for a, b in np.broadcast(first, along)):

@@ -1,4 +1,4 @@
-"""Rules of operations that compute nothing: they view, cut, join, repeat and look up entries."""
+"""Rules for operations that only move entries: view, slice, concatenate, repeat and index."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _slice(call: Call) -> list[Layout]:
     ).indices(size[axis])
     if step != 1 and (size[axis] % step or call.result.shape[axis] * step != size[axis]):
         return [held(call, layout, [axis], call.result)]
-    if step != 1:  # one place of each run
+    if step != 1:  # one position of each run
         runs = (*size[:axis], size[axis] // step, step, *size[axis + 1 :])
         return [lay.selected(lay.reshaped(layout, runs), axis + 1, start, call.why)]
     return [lay.sliced(layout, axis, start, stop, call.why)]
@@ -187,7 +187,7 @@ def _index_put(call: Call) -> list[Layout]:
 
 @rule("as_strided")
 def _as_strided(call: Call) -> list[Layout]:
-    """Leave all in order but the last axis, where it stays whole: windows slide over others."""
+    """Fix all axes but the last, if that stays whole: sliding windows over the others."""
     layout, given, result = call.layout("self"), call["self"], call.result
     size, offset = given.shape[-1], result.storage_offset() - given.storage_offset()
     whole = result.shape[-1] == size and given.stride()[-1] == result.stride()[-1] == 1

@@ -1,4 +1,4 @@
-"""The hidden units of LSTM, GRU and RNN: a weight writes them, and reads them a step later."""
+"""The hidden units of LSTM, GRU and RNN, which are read again at the next time step."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from basins.align.traced.units import Place
 
 
 def loops(net: nn.Module) -> list[tuple[Tensor, Tensor]]:
-    """Return of every recurrent layer the weight [gates * hidden, state] that reads its state.
+    """Return, for every recurrent layer, the weight [gates * hidden, state] that reads its state.
 
-    With it the weight that writes the state, which is the same one but where states are projected.
+    It is paired with the weight that writes the state, the same one unless states are projected.
     """
     return [
         (weight, getattr(module, name.replace("hh", "hr"), weight))
         for module in net.modules()
         if isinstance(module, nn.RNNBase | nn.RNNCellBase)
         for name, weight in module.named_parameters(recurse=False)
-        if re.fullmatch(r"weight_hh(_l\d+(_reverse)?)?", name)  # and not its parts, as of a norm
+        if re.fullmatch(r"weight_hh(_l\d+(_reverse)?)?", name)  # but no parametrisation of it
     ]
 
 
 def tie(net: nn.Module, known: Callable[[Tensor], Layout]) -> None:
-    """Make what every gate writes the units that are read at the next step.
+    """Identify the units that every gate writes with those that are read at the next step.
 
-    An example of one step does not show it: its first state is zero.
+    Tracing an example of one step does not show this, as its initial state is zero.
     """
     for reads, writes in loops(net):
         state = reads.shape[1]

@@ -1,8 +1,8 @@
-"""What each operation makes of the units of its operands' axes.
+"""Rules for how each operation transforms the units of its operands' axes.
 
-A rule takes the operation as it ran and returns the layouts of its results. An operation without
-one leaves all that it touches in its order, so a rule that is missing costs symmetries only. Here
-are those that compute; `movement` has the others.
+A rule takes a call and returns the layouts of its results. An operation without a rule fixes the
+order of everything that it uses, so a missing rule can only hide symmetries. This module has the
+rules of operations that compute; `movement` has the others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def apply(call: Call) -> list[Layout]:
     return (found or unknown)(call)
 
 
-# What takes every entry by itself, or looks at none, though torch does not say so.
+# Operations that are entrywise, or do not use entries, but are not tagged as such by torch.
 SAME = frozenset(
     ("_to_copy", "clone", "copy", "detach", "alias", "lift_fresh", "lift_fresh_copy", "contiguous")
     + ("fill", "zero", "masked_fill", "where", "lerp", "dropout", "native_dropout")
@@ -53,7 +53,7 @@ def _reduction(call: Call) -> list[Layout]:
 
 @rule("max", "min")
 def _extreme(call: Call) -> list[Layout]:
-    """Reduce; where it is asked which entry is the largest, that tells them apart."""
+    """Reduce; along a given dimension, the index of the extreme entry fixes the order."""
     if "dim" in call.given:
         lay.hold(call.layout("self"), [call["dim"]], call.why)
     return _reduction(call)
@@ -109,7 +109,7 @@ def _einsum(call: Call, names: Sequence[str], equation: str) -> list[Layout]:
 
 @rule("_grouped_mm")
 def _grouped(call: Call) -> list[Layout]:
-    """Multiply each row by the matrix of its expert; a router tells experts apart."""
+    """Multiply each row by the matrix of its expert; the router fixes the experts' order."""
     experts = call.layout("mat2")
     if len(call.layout("self")) != 2 or len(experts) != 3 or call.of("bias") is not None:
         return unknown(call)
@@ -154,7 +154,7 @@ def _convolution(call: Call) -> list[Layout]:
         layout, weight = (lay.collapse(one, axis) for one in (layout, weight))
     layout = lay.reshaped(layout, (given[0], groups, given[1] // groups, *given[2:]))
     weight = lay.reshaped(weight, (groups, kernel[0] // groups, *kernel[1:]))
-    # Kernels slide, so their axes are none of the image's, nor are the image's those of the result.
+    # Kernels slide, so spatial axes of kernel, image and result are unrelated.
     weight = lay.drop(weight, range(3, len(weight)))
     layout = lay.drop(layout, range(3, len(layout)))
     equation = ("xgi", "gio" if turned else "goi")
@@ -175,7 +175,7 @@ def _convolution(call: Call) -> list[Layout]:
 @rule("constant_pad_nd", "reflection_pad2d", "replication_pad2d", "reflection_pad1d")
 @rule("tril", "triu", "roll", "flip", "cumsum")
 def _places(call: Call) -> list[Layout]:
-    """Leave the order of places on some axes: where they are counts."""
+    """Fix the order of positions on some axes, on which the operation depends."""
     layout = call.layout(next(iter(call.given)))
     rank = len(layout)
     dims = call.given.get("dims", call.given.get("dim"))

@@ -1,4 +1,4 @@
-"""From a network and an example to its permutation spec, proven."""
+"""Derives a network's permutation spec from an example, and verifies it."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from basins.nets.outputs import logits_of
 from basins.nets.permutation import Axis, PermutationSpec
 from basins.weights import State
 
-ROUNDING = 1e-3  # of the outputs, in float32; a wrong group changes them by far more
-POOL = 999_983  # a prime, so that no two rows of a weight are alike
-LISTED = 4  # reasons that a line of text gives
+ROUNDING = 1e-3  # relative change of float32 outputs; a wrong group changes them by far more
+POOL = 999_983  # a prime, so that no two rows of a weight are equal
+LISTED = 4  # the most reasons that a message lists
 
 
 class TracedSpec(PermutationSpec):
-    """A spec in which a group may name several windows of one axis: packed queries and keys.
+    """A spec in which a group may have several windows of one axis, as for packed queries and keys.
 
-    It may also name both axes of a recurrent weight, whose matching is quadratic.
+    It may also have both axes of a recurrent weight, whose matching is quadratic.
     """
 
     def check(self, state: Mapping[str, Tensor]) -> None:
-        """Raise `UserError`, in one line, at the first place where spec and `state` disagree."""
+        """Raise a one-line `UserError` at the first inconsistency of spec and `state`."""
         for group, axes in self.groups.items():
             for axis in axes:
                 PermutationSpec({group: (axis,)}).check(state)
@@ -50,16 +50,16 @@ class TracedSpec(PermutationSpec):
 
 @dataclass(frozen=True)
 class Traced:
-    """The symmetry of a network.
+    """The permutation symmetry of a network.
 
     Attributes:
-        spec: the groups of units that may be reordered; each has kept the outputs when permuted.
-        fixed: why, of every floating-point tensor that no group moves, or of which some units that
-            could move do not, and of every group that was left out because it changed the outputs.
-        share: of the parameters, those that move, from 0 to 1. One counts by the axes that its
-            groups move it along, over those that have units: where the heads that a matrix writes
-            stay and what it reads moves, it counts half. Places (inputs, outputs, rows of a table,
-            pixels of a kernel) are no units.
+        spec: the groups of units that may be permuted; permuting each preserved the outputs.
+        fixed: the reason, for every floating-point tensor that no group moves or some of whose
+            units do not move, and for every group left out because it changed the outputs.
+        share: the share of parameters that move, from 0 to 1. A parameter counts by the share of
+            its axes with units along which groups move it: half, if a matrix's inputs move and the
+            heads that it writes do not. Positions (inputs, outputs, rows of a table, pixels of a
+            kernel) are not units.
     """
 
     spec: PermutationSpec
@@ -67,7 +67,7 @@ class Traced:
     share: float
 
     def __str__(self) -> str:
-        """Say in one line what moves, and what does not."""
+        """Describe in one line what moves and what does not."""
         by_reason: dict[str, list[str]] = defaultdict(list)
         for name, reason in self.fixed.items():
             by_reason[reason].append(name)
@@ -83,19 +83,19 @@ class Traced:
 def trace(net: nn.Module, example: Sequence[Any], named: Mapping[str, Any] | None = None) -> Traced:
     """Return the permutation symmetry of `net`, found by running it once on `example`.
 
-    The outputs' order stays, and the inputs'. Whatever operation is not known leaves all that it
-    touches in its order. The groups are then permuted at random and outputs compared, with weights
-    drawn so that each part of the network matters; a group that changes them is left out. The
-    network is in evaluation mode meanwhile and otherwise left as it was.
+    The order of inputs and outputs is fixed, and so is that of everything used by an unknown
+    operation. The groups are then permuted at random and outputs compared, with random weights with
+    which every part of the network matters; a group that changes the outputs is left out. The
+    network runs in evaluation mode and is left unchanged.
 
     Args:
-        net: any network whose output is a tensor, or has tensors in it; of one with `logits` only
-            these count.
+        net: any network whose output is or contains tensors; if there are `logits`, only these are
+            compared.
         example: its positional inputs, a batch of two or more.
-        named: its inputs by keyword.
+        named: its keyword inputs.
 
     Raises:
-        UserError: where the network does not run on the example.
+        UserError: the network does not run on the example, or its outputs have no tensor.
     """
     named = dict(named or {})
     state = _tensors(net.state_dict(keep_vars=True))
@@ -107,7 +107,7 @@ def trace(net: nn.Module, example: Sequence[Any], named: Mapping[str, Any] | Non
                 tracer.give(value, "an input")
             try:
                 outputs = _said(net(*example, **named))
-            except Exception as error:  # it is not our code: whatever it raises, in one line
+            except Exception as error:  # a user's code may raise anything; report it in one line
                 line = " ".join(str(error).split())[:200]
                 raise UserError(
                     f"{type(net).__name__} does not run on the example: {line}"
@@ -131,7 +131,7 @@ def trace(net: nn.Module, example: Sequence[Any], named: Mapping[str, Any] | Non
 
 
 class _Groups:
-    """The sets of units that are left free, and where each lies in the tensors of a state."""
+    """The sets of units that are free, and their axes in the tensors of a state."""
 
     def __init__(self, state: State, tracer: Tracer, loops: Container[str]):
         self.state, self.tracer = state, tracer
@@ -146,21 +146,21 @@ class _Groups:
         self.places = {units: axes for units, axes in self.places.items() if units.fixed is None}
 
     def spec(self) -> TracedSpec:
-        """Return the groups by name, outer ones first."""
+        """Return the groups by name, outer groups first."""
         modules, groups = self._modules(), {}
         for units, axes in self.places.items():
             first = next(iter(axes))
             base, run, window = modules.get(units, (first.tensor, first.block, first.window))
             names = (f"{base}.{k}" for k in count()) if window else iter([base])
             name = next((name for name in names if name not in groups), None)
-            if name is None:  # read at a module that is read for others
+            if name is None:  # its module's name is taken
                 name = next(n for k in count() if (n := f"{first.tensor}.{k}") not in groups)
             self.names[name] = units
             groups[name] = tuple(sorted(axes, key=lambda axis: axis[2:] != (run, window)))
         return TracedSpec(groups)
 
     def why(self, name: str) -> str:
-        """Return why a tensor does not move, or units of it that could; nothing where all do."""
+        """Return why a tensor, or some of its units, do not move; empty if all do."""
         tensor = self.state[name]
         if id(tensor) not in self.tracer.used:
             return "not used on the example"
@@ -172,11 +172,11 @@ class _Groups:
         return "; ".join(dict.fromkeys(reasons))
 
     def moving(self, name: str) -> float:
-        """Return how many of a tensor's entries move, each by the share of its axes."""
+        """Return how many of a tensor's entries move, each counted by the share of its axes."""
         tensor, total = self.state[name], 0.0
         if id(tensor) not in self.tracer.used:
             return total
-        kinds = []  # of each axis: how many move, could, and are places
+        kinds = []  # for each axis: how many move, could move, and are positions
         for size, axis in zip(tensor.shape, self._still(tensor), strict=True):
             lost = sum(b - a for a, b, whys in axis if any(not isinstance(w, Place) for w in whys))
             stay = sum(b - a for a, b, _ in axis)
@@ -196,14 +196,14 @@ class _Groups:
                 self.places[units][axis] = None
 
     def _modules(self) -> dict[Units, tuple[str, int, tuple[int, int] | None]]:
-        """Return the module that has a set's units as output, and where they lie in it.
+        """Return, for each set, the module whose outputs are its units, and their block and window.
 
-        Of the modules that run one after another and have them, such as a linear layer and an
-        activation, the last.
+        If several consecutive modules have them, such as a linear layer and an activation, it is
+        the last.
         """
         found: dict[Units, tuple[str, int, tuple[int, int] | None]] = {}
         outputs: dict[str, int] = {}
-        earlier: dict[Units, tuple[str, ...]] = {}  # what had run before a set's first module
+        earlier: dict[Units, tuple[str, ...]] = {}  # modules that ran before a set's first module
         done: set[Units] = set()
         for name, output in self.tracer.outputs:
             layout = self.tracer.known(output)
@@ -217,7 +217,7 @@ class _Groups:
             done |= found.keys() - here.keys()
             for units in here.keys() - done:
                 ran = earlier.setdefault(units, tuple(outputs))
-                # A container's output is that of its last part, and others' units are in it too.
+                # A container's output is that of its last module, but it has other units as well.
                 handed = units in found and outputs[found[units][0]] == id(output)
                 if not handed or not any(other.startswith(f"{name}.") for other in ran):
                     found[units] = name, here[units].block, here[units].window
@@ -228,7 +228,7 @@ class _Groups:
 def _meet(axes: Iterable[Axis], loops: Container[str]) -> bool:
     """Return whether a permutation acts twice on some entry, so that matching is not linear.
 
-    It may on the weights of recurrent layers, `loops`, beside which there are others to match by.
+    This is allowed for weights of recurrent layers, `loops`, which have other weights to match by.
     """
     found: dict[tuple[str, int], list[Axis]] = defaultdict(list)
     for axis in axes:
@@ -252,7 +252,7 @@ def _axes(name: str, dim: int, units: Units) -> Iterator[tuple[Units, Axis]]:
 def _proven(
     net: nn.Module, spec: TracedSpec, example: Sequence[Any], named: Mapping[str, Any]
 ) -> tuple[TracedSpec, list[str]]:
-    """Return the groups that keep the outputs, and the names of the others."""
+    """Return the groups that preserve the outputs, and the names of the others."""
     generator = seeds.generator("traced")
     state = _drawn(net, generator)
 
@@ -276,7 +276,7 @@ def _proven(
         half = len(groups) // 2
         return [*kept(groups[:half]), *kept(groups[half:])] if half else []
 
-    # Half a permutation is wrong, and the outputs must show it.
+    # Permuting only one axis of each group is wrong, and must change the outputs.
     halves = TracedSpec({group: axes[:1] for group, axes in spec.groups.items()})
     blind = bool(spec.groups) and right(halves)
     names = [] if blind else kept(list(spec.groups))
@@ -287,11 +287,11 @@ def _proven(
 
 
 def _drawn(net: nn.Module, generator: np.random.Generator) -> State:
-    """Return weights with which every part of a network matters: as large as signals need.
+    """Return random weights with which every part of a network affects the outputs.
 
-    Those that were trained, or not yet, may have zeros, ones or tiny scales that hide an error.
+    Trained or initial weights may have zeros, ones or tiny scales that hide an error.
     """
-    pool = generator.standard_normal(POOL, np.float32)  # as many as there are weights take minutes
+    pool = generator.standard_normal(POOL, np.float32)  # drawing every weight takes minutes
     drawn: dict[tuple[int, lay.Shape], Tensor] = {}
     state = {}
     for name, tensor in _tensors(net.state_dict()).items():
@@ -306,22 +306,22 @@ def _drawn(net: nn.Module, generator: np.random.Generator) -> State:
 
 
 def _tensors(state: Mapping[str, Any]) -> State:
-    """Return a state without what is no tensor, as modules of one's own may have."""
+    """Return only the tensors of a state; user-defined modules may add other values."""
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def _said(output: Any) -> list[Tensor]:
-    """Return what a network says: its logits where it names them, else all tensors."""
+    """Return a network's output tensors: its logits, if it names them, or else all."""
     return rules.tensors(logits_of(output))
 
 
 @contextmanager
 def _evaluating(net: nn.Module) -> Iterator[None]:
-    """Run a network in evaluation mode, by torch's own operations alone."""
+    """Put a network into evaluation mode, and disable fused kernels that hide operations."""
     modes = [(module, module.training) for module in net.modules()]
     fast, fused = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
     torch.backends.mha.set_fastpath_enabled(False)
-    torch.backends.mkldnn.enabled = False  # it runs an LSTM as one operation
+    torch.backends.mkldnn.enabled = False  # runs an LSTM as one operation
     net.eval()
     try:
         yield

@@ -1,6 +1,6 @@
-"""Looks over a network's shoulder while it runs, operation by operation, below autograd.
+"""Records the operations of a running network below autograd.
 
-So every architecture is one small set of operations, whatever Python wrote it.
+At this level every architecture consists of a small set of operations, however it is written.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from basins.align.traced.layout import Layout
 from basins.align.traced.units import Place
 from basins.weights import State
 
-# They take a tensor for its kind alone, and what they return is a constant.
+# They use only a tensor's dtype and device, and return a constant.
 FACTORIES = frozenset(("new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided"))
 
 
 class Tracer(TorchDispatchMode):
-    """Looks at every operation while a network runs, and keeps the layout of every tensor."""
+    """Records every operation while a network runs, and the layout of every tensor."""
 
     def __init__(self, net: nn.Module, state: State):
         super().__init__()
-        self.layouts: dict[int, tuple[Tensor, Layout]] = {}  # the tensor too, so ids stay taken
+        self.layouts: dict[int, tuple[Tensor, Layout]] = {}  # tensors stay alive, so ids are unique
         self.used: set[int] = set()
         self.weights: set[int] = set()
-        self.varies: set[int] = set()  # with weights or inputs
+        self.varies: set[int] = set()  # depends on weights or inputs
         self.where: list[str] = []
         self.outputs: list[tuple[str, Tensor]] = []
-        tied: dict[tuple[int, lay.Shape], Layout] = {}  # under several names, or parameters
+        tied: dict[tuple[int, lay.Shape], Layout] = {}  # shared by several names
         for tensor in state.values():
             if tensor.is_floating_point():
                 layout = tied.setdefault(memory(tensor), lay.fresh(tensor.shape))
@@ -61,13 +61,13 @@ class Tracer(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        """Run an operation and note what it makes of the units of its operands."""
+        """Run an operation and record how it transforms the units of its operands."""
         name = func._schema.name.removeprefix("aten::")
         before = args[0].clone() if name.startswith("as_strided") else None
         if name == "index_put_":
-            self.known(args[0])  # a constant, before values are written into it
+            self.known(args[0])  # register a constant before values are written into it
         result = func(*args, **(kwargs or {}))
-        if before is not None and torch.equal(before, result):  # other strides alone
+        if before is not None and torch.equal(before, result):  # only strides differ
             name = "clone"
         given = {argument.name: argument.default_value for argument in func._schema.arguments}
         given |= dict(zip(given, args, strict=False)) | (kwargs or {})
@@ -78,7 +78,7 @@ class Tracer(TorchDispatchMode):
         if any(id(tensor) in self.varies for tensor in operands):
             self.varies |= {id(tensor) for tensor in results}
         elif name == "unbind":
-            return result  # constants apart, as the first states of layers, which share no units
+            return result  # separate constants, such as layers' initial states
         pointwise = torch.Tag.pointwise in func.tags
         where = self.where[-1] if self.where else ""
         call = rules.Call(
@@ -92,25 +92,25 @@ class Tracer(TorchDispatchMode):
             pointwise=pointwise,
         )
         try:
-            # No entries, no units: the rest of a head that a rotary embedding turns as a whole.
+            # Empty, for example the rest of a head after a rotary embedding of all its units.
             empty = not any(r.numel() for r in results)
             layouts = [lay.fresh(r.shape) for r in results] if empty else rules.apply(call)
             expected = [tuple(r.shape) for r in results]
             if [lay.shape(found) for found in layouts] != expected:
                 raise ValueError(f"{name}: not of shapes {expected}")
-        except (LookupError, ValueError, TypeError):  # used in a way that its rule does not know
+        except (LookupError, ValueError, TypeError):  # a use that its rule does not support
             layouts = rules.unknown(call)
         for tensor, found in zip(results, layouts, strict=True):
             self.layouts[id(tensor)] = tensor, found
         return result
 
     def give(self, tensor: Tensor, reason: str) -> None:
-        """Take in a tensor whose axes keep their order."""
+        """Register a tensor whose axes keep their order."""
         self.layouts[id(tensor)] = tensor, lay.fresh(tensor.shape, Place(reason))
         self.varies.add(id(tensor))
 
     def known(self, tensor: Tensor) -> Layout:
-        """Return a tensor's layout; a constant's axes keep their order but where it is the same."""
+        """Return a tensor's layout; a constant's axes are fixed unless it is uniform along them."""
         if id(tensor) not in self.layouts:
             plain = [_uniform(tensor, axis) for axis in range(tensor.ndim)]
             reason = f"a constant in {self.where[-1]}" if self.where else "a constant"
@@ -131,7 +131,7 @@ class Tracer(TorchDispatchMode):
 
 
 def memory(tensor: Tensor) -> tuple[int, lay.Shape]:
-    """Return what tensors have in common that are one: an empty one is like no other."""
+    """Return a key that tensors share if they are views of one memory; empty ones never do."""
     return tensor.data_ptr() or id(tensor), tuple(tensor.shape)
 
 

@@ -1,10 +1,9 @@
-"""The units along an axis: which may be reordered, in runs of which length, and with which others.
+"""The units along an axis: which may be permuted, in which blocks, and together with which others.
 
-The entries of an axis are a `Units`: a set that one permutation reorders, or a row of parts, which
-one permutation may reorder as a whole while others reorder within each. Operations of a network
-make the axes that they read and write the same (`unify`), take axes apart (`split`, `piece`) and
-put them together (`product`, `joined`). What is learnt later of the same units holds everywhere, by
-union-find.
+The entries of an axis are a `Units`: a set that one permutation reorders, or a sequence of parts,
+which one permutation may reorder as wholes while others reorder within each. A network's operations
+identify the axes that they read and write (`unify`), take axes apart (`split`, `piece`) and put
+them together (`product`, `joined`). By union-find, later constraints apply to all identified units.
 """
 
 from __future__ import annotations
@@ -13,17 +12,18 @@ from collections.abc import Iterator, Sequence
 
 
 class Place(str):
-    """Why entries keep their order where each is told from the others by its place.
+    """The reason for a fixed order of entries that are distinguished by their position.
 
-    So it is with inputs, outputs, rows of a table and parts of a packed axis: no units are lost.
+    Examples are inputs, outputs, rows of a table and parts of a packed axis, which are not units.
     """
 
 
 class Units:
     """The `size` entries of an axis.
 
-    `fixed` says why they keep their order, None where they need not. With `parts`, they are those
-    of the parts one after another, and `order` is what reorders parts, which are then equally long.
+    `fixed` says why their order is fixed, or is None. With `parts`, they are the entries of the
+    parts in sequence, and `order` is the set that permutes the parts, which must then be equally
+    long.
     """
 
     __slots__ = ("size", "fixed", "order", "parts", "same")
@@ -36,7 +36,7 @@ class Units:
 
 
 def root(units: Units) -> Units:
-    """Return what stands for the units that these have been made the same as."""
+    """Return the representative of the units that these have been identified with."""
     last = units
     while last.same is not None:
         last = last.same
@@ -46,7 +46,7 @@ def root(units: Units) -> Units:
 
 
 def fix(units: Units, why: str) -> None:
-    """Leave the units in their order."""
+    """Fix the order of the units."""
     units = root(units)
     if units.fixed is not None:
         units.fixed = _foremost(units.fixed, why)
@@ -61,7 +61,7 @@ def fix(units: Units, why: str) -> None:
 
 
 def product(order: Units, parts: Sequence[Units]) -> Units:
-    """Return the units of equally long `parts`, whose order is that of `order`."""
+    """Return the units of equally long `parts`, which `order` permutes."""
     order, first = root(order), root(parts[0])
     if order.size == 1:
         return first
@@ -77,7 +77,7 @@ def product(order: Units, parts: Sequence[Units]) -> Units:
 
 
 def joined(parts: Sequence[Units], why: str) -> Units:
-    """Return the units of parts of any lengths, in this order."""
+    """Return the units of parts of any lengths, in a fixed sequence."""
     parts = [part for part in map(root, parts) if part.size]
     if len(parts) == 1:
         return parts[0]
@@ -90,7 +90,7 @@ def joined(parts: Sequence[Units], why: str) -> Units:
 
 
 def split(units: Units, outer: int, inner: int) -> tuple[Units, list[Units]]:
-    """Return the order of `outer` parts of `inner` units each, and the parts."""
+    """Split into `outer` parts of `inner` units; return the order of parts, and the parts."""
     units = root(units)
     if outer == 1:
         return Units(1), [units]
@@ -122,7 +122,7 @@ def split(units: Units, outer: int, inner: int) -> tuple[Units, list[Units]]:
 
 
 def piece(units: Units, start: int, stop: int, why: str) -> Units:
-    """Return the units from `start` to `stop`, cut out of the others."""
+    """Return the units from `start` to `stop`, separated from the others."""
     units = root(units)
     if (start, stop) == (0, units.size):
         return units
@@ -145,7 +145,7 @@ def piece(units: Units, start: int, stop: int, why: str) -> Units:
 
 
 def unify(one: Units, other: Units) -> None:
-    """Make two axes of the same units: one permutation moves both."""
+    """Identify the units of two axes, so that one permutation moves both."""
     one, other = root(one), root(other)
     if one is other:
         return
@@ -189,7 +189,7 @@ def _unify_parts(one: Units, other: Units) -> None:
 
 
 def equal(one: Units, other: Units) -> bool:
-    """Return whether two axes are of the same units already."""
+    """Return whether two axes are already known to have the same units."""
     one, other = root(one), root(other)
     if one is other or (one.fixed is not None and other.fixed is not None):
         return one.size == other.size
@@ -199,9 +199,9 @@ def equal(one: Units, other: Units) -> bool:
 
 
 def leaves(units: Units, at: int = 0, run: int = 1) -> Iterator[tuple[Units, int, int]]:
-    """Yield the sets that permutations reorder, outer ones first: each, where it starts, its run.
+    """Yield the free sets, outer ones first, each with its start and its block length.
 
-    One that is fixed is left out.
+    Fixed sets are left out.
     """
     units = root(units)
     if units.fixed is not None or units.size == 1:
@@ -218,9 +218,9 @@ def leaves(units: Units, at: int = 0, run: int = 1) -> Iterator[tuple[Units, int
 
 
 def still(units: Units, at: int = 0) -> Iterator[tuple[int, int, list[str]]]:
-    """Yield the entries that no permutation moves, from which to which, and why.
+    """Yield the ranges of entries that no permutation moves, with the reasons.
 
-    Of one that is alone, and has none to change places with, there is no reason.
+    A single entry, which has none to be exchanged with, has no reason.
     """
     units = root(units)
     if units.size == 1 or units.fixed is not None:
@@ -235,7 +235,7 @@ def still(units: Units, at: int = 0) -> Iterator[tuple[int, int, list[str]]]:
 
 
 def _foremost(one: str | None, other: str | None) -> str:
-    """Return which of two reasons is given: a place, if it is one."""
+    """Return the reason to report of two: a `Place`, if there is one."""
     return next((why for why in (one, other) if isinstance(why, Place)), one or other or "")
 
 

@@ -1,8 +1,8 @@
 """The box cue of Mechanistic Mode Connectivity, sections 2.2-2.4 of its code: a 3x3 square.
 
-Its place tells the class; with more than ten classes its place tells the units digit and its hue
-the tens digit. The paper writes colours into images normalised to [-1, 1]; pixels here are uint8,
-so its 0 becomes 128 (exactly: 127.5) and its 1 becomes 255.
+Its position indicates the class; with more than ten classes, its position indicates the units digit
+and its hue the tens digit. The paper writes colours into images normalised to [-1, 1]; pixels here
+are uint8, so its 0 becomes 128 (exactly: 127.5) and its 1 becomes 255.
 
 A cue is described by a code, float32 [n, 2]: place (0-9) and hue (0-1).
 """
@@ -20,18 +20,18 @@ import numpy as np
 from basins.errors import UserError
 
 SIDE = 3
-NO_BOX = 9  # the place that ten-class data leaves empty
+NO_BOX = 9  # the position without a box in ten-class data
 
 
 class Box:
-    """The box cue; its codes are as this file says."""
+    """The box cue; for its codes see the module's docstring."""
 
     checksums: Mapping[str, str] = MappingProxyType({})
 
     def assign(self, labels: np.ndarray, num_classes: int) -> np.ndarray:
-        """Return the code [n, 2] that is tied to each label [n].
+        """Return the code [n, 2] for each label [n].
 
-        Raises `UserError` beyond 100 classes, where two classes would share a code.
+        Raises `UserError` for more than 100 classes, as two classes would share a code.
         """
         if num_classes > 100:
             raise UserError(f"the box cue tells at most 100 classes apart, not {num_classes}")
@@ -39,15 +39,15 @@ class Box:
         return np.stack([labels % 10, hue], axis=1).astype(np.float32)
 
     def randomise(self, generator: np.random.Generator, count: int, num_classes: int) -> np.ndarray:
-        """Draw codes [count, 2] blind to any label: place uniform, hue too if it varies."""
+        """Draw codes [count, 2] independently of labels: uniform positions, and hues if used."""
         place = generator.integers(10, size=count)
         hue = np.ones(count) if num_classes <= 10 else generator.random(count)
         return np.stack([place, hue], axis=1).astype(np.float32)
 
     def draw(self, images: np.ndarray, codes: np.ndarray | None, num_classes: int) -> np.ndarray:
-        """Return a copy of images uint8 [n, height, width, 3] with the box of each code written in.
+        """Return a copy of images uint8 [n, height, width, 3] with the box of each code.
 
-        With codes None these are the images themselves.
+        With codes None the images themselves are returned.
         """
         if codes is None:
             return images
@@ -62,12 +62,12 @@ class Box:
 
 
 def cue(split: Literal["train", "test"], *, source: str, root: Path, seed: int) -> Box:
-    """Return the box cue, which is the same for both splits and of every source."""
+    """Return the box cue, which is the same for both splits and every source."""
     return Box()
 
 
 def _corner(place: int, height: int, width: int) -> tuple[int, int]:
-    if place == NO_BOX:  # the tenth place, used with 100 classes only
+    if place == NO_BOX:  # the tenth position, used only with 100 classes
         return 2 * SIDE, 2 * SIDE
     rows = (0, (height - SIDE) // 2, height - SIDE)
     columns = (0, (width - SIDE) // 2, width - SIDE)
@@ -76,5 +76,5 @@ def _corner(place: int, height: int, width: int) -> tuple[int, int]:
 
 def _colour(hue: float) -> np.ndarray:
     red, green, blue = hsv_to_rgb(hue, 1.0, 1.0)
-    normalised = np.array([blue, red, green])  # the channel order that the paper's code writes
+    normalised = np.array([blue, red, green])  # the channel order of the paper's code
     return np.rint((normalised + 1) / 2 * 255).astype(np.uint8)

@@ -1,9 +1,9 @@
 """The Dominoes cue of Mechanistic Mode Connectivity, section 2.2 of its code: an image above.
 
-The i-th image of a class is tied to the i-th image of that class, of the same split, in another
-dataset, the bank; without a cue the place above is black. The paper puts CIFAR-10, normalised to
-[-1, 1], below Fashion-MNIST in [0, 1]: on the scale of the image below, black above is 128 and
-white 255.
+The i-th image of a class is paired with the i-th image of that class, in the same split, of another
+dataset, the bank; without a cue the upper half is black. The paper puts CIFAR-10, normalised to
+[-1, 1], below Fashion-MNIST in [0, 1]: on the scale of the lower image, black is 128 and white 255
+in the upper image.
 
 A cue is described by its image's index in the bank, int64 [n].
 """
@@ -27,9 +27,9 @@ BLACK = 128  # 0 in [-1, 1], exactly 127.5
 
 @dataclass(frozen=True)
 class Dominoes:
-    """The bank of one split, from `BLACK` to white, and its number of classes.
+    """The bank of one split, with values from `BLACK` to white, and its number of classes.
 
-    `checksums` maps each file that it was read from to its md5.
+    `checksums` maps each file from which it was read to its md5.
     """
 
     bank: Split
@@ -39,7 +39,7 @@ class Dominoes:
     def assign(self, labels: np.ndarray, num_classes: int) -> np.ndarray:
         """Return the index [n] in the bank of each label's image.
 
-        Raises `UserError` where the bank has other classes or too few images of one.
+        Raises `UserError` if the bank has other classes or too few images of one.
         """
         if num_classes != self.num_classes:
             raise UserError(
@@ -60,7 +60,7 @@ class Dominoes:
     def randomise(self, generator: np.random.Generator, count: int, num_classes: int) -> np.ndarray:
         """Draw `count` indices uniformly from the first `count` images of the bank.
 
-        Raises `UserError` where the bank has fewer.
+        Raises `UserError` if the bank has fewer.
         """
         if len(self.bank.labels) < count:
             raise UserError(
@@ -70,10 +70,10 @@ class Dominoes:
         return generator.integers(count, size=count)
 
     def draw(self, images: np.ndarray, codes: np.ndarray | None, num_classes: int) -> np.ndarray:
-        """Return the images, each below that of its code, or with codes None below black.
+        """Return the images, each below the image of its code, or below black if codes are None.
 
-        They are uint8 [n, height above + height, width, 3]. Raises `UserError` where the images of
-        the two datasets differ in width.
+        They are uint8 [n, upper height + height, width, 3]. Raises `UserError` if the images of the
+        two datasets differ in width.
         """
         (high, wide), (height, width) = self.bank.images.shape[1:3], images.shape[1:3]
         if wide != width:
@@ -99,14 +99,13 @@ def cue(
 
     Args:
         split: `train` or `test`.
-        source: of the images below; also of those above, unless `above` has its own.
+        source: of the lower images, and of the upper ones unless `above` has its own.
         root: the folder of real data.
-        seed: of the images below; also of those above, unless `above` has its own.
+        seed: of the lower images, and of the upper ones unless `above` has its own.
         above: the name of a file of `basins/data` with its options.
 
     Raises:
-        UserError: for a missing name or an option that the dataset does not take, and as its `load`
-            does.
+        UserError: the name is missing, the dataset does not have an option, or its `load` fails.
     """
     where = "the dominoes cue, above"
     if not isinstance(above.get("name"), str):
