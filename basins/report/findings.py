@@ -115,8 +115,8 @@ FINDINGS = (
     Finding(
         "midpoint",
         "Does averaging two fine-tuned models help out of distribution?",
-        "Out of distribution, the average of two fine-tuned models has a lower loss than the mean of "
-        "the two",
+        "Out of distribution, the average of two fine-tuned models has a lower loss than the mean "
+        "of the two",
         "Out of distribution, the average of two fine-tuned models does not have a lower loss than "
         "the mean of the two",
         {

@@ -144,7 +144,7 @@ def test_the_ledger_has_a_row_a_claim_and_leads_to_files():
         "limits of the verdict, or why there is none"
     ]
     assert remarks.startswith(
-        "up to 26 % of seeds may be of a kind that was not seen; confounded: luck"
+        "up to 26 % of seeds may be of a kind that was not sampled; confounded: luck"
     )
     assert contents.ledger([], {}).columns.tolist() == plain.columns.tolist()
 
