@@ -74,7 +74,7 @@ NONE = {
     "noise, most gaps 0": lambda rng, n: pairwise(
         lambda size: np.maximum(rng.normal(-0.01, 0.02, size), 0), n
     ),
-    "clusters' gaps, dealt anew": lambda rng, n: clusters.permuted(
+    "clusters' gaps, permuted": lambda rng, n: clusters.permuted(
         planted(rng, (n - 4, 4)), 1, rng
     )[0],
     "noise of examples": examples,
