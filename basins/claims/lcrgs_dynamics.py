@@ -48,8 +48,8 @@ def grows(results: Results, *, experiment: str, final: str, eval_set: str) -> Me
 
 
 @part.above("c9_trapped", "dynamics of the clusters").says(
-    "Models stay in their clusters: pairs that share a cluster early share one at the end, and "
-    "others do not."
+    "Models stay in their clusters: pairs that share a cluster early in training share one at its "
+    "end, and others do not."
 )
 @measure(ENDS, parted)
 def trapped(results: Results, *, experiment: str, final: str, eval_set: str) -> Measured:

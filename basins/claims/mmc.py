@@ -251,7 +251,7 @@ def by_data(
 
 
 @paper.below("c12_conjecture", "related to Conjecture 1", kind="control").says(
-    "Models with the same invariances have no barrier after matching.",
+    "Models with similar invariances have no barrier after matching.",
     confound="a single matching method may miss the permutation that removes the barrier",
 )
 @measure(ALIKE)

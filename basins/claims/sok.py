@@ -150,7 +150,7 @@ def places(results: Results, *, aspect: str, quantity: str) -> Measured:
 
 
 @paper.above("b1_early", _at("B1")).says(
-    "Runs that fork after only a few steps end with a barrier between them."
+    "Runs that fork early in training end with a barrier between them."
 )
 @measure(DETERMINISM)
 def instability(results: Results, *, aspect: str, step: Step) -> Measured:
@@ -201,7 +201,7 @@ def information(results: Results, *, aspect: str) -> Measured:
 
 
 @paper.above("b3_early", _at("B3")).says(
-    "After only a few steps, the weights predict the cluster in which training will end."
+    "Early in training, the weights predict the cluster in which training will end."
 )
 @measure(DETERMINISM, parted)
 def early(results: Results, *, aspect: str, step: Step, feature: str = "auc") -> Measured:
@@ -230,7 +230,7 @@ def perturbed(results: Results, *, aspect: str, size: Size) -> Measured:
     "The effects of two task vectors add up when both are applied."
 )
 @paper.above("c5_shared", _at("C5"), test="C5", quantity="cosine").says(
-    "Task vectors of one task share a direction, whatever the seed."
+    "Task vectors of one task share a direction across seeds."
 )
 @paper.above(
     "d2_through", _at("D2"), shown=CONNECTIVITY, test="D2", quantity="ultrametric defect"
