@@ -191,7 +191,7 @@ def selves(
     "Models that begin at one of two planted starting points fall into clusters, as they should."
 )
 @paper.test("control_basin", "related to the clusters", kind="control").says(
-    "Runs that fork shortly before the end of training fall into clusters, although they should not."
+    "Runs that fork near the end of training fall into clusters, although they should not."
 )
 @measure(CLUSTERS)
 def several(results: Results, *, experiment: str) -> Measured:
