@@ -81,7 +81,7 @@ FACTS = {
     "cue_files_md5": "MD5 of its cue's files",
     "double_entry": "losses computed twice",
     "largest_difference": "largest difference (nats, over the largest logit above 1)",
-    "plain": "items evaluated the plain way since",
+    "plain": "items for which the fast evaluation was wrong and was replaced",
     "by_batch": "items whose losses depend on the rest of a batch",
 }
 """Names of entries of `provenance.json`; other entries are named by the words of their keys."""
