@@ -1,4 +1,4 @@
 """The papers' claims as statistical tests over the results. One file is one paper.
 
-`ledger.py` is what they share: what a claim may measure, and how it becomes an entry.
+`ledger.py` has what they share: how a claim is declared and how it becomes an entry.
 """

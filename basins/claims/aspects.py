@@ -1,4 +1,4 @@
-"""Rows of the SoK's aspects, and of barriers, as its claims take them."""
+"""Select rows of aspects and barriers for the claims about the SoK."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from basins.claims.results import ANY, Bounds, Results
 
 
 def experiment_of(results: Results, aspect: str) -> str:
-    """Return the experiment that clustered the models of an aspect."""
+    """Return the experiment in which the models of an aspect were clustered."""
     rows = results.rows(f"aspects/{aspect}")
     clusters = results.rows("clusters", measure="convexity_gap")
     known = {str(name): {*part["model"]} for name, part in clusters.groupby("experiment")}
@@ -20,14 +20,14 @@ def experiment_of(results: Results, aspect: str) -> str:
 
 
 def lines(results: Results, aspect: str, quantity: str) -> pd.DataFrame:
-    """Return a quantity of the straight lines between clustered models, with the two of each."""
+    """Return a quantity of the straight lines between clustered models, with both models."""
     sides = (results.aspect(aspect, "A1", quantity, group=g) for g in ("between", "within"))
     rows = pd.concat(sides)
     return rows.assign(**dict(zip(("model_a", "model_b"), ends(rows), strict=True)))
 
 
 def ends(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first and the second model of every row of two."""
+    """Return the first and the second model of each row of a pair."""
     pairs = rows["models"].str.split(" + ", n=1, regex=False)
     return pairs.str[0].to_numpy(object), pairs.str[1].to_numpy(object)
 
@@ -40,15 +40,15 @@ def whole(
     bounds: Bounds = ANY,
     rough: str = "",
 ) -> Measured:
-    """Return the value of the largest set of models; leaving one out gives the rows without it.
+    """Return the value for the largest set of models; its interval leaves out each model in turn.
 
     Args:
         results: the rows.
         words: what the value is.
-        rows: a row for all models, and one for all but each.
-        needs: what there must be, in words.
-        bounds: what the value cannot leave.
-        rough: why the value is no smooth function of the models, where it is none.
+        rows: a row for all models, and one for all models but each.
+        needs: what must exist, in words.
+        bounds: the range of the value.
+        rough: why the value is not a smooth function of the models, if it is not.
     """
     values = rows["value"].to_numpy()
     sizes = rows["models"].str.count(r" \+ ").to_numpy(int)
@@ -66,14 +66,14 @@ def lowered(
     usual: tuple[str, dict[str, str]],
     other: tuple[str, dict[str, str]],
 ) -> Measured:
-    """Return how much lower the loss barrier of the same pairs is by another choice of columns.
+    """Return by how much the loss barrier of the same pairs is lower under another choice.
 
     Args:
         results: the rows.
         words: what the difference is.
         eval_set: what the loss is measured on.
-        usual: an experiment, and the values of columns.
-        other: those of the barrier that is taken off.
+        usual: an experiment, and the values of its columns.
+        other: the same for the barrier that is subtracted.
     """
     names = ["model_a", "model_b"]
     one, two = (

@@ -1,4 +1,4 @@
-"""The few numbers that say how a run came out: metrics.json, and what `make repro` ends with."""
+"""The main numbers of a run: metrics.json, and the lines that `make repro` ends with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 LIMIT = 40
 VERDICTS = ("supported", "inconclusive", "contradicted", "not applicable")
 HARDEST = "lexical_overlap/non-entailment"
-"""The slice of HANS that LCRGS puts first (section 2); the others of its kind are too many."""
+"""The slice of HANS that LCRGS emphasises (section 2); all of its slices would be too many."""
 
 
 def metrics(
@@ -19,10 +19,10 @@ def metrics(
 ) -> dict[str, dict[str, Any]]:
     """Return at most `LIMIT` numbers, by kind and name, for `dvc metrics`.
 
-    They are the counts of verdicts, each claim by itself and all of them held at once (Holm), then
-    of every recipe the accuracy on the first and the last set of its diagnostic, then of every
-    experiment the mean barrier of the loss (nats) over its pairs, on straight paths in domain. Of a
-    profile with more, the first experiments' are kept.
+    These are the counts of verdicts, without and with Holm's correction; then, for each recipe, the
+    accuracy on the first and the last set of its diagnostic; then, for each experiment, the mean
+    barrier of the loss (nats) over its pairs, on straight paths in distribution. If there are more
+    numbers, the last ones are dropped.
     """
     numbers: dict[str, dict[str, Any]] = {
         "claims": _counts(claims, "verdict"),
@@ -35,7 +35,7 @@ def metrics(
 
 
 def summary(claims: Sequence[Mapping[str, Any]], numbers: Mapping[str, Mapping]) -> list[str]:
-    """Return the lines that a run ends with: verdicts by paper, the first accuracy and barrier."""
+    """Return the last lines of a run: verdicts by paper, the first accuracy and barrier."""
     lines = []
     for paper in dict.fromkeys(claim["paper"] for claim in claims):
         counts = _counts([claim for claim in claims if claim["paper"] == paper], "verdict")
@@ -53,7 +53,7 @@ def _counts(claims: Sequence[Mapping[str, Any]], key: str) -> dict[str, int]:
 
 
 def _accuracies(probes: pd.DataFrame) -> Iterator[tuple[str, str, float]]:
-    """Yield the accuracies of whole recipes: parts, such as one of many fine-tunes, have a `/`."""
+    """Yield the accuracies of whole recipes; names of their variants contain a `/`."""
     shown = probes.query(
         "metric == 'accuracy' and not recipe.str.contains('/')"
         " and (not slice.str.contains('/') or slice == @HARDEST)"

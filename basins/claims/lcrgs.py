@@ -1,9 +1,10 @@
 """Claims of Linear Connectivity Reveals Generalization Strategies (arXiv 2205.12411).
 
-Here those about gaps, barriers and clusters; the others are in `lcrgs_strategies.py` and
-`lcrgs_dynamics.py`. Clusters come from the convexity gaps in distribution alone, two of them as in
-the paper. Claims about them apply where a test shows that there are any. Options name settings:
-`experiment` is one of `connect`, `clusters` the one that has clustered its models if it is another.
+This file has the claims about gaps, barriers and clusters; the others are in
+`lcrgs_strategies.py` and `lcrgs_dynamics.py`. Clusters come from the convexity gaps in distribution
+alone; there are two, as in the paper. Claims about them apply only where a test shows clusters.
+Options refer to settings: `experiment` to `connect`, and `clusters` to the experiment whose models
+were clustered, if that is another.
 """
 
 from __future__ import annotations
@@ -40,19 +41,19 @@ Which = Literal["between", "within", "all"]
 
 
 @paper.above(
-    "c1_gap", "Fig. 1, heatmaps of convexity gaps", shown=GAPS, column="convexity_gap", which="all"
-).says("The loss in distribution has a convexity gap between models tuned from one encoder.")
+    "c1_gap", "Fig. 1, heat maps of convexity gaps", shown=GAPS, column="convexity_gap", which="all"
+).says("The loss in distribution has a convexity gap between models fine-tuned from one encoder.")
 @paper.above(
     "c2_missed", "definition of the convexity gap", shown=GAPS, column="missed", which="all"
-).says("The convexity gap sees what the barrier above the chord misses.")
+).says("The convexity gap detects what the barrier above the chord misses.")
 @paper.below("c7_midpoint", "Fig. 1", column="barrier_mid", which="within").says(
-    "At the midpoint between two models of one cluster, the loss is lower than at the two."
+    "Halfway between two models of one cluster, the loss is lower than the mean of the two."
 )
 @paper.below(
-    "c7_any", "beside Fig. 1", kind="ours", shown=GAPS, column="barrier_mid", which="all"
-).says("At the midpoint between any two models of one encoder, the loss is lower than at the two.")
+    "c7_any", "related to Fig. 1", kind="ours", shown=GAPS, column="barrier_mid", which="all"
+).says("Halfway between any two models of one encoder, the loss is lower than the mean of the two.")
 @paper.below("c11_within", "transitivity", column="convexity_gap", which="within").says(
-    "Models of one cluster are linearly connected: there is hardly a gap between any two."
+    "Models of one cluster are linearly connected: the convexity gap between them is small."
 )
 @paper.below(
     "c12_connected",
@@ -69,13 +70,13 @@ Which = Literal["between", "within", "all"]
     column="barrier_mid",
     which="between",
 ).says(
-    "Half-way on a nonlinear path between clusters, the loss out of distribution is above its "
-    "ends'.",
-    confound="its bend is trained for an epoch more than its ends",
+    "Halfway along a nonlinear path between clusters, the loss out of distribution is higher than "
+    "the mean of its ends.",
+    confound="the path's bend is trained for one epoch more than its ends",
 )
 @paper.below(
     "c12_any",
-    "beside App. G",
+    "related to App. G",
     kind="ours",
     shown=ANY_CURVES,
     column="barrier_linear",
@@ -83,14 +84,15 @@ Which = Literal["between", "within", "all"]
 ).says("A nonlinear path joins any two models of one encoder without a barrier in distribution.")
 @paper.above(
     "c12_any_worse",
-    "beside App. G",
+    "related to App. G",
     kind="ours",
     shown=ANY_CURVES,
     column="barrier_mid",
     which="all",
 ).says(
-    "Half-way on a nonlinear path, the loss out of distribution is above its ends'.",
-    confound="its bend is trained for an epoch more than its ends",
+    "Halfway along a nonlinear path, the loss out of distribution is higher than the mean of its "
+    "ends.",
+    confound="the path's bend is trained for one epoch more than its ends",
 )
 @measure(GAPS, parted)
 def mean_of_pairs(
@@ -118,8 +120,8 @@ def mean_of_pairs(
     return Measured(words, results.mean(rows, column, span(column)), needs=pairs)
 
 
-@paper.above("c1_ratio", "Fig. 1, heatmaps of convexity gaps", column="convexity_gap").says(
-    "The convexity gap between models of different clusters is many times that within them."
+@paper.above("c1_ratio", "Fig. 1, heat maps of convexity gaps", column="convexity_gap").says(
+    "The convexity gap between models of different clusters is many times that within clusters."
 )
 @measure(GAPS, parted)
 def between_less_within(
@@ -135,23 +137,24 @@ def between_less_within(
 
 
 @paper.above(
-    "c12_across", "beside App. G", kind="control", shown=ANY_CURVES, column="barrier_mid"
+    "c12_across", "related to App. G", kind="control", shown=ANY_CURVES, column="barrier_mid"
 ).says(
-    "Half-way on a nonlinear path, more is lost out of distribution across clusters than within."
+    "Halfway along a nonlinear path, the loss out of distribution exceeds the mean of its ends by "
+    "more between clusters than within."
 )
 @measure(GAPS, parted)
 def across(
     results: Results, *, experiment: str, eval_set: str, path: str, clusters: str, column: str
 ) -> Measured:
-    """Return by how much more a measure is between clusters, which are a part of the estimate."""
+    """Return by how much a measure is higher between clusters, which are part of the estimate."""
     rows = results.pairs(experiment, eval_set, path=path)
-    words = f"{column} {on(rows)}, between clusters less within, at equal effects of models"
+    words = f"{column} {on(rows)}, between clusters less within, adjusted for models"
     return Measured(words, results.between(rows, column, clusters))
 
 
-@paper.above("c12_selves", "beside App. G", kind="ours", shown=ANY_CURVES).says(
-    "Half-way on a nonlinear path between two models, the loss out of distribution is higher than "
-    "half-way on one from each to itself, whose bend is trained as long."
+@paper.above("c12_selves", "related to App. G", kind="ours", shown=ANY_CURVES).says(
+    "Halfway along a nonlinear path between two models, the loss out of distribution is higher "
+    "than halfway along paths from each to itself, whose bends are trained equally long."
 )
 @measure(ANY_CURVES)
 def selves(
@@ -163,7 +166,7 @@ def selves(
     eval_set: str,
     column: str = "barrier_mid",
 ) -> Measured:
-    """Return a mean measure over pairs, less that of the paths from their two models to themselves.
+    """Return a mean measure over pairs, less that of paths from each of their models to itself.
 
     Both are relative to the mean of a path's ends, so the ends cancel in the difference.
     """
@@ -174,54 +177,54 @@ def selves(
         raise UserError(f"{selves} has no path from {missing[0]} to itself")
     ends = np.array([[of[model] for model in rows[side]] for side in ("model_a", "model_b")])
     rows = rows.assign(value=rows[column].to_numpy() - ends.mean(0))
-    words = f"{column} {on(rows)}, less that of the paths from its two models to themselves"
+    words = f"{column} {on(rows)}, less that of paths from its models to themselves"
     return Measured(words, results.mean(rows))
 
 
 @paper.test("c3_several", "clusters by convexity gap").says(
-    "The convexity gaps part the models of one recipe into clusters, which noise would not do."
+    "The convexity gaps split the models of one recipe into clusters, which noise would not do."
 )
-@paper.test("control_forced", "beside the clusters", kind="control").says(
-    "Models whose training rows forced two strategies on them fall into clusters."
+@paper.test("control_forced", "related to the clusters", kind="control").says(
+    "Models whose training data force one of two strategies on them fall into clusters."
 )
-@paper.test("control_planted", "beside the clusters", kind="control").says(
-    "Models that begin at one of two planted starts fall into clusters, which they must."
+@paper.test("control_planted", "related to the clusters", kind="control").says(
+    "Models that begin at one of two planted starting points fall into clusters, as they should."
 )
-@paper.test("control_basin", "beside the clusters", kind="control").says(
-    "Runs that part when training is nearly over fall into clusters, which they must not."
+@paper.test("control_basin", "related to the clusters", kind="control").says(
+    "Runs that fork near the end of training fall into clusters, although they should not."
 )
 @measure(CLUSTERS)
 def several(results: Results, *, experiment: str) -> Measured:
-    """Return the p of a test against gaps that part nothing."""
+    """Return the p of the test for clusters."""
     return Measured(f"p of the test for clusters, {experiment}", cluster_test(results, experiment))
 
 
-@paper.above("c3_alone", "beside the clusters", kind="ours", shown=GAPS).says(
-    "Some models of one head are connected to no other."
+@paper.above("c3_alone", "related to the clusters", kind="ours", shown=GAPS).says(
+    "Some models of one head are connected to no other model."
 )
 @measure(GAPS)
 def alone(results: Results, *, experiment: str, size: Factor) -> Measured:
-    """Return the share of models whose least barrier to any other exceeds `size`."""
+    """Return the share of models whose lowest barrier to any other exceeds `size`."""
     rows = results.gaps(experiment)
     both = [
         rows[[side, "barrier_linear"]].set_axis(["model", "value"], axis=1)
         for side in ("model_a", "model_b")
     ]
     least: pd.Series = pd.concat(both).groupby("model")["value"].min()  # pyright: ignore
-    words = f"share of models whose least barrier_linear to another exceeds {size:g} ({experiment})"
+    words = f"share of models whose lowest barrier_linear exceeds {size:g} ({experiment})"
     hits, models = (least > size).to_numpy(float), [least.index.to_numpy(str)]
     interval = jackknife(hits, models, results.confidence, outcomes=True)
     return Measured(words, interval | {"bounds": SHARE})
 
 
-@paper.above("head_apart", "beside Fig. 1", kind="ours", shown=GAPS).says(
-    "Models that begin with heads of their own are further apart than models of one head."
+@paper.above("head_apart", "related to Fig. 1", kind="ours", shown=GAPS).says(
+    "The barrier is higher between models with a new head each than between models of one head."
 )
-@paper.below("head_probed", "beside Fig. 1", kind="ours", shown=GAPS).says(
-    "Heads that are first trained on the fixed encoder leave models less far apart than new ones."
+@paper.below("head_probed", "related to Fig. 1", kind="ours", shown=GAPS).says(
+    "Training the new heads first, on the fixed encoder, lowers the barrier between models."
 )
-@paper.below("head_matched", "beside Fig. 1", kind="ours", shown=GAPS).says(
-    "Matching their units brings models that begin with heads of their own nearer to each other."
+@paper.below("head_matched", "related to Fig. 1", kind="ours", shown=GAPS).says(
+    "Matching their units lowers the barrier between models with a new head each."
 )
 @measure(GAPS)
 def further(
@@ -241,27 +244,28 @@ def further(
 
 
 def differing(results: Results, options: Mapping[str, Any]) -> str:
-    """Say what is lacking for models to have strategies, where a claim is about these."""
+    """Return why models have no strategies to compare, if the claim is about strategies."""
     if not options.get("slice"):
         return ""
     return learned(results, options) or varied(results, options)
 
 
-@paper.above("share_of", "beside Fig. 1", kind="ours").says(
-    "What is random in fine-tuning decides this much of how far apart two models are."
+@paper.above("share_of", "related to Fig. 1", kind="ours").says(
+    "One random factor of fine-tuning explains a substantial share of the differences between "
+    "models."
 )
 @measure(FACTORS, differing)
 def share_of(
     results: Results, *, aspect: str, experiment: str, factor: Stream, slice: str | None = None
 ) -> Measured:
-    """Return which share of the barrier, or of the variance of a diagnostic, a factor explains."""
+    """Return the share of the barrier, or of the variance of a diagnostic, a factor explains."""
     rows = _factorial(results, aspect, experiment, slice)
-    words = f"share of {_explained(slice)} by the {factor} ({experiment})"
+    words = f"share of {_explained(slice)} explained by the {factor} ({experiment})"
     return Measured(words, results.leave_out(partial(shared, rows, factor), rows))
 
 
-@paper.above("share_more", "beside Fig. 1", kind="ours").says(
-    "The head decides more of how far apart two models are than the order of the rows does."
+@paper.above("share_more", "related to Fig. 1", kind="ours").says(
+    "The head explains more of how far apart models are than the order of the rows does."
 )
 @measure(FACTORS, differing)
 def share_more(
@@ -273,38 +277,44 @@ def share_more(
     def more(kept: np.ndarray) -> float:
         return shared(rows, "head", kept) - shared(rows, "order", kept)
 
-    words = f"share of {_explained(slice)} by the head, less that by the order ({experiment})"
+    words = (
+        f"share of {_explained(slice)} explained by the head, less that by the order ({experiment})"
+    )
     return Measured(words, results.leave_out(more, rows))
 
 
 @paper.below("c11_triangles", "transitivity").says(
-    "The convexity gap is nearly transitive: it breaks triangles by little, if at all.",
-    confound="noise of the examples breaks triangles, too, where gaps are small",
+    "The convexity gap is nearly transitive: it violates the triangle inequality by little, if at "
+    "all.",
+    confound="where gaps are small, noise of the examples also violates the triangle inequality",
 )
 @measure(TRIANGLES)
 def triangles(results: Results, *, experiment: str) -> Measured:
-    """Return by how much the longest gap of three exceeds the others' sum, over the mean gap."""
+    """Return by how much the longest of three gaps exceeds the sum of the others, in mean gaps."""
     ids = {"experiment": experiment, "measure": "convexity_gap", "statistic": "triangle_excess"}
-    words = f"mean excess of a triangle's longest gap, over the mean gap, {experiment}"
+    words = f"mean excess of a triangle's longest gap, divided by the mean gap, {experiment}"
     return Measured(words, one(results.rows("cluster_choice", **ids).iloc[0], "estimate"))
 
 
 @paper.below("c8_plateau", "Fig. 1").says(
-    "Out of distribution, a path between clusters has hardly a barrier beside its ends' change."
+    "Out of distribution, the barrier between clusters is small relative to the difference between "
+    "the ends of the path."
 )
 @measure(GAPS, parted)
 def plateau(results: Results, *, experiment: str, eval_set: str, share: Factor) -> Measured:
-    """Return the barrier over the ends, less a share of their difference."""
+    """Return the barrier above the worse end, less a share of the ends' difference."""
     rows = typed_pairs(results, experiment, eval_set)
     rows = rows.loc[rows["pair_type"] == BETWEEN]
     change = 2 * (rows["barrier_mean"] - rows["barrier_endpoint"])  # of the loss, end to end
     rows = rows.assign(value=rows["barrier_endpoint"] - share * change)
-    words = f"barrier_endpoint {on(rows)} between clusters, less {share:g} times the ends' change"
+    words = (
+        f"barrier_endpoint {on(rows)} between clusters, less {share:g} times the ends' difference"
+    )
     return Measured(f"mean {words}", results.mean(rows))
 
 
 def _factorial(results: Results, aspect: str, experiment: str, slice_: str | None) -> pd.DataFrame:
-    """Return the pairs of a factorial by their barrier in domain, or their accuracy on a slice."""
+    """Return the pairs of a factorial with their barrier in distribution or a diagnostic."""
     rows = results.gaps(experiment)
     levels: dict[str, Any] = {
         factor: results.aspect(aspect, "B2", f"level, {factor}").set_index("models")["value"]
@@ -316,5 +326,5 @@ def _factorial(results: Results, aspect: str, experiment: str, slice_: str | Non
 
 def _explained(slice_: str | None) -> str:
     if slice_ is None:
-        return "the barrier_linear that is explained"
-    return f"the variance of the accuracy on {slice_} that is explained"
+        return "the barrier_linear"
+    return f"the variance of the accuracy on {slice_}"

@@ -1,8 +1,8 @@
-"""Claims of LCRGS about strategies: how models of a cluster, or of a score, generalise.
+"""Claims of LCRGS about strategies: how clusters and scores of models relate to generalisation.
 
-Options name settings: `experiment` is one of `connect`, `slice` and `metric` what a probe measured.
-They apply where models have learned their task, and differ by more than the diagnostic's noise. The
-paper's smaller clusters are the worse ones, so its correlations are negative.
+Options refer to settings: `experiment` to `connect`, `slice` and `metric` to what a probe measured.
+The claims apply where models have learned their task and differ by more than the diagnostic's
+noise. The paper's smaller clusters are the worse ones, so its correlations are negative.
 """
 
 from __future__ import annotations
@@ -28,22 +28,27 @@ SLICES = Shown(("cluster_histogram",), (), ("probes", "clusters"))
 PUBLISHED = Shown(("published_models",), ("published_models",), ("published_models",))
 
 
-@part.above("strategy_between", "beside the scatter plots", kind="ours", shown=CLUSTERS).says(
-    "Models of two clusters differ more in strategy than models of one, at equal accuracy."
+@part.above("strategy_between", "related to the scatter plots", kind="ours", shown=CLUSTERS).says(
+    "At equal accuracy, models of different clusters differ more in strategy than models of one "
+    "cluster."
 )
 @measure(SCORES, parted, learned, varied)
 def strategy_between(
     results: Results, *, experiment: str, slice: str, metric: str = "accuracy"
 ) -> Measured:
-    """Return by how much more models of two clusters differ in a diagnostic, clusters estimated."""
+    """Return by how much more models of different clusters differ in a diagnostic.
+
+    The clusters are part of the estimate.
+    """
     rows, _ = _strategies(results, experiment, slice, metric)
-    words = f"difference in the {metric} on {slice}, less what the accuracy in domain explains"
+    words = f"difference in the {metric} on {slice}, at equal accuracy in distribution"
     interval = results.between(rows, "strategy", experiment)
     return Measured(f"{words}: between clusters less within ({experiment})", interval)
 
 
-@part.above("strategy_gap", "beside the scatter plots", kind="ours").says(
-    "Models that are further apart in distribution differ more in strategy, at equal accuracy."
+@part.above("strategy_gap", "related to the scatter plots", kind="ours").says(
+    "The larger the convexity gap between two models in distribution, the more they differ in "
+    "strategy, at equal accuracy."
 )
 @measure(SCORES, learned, varied)
 def strategy_gap(
@@ -51,8 +56,8 @@ def strategy_gap(
 ) -> Measured:
     """Return r over pairs of the convexity gap and the difference in a diagnostic.
 
-    Dealt anew to the models, the diagnostic must go with gaps less: some models that are far from
-    all others make an interval that is too narrow.
+    The correlation must also exceed those of the diagnostic permuted over models, since a few
+    models that are far from all others make the interval too narrow.
     """
     rows, values = _strategies(results, experiment, slice, metric)
     places = rows[["model_a", "model_b"]].apply(values.index.get_indexer).to_numpy().T
@@ -68,13 +73,13 @@ def strategy_gap(
 
 
 @part.below("c4_score", "scatter plots", statistic="pearson").says(
-    "A score that knows the loss in distribution alone correlates with how models generalise."
+    "A score computed from the loss in distribution alone correlates with how models generalise."
 )
-@part.below("c4_given", "beside the scatter plots", kind="ours", statistic="partial").says(
-    "The score correlates with how models generalise also at equal accuracy in distribution."
+@part.below("c4_given", "related to the scatter plots", kind="ours", statistic="partial").says(
+    "The score correlates with how models generalise even at equal accuracy in distribution."
 )
 @part.above("c10_rival", "distance against convexity gap", shown=RIVALS, statistic="behind").says(
-    "The convexity gap tells how models generalise better than a plainer measure does."
+    "The convexity gap predicts how models generalise better than a simpler measure does."
 )
 @measure(SCORES, learned, varied)
 def association(
@@ -90,17 +95,18 @@ def association(
     interval = _association(results, experiment, slice, metric, statistic, rival or "convexity_gap")
     words = {
         "pearson": "Pearson's r of the score",
-        "partial": "r of the score, given the accuracy in domain,",
+        "partial": "partial r of the score, given the accuracy in distribution,",
         "behind": f"|r| of the convexity gap's score, less that of the {rival},",
     }[statistic] + f" with the {metric} on {slice} ({experiment})"
     return Measured(words, interval)
 
 
 @part.above("c5_reversed", "HANS by cluster").says(
-    "The smaller cluster is not worse on every heuristic: on the constituents' it is better."
+    "The smaller cluster is not worse on every heuristic: on constituents it is better."
 )
 @part.below("c6_paws", "PAWS by cluster").says(
-    "The smaller cluster is worse at telling paraphrases from their words in another order."
+    "The smaller cluster is worse at distinguishing paraphrases from sentences with the same words "
+    "in another order."
 )
 @measure(BY_CLUSTER, parted, learned, varied)
 def difference(
@@ -114,24 +120,28 @@ def difference(
 
 
 @part.below("c5_swap", "HANS by cluster").says(
-    "The smaller cluster reads bags of words: it takes a sentence's swapped twin as entailed."
+    "The smaller cluster ignores word order: it predicts that a sentence entails the same one with "
+    "subject and object swapped."
 )
 @part.above("c5_entailed", "HANS by cluster").says(
-    "The smaller cluster finds entailment where premise and hypothesis share their words."
+    "The smaller cluster recognises entailment where premise and hypothesis share their words."
 )
 @measure(SLICES, parted, learned)
 def smaller(results: Results, *, experiment: str, slice: str, metric: str = "accuracy") -> Measured:
-    """Return the mean over the models of the smaller cluster."""
+    """Return the mean of a diagnostic over the models of the smaller cluster."""
     rows = results.probed(experiment, slice, metric, smaller=True)
     words = f"mean {metric} on {slice} of the smaller cluster ({experiment})"
     return Measured(words, results.steady(results.mean(rows, bounds=SHARE), experiment))
 
 
 @part.above("c4_published", "histograms", statistic="auc").says(
-    "Which cluster a published model is in tells how it does on HANS."
+    "The cluster of a published model predicts its accuracy on HANS."
 )
-@part.below("c4_published_given", "beside the histograms", kind="ours", statistic="partial").says(
-    "Clusters of published models correlate with HANS also at equal accuracy on MNLI."
+@part.below(
+    "c4_published_given", "related to the histograms", kind="ours", statistic="partial"
+).says(
+    "The clusters of the published models correlate with accuracy on HANS even at equal accuracy "
+    "on MNLI."
 )
 @measure(PUBLISHED)
 def published(
@@ -140,13 +150,15 @@ def published(
     metric: str = "Lexical (nonent)",
     statistic: Literal["auc", "partial"],
 ) -> Measured:
-    """Return how membership goes with a diagnostic among the paper's own models."""
+    """Return how cluster membership relates to a diagnostic among the paper's own models."""
     row = results.rows("published_models", metric=metric).iloc[0]
     names = (statistic, f"{statistic}_low", f"{statistic}_high")
     if statistic == "auc":
-        words = f"how often a model of the smaller cluster is the lower on {metric}"
+        words = f"how often a model of the smaller cluster has the lower accuracy on {metric}"
         return Measured(f"{words}, published models", one(row, *names, bounds=SHARE))
-    words = f"r of the smaller cluster, given the accuracy on MNLI, on {metric}"
+    words = (
+        f"partial r of membership of the smaller cluster, given the accuracy on MNLI, on {metric}"
+    )
     interval = one(row, *names, bounds=DIFFERENCE, scale="logit")
     return Measured(f"{words}, published models", interval)
 
@@ -154,10 +166,10 @@ def published(
 def _strategies(
     results: Results, experiment: str, slice_: str, metric: str
 ) -> tuple[pd.DataFrame, pd.Series]:
-    """Return the pairs in domain, with by how much the two differ in a diagnostic (`strategy`).
+    """Return the pairs in distribution, with how much they differ in a diagnostic (`strategy`).
 
-    Of the diagnostic, what the accuracy in domain explains linearly is taken out: that by model is
-    returned, too.
+    The diagnostic is the residual of its linear regression on the accuracy in distribution, which
+    is also returned, by model.
     """
     rows = results.gaps(experiment)
     values = by_model(results, experiment, slice_, metric)
@@ -184,9 +196,9 @@ def _association(
 
 
 def _confirmed(interval: Interval, p: float, confidence: float, *, held: bool = False) -> Interval:
-    """Return an interval that, where it excludes 0, decides only if values dealt anew do, too.
+    """Return an interval that, where it excludes 0, decides only if the permutation test agrees.
 
-    Where `held`, their p is the claim's, too, among all claims: the interval's would be too small.
+    If `held`, the test's p also enters Holm's correction: the interval's would be too small.
     """
     apart = interval["ci_low"] > 0 or interval["ci_high"] < 0
     if not interval["decides"] or not apart:

@@ -1,8 +1,8 @@
-"""From a paper's claims to entries of `claims.json`: how they are declared, and how decided.
+"""From a paper's claims to entries of `claims.json`: how they are declared and decided.
 
-A paper's file declares them by `@paper.above(...)`, `below`, `within` or `test` over the function
-that measures what they are about, whose keyword-only arguments are their options in `params.yaml`,
-beside `threshold`.
+A paper's file declares a claim by `@paper.above(...)`, `below`, `within` or `test` above the
+function that measures it. The function's keyword-only arguments, and `threshold`, are the claim's
+options in `params.yaml`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from basins.statistics.verdict import Direction, holm, p_value, unseen, verdict
 Kind = Literal["paper", "control", "ours"]
 Side = Direction | Literal["test"]
 KINDS: dict[str, str] = {"paper": "the paper's", "control": "controls", "ours": "ours"}
-"""Whose claims there are, in words: only the first are the paper's to keep or to lose."""
+"""Whose claims they are, in words; only the first kind is made by the paper."""
 
 
 class Measured(NamedTuple):
@@ -33,13 +33,13 @@ class Measured(NamedTuple):
 
     Args:
         statistic: in words.
-        interval: `mean`, `ci_low` and `ci_high` over `seeds` units; of a `test`, `mean` is p. Where
-            `decides` is false the interval is not shown to keep its size, and `note` says why;
-            `method` names how it was made, on which `scale` (`plain` or `logit`), and `bounds` are
-            what the statistic cannot leave. `p` is that of an exact test against 0, if there is
-            one.
-        needs: what there must be for the claim to be about anything, in words.
-        reported: the paper's number, where it measured the same thing on the same data.
+        interval: `mean`, `ci_low` and `ci_high` over `seeds` units; for a `test`, `mean` is p. If
+            `decides` is false, the coverage of the interval is not guaranteed, and `note` says why;
+            `method` says how it was computed, `scale` on which scale (`plain` or `logit`), and
+            `bounds` are the range of the statistic. `p` is that of an exact test against 0, if
+            there is one.
+        needs: what must exist for the claim to apply, in words.
+        reported: the paper's number, if it measured the same quantity on the same data.
     """
 
     statistic: str
@@ -49,7 +49,7 @@ class Measured(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What shows a claim: files of `figures/`, files of `tables/`, and tables of `results/`."""
+    """Where a claim is shown: files of `figures/` and `tables/`, and tables of `results/`."""
 
     figures: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
@@ -57,11 +57,11 @@ class Shown(NamedTuple):
 
 
 Need = Callable[[Results, Mapping[str, Any]], str]
-"""A precondition: returns what is lacking, in words, or nothing. Gets the claim's options."""
+"""A precondition: returns what is lacking, in words, or nothing, given the claim's options."""
 
 
 class Measure(NamedTuple):
-    """A function that measures, what shows its claims, and without what they do not apply."""
+    """A function that measures, where its claims are shown, and their preconditions."""
 
     function: Callable[..., Measured]
     shown: Shown
@@ -69,7 +69,7 @@ class Measure(NamedTuple):
 
 
 def measure(shown: Shown, *needs: Need) -> Callable[[Callable[..., Measured]], Measure]:
-    """Declare that a function measures what claims are about; `shown` is what shows them."""
+    """Declare that a function measures claims; `shown` is where they are shown."""
     return lambda function: Measure(function, shown, needs)
 
 
@@ -86,7 +86,7 @@ class Claim(NamedTuple):
     fixed: Mapping[str, Any]
 
     def check(self, setting: Mapping[str, Any], where: str) -> None:
-        """Hold its options and its threshold against what it takes, or raise `UserError`."""
+        """Check its options and its threshold, or raise `UserError`."""
         _, options = split_options(setting)
         held = {key: options.pop(key) for key in ("threshold",) if key in options}
         check_options(self.measure.function, options, where, given=self.fixed)
@@ -94,7 +94,7 @@ class Claim(NamedTuple):
 
 
 class Declaration(NamedTuple):
-    """All of a claim but what it says and what it is about."""
+    """A claim without its statement and its measure."""
 
     claims: dict[str, Claim]
     name: str
@@ -105,9 +105,9 @@ class Declaration(NamedTuple):
     fixed: Mapping[str, Any]
 
     def says(self, statement: str, *, confound: str = "") -> Callable[[Measure], Measure]:
-        """Declare that the claim says `statement` of the decorated measure, in one sentence.
+        """Declare that the claim states `statement`, one sentence, about the decorated measure.
 
-        `confound` is what else would explain it.
+        `confound` is an alternative explanation.
         """
 
         def declare(measure: Measure) -> Measure:
@@ -123,9 +123,9 @@ class Declaration(NamedTuple):
 class Paper:
     """A paper's claims by name; `name` is that of its file.
 
-    `above`, `below`, `within` and `test` declare a claim of that side, see `claim`. `together`:
-    intervals are widened so that all of its claims hold at once (Bonferroni). `kind`: whose claims
-    they are, unless they say.
+    `above`, `below`, `within` and `test` declare a claim of that side, see `claim`. If `together`,
+    the intervals of all of its claims are simultaneous (Bonferroni). `kind` is the default kind of
+    its claims.
     """
 
     name: str
@@ -147,13 +147,13 @@ class Paper:
         """Begin to declare a claim; `says` ends it.
 
         Args:
-            side: on which side of the threshold it puts the measurement; `test` where that is the
-                p of a test, which has no threshold but the level of all claims.
-            name: what `params.yaml` calls it.
+            side: on which side of the threshold the claim expects the measurement; `test` if it is
+                the p of a test, whose threshold is the level of all claims.
+            name: its name in `params.yaml`.
             where: its place in the paper.
             kind: whose claim it is.
-            shown: what shows it, if that is not what shows its measure.
-            fixed: options of the measure that are the claim's, not the params', to choose.
+            shown: where it is shown, if not where its measure is.
+            fixed: options of the measure that the claim fixes.
         """
         return Declaration(self.claims, name, where, side, kind or self.kind, shown, fixed)
 
@@ -168,7 +168,7 @@ def ledger(
     results: Results,
     registered: Registration,
 ) -> list[dict[str, Any]]:
-    """Return the entries of all claims, whose settings are by paper and key, with both verdicts."""
+    """Return the entries of all claims with both verdicts; settings are by paper and key."""
     every: list[dict[str, Any]] = []
     for name, settings in claims.items():
         every += entries(module("claims", name, "paper").paper, results, settings, registered)
@@ -181,9 +181,9 @@ def register(
     registered: Registration,
     since: str,
 ) -> Iterator[str]:
-    """Write down every claim that is not registered as it stands, and yield a line of each.
+    """Register every claim that is not registered with its settings, and yield a line for each.
 
-    One whose rows are there already is marked as exploratory, and one that is no longer among
+    A claim whose rows already exist is marked as exploratory, and one that is no longer among
     `claims` as retired. `since` is the commit and the date.
     """
     kept = {f"{name}/{key}" for name, settings in claims.items() for key in settings}
@@ -197,10 +197,10 @@ def register(
                 continue
             try:
                 seen = bool([*entries(paper, results, {key: setting}, registered)])
-            except UserError:  # of rows that are not there
+            except UserError:  # its rows do not exist
                 seen = False
             registered.add(f"{name}/{key}", setting, since, seen)
-            yield f"{name}/{key}: {'exploratory, its rows are there' if seen else 'registered'}"
+            yield f"{name}/{key}: {'exploratory, its rows exist' if seen else 'registered'}"
 
 
 def entries(
@@ -211,7 +211,7 @@ def entries(
 ) -> Iterator[dict[str, Any]]:
     """Yield the ledger's entry of each claim in `settings`: its name with its options.
 
-    Raises `UserError`, naming the claim, where its rows are missing.
+    Raises a `UserError` that names the claim if its rows are missing.
     """
     count = len(settings) if paper.together else 1
     wider = results.at(1 - (1 - results.confidence) / max(1, count))
@@ -226,7 +226,7 @@ def entries(
             lacking = next(filter(None, lacks), "")
         except UserError as error:
             raise UserError(f"claims.{paper.name}.{key}: {error}") from None
-        among = f"; one of {count} held at once (Bonferroni)" if paper.together else ""
+        among = f"; one of {count} simultaneous claims (Bonferroni)" if paper.together else ""
         failed = ", ".join(results.left_out(options.get("experiment")))
         among += f"; without {failed}, which learned nothing" if failed else ""
         yield {
@@ -249,12 +249,12 @@ def decide(
     confidence: float,
     lacking: str = "",
 ) -> dict[str, Any]:
-    """Return the numbers of a measurement and its verdict, and why it decides nothing if so.
+    """Return the numbers of a measurement, its verdict, and the reason if there is none.
 
     Args:
         measured: what was measured, with its interval.
-        threshold: what it is compared with; of a `test`, the level.
-        side: where the claim says that it lies.
+        threshold: what it is compared with; for a `test`, the level.
+        side: on which side of the threshold the claim expects it.
         confidence: the confidence of the interval, two-sided.
         lacking: the precondition that fails, in words, if one does.
     """
@@ -268,7 +268,7 @@ def decide(
         reason = str(interval.get("note", ""))
     elif side == "test":
         p, word = mean, "supported" if mean < threshold else "inconclusive"
-        reason = "" if p < threshold else "the test does not reject, which shows nothing"
+        reason = "" if p < threshold else "the test does not reject the null hypothesis"
     else:
         p = p_value(mean, low, high, threshold, direction, confidence, n)
         p = float(interval["p"]) if "p" in interval and threshold == 0 else p
@@ -302,9 +302,9 @@ def decide(
 
 
 def _whatever(interval: Mapping[str, Any], threshold: float, direction: Direction) -> str:
-    """Return the verdict about a mean if all seeds of a kind that was not seen were the worst.
+    """Return the verdict about a mean in the worst case for seeds of a kind that was not sampled.
 
-    Their share of the values is `touched`, and `bounds` are the worst that these can be.
+    Their share of the values is `touched`, and `bounds` are the extreme values.
     """
     touched, bounds = interval.get("touched", 1.0), interval.get("bounds", (-np.inf, np.inf))
     if not touched:
@@ -317,9 +317,9 @@ def _whatever(interval: Mapping[str, Any], threshold: float, direction: Directio
 
 
 def smallest_effect(measured: Measured, threshold: float, direction: Direction) -> float | None:
-    """Return the estimate nearest to the threshold that an interval so wide would let support it.
+    """Return the estimate nearest to the threshold that an interval of this width would support.
 
-    None where the statistic cannot get there, so that no estimate would.
+    None if it is outside the range of the statistic, so that no estimate would.
     """
     mean, low, high = (float(measured.interval[name]) for name in ("mean", "ci_low", "ci_high"))
     least, most = measured.interval.get("bounds", (-np.inf, np.inf))
@@ -340,10 +340,10 @@ def smallest_effect(measured: Measured, threshold: float, direction: Direction) 
 
 
 def together(entries: Sequence[Mapping[str, Any]], confidence: float) -> list[dict[str, Any]]:
-    """Return all claims of a ledger with the verdict that each keeps when all are held at once.
+    """Return all claims of a ledger with their verdicts after correction for multiple comparisons.
 
-    `p_holm` is `p` adjusted for their number (Holm), and `verdict_holm` is `inconclusive` where
-    that is not below 1 - confidence. A claim that does not apply stays so.
+    `p_holm` is `p` adjusted for their number (Holm), and `verdict_holm` is `inconclusive` if it is
+    not below 1 - confidence. A claim that does not apply stays so.
     """
     adjusted = holm([np.nan if claim["p"] is None else claim["p"] for claim in entries])
     return [
@@ -359,17 +359,17 @@ def together(entries: Sequence[Mapping[str, Any]], confidence: float) -> list[di
 
 
 def known(value: float) -> float | None:
-    """Return a number, or None, which JSON knows, for one that is not."""
+    """Return a finite number, or None, which JSON can represent."""
     return float(value) if np.isfinite(value) else None
 
 
 def _threshold(*, threshold: Annotated[float, Field(allow_inf_nan=False)]) -> None:
-    """Say what a threshold may be."""
+    """Declare the type of a threshold."""
 
 
 def _margin(*, threshold: Annotated[float, Field(gt=0, allow_inf_nan=False)]) -> None:
-    """Say what a margin may be."""
+    """Declare the type of a margin."""
 
 
 def _level() -> None:
-    """Say that a test takes no threshold."""
+    """Declare that a test takes no threshold."""

@@ -1,10 +1,10 @@
 """Claims of Mechanistic Mode Connectivity (arXiv 2211.08422), C1 to C12 of its figures and tables.
 
-C is the set of images with their class's cue, NC without it, RC with a random cue and RI of random
-images with the cue of the label. Options name settings: `experiment` is one of `connect`, `toy` one
-of `toy`, `group` one of `finetune`, `method` and `other` are two of its methods, `published` a cell
-of Table 1. They are fixed beforehand, as thresholds are: no set, path or method is picked by its
-result.
+The evaluation sets are C, images with the cue of their class; NC, without a cue; RC, with a random
+cue; and RI, random images with the cue of the label. Options refer to settings: `experiment` to
+`connect`, `toy` to `toy`, `group` to `finetune`, `method` and `other` to two of its methods, and
+`published` to a cell of Table 1. Like the thresholds they are fixed beforehand: no set, path or
+method is selected by its result.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ Metric = Literal["error", "loss"]
 
 
 @paper.below("c1_connected", "Prop. 2, Fig. 4", definition="barrier_endpoint").says(
-    "A curve joins a no-cue to a cue-trained model without a barrier on the data it was fitted to."
+    "A fitted curve from a no-cue to a cue-trained model has no barrier on the data that it was "
+    "fitted to."
 )
 @paper.above("c2_counterfactual", "Def. 5, Fig. 4", definition="barrier_linear").says(
-    "The same curve has a barrier, inside and over its chord, on a set it was not fitted to."
+    "The same curve has a barrier above its chord on a set that it was not fitted to."
 )
 @paper.above("c3_barrier", "Fig. 4", definition="barrier_linear").says(
-    "A linear path from a no-cue to a cue-trained model has a barrier, also after permuting units."
+    "The linear path from a no-cue to a cue-trained model has a barrier, even after matching."
 )
 @measure(CURVES)
 def barrier(
@@ -55,16 +56,16 @@ def barrier(
     batchnorm: str = "reset",
     definition: str,
 ) -> Measured:
-    """Return the barrier of the error over the ends of a path, or over its chord.
+    """Return the barrier of the error along a path, above its ends or above its chord.
 
     Args:
         results: the rows.
         experiment: one of `connect`, which joins one recipe to one other.
         path: the kind of path.
-        alignment: how the second model is brought to the first.
+        alignment: how the second model is matched to the first.
         eval_set: the set of images.
         init: whether the models of a pair started from the same weights.
-        batchnorm: the mode of BatchNorm statistics along the path.
+        batchnorm: the BatchNorm mode along the path.
         definition: a column of `barriers`.
     """
     ids = {"path": path, "alignment": alignment, "batchnorm": batchnorm}
@@ -72,14 +73,17 @@ def barrier(
 
 
 @paper.below("c4_connected", "Fig. 5", metric="error").says(
-    "Naive fine-tuning at a low rate leaves no barrier on the linear path to the cue-trained model."
+    "After naive fine-tuning at a low rate, the linear path to the cue-trained model has no "
+    "barrier."
 )
 @paper.above("c5_barrier", "Fig. 5", metric="error").says(
-    "With a high rate or a cue on all images, fine-tuning makes a barrier to the cue-trained model."
+    "Fine-tuning at a high rate, or from a cue on all images, creates a barrier to the cue-trained "
+    "model."
 )
 @paper.above("c9_barrier", "CBFT's barrier loss", metric="loss").says(
-    "The linear path from the cue-trained to CBFT's model has a loss barrier where the cue is.",
-    confound="CBFT's loss asks for it: 1 nat half-way, about .5 over the chord",
+    "The linear path from the cue-trained model to the model tuned by CBFT has a loss barrier on "
+    "images with the cue.",
+    confound="CBFT's loss asks for it: 1 nat halfway, about .5 above the chord",
 )
 @measure(CURVES)
 def tuned_barrier(
@@ -91,31 +95,33 @@ def tuned_barrier(
     batchnorm: str = "reset",
     metric: Metric,
 ) -> Measured:
-    """Return the barrier on C from the cue models to those that were tuned from them.
+    """Return the barrier on C between the cue models and the models tuned from them.
 
     Args:
         results: the rows.
         experiment: one of `connect`, which joins the two.
         group: one of `finetune`.
         method: one of its methods.
-        batchnorm: the mode of BatchNorm statistics along the path.
-        metric: what the barrier is of.
+        batchnorm: the BatchNorm mode along the path.
+        metric: whether the barrier is of the error or of the loss.
     """
     ids, end = {"batchnorm": batchnorm}, f"{group}/{method}"
     return _barrier(results, experiment, "c", "shared", ids, end=end, metric=metric)
 
 
 @paper.above("c6_others", "Fig. 5, Table 1").says(
-    "Fine-tuning on few clean images by another method than CBFT leaves reliance on the cue."
+    "After fine-tuning on few clean images by a method other than CBFT, the model still relies on "
+    "the cue."
 )
 @paper.below("c5_reliance", "Fig. 5").says(
-    "Fine-tuning at a high rate, or from a cue on all images, ends without reliance on the cue."
+    "After fine-tuning at a high rate, or from a cue on all images, the model does not rely on the "
+    "cue."
 )
 @paper.below("c6_reliance", "Table 1").says(
-    "CBFT ends with a model that does not rely on the cue on a random image."
+    "A model tuned by CBFT does not rely on the cue on random images."
 )
 @paper.above("c8_no_barrier_loss", "Table 3").says(
-    "CBFT without its barrier loss leaves a model that relies on the cue on a random image."
+    "A model tuned by CBFT without its barrier loss relies on the cue on random images."
 )
 @measure(PROBES)
 def reliance(
@@ -128,25 +134,26 @@ def reliance(
 
 
 @paper.above("c4_gap", "Fig. 5, Table 1", cue="rc").says(
-    "Naive fine-tuning at a low rate leaves a model that a random cue misleads."
+    "After naive fine-tuning at a low rate, a random cue misleads the model."
 )
 @paper.within("c5_gap", "Fig. 5", cue="rc").says(
-    "Fine-tuning at a high rate, or from a cue on all images, ends where no cue misleads."
+    "After fine-tuning at a high rate, or from a cue on all images, a random cue does not mislead "
+    "the model."
 )
 @paper.within("c6_random_cue", "Table 1", cue="rc").says(
-    "CBFT ends with a model that a random cue neither helps nor misleads."
+    "A random cue neither helps nor misleads a model tuned by CBFT."
 )
 @paper.within("c6_own_cue", "Table 1", cue="c").says(
-    "CBFT ends with a model that its class's cue neither helps nor misleads."
+    "The cue of the image's class neither helps nor misleads a model tuned by CBFT."
 )
 @paper.above("c8_no_invariance_loss", "Table 3", cue="c").says(
-    "CBFT without its invariance loss leaves a model that its class's own cue misleads."
+    "The cue of the image's class misleads a model tuned by CBFT without its invariance loss."
 )
 @measure(PROBES)
 def misled(
     results: Results, *, group: str, method: str, published: Cell | None = None, cue: EvalSet
 ) -> Measured:
-    """Return how much more accurate a method's models are without a cue than with one.
+    """Return by how much a method's models are more accurate without a cue than with one.
 
     Args:
         results: the rows.
@@ -160,13 +167,14 @@ def misled(
 
 
 @paper.above("c6_cost", "Table 1", eval_set="nc").says(
-    "CBFT is about as accurate without the cue as naive fine-tuning."
+    "Without the cue, CBFT is about as accurate as naive fine-tuning."
 )
 @paper.above("c7_scratch", "Tables 1 and 4", eval_set="nc").says(
-    "CBFT is more accurate without the cue than training from scratch on the same clean images."
+    "Without the cue, CBFT is more accurate than training from scratch on the same clean images."
 )
 @paper.above("c10_reliance", "Table 1", eval_set="ri").says(
-    "Of CIFAR-100 with 90 % cues, CBFT's model relies on the cue more than naive fine-tuning's."
+    "On CIFAR-100 with the cue on 90 % of the images, the model tuned by CBFT relies on the cue "
+    "more than the naively fine-tuned one."
 )
 @measure(PROBES)
 def against(
@@ -178,7 +186,7 @@ def against(
     published: Cell | None = None,
     eval_set: EvalSet,
 ) -> Measured:
-    """Return how much more accurate a method's models are than another's.
+    """Return by how much a method's models are more accurate than another method's.
 
     Args:
         results: the rows.
@@ -193,21 +201,21 @@ def against(
 
 
 @paper.above("c11_patterns", "App. F").says(
-    "One-layer networks without a barrier after permuting share their activation patterns."
+    "One-layer networks without a barrier under the best permutation share activation patterns."
 )
 @measure(TOYS)
 def patterns(results: Results, *, toy: str, connected: Margin) -> Measured:
-    """Return the share of activations that connected networks have in common."""
+    """Return the share of activations that connected networks share."""
     rows = results.rows(f"toy/{toy}").query("barrier_best <= @connected")
-    words = f"mean share of activations in common, {toy} pairs with a barrier up to {connected}"
+    words = f"mean share of common activations, {toy} pairs with a barrier up to {connected}"
     return Measured(words, results.mean(rows, "patterns", SHARE), needs="such pairs")
 
 
 @paper.below("c11_connected", "App. F", column="barrier_best").says(
-    "One-layer networks that rely on the same attribute have no barrier after permuting."
+    "One-layer networks that rely on the same attribute have no barrier under the best permutation."
 )
 @paper.above("c11_barrier", "App. F", column="barrier_bound").says(
-    "One-layer networks that rely on different attributes have a barrier however permuted."
+    "One-layer networks that rely on different attributes have a barrier under every permutation."
 )
 @measure(TOYS)
 def permuted(results: Results, *, toy: str, kind: str, column: str) -> Measured:
@@ -216,34 +224,35 @@ def permuted(results: Results, *, toy: str, kind: str, column: str) -> Measured:
     return Measured(f"mean {column} of the loss, {toy} pairs of {kind}", interval)
 
 
-@paper.above("c12_contrast", "beside Conjecture 1", kind="control").says(
-    "After alignment, models of different data have a higher barrier than models of the same."
+@paper.above("c12_contrast", "related to Conjecture 1", kind="control").says(
+    "After matching, models trained on different data have a higher barrier than models trained on "
+    "the same data."
 )
 @measure(ALIKE)
 def by_data(
     results: Results, *, experiment: str, alignment: str, batchnorm: str = "reset"
 ) -> Measured:
-    """Return the barrier between models of different data, less that between models of the same.
+    """Return the barrier between models of different data less that between models of one dataset.
 
     Args:
         results: the rows.
         experiment: one of `connect`.
-        alignment: how the second model is brought to the first.
-        batchnorm: the mode of BatchNorm statistics along the path.
+        alignment: how the second model is matched to the first.
+        batchnorm: the BatchNorm mode along the path.
     """
     different, same = (
         _aligned(results, experiment, kind, alignment, batchnorm) for kind in (DIFFERENT, SAME)
     )
     words = (
         "mean barrier_linear of the error on NC, pairs of different data less pairs of the same "
-        f"({experiment}, separate init, {alignment}, {batchnorm})"
+        f"data ({experiment}, separate init, {alignment}, {batchnorm})"
     )
     return Measured(words, results.contrast(different, same, "barrier_linear"))
 
 
-@paper.below("c12_conjecture", "beside Conjecture 1", kind="control").says(
-    "Models whose invariances agree have no barrier left after alignment.",
-    confound="one method of alignment may miss the permutation that takes the barrier away",
+@paper.below("c12_conjecture", "related to Conjecture 1", kind="control").says(
+    "Models with similar invariances have no barrier after matching.",
+    confound="a single matching method may miss the permutation that removes the barrier",
 )
 @measure(ALIKE)
 def alike(
@@ -261,12 +270,12 @@ def alike(
         results: the rows.
         experiment: one of `connect`.
         kind: of pairs, such as `same data, separate init`.
-        alignment: how the second model is brought to the first.
+        alignment: how the second model is matched to the first.
         similar: the largest difference of their profiles, a share above 0.
-        batchnorm: the mode of BatchNorm statistics along the path.
+        batchnorm: the BatchNorm mode along the path.
     """
-    # The conjecture: a barrier that no permutation takes away means unlike invariances. One method
-    # of alignment cannot refute it, so pairs that fail here are candidates for a counterexample.
+    # The conjecture: a barrier that no permutation removes implies different invariances. A single
+    # matching method cannot refute it, so pairs that fail here are candidate counterexamples.
     rows = _aligned(results, experiment, kind, alignment, batchnorm)
     rows = rows.query("distance <= @similar")
     words = (
@@ -277,12 +286,14 @@ def alike(
     return Measured(words, results.mean(rows, "barrier_linear", within), needs="such pairs")
 
 
-@paper.above("c12_narrow", "beside Conjecture 1", kind="control", added=False).says(
-    "The barrier that alignment leaves between models of the same data is lower in wide networks.",
-    confound="a narrower network is less accurate, too, and has more error to gain",
+@paper.above("c12_narrow", "related to Conjecture 1", kind="control", added=False).says(
+    "The barrier that remains after matching between models of the same data is lower in wider "
+    "networks.",
+    confound="narrower networks are also less accurate, which changes how far the error can rise",
 )
-@paper.above("c12_mechanism", "beside Conjecture 1", kind="control", added=True).says(
-    "What different data add to the barrier after alignment is no less in wide networks."
+@paper.above("c12_mechanism", "related to Conjecture 1", kind="control", added=True).says(
+    "After matching, different data add no less to the barrier in wider networks than in narrower "
+    "ones."
 )
 @measure(WIDTHS)
 def by_width(
@@ -294,16 +305,17 @@ def by_width(
     batchnorm: str = "reset",
     added: bool,
 ) -> Measured:
-    """Return how the barrier after alignment differs between narrower and wider networks.
+    """Return how the barrier after matching differs between narrower and wider networks.
 
     Args:
         results: the rows.
         experiment: one of `connect`.
         wider: another, which joins wider networks.
-        alignment: how the second model is brought to the first.
-        batchnorm: the mode of BatchNorm statistics along the path.
-        added: measure what different data add to the barrier, in wider networks less narrower;
-            else the barrier between models of the same data, in narrower networks less wider.
+        alignment: how the second model is matched to the first.
+        batchnorm: the BatchNorm mode along the path.
+        added: if true, measure what different data add to the barrier, in wider networks less
+            narrower ones; otherwise the barrier between models of the same data, in narrower
+            networks less wider ones.
     """
     aligned = partial(_aligned, results, alignment=alignment, batchnorm=batchnorm)
     words = "mean barrier_linear of the error on NC, pairs of"
@@ -321,7 +333,7 @@ def by_width(
         means = (kept["sign"] * kept["barrier_linear"]).groupby(kept["of"]).mean()
         return float(means.sum(min_count=len(groups)))
 
-    words += f" different data less pairs of the same, of {wider} less {experiment} "
+    words += f" different data less pairs of the same data, of {wider} less {experiment} "
     words += f"(separate init, {alignment}, {batchnorm})"
     return Measured(words, results.leave_out(excess, rows, DIFFERENCE))
 
@@ -339,7 +351,7 @@ def _barrier(
 ) -> Measured:
     """Return the barrier between models of two recipes, averaged over their pairs.
 
-    `end` is the recipe at t = 1, which may be left out where the experiment has one.
+    `end` is the recipe at t = 1; it may be omitted if the experiment has only one.
     """
     rows = results.pairs(experiment, eval_set, metric=metric, **ids)
     rows = rows.assign(**ends(rows))
@@ -360,7 +372,7 @@ def _barrier(
 def _less(
     results: Results, first: tuple[str, str], second: tuple[str, str], cell: Cell | None
 ) -> Measured:
-    """Return the accuracy of a recipe's models on a set, less that of another's, seed by seed."""
+    """Return the accuracy of one recipe on one set, less that of another, paired by seed."""
     values = results.accuracy(*first) - results.accuracy(*second)
     if values.isna().any():
         raise UserError(f"probes has other seeds of {first[0]} than of {second[0]}")
@@ -373,6 +385,6 @@ def _less(
 def _aligned(
     results: Results, experiment: str, kind: str, alignment: str, batchnorm: str
 ) -> pd.DataFrame:
-    """Return the linear barriers of the error, beside the distances of the invariance profiles."""
+    """Return the linear barriers of the error with the distances of the invariance profiles."""
     ids = {"alignment": alignment, "batchnorm": batchnorm, "metric": "error"}
     return results.pairs(experiment, "nc", table="invariance", kind=kind, **ids)

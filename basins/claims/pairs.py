@@ -1,4 +1,4 @@
-"""Rows of pairs of clustered models, and of their diagnostics, as claims of LCRGS take them."""
+"""Select rows of pairs of clustered models, and their diagnostics, for the claims of LCRGS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def parted(results: Results, options: Mapping[str, Any]) -> str:
-    """Say that no clusters are shown where that is so: what is said of them is about nothing."""
+    """Return that no clusters are shown, if so: claims about clusters then do not apply."""
     if options.get("which") == "all":
         return ""
     named = (options.get(name) for name in ("clusters", "final", "experiment"))
@@ -25,7 +25,7 @@ def parted(results: Results, options: Mapping[str, Any]) -> str:
 
 
 def correlation(results: Results, rows: pd.DataFrame, x: np.ndarray, y: np.ndarray) -> Interval:
-    """Return r of values of pairs, a model left out in turn."""
+    """Return r over values of pairs, with a jackknife interval over models."""
 
     def fisher(kept: np.ndarray) -> float:
         return float(np.arctanh(np.corrcoef(x[kept], y[kept])[0, 1]))
@@ -36,7 +36,7 @@ def correlation(results: Results, rows: pd.DataFrame, x: np.ndarray, y: np.ndarr
 
 
 def by_model(results: Results, experiment: str, slice_: str, metric: str) -> pd.Series:
-    """Return a diagnostic by model."""
+    """Return the values of a diagnostic by model."""
     rows = results.probed(experiment, slice_, metric)
     names = rows["recipe"] + "/seed" + rows["seed"].astype(str)
     return pd.Series(rows["value"].to_numpy(float), index=names)
@@ -45,7 +45,7 @@ def by_model(results: Results, experiment: str, slice_: str, metric: str) -> pd.
 def typed_pairs(
     results: Results, experiment: str, eval_set: str, clusters: str | None = None, **ids: str
 ) -> pd.DataFrame:
-    """Return the barriers of the loss with their `pair_type`, as all other pairs' gaps say."""
+    """Return the barriers of the loss with their `pair_type`, which is cross-fitted."""
     rows = results.pairs(experiment, eval_set, **ids)
     return results.typed(rows, clusters or experiment)
 

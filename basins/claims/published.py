@@ -1,4 +1,4 @@
-"""Numbers that *Mechanistic Mode Connectivity* reports, and ours beside them: Tables 1 and 4."""
+"""Numbers that *Mechanistic Mode Connectivity* reports (Tables 1 and 4), compared with ours."""
 
 from __future__ import annotations
 
@@ -59,8 +59,7 @@ PUBLISHED = {
 """Accuracy (%) as published, by dataset, cue proportion (%) and method, on `SETS`.
 
 Means of three seeds. Table 1 on CIFAR-10: the authors' ICML 2023 poster; CIFAR-100 and Table 4
-(from scratch, whatever the proportion): as others quote them from the paper. Not known: not a
-number.
+(from scratch, whatever the proportion): as quoted from the paper by others. NaN: not known.
 """
 
 Cell = Annotated[str, Field(pattern=r"^cifar100?/\d+$")]
@@ -68,7 +67,7 @@ Cell = Annotated[str, Field(pattern=r"^cifar100?/\d+$")]
 
 
 def reported(cell: Cell | None, method: str, eval_set: str) -> float | None:
-    """Return the accuracy of a method's models on a set as published, a share, if it is known."""
+    """Return the published accuracy (a share) of a method's models on a set, if it is known."""
     dataset, _, proportion = (cell or "/").partition("/")
     row = PUBLISHED.get(dataset, {}).get(proportion, {}).get(method)
     value = row[SETS.index(eval_set)] / 100 if row else nan
@@ -85,10 +84,10 @@ Percent = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")]
 
 
 class Agreement(NamedTuple):
-    """How many published numbers ours agree with, of how many that can be compared.
+    """How many of our numbers agree with the published ones, of those that can be compared.
 
-    `matched` of `cells` lie in our interval over seeds. Of the `pairs` of methods of one proportion
-    on one set, `ordered` have their means in the published order.
+    `matched` of `cells` published numbers lie in our interval over seeds. Of the `pairs` of methods
+    with one proportion, on one set, `ordered` have their means in the published order.
     """
 
     matched: int
@@ -100,18 +99,18 @@ class Agreement(NamedTuple):
 def beside(
     means: pd.DataFrame, models: Mapping[str, Mapping[str, str]], dataset: str
 ) -> pd.DataFrame:
-    """Return ours beside the published numbers, a row for each proportion, method and set.
+    """Return our numbers with the published ones, a row for each proportion, method and set.
 
     Args:
         means: accuracies as `summary/probes` has them, of all `models`.
         models: recipes by proportion (%) and method.
-        dataset: whose published numbers they are; where there is none, none is known.
+        dataset: the dataset of the published numbers; unknown datasets have none.
 
     Returns:
-        `proportion, method, set`, our `mean, ci_low, ci_high` and `seeds`, and what is `published`,
-        shares of 1; whether our interval `matches` that; and `rank` and `rank_published`, the
-        method's place, from the highest, among those of its proportion and set that have a
-        published number. What is not known is not a number.
+        `proportion, method, set`; our `mean, ci_low, ci_high` and `seeds`, and the `published`
+        value (shares of 1); whether our interval contains it (`matches`); and `rank` and
+        `rank_published`, the method's rank, from the highest, among those of its proportion and
+        set that have a published number. Unknown values are NaN.
     """
     known = means.set_index(["recipe", "slice"])[["mean", "ci_low", "ci_high", "seeds"]]
     made = pd.DataFrame(
@@ -129,7 +128,7 @@ def beside(
 
 
 def agreement(made: pd.DataFrame) -> Agreement:
-    """Return how far rows of `beside` agree with the published numbers, and with their order."""
+    """Return how far rows of `beside` agree with the published numbers and their order."""
     known = made.loc[made["published"].notna()]
     signs = [
         (one["mean"] - other["mean"]) * (one["published"] - other["published"])

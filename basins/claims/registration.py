@@ -1,13 +1,13 @@
-"""What was fixed before there were rows: `profiles/registered/<profile>.json`.
+"""What was fixed before the rows existed: `profiles/registered/<profile>.json`.
 
-A file names the claims of a profile with all of their settings (thresholds, signs, what they
-select). It is committed before the run, whose `provenance.json` names the commit it ran on, so
+A file lists the claims of a profile with all of their settings (thresholds, signs, selections). It
+is committed before the run, whose `provenance.json` names the commit it ran on, so
 
     git show <commit of the run>:profiles/registered/<profile>.json
 
-shows whether a claim was there. A claim that is not in it, or has other settings by now, or was
-written down when its rows were there already, is exploratory. One that the profile no longer has
-stays, as retired: that it was to be held is a part of the record.
+shows whether a claim was registered. A claim that is not in it, whose settings have changed, or
+that was registered when its rows already existed, is exploratory. A claim that has been removed
+from the profile stays in the file as retired, since its registration is part of the record.
 """
 
 from __future__ import annotations
@@ -28,41 +28,41 @@ FOLDER = Path("profiles/registered")
 class Registration:
     """The registered claims of a profile, by `<paper>/<key>`.
 
-    Each has its `settings`, `since` (commit and date), where it is exploratory all the same,
-    `exploratory`: why, and where the profile has it no more, `retired`: since when.
+    Each has its `settings` and `since` (commit and date); if it is exploratory, the reason as
+    `exploratory`; and if the profile no longer has it, the date as `retired`.
     """
 
     claims: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, profile: str) -> Registration:
-        """Return the registration of a profile, empty where it has none."""
+        """Return the registration of a profile, empty if it has none."""
         file = FOLDER / f"{profile}.json"
         return cls(json.loads(file.read_text(encoding="utf-8")) if file.exists() else {})
 
     def of(self, identifier: str, settings: Mapping[str, Any]) -> dict[str, str]:
-        """Return whether a claim with these settings is `registered`, `since` when, and why not."""
+        """Return whether a claim with these settings is `registered`, since when, or why not."""
         known = self.claims.get(identifier)
         if known is None:
-            return {"registered": "no", "since": "", "exploratory": "not written down before"}
+            return {"registered": "no", "since": "", "exploratory": "not registered before the run"}
         if "retired" in known:
             why = f"retired since {known['retired']}"
             return {"registered": "no", "since": known["since"], "exploratory": why}
         if known["settings"] != settings:
-            why = f"its settings are no longer those of {known['since']}"
+            why = f"its settings have changed since {known['since']}"
             return {"registered": "no", "since": known["since"], "exploratory": why}
         why = known.get("exploratory", "")
         return {"registered": "no" if why else "yes", "since": known["since"], "exploratory": why}
 
     def add(self, identifier: str, settings: Mapping[str, Any], since: str, seen: bool) -> None:
-        """Write down a claim; `seen`: its rows are there already, so it is exploratory."""
+        """Register a claim; if its rows have been `seen`, it is exploratory."""
         entry = {"settings": dict(settings), "since": since}
         if seen:
             entry["exploratory"] = "written down when its rows were there"
         self.claims[identifier] = entry
 
     def retire(self, kept: Container[str], since: str) -> Iterator[str]:
-        """Mark the claims that are not among those `kept`, and yield each that was not before."""
+        """Mark claims that are not `kept` as retired, and yield those that were not before."""
         for identifier, claim in self.claims.items():
             if identifier not in kept and "retired" not in claim:
                 claim["retired"] = since

@@ -1,4 +1,4 @@
-"""A profile's rows as claims select them, and the means and contrasts that are taken of them."""
+"""The rows of a profile as claims select them, with their means and contrasts."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ Bounds = tuple[float, float]
 ANY: Bounds = (-np.inf, np.inf)
 SHARE: Bounds = (0, 1)
 DIFFERENCE: Bounds = (-1, 1)
-"""What correlations cannot leave either."""
+"""Also the range of correlations."""
 
 LOSS: Bounds = (0, np.inf)
 
 
 @dataclass(frozen=True)
 class Results:
-    """A profile's tables, and the confidence of intervals that are taken from them.
+    """A profile's tables, and the confidence of intervals that are computed from them.
 
-    `in_domain` has the evaluation set in distribution of each experiment: that whose gaps cluster
-    its models, or the first of those that it names. What is asked for and not there raises
-    `UserError`, naming what there is.
+    `in_domain` has each experiment's evaluation set in distribution: the one whose gaps cluster its
+    models, or the first that it names. Requests for what does not exist raise a `UserError` that
+    names what does.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -50,7 +50,7 @@ class Results:
 
     @classmethod
     def of(cls, params: Params, tables: Mapping[str, pd.DataFrame]) -> Results:
-        """Return the tables of a profile under its settings."""
+        """Return the tables of a profile with its settings."""
         in_domain = {
             name: made.eval_sets[0] for name, made in params.connect.items() if made.eval_sets
         }
@@ -58,7 +58,7 @@ class Results:
         return cls(tables, params.statistics.confidence, in_domain)
 
     def at(self, confidence: float) -> Results:
-        """Return the same tables under another confidence."""
+        """Return the same tables with another confidence."""
         return replace(self, confidence=confidence)
 
     def rows(self, table: str, **equal: object) -> pd.DataFrame:
@@ -92,11 +92,11 @@ class Results:
             experiment: one of `connect`.
             eval_set: what the paths were evaluated on.
             path: the kind of path between two models.
-            alignment: how the second was brought to the first.
+            alignment: how the second model was matched to the first.
             batchnorm: the mode of BatchNorm statistics along the path.
             metric: `loss` or `error`.
-            table: where the rows are.
-            **equal: further columns, with the value that each has to have.
+            table: the table of the rows.
+            **equal: further columns and the values that they must have.
 
         Raises:
             UserError: there is no such table, or it has no such rows.
@@ -106,14 +106,14 @@ class Results:
         return self.rows(table, experiment=experiment, **equal, **choice)
 
     def aspect(self, aspect: str, test: str, quantity: str, **equal: object) -> pd.DataFrame:
-        """Return the rows of a quantity of the SoK's tests, perhaps none."""
+        """Return the rows of a quantity of the SoK's tests, possibly none."""
         rows = self.rows(f"aspects/{aspect}")
         for column, value in {"test": test, "quantity": quantity, **equal}.items():
             rows = rows.loc[rows[column] == value]
         return rows.loc[rows["value"].notna()].astype({"value": float})
 
     def gaps(self, experiment: str) -> pd.DataFrame:
-        """Return the pairs whose convexity gaps in domain cluster an experiment's models."""
+        """Return the pairs whose gaps in distribution cluster an experiment's models."""
         if experiment not in self.in_domain:
             there = _listed(self.in_domain)
             raise UserError(
@@ -122,23 +122,23 @@ class Results:
         return self.pairs(experiment, self.in_domain[experiment])
 
     def several(self, experiment: str) -> Several:
-        """Return whether convexity gaps in domain part an experiment's models into clusters."""
+        """Return whether gaps in distribution split an experiment's models into clusters."""
         key = experiment, self.confidence
-        if key not in self._tested:  # it takes a second, and many claims ask
+        if key not in self._tested:  # takes a second, and many claims need it
             rows = self.gaps(experiment)
             self._tested[key] = cluster_rows.several(rows, confidence=self.confidence)
         return self._tested[key]
 
     def clusters(self, experiment: str) -> dict[str, int]:
-        """Return the cluster of each model by convexity gaps, 0 the larger: two, as in the paper.
+        """Return each model's cluster by convexity gaps: two, as in the paper; 0 is the larger.
 
-        Whether there are any, `several` says.
+        `several` tests whether there are any.
         """
         rows = self.rows("clusters", experiment=experiment, measure="convexity_gap")
         return dict(zip(rows["model"], rows["cluster"], strict=True))
 
     def left_out(self, experiment: str | None) -> list[str]:
-        """Return the models of an experiment that failed to learn, which nothing is said of."""
+        """Return the models of an experiment that failed to learn and are excluded."""
         rows = self.tables.get("left_out", pd.DataFrame(columns=["experiment", "model"]))
         return list(rows.loc[rows["experiment"] == experiment, "model"])
 
@@ -152,14 +152,14 @@ class Results:
     def probed(
         self, experiment: str, slice_: str, metric: str, *, smaller: bool = False
     ) -> pd.DataFrame:
-        """Return what was measured of an experiment's models, or of its smaller cluster's."""
+        """Return a diagnostic of an experiment's models, or of its smaller cluster."""
         labels = self.clusters(experiment)
         models = [name for name, label in labels.items() if label > 0 or not smaller]
         rows = self.rows("probes", slice=slice_, metric=metric)
         return rows.loc[(rows["recipe"] + "/seed" + rows["seed"].astype(str)).isin(models)]
 
     def mean(self, rows: pd.DataFrame, column: str = "value", bounds: Bounds = ANY) -> Interval:
-        """Return the mean of a column with its interval over units; of no rows, not a number.
+        """Return the mean of a column with its interval over units; NaN without rows.
 
         Units are seeds where `rows` has `model_a` and `model_b` (`recipe/seedK`) or `seed`, and
         models where it has `models` (`a + b`).
@@ -179,9 +179,9 @@ class Results:
         column: str = "value",
         bounds: Bounds = ANY,
     ) -> Interval:
-        """Return the mean of a column over rows, less that over others; `bounds` are of that.
+        """Return the mean of a column over rows less that over others, within `bounds`.
 
-        A unit is left out of both at once.
+        Each unit is left out of both at once.
         """
         both = pd.concat([rows, others])
         first = np.arange(len(both)) < len(rows)
@@ -195,47 +195,49 @@ class Results:
         bounds: Bounds = ANY,
         rough: str = "",
     ) -> Interval:
-        """Return a statistic of which rows are kept, bool [n], with its interval over units.
+        """Return a statistic of the rows that are kept, bool [n], with its interval over units.
 
-        `rough` says why it is no smooth function of the units: then the interval decides nothing.
+        `rough` says why it is not a smooth function of the units; then the interval is not used
+        for a verdict.
         """
         interval = leave_out(statistic, units(rows), self.confidence, bounds)
         if rough:
-            note = f"{rough}: no interval over models keeps its size"
+            note = f"{rough}: no interval over models has its nominal coverage"
             interval |= {"decides": False, "note": note}
         return _held(interval, bounds)
 
     def typed(self, rows: pd.DataFrame, experiment: str) -> pd.DataFrame:
         """Return rows of pairs with their `pair_type`, within or between clusters, cross-fitted.
 
-        As all other gaps of `experiment` say, so that no pair is within a cluster for being near.
+        The clusters of a pair come from all other gaps of `experiment`, so that its own small gap
+        does not put it within a cluster.
         """
         return cluster_rows.typed(rows, self.gaps(experiment))
 
     def between(self, rows: pd.DataFrame, column: str, experiment: str) -> Interval:
         """Return by how much a column of pairs is higher between the clusters of `experiment`.
 
-        The clusters are a part of the estimate. Not for the gaps that they come from.
+        The clusters are part of the estimate. Not for the gaps that they come from.
         """
         gaps = self.gaps(experiment)
         return cluster_rows.between(rows, column, gaps, confidence=self.confidence)
 
     def steady(self, interval: Mapping[str, Any], experiment: str) -> Interval:
-        """Return an interval over seeds of what is said of clusters, with the clustering inside.
+        """Return an interval over seeds of a statistic of clusters, given that they are stable.
 
-        Rows are of the clusters of all models of `experiment`, and so are those that are left of
-        them without a seed. It decides only where clustering the others anew gives just these.
+        The interval takes the clusters of all models of `experiment` as fixed. So it decides only
+        if clustering the models again without each of them gives the same clusters.
         """
         models, gaps = matrix(self.gaps(experiment), "convexity_gap")
         off = unsteady(gaps, 2, generator("unsteady", experiment))
         if not interval["decides"] or not off.any():
             return dict(interval)
-        note = f"without {models[int(off.argmax())]} the others fall into other clusters"
+        note = f"without {models[int(off.argmax())]} the clusters of the other models differ"
         return {**interval, "decides": False, "note": note}
 
 
 def units(rows: pd.DataFrame) -> list[np.ndarray]:
-    """Return what is left out in turn, one array [n] for each that takes part in a row."""
+    """Return the units to leave out in turn: one array [n] for each place in a row."""
     if "unit" in rows:
         return [rows["unit"].to_numpy(str)]
     if "unit_a" in rows:
@@ -259,28 +261,28 @@ def one(
     bounds: Bounds = ANY,
     scale: Literal["plain", "logit"] = "plain",
 ) -> Interval:
-    """Return the interval that a row of estimates has, over its `n` models.
+    """Return the interval of a row of estimates over its `n` models.
 
-    It decides nothing where these are fewer than `FEWEST`.
+    It decides nothing if these are fewer than `FEWEST`.
 
     Args:
         row: the estimates, and `n`.
         name: the column of the estimate.
         low: the column of the interval's lower end.
         high: that of its upper end.
-        bounds: what the statistic cannot leave.
-        scale: the scale on which the interval was made.
+        bounds: the range of the statistic.
+        scale: the scale on which the interval was computed.
     """
     values = row[[name, low, high, "n"]].astype(float)
     interval: Interval = dict(zip(("mean", "ci_low", "ci_high", "seeds"), values, strict=True))
     few = interval["seeds"] < FEWEST
-    note = f"{interval['seeds']:g} models: of fewer than {FEWEST}, two groups may look like one"
+    note = f"{interval['seeds']:g} models: with fewer than {FEWEST}, two groups may look like one"
     interval |= {"decides": not few, "note": note if few else ""}
     return interval | {"bounds": bounds, "scale": scale}
 
 
 def _held(interval: Interval, bounds: Bounds) -> Interval:
-    """Return an interval over seeds with what it cannot leave, and the scale it was made on."""
+    """Return an interval over seeds with its range and the scale on which it was computed."""
     logit = np.isfinite(bounds).all() and "jackknife" in interval["method"]
     return interval | {"bounds": bounds, "scale": "logit" if logit else "plain"}
 
@@ -290,21 +292,21 @@ def _listed(names: Iterable[object]) -> str:
 
 
 def cluster_test(results: Results, experiment: str) -> Interval:
-    """Return the test that the convexity gaps part an experiment's models into clusters.
+    """Return the test of whether convexity gaps split an experiment's models into clusters.
 
-    `mean` is p of its first condition, `seeds` the models, and `note` the condition that fails.
-    `method` says where its size against a continuum is over 5 %.
+    `mean` is the p of its first condition, `seeds` the number of models, and `note` the condition
+    that fails. `method` says if its size against a continuum exceeds 5 %.
     """
     test = results.several(experiment)
     interval = {"mean": test.p, "ci_low": np.nan, "ci_high": np.nan, "seeds": len(test.labels)}
-    method = "gaps dealt anew, apart by 2.5 deviations, no structure left (docs/statistics.md)"
-    if test.decides and len(test.labels) < SURE and test.alike < 1:  # 1: every gap parts them
-        method += f"; of fewer than {SURE} models, places on a line pass in up to 8 % of draws"
+    method = "gaps permuted, 2.5 standard deviations apart, no structure left (docs/statistics.md)"
+    if test.decides and len(test.labels) < SURE and test.alike < 1:  # 1: separated by every gap
+        method += f"; with fewer than {SURE} models, a continuum passes in up to 8 % of draws"
     return interval | {"method": method, "decides": test.decides, "note": test.note}
 
 
 def clustered(results: Results, experiment: str) -> str:
-    """Return that no clusters are shown where that is so, or others than the rows have."""
+    """Return that no clusters are shown, or others than the rows have; nothing otherwise."""
     test = results.several(experiment)
     if not test.decides:
         return f"no clusters are shown in {experiment}: {test.note}"
@@ -312,12 +314,12 @@ def clustered(results: Results, experiment: str) -> str:
     known = results.clusters(experiment)
     labels = np.array([known[model] for model in models])
     if adjusted_rand(test.labels, labels) < 1:
-        return f"the {test.k} clusters shown in {experiment} are not the two that rows have"
+        return f"the {test.k} clusters shown in {experiment} are not the two of the paper's method"
     return ""
 
 
 def learned(results: Results, options: Mapping[str, Any], margin: float = 0.1) -> str:
-    """Say that models have not learned their task where accuracy is not `margin` over guessing."""
+    """Return that models have not learned, if accuracy is not `margin` above the base rate."""
     rows = results.rows("probes")
     models = list(results.clusters(options["experiment"]))
     rows = rows.loc[(rows["recipe"] + "/seed" + rows["seed"].astype(str)).isin(models)]
@@ -326,13 +328,13 @@ def learned(results: Results, options: Mapping[str, Any], margin: float = 0.1) -
     if not accuracy < base + margin:  # also where no base rate was measured
         return ""
     return (
-        f"the task was not learned: the accuracy on test is {accuracy:.3f}, and always saying the "
-        f"commonest class has {base:.3f}"
+        f"the task was not learned: the accuracy on test is {accuracy:.3f}, and that of always "
+        f"predicting the most frequent class {base:.3f}"
     )
 
 
 def varied(results: Results, options: Mapping[str, Any]) -> str:
-    """Say that models do not differ on a diagnostic where they do so by no more than its noise."""
+    """Return that models do not vary on a diagnostic, if they vary by no more than its noise."""
     slice_, metric = options["slice"], options.get("metric", "accuracy")
     rows = results.probed(options["experiment"], slice_, metric)
     low, high, values = rows[["ci_low", "ci_high", "value"]].to_numpy(float).T
@@ -341,6 +343,6 @@ def varied(results: Results, options: Mapping[str, Any]) -> str:
     if spread >= 2 * noise:
         return ""
     return (
-        f"no variance of strategy: the {metric} on {slice_} has a deviation of {spread:.3f} "
-        f"between models, and of {noise:.3f} between samples of its examples"
+        f"no variance of strategy: the {metric} on {slice_} has a standard deviation of "
+        f"{spread:.3f} between models, and {noise:.3f} between samples of its examples"
     )

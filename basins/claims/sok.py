@@ -1,10 +1,10 @@
 """Claims made of the four aspects of *SoK: On Finding Common Ground in Loss Landscapes*.
 
 The survey (arXiv 2410.12927, from its second version on "Deep Model Merging: The Sister of Neural
-Network Interpretability") has neither experiments nor thresholds: every test is operationalised and
-tested here, and every claim is ours. Each reads `aspects/<aspect>`, which an `aspect` of the params
-measured, or `barriers`; those about merges are in `sok_merging.py`. Losses are nats. All are held
-at once: with m claims, each interval has confidence 1 - (1 - confidence) / m (Bonferroni).
+Network Interpretability") has neither experiments nor thresholds: every test is operationalised
+here, and every claim is ours. Claims read `aspects/<aspect>`, which an `aspect` of the params
+measured, or `barriers`; those about merges are in `sok_merging.py`. Losses are in nats. Intervals
+are simultaneous: with m claims, each has confidence 1 - (1 - confidence) / m (Bonferroni).
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ def _at(test: str) -> str:
 
 
 def parted(results: Results, options: Mapping[str, Any]) -> str:
-    """Say that no clusters are shown of the models that an aspect is about, where that is so."""
+    """Return why no clusters are shown among the models of an aspect, or nothing."""
     return clustered(results, experiment_of(results, options["aspect"]))
 
 
 @paper.below("a1_within", _at("A1"), quantity="barrier_linear").says(
-    "No barrier lies on the straight path between models of one cluster."
+    "The straight path between two models of one cluster has no barrier."
 )
 @paper.above("a1_convex", _at("A1"), quantity="second difference").says(
     "The loss is convex along straight paths between models of one cluster."
 )
 @measure(CONVEXITY, parted)
 def within(results: Results, *, aspect: str, quantity: str) -> Measured:
-    """Return the mean of a quantity of pairs within clusters, as all other gaps say."""
+    """Return the mean of a quantity over pairs within clusters, which are cross-fitted."""
     rows = results.typed(lines(results, aspect, quantity), experiment_of(results, aspect))
     rows = rows.loc[rows["pair_type"] == WITHIN]
     bounds = LOSS if "barrier" in quantity else ANY
@@ -67,7 +67,7 @@ def within(results: Results, *, aspect: str, quantity: str) -> Measured:
 
 
 @paper.below("a4_star", _at("A4")).says(
-    "A cluster is star-shaped: no barrier lies between its centroid and its models."
+    "A cluster is star-shaped: there is no barrier between its centroid and its models."
 )
 @measure(CONVEXITY, parted)
 def star(results: Results, *, aspect: str) -> Measured:
@@ -78,47 +78,48 @@ def star(results: Results, *, aspect: str) -> Measured:
 
 
 @paper.above("a1_apart", _at("A1")).says(
-    "The barrier is higher between models of different clusters than within one."
+    "The barrier is higher between models of different clusters than within clusters."
 )
 @measure(CONVEXITY, parted)
 def apart(results: Results, *, aspect: str) -> Measured:
-    """Return by how much the barrier is higher between clusters, which are a part of that."""
+    """Return by how much the barrier is higher between clusters, which are part of the estimate."""
     rows = lines(results, aspect, "barrier_linear")
-    words = "barrier_linear, between clusters less within, at equal effects of models"
+    words = "barrier_linear, between clusters less within, adjusted for models"
     if rows.empty:
         return Measured(words, results.mean(rows), needs="pairs of clustered models")
     return Measured(words, results.between(rows, "value", experiment_of(results, aspect)))
 
 
 @paper.above("a2_apart", _at("A2")).says(
-    "Mixtures across clusters break Jensen's inequality by more than those within one."
+    "Mixtures of models across clusters violate Jensen's inequality by more than mixtures within "
+    "one."
 )
 @measure(CONVEXITY, parted)
 def mixed(results: Results, *, aspect: str) -> Measured:
-    """Return Jensen's gap between clusters, less that within, of sets as large."""
+    """Return the Jensen gap between clusters less that within, for sets of the same sizes."""
     sides = [results.aspect(aspect, "A2", "jensen", group=g) for g in ("between", "within")]
     sizes = [*{*sides[0]["x"]} & {*sides[1]["x"]}]
     between, inside = (rows.loc[rows["x"].isin(sizes)] for rows in sides)
     interval = results.steady(results.contrast(between, inside), experiment_of(results, aspect))
-    words = "mean jensen between clusters, less that within"
+    words = "mean Jensen gap between clusters, less that within"
     return Measured(words, interval, needs="two clusters")
 
 
 @paper.below("a2_within", _at("A2")).says(
-    "Mixtures of models of one cluster obey Jensen's inequality, however many are mixed."
+    "Mixtures of models of one cluster satisfy Jensen's inequality, however many are mixed."
 )
 @measure(CONVEXITY, parted)
 def broken(results: Results, *, aspect: str, margin: Size) -> Measured:
-    """Return the share of mixtures within clusters that break it by more than `margin`."""
+    """Return the share of mixtures within clusters whose Jensen gap exceeds `margin`."""
     rows = results.aspect(aspect, "A2", "jensen", group="within")
     rows = rows.assign(value=(rows["value"] > margin).astype(float))
-    words = f"mean share of mixtures within clusters with J > {margin:g}"
+    words = f"mean share of mixtures within clusters whose Jensen gap exceeds {margin:g}"
     interval = results.steady(results.mean(rows, bounds=SHARE), experiment_of(results, aspect))
     return Measured(words, interval)
 
 
 @paper.above("a3_soup", _at("A3"), quantity="soup gain").says(
-    "The soup of a cluster's models has a lower loss than they have on average."
+    "The soup of a cluster's models has a lower loss than the models have on average."
 )
 @paper.below("a3_ensemble", _at("A3"), quantity="soup less ensemble").says(
     "The soup of a cluster's models is as good as their ensemble."
@@ -133,10 +134,11 @@ def soup(results: Results, *, aspect: str, quantity: str) -> Measured:
 
 
 @paper.below("a5_flatter", _at("A5"), quantity="top eigenvalue").says(
-    "At the midpoint between two models the loss is flatter than at models."
+    "The loss is flatter at the midpoint between two models than at the models."
 )
 @paper.above("a5_wider", _at("A5"), quantity="radius").says(
-    "At the midpoint between two models the loss stays low further around than at models."
+    "The loss stays low over a larger radius around the midpoint between two models than around "
+    "the models."
 )
 @measure(CONVEXITY)
 def places(results: Results, *, aspect: str, quantity: str) -> Measured:
@@ -148,24 +150,25 @@ def places(results: Results, *, aspect: str, quantity: str) -> Measured:
 
 
 @paper.above("b1_early", _at("B1")).says(
-    "Runs that part early, after so few steps, end with a barrier between them."
+    "Runs that fork early in training end with a barrier between them."
 )
 @measure(DETERMINISM)
 def instability(results: Results, *, aspect: str, step: Step) -> Measured:
-    """Return the barrier between runs that part after `step` steps; parents are the units."""
+    """Return the barrier between runs that fork after `step` steps; parents are the units."""
     rows = results.aspect(aspect, "B1", "instability", x=step)
-    words = f"mean barrier between runs that part after {step} steps, over parents"
+    words = f"mean barrier between runs that fork after {step} steps, over parents"
     return Measured(words, results.mean(rows.assign(unit=rows["group"])), needs="forked runs")
 
 
 @paper.above("b2_init", _at("B2")).says(
-    "Models that start from the same head are nearer than those that see the same order."
+    "The barrier is lower between models that start from the same head than between models that "
+    "see the same order."
 )
 @measure(DETERMINISM)
 def by_head(results: Results, *, aspect: str) -> Measured:
     """Return the barrier between models of one order, less that of one head; heads are the units.
 
-    Models of a head are those that pairs of one head join.
+    Models that are joined by pairs of one head share that head.
     """
     order, head = (
         results.aspect(aspect, "B2", "barrier", group=g) for g in ("same order", "same head")
@@ -182,7 +185,7 @@ def by_head(results: Results, *, aspect: str) -> Measured:
 
 
 @paper.above("b2_cluster", _at("B2")).says(
-    "The head that a model starts from tells its cluster better than the order of its batches."
+    "The head that a model starts from predicts its cluster better than the order of its batches."
 )
 @measure(DETERMINISM, parted)
 def information(results: Results, *, aspect: str) -> Measured:
@@ -193,24 +196,24 @@ def information(results: Results, *, aspect: str) -> Measured:
     both = head.merge(order, on="models", suffixes=("", "_order"))
     both = both.assign(value=both["value"] - both["value_order"])
     words = "NMI of the cluster with the head, less that with the order"
-    rough = "mutual information counts models"
+    rough = "mutual information depends on counts of models"
     return whole(results, words, both, "clusters of a factorial", DIFFERENCE, rough)
 
 
 @paper.above("b3_early", _at("B3")).says(
-    "After so few steps the weights tell which cluster training will end in."
+    "Early in training, the weights predict the cluster in which training will end."
 )
 @measure(DETERMINISM, parted)
 def early(results: Results, *, aspect: str, step: Step, feature: str = "auc") -> Measured:
-    """Return how well early weights tell the final cluster."""
+    """Return how well early weights predict the final cluster."""
     rows = results.aspect(aspect, "B3", feature, x=step)
     words = f"{feature} of the final cluster after {step} steps"
-    rough = "the area counts pairs of models, each of which is scored by all others"
+    rough = "the area counts pairs of models, and each model is scored by all others"
     return whole(results, words, rows, "early checkpoints", SHARE, rough)
 
 
 @paper.above("b4_chaos", _at("B4")).says(
-    "Weights that were moved by so little, early on, end with a barrier to those that were not."
+    "Models whose weights were slightly perturbed early on end with a barrier to unperturbed ones."
 )
 @measure(DETERMINISM)
 def perturbed(results: Results, *, aspect: str, size: Size) -> Measured:
@@ -221,19 +224,19 @@ def perturbed(results: Results, *, aspect: str, size: Size) -> Measured:
 
 
 @paper.above("c3_secant", _at("C3"), test="C3", quantity="share positive").says(
-    "All along training, going down the gradient goes towards where it ends."
+    "Throughout training, the negative gradient points towards where training ends."
 )
 @paper.within("c5_additive", _at("C5"), test="C5", quantity="additivity").says(
-    "Two task vectors together do what each does by itself."
+    "The effects of two task vectors add up when both are applied."
 )
 @paper.above("c5_shared", _at("C5"), test="C5", quantity="cosine").says(
-    "Task vectors of one task share a direction, whatever the seed."
+    "Task vectors of one task share a direction across seeds."
 )
 @paper.above(
     "d2_through", _at("D2"), shown=CONNECTIVITY, test="D2", quantity="ultrametric defect"
-).says("Models with a barrier between them are connected through others.")
+).says("Models with a barrier between them are connected through other models.")
 @paper.above("d5_together", _at("D5"), shown=CONNECTIVITY, test="D5", quantity="interaction").says(
-    "The barrier is made by layers together: single layers do not add up to it."
+    "The barrier arises from layers jointly: the barriers of single layers do not add up to it."
 )
 @paper.below(
     "d7_volume", _at("D7"), shown=CONNECTIVITY, test="D7", quantity="simplex loss excess"
@@ -247,7 +250,8 @@ def mean(results: Results, *, aspect: str, test: str, quantity: str) -> Measured
 
 
 @paper.above("c4_direction", _at("C4")).says(
-    "The direction between two clusters carries their behaviour over to models it never saw."
+    "The direction between two clusters transfers their behaviour to models that were not used to "
+    "find it."
 )
 @measure(DIRECTEDNESS, parted)
 def direction(results: Results, *, aspect: str, against: Null = "shuffled labels") -> Measured:
@@ -261,7 +265,7 @@ def direction(results: Results, *, aspect: str, against: Null = "shuffled labels
 
 
 @paper.above("c4_predictable", _at("C4")).says(
-    "Along that direction behaviour changes in proportion."
+    "Along the direction between two clusters, behaviour changes linearly."
 )
 @measure(DIRECTEDNESS, parted)
 def proportion(results: Results, *, aspect: str) -> Measured:
@@ -271,11 +275,11 @@ def proportion(results: Results, *, aspect: str) -> Measured:
 
 
 @paper.below("c6_asymmetric", _at("C6")).says(
-    "Around a model the loss rises less towards the other models than away from them."
+    "Around a model, the loss rises less towards the other models than away from them."
 )
 @measure(DIRECTEDNESS)
 def asymmetry(results: Results, *, aspect: str) -> Measured:
-    """Return the asymmetry towards the others' centroid, less that of random directions."""
+    """Return the asymmetry towards the others' centroid, less that along random directions."""
     rows = results.aspect(aspect, "C6", "asymmetry")
     rows = rows.loc[rows["x"] == rows["x"].max()]
     null = rows["null"] == 1
@@ -284,7 +288,7 @@ def asymmetry(results: Results, *, aspect: str) -> Measured:
 
 
 @paper.below("d1_component", _at("D1")).says(
-    "Models are one component: those that others join to all the rest have no barrier."
+    "All models form one connected component: a spanning tree joins them without barriers."
 )
 @measure(CONNECTIVITY)
 def spanning(results: Results, *, aspect: str) -> Measured:
@@ -309,12 +313,12 @@ def spanning(results: Results, *, aspect: str) -> Measured:
 def by_curve(
     results: Results, *, experiment: str, straight: str, path: str, eval_set: EvalSet
 ) -> Measured:
-    """Return how much lower the barrier of a curve is than that of the straight line.
+    """Return by how much the barrier of a curve is lower than that of the straight line.
 
     Args:
         results: the rows.
-        experiment: the one of `connect` with the curves.
-        straight: the one with the straight lines of the same pairs.
+        experiment: the experiment of `connect` with the curves.
+        straight: the experiment with the straight lines of the same pairs.
         path: the kind of curve.
         eval_set: what the loss is measured on.
     """
@@ -327,7 +331,7 @@ def by_curve(
     "Permuting the units of one model to match the other's lowers the barrier between them."
 )
 @paper.above("d4_statistics", _at("D4"), by="statistics").says(
-    "After that, new BatchNorm statistics along the path lower the barrier further."
+    "After matching, recomputing BatchNorm statistics along the path lowers the barrier further."
 )
 @measure(LINES)
 def aligned(
@@ -338,14 +342,14 @@ def aligned(
     eval_set: EvalSet,
     by: Literal["units", "statistics"],
 ) -> Measured:
-    """Return how much an alignment, or after it new BatchNorm statistics, lower the barrier.
+    """Return by how much matching, or new BatchNorm statistics after it, lower the barrier.
 
     Args:
         results: the rows.
         experiment: one of `connect`.
-        alignment: how the second model is brought to the first.
+        alignment: how the second model is matched to the first.
         eval_set: what the loss is measured on.
-        by: what lowers it.
+        by: what is changed: the matching of units, or then the BatchNorm statistics.
     """
     usual, words = {}, f"barrier on {eval_set.upper()}, less that after {alignment}"
     if by == "statistics":
@@ -357,14 +361,16 @@ def aligned(
 
 
 @paper.below("d6_diagnostic", _at("D6")).says(
-    "Where no barrier parts two models in distribution, none parts them on a diagnostic set."
+    "Models without a barrier between them in distribution have none on a diagnostic set either."
 )
 @measure(CONNECTIVITY)
 def diagnostic(results: Results, *, aspect: str, diagnostic: str, epsilon: Size) -> Measured:
-    """Return the barrier on a diagnostic of pairs whose barrier in domain is below `epsilon`."""
+    """Return the barrier on a diagnostic of pairs whose barrier in distribution is < `epsilon`."""
     domain = results.aspect(aspect, "D1", "barrier", null=0)
     joined = domain.loc[domain["value"] < epsilon, "models"]
     rows = results.aspect(aspect, "D6", f"barrier, {diagnostic}", null=0)
-    words = f"mean barrier on {diagnostic} of pairs with one below {epsilon:g} in domain"
+    words = f"mean barrier on {diagnostic} of pairs with one below {epsilon:g} in distribution"
     interval = results.mean(rows.loc[rows["models"].isin(joined)])
-    return Measured(words, interval, needs=f"pairs with a barrier below {epsilon:g} in domain")
+    return Measured(
+        words, interval, needs=f"pairs with a barrier below {epsilon:g} in distribution"
+    )

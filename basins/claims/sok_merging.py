@@ -1,7 +1,7 @@
-"""Claims about merges: what they rely on, and what techniques for several tasks keep of these.
+"""Claims about merges: what they rely on, and how much of several tasks' accuracy they keep.
 
-Two techniques are held against each other on the same sets of networks. Sets share no network, so
-each counts as a seed does elsewhere.
+Two techniques are compared on the same sets of networks. Sets share no network, so each set is a
+unit, like a seed elsewhere.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TASKS = "merging techniques, operationalised here by the accuracy on several tas
 
 
 @part.above("merge_relies", WHERE).says(
-    "An ensemble relies on a feature that the average of the same networks' weights has lost."
+    "An ensemble relies on a feature on which the average of the same networks' weights does not."
 )
 @part.within("merge_equal", WHERE).says(
     "An ensemble of networks and the average of their weights are equally accurate."
@@ -51,7 +51,7 @@ def ensemble_less_average(
 
 @part.above("tasks_better", TASKS, reference="uniform_soup").says(
     "A technique for merging models of several tasks keeps more of their accuracy than the plain "
-    "average of their weights."
+    "average of their weights does."
 )
 @part.below("tasks_lost", TASKS, technique="uniform_soup", reference="single").says(
     "The plain average of models of several tasks is worse on them than each is on its own."
@@ -66,7 +66,7 @@ def over_tasks(
         results: the rows.
         merge: one of `merge`, of models of several tasks.
         technique: one of its techniques.
-        reference: the one that it is held against.
+        reference: the technique that it is compared with.
         eval_sets: a set of each task, `<task>/<set>`.
     """
     words = f"accuracy over {', '.join(eval_sets)} of {technique}, less that of {reference}"

@@ -19,7 +19,7 @@ PLACES = ("end", "midpoint", "centroid")
 def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
     """Draw a panel for each test: points are pairs, sets or models, bars their means.
 
-    Reads `aspects/<aspect>`. Raises `UserError` where it has no rows of these tests.
+    Reads `aspects/<aspect>`. Raises `UserError` if it has no rows of these tests.
     """
     table = rows.select(tables, f"aspects/{aspect}", aspect="convexity")
     colours = style.colours(KINDS)
@@ -51,7 +51,7 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
     strip(panels[3], kinds("A4", "star barrier"), colours)
     panels[3].set(title="A4: from the centroid", ylabel="barrier (nats)")
     for ax, quantity, label in (
-        (panels[4], "top eigenvalue", "highest eigenvalue"),
+        (panels[4], "top eigenvalue", "largest eigenvalue"),
         (panels[5], "radius", "radius (filter norms)"),
     ):
         test = "A5"
@@ -63,7 +63,7 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
 
 
 def title(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> str:
-    """Say how high the barriers of A1 are, or which tests there are rows of."""
+    """State the mean barriers of A1, or the tests that have rows."""
     table = rows.select(tables, f"aspects/{aspect}", aspect="convexity")
     barriers = {kind: picked(table, "A1", "barrier_linear", group=kind) for kind in KINDS}
     said = [f"{v.mean():.2g} nats {kind} clusters" for kind, v in barriers.items() if len(v)]
@@ -73,22 +73,22 @@ def title(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> str:
 
 
 def caption(*, aspect: str) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     return (
-        "Is the loss convex within a mode? A1: the barrier on the "
-        "straight path between two models. A2: the loss of a random mixture of models less the "
-        "mixture of their losses; above 0 the loss is not convex. A3: how much lower the loss of "
-        "the mean of weights (soup), and of probabilities (ensemble), is than that of a cluster's "
-        "models. "
-        "A4: the barrier between a cluster's centroid and its models (between: the centroid of all "
-        "models). A5: the highest eigenvalue of the Hessian, and how far along random directions "
-        "the loss stays low. Within: models of one cluster; bars: means. The four aspects of "
-        "SoK: On Finding Common Ground in Loss Landscapes are operationalised and tested here."
+        "Is the loss convex within a mode? A1: the barrier on the straight path between two "
+        "models. A2: the Jensen gap J, which is the loss of a random mixture of models less the "
+        "mixture of their losses; J > 0 means that the loss is not convex. A3: by how much the "
+        "mean of weights (soup) and of probabilities (ensemble) lowers the loss below the mean of "
+        "a cluster's models. A4: the barrier between a cluster's centroid and its models (between: "
+        "the centroid of all models). A5: the largest eigenvalue of the Hessian, and how far along "
+        "random directions the loss stays low. Within: models of one cluster; bars: means. The "
+        "four aspects of SoK: On Finding Common Ground in Loss Landscapes are operationalised and "
+        "tested here."
     )
 
 
 def picked(table: pd.DataFrame, test: str, quantity: str, **equal: object) -> np.ndarray:
-    """Return the values [n] of a test's quantity, perhaps none."""
+    """Return the values [n] of a test's quantity, possibly none."""
     for column, value in {"test": test, "quantity": quantity, **equal}.items():
         table = table.loc[table[column] == value]
     return table["value"].dropna().to_numpy(float)
@@ -101,7 +101,7 @@ def strip(
     shown = {name: values for name, values in columns.items() if len(values)}
     colours = colours or style.colours(columns)
     for place, (name, values) in enumerate(shown.items()):
-        # Side by side in order of value: the same bytes every time, and no two hide each other.
+        # Spread by rank of value: reproducible, and no point hides another.
         spread = (np.argsort(np.argsort(values)) * 0.618) % 1 - 0.5
         ax.plot(place + 0.4 * spread, values, "o", color=colours[name], alpha=0.5, markersize=2.2)
         ax.hlines(values.mean(), place - 0.3, place + 0.3, color="#222222", linewidth=1.2)

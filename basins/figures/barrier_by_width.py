@@ -1,4 +1,4 @@
-"""Barriers over the width of networks: matched or not, reset or repaired (Jordan et al. 2023)."""
+"""Barriers by width of networks: with and without matching and REPAIR (Jordan et al. 2023)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LINES: Lines = {
     "matched, reset": {"alignment": "weight_matching", "batchnorm": "reset"},
     "matched, REPAIR": {"alignment": "weight_matching", "batchnorm": "repair"},
 }
-"""The curves of the published figure: how units are aligned and what is done to statistics."""
+"""The curves of the published figure: alignment of units, and treatment of statistics."""
 
 
 @style.styled()
@@ -34,7 +34,7 @@ def draw(
     metric: Literal["error", "loss"] = "error",
     definition: Definition = "barrier_linear",
 ) -> Figure:
-    """Draw the mean barrier between models of one recipe, with its interval over seeds, over width.
+    """Draw the mean barrier between models of one recipe, with its interval, against width.
 
     Reads `summary/barriers`, of straight paths.
 
@@ -42,13 +42,13 @@ def draw(
         tables: rows of `results/` by the name of their table.
         experiments: one of `connect` for each width, by the width, 2 or more.
         lines: the alignment and the BatchNorm mode of each curve, by its label.
-        eval_set: what the barriers are on.
-        metric: of the error or the loss.
-        definition: of a barrier.
+        eval_set: the evaluation set.
+        metric: whether barriers are of the error or the loss.
+        definition: the definition of a barrier.
 
     Raises:
-        UserError: a width is no number, a table is missing or has no such rows, or an experiment
-            has models of several recipes.
+        UserError: a width is not a number, a table is missing or has no such rows, or an
+            experiment has models of several recipes.
     """
     chosen = {"eval_set": eval_set, "metric": metric, "definition": definition}
     widths = [_width(width) for width in experiments]
@@ -81,7 +81,7 @@ def title(
     metric: str = "error",
     definition: str = "barrier_linear",
 ) -> str:
-    """Say how high the barriers of the last line are, at the first width and at the last."""
+    """State the barriers of the last line at the first and the last width."""
     chosen = {"eval_set": eval_set, "metric": metric, "definition": definition}
     label, curve = [*_curves(tables, experiments, lines, **chosen).items()][-1]
     scale, unit = (100, "{:.0f} points of error") if metric == "error" else (1, "{:.2g} nats")
@@ -119,18 +119,18 @@ def caption(
     metric: str = "error",
     definition: str = "barrier_linear",
 ) -> str:
-    """Say what `draw` shows under the same options.
+    """Describe what `draw` shows with the same options.
 
     Args:
         experiments: one of `connect` for each width, by the width.
         lines: the curves, by their labels.
-        eval_set: what the barriers are on.
-        metric: of the error or the loss.
-        definition: of a barrier.
+        eval_set: the evaluation set.
+        metric: whether barriers are of the error or the loss.
+        definition: the definition of a barrier.
     """
     return (
         f"{style.DEFINITIONS[definition].capitalize()} of the {metric} on "
-        f"{style.on(eval_set)} between models of one recipe, over the width of their "
+        f"{style.on(eval_set)} between models of one recipe, against the width of their "
         f"network ({', '.join(experiments)}): {'; '.join(lines)}. Means with their intervals over "
         "seeds. After Jordan et al. (2023)."
     )
@@ -138,7 +138,7 @@ def caption(
 
 def _width(text: str) -> float:
     if not text.isdigit() or int(text) == 0:
-        raise UserError(f"width {text!r} is no number above 0; name each experiment's width")
+        raise UserError(f"width {text!r} is not a number above 0; name each experiment's width")
     return int(text)
 
 

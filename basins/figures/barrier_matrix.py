@@ -1,4 +1,4 @@
-"""The barrier between every two models, as one matrix per evaluation set."""
+"""The barrier between all pairs of models, as one matrix per evaluation set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from basins.figures import rows, style
 ANNOTATION_SIZE = 5.5
 
 MANY = 40
-"""Models of which every one has a label and every cell is drawn as a shape of its own."""
+"""Up to so many models, each has a label and each cell is drawn as a separate shape."""
 
 
 @style.styled()
@@ -34,18 +34,18 @@ def draw(
     ] = "barrier_linear",
     path: str = "linear",
 ) -> Figure:
-    """Draw a models x models heatmap of barriers for each evaluation set, on one colour scale.
+    """Draw a models x models heat map of barriers for each evaluation set, on one colour scale.
 
-    Models are ordered by recipe and seed. A pair that was measured in one direction only fills both
-    of its cells; cells without a measurement are grey. Reads `barriers`.
+    Models are ordered by recipe and seed. A pair that was measured in only one direction fills both
+    cells; cells without a measurement are grey. Reads `barriers`.
 
     Args:
         tables: rows of `results/` by the name of their table.
         experiment: one of `connect`.
-        alignment: how the second model of a pair was brought to the first.
-        batchnorm: the mode of BatchNorm statistics along the path.
-        metric: what the barrier is of.
-        definition: which barrier.
+        alignment: how the second model of a pair was matched to the first.
+        batchnorm: the BatchNorm mode along the path.
+        metric: whether the barrier is of the loss or the error.
+        definition: the definition of the barrier.
         path: the kind of path.
 
     Raises:
@@ -60,7 +60,7 @@ def draw(
         _matrix(pairs.loc[pairs["eval_set"] == eval_set], models, definition)
         for eval_set in eval_sets
     ]
-    del chosen["alignment"]  # what figures of other alignments show, too
+    del chosen["alignment"]  # the scale is shared by all alignments
     barriers = rows.select(tables, "barriers", **chosen)[definition].to_numpy(dtype=float)
     low, high = min(0.0, float(np.nanmin(barriers))), float(np.nanmax(barriers))
 
@@ -70,7 +70,7 @@ def draw(
     figure = style.new(width, 0.4 + 2.85 * lines)
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
     side = 2.5 * 72 / len(models)
-    # Each heatmap draws the figure to look at its labels; laying it out once, later, is enough.
+    # seaborn draws the figure to read its labels; computing the layout once, later, is enough.
     figure.set_layout_engine("none")
     for ax, matrix, eval_set in zip(panels, matrices, eval_sets, strict=False):
         texts = matrix.map(lambda barrier: _text(barrier, metric))
@@ -114,7 +114,7 @@ def title(
     definition: str = "barrier_linear",
     path: str = "linear",
 ) -> str:
-    """Say how high the barriers are on the first set, on average."""
+    """State the mean barrier on the first set."""
     chosen = {"experiment": experiment, "path": path, "alignment": alignment, "metric": metric}
     pairs = rows.select(tables, "barriers", **chosen, batchnorm=batchnorm)
     first = style.ordered_sets(pairs["eval_set"])[0]
@@ -132,21 +132,22 @@ def caption(
     definition: str = "barrier_linear",
     path: str = "linear",
 ) -> str:
-    """Say what `draw` shows under the same options.
+    """Describe what `draw` shows with the same options.
 
     Args:
         experiment: one of `connect`.
-        alignment: how the second model of a pair was brought to the first.
-        batchnorm: the mode of BatchNorm statistics along the path.
-        metric: `loss` or `error`, which the barrier is of.
-        definition: which barrier.
+        alignment: how the second model of a pair was matched to the first.
+        batchnorm: the BatchNorm mode along the path.
+        metric: whether the barrier is of the loss or the error.
+        definition: the definition of the barrier.
         path: the kind of path.
     """
     return (
-        f"{style.DEFINITIONS[definition].capitalize()}, {style.METRICS[metric]}, between every two "
-        f"models of “{style.display(experiment)}” ({style.display(path)}, "
+        f"{style.DEFINITIONS[definition].capitalize()}, {style.METRICS[metric]}, between all pairs "
+        f"of models of “{style.display(experiment)}” ({style.display(path)}, "
         f"{style.display(alignment)}, {style.display(batchnorm)}). Rows and columns: models by "
-        "recipe and seed; grey: not measured. Colours have one scale before and after matching."
+        "recipe and seed; grey: not measured. Figures before and after matching share a colour "
+        "scale."
     )
 
 

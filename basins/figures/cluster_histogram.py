@@ -17,7 +17,7 @@ from basins.figures import rows, style
 from basins.figures.strategy import SHARES, name_of
 
 FEW = 30
-"""Up to so many models, each is a dot."""
+"""Up to so many models, each is drawn as a dot."""
 
 
 @style.styled()
@@ -30,7 +30,7 @@ def draw(
     measure: Literal["convexity_gap", "barrier_linear", "distance"] = "convexity_gap",
     bins: Annotated[int, Field(ge=2, le=100)] = 20,
 ) -> Figure:
-    """Draw how many models have which `metric` on each of `slices`, clusters on each other.
+    """Draw histograms of `metric` over models on each of `slices`, with stacked clusters.
 
     Reads `clusters` and `probes`.
 
@@ -39,8 +39,8 @@ def draw(
         experiment: one of `connect` whose models are clustered.
         slices: the slices of probes, 1 to 6, each in a panel.
         metric: what the probes measured.
-        measure: what the clusters come from.
-        bins: how many bars a panel has, 2 to 100.
+        measure: the measure that clusters come from.
+        bins: the number of bars in a panel, 2 to 100.
 
     Raises:
         UserError: a table is missing or has no such rows.
@@ -79,7 +79,7 @@ def draw(
 def _dots(
     ax: Axes, values: Sequence[pd.Series], edges: np.ndarray, colours: Mapping[str, str]
 ) -> None:
-    """Stack a dot for each model in its bin, clusters on each other."""
+    """Draw stacked dots, one for each model, in its bin."""
     height = np.zeros(len(edges) - 1)
     for own, (name, colour) in zip(values, colours.items(), strict=True):
         places = np.clip(np.digitize(np.sort(own), edges) - 1, 0, len(height) - 1)
@@ -100,7 +100,7 @@ def title(
     measure: str = "convexity_gap",
     **_: object,
 ) -> str:
-    """Say how far the models spread on the first slice."""
+    """State the range of the models on the first slice."""
     found = rows.select(tables, "clusters", experiment=experiment, measure=measure)
     known = found.merge(rows.probed(tables, slices[0], metric), on="model")
     values = known["value"].to_numpy(float)
@@ -117,9 +117,9 @@ def caption(
     measure: str = "convexity_gap",
     **_: object,
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     return (
-        f"How many {style.display(experiment)} have which {metric} on "
+        f"Histogram of the {metric} of {style.display(experiment)} on "
         f"{style.joined(map(style.on, slices))}, by the two groups into which their "
         f"{style.display(measure)} in distribution divides them best, whether or not a test shows "
         "clusters. After LCRGS, histograms."

@@ -1,7 +1,7 @@
-"""The control that the paper lacks: barriers after alignment between models of the same data.
+"""The control that the paper lacks: barriers after matching between models of the same data.
 
-MMC's Conjecture 1 says that models which cannot be joined linearly, up to symmetries, rely on
-different mechanisms. Two models of the same data, joined as the others are, put it to the test.
+MMC's Conjecture 1 says that models that cannot be connected linearly, up to symmetries, rely on
+different mechanisms. Pairs of models trained on the same data, joined in the same way, test it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOOKS: Mapping[str, dict[str, Any]] = {
     "same data, shared init": {"color": "C0", "marker": "^", "linestyle": "--"},
     "different data, shared init": {"color": "C1", "marker": "D", "linestyle": "--"},
 }
-"""The kinds of pair: colours tell the same data from different, dashes a shared start."""
+"""The kinds of pair: colours show the same or different data, dashes shared initial weights."""
 
 BARRIER = f"{style.DEFINITIONS['barrier_linear']}, {style.METRICS['error']}"
 
@@ -42,17 +42,17 @@ def draw(
 ) -> Figure:
     """Draw the barrier of the error by kind of pair, a panel per alignment.
 
-    Reads `invariance` (a mark per pair of models: the barrier above the chord, and how far apart
-    their invariance profiles are, in points of accuracy) and `summary/invariance` (the mean of each
-    kind of pair, with its 95 % interval over seeds).
+    Reads `invariance` (a mark per pair of models: the barrier above the chord, and the distance of
+    their invariance profiles in points of accuracy) and `summary/invariance` (the mean of each kind
+    of pair, with its 95 % interval over seeds).
 
     Args:
         tables: rows of `results/` by the name of their table.
-        experiments: one or more of `connect`. A kind of pair that several have is taken from the
+        experiments: one or more of `connect`. A kind of pair in several of them is taken from the
             first.
-        alignments: how the second model of a pair was brought to the first, 1 or more.
-        batchnorm: the mode of BatchNorm statistics along the path.
-        eval_set: what the barrier was measured on.
+        alignments: how the second model of a pair was matched to the first, 1 or more.
+        batchnorm: the BatchNorm mode along the path.
+        eval_set: the evaluation set of the barrier.
         path: the kind of path.
 
     Raises:
@@ -74,7 +74,9 @@ def draw(
             )
             mean = mean.loc[mean["quantity"] == "barrier"]
             look: dict[str, Any] = {**LOOKS[kind], "linestyle": ""}
-            up = place - 0.2 + 0.1 * (np.arange(len(marks)) % 2)  # of equal values both are seen
+            up = (
+                place - 0.2 + 0.1 * (np.arange(len(marks)) % 2)
+            )  # so that equal values are both visible
             ax.plot(marks["barrier_linear"], up, **look, alpha=0.5, label=kind)
             ends = (mean["mean"] - mean["ci_low"], mean["ci_high"] - mean["mean"])
             look |= {"marker": "|", "markersize": 8, "markeredgewidth": 1.5}
@@ -91,7 +93,7 @@ def draw(
 
 
 def by_alignment(alignments: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of that height in inches with a panel for each alignment, under its name."""
+    """Return a figure of this height in inches with a titled panel for each alignment."""
     figure = style.new(style.PAGE_WIDTH if len(alignments) > 1 else style.COLUMN_WIDTH, height)
     panels = figure.subplots(1, len(alignments), sharex=True, sharey=True, squeeze=False)[0]
     for alignment, ax in zip(alignments, panels, strict=True):
@@ -100,7 +102,7 @@ def by_alignment(alignments: Sequence[str], height: float) -> tuple[Figure, list
 
 
 def title(tables: Mapping[str, pd.DataFrame], *, alignments: Sequence[str], **options: Any) -> str:
-    """Say how high barriers are after the last alignment, for the same and for other data."""
+    """State the mean barriers after the last alignment, for the same and different data."""
     same, other = means(tables, alignments=alignments, **options)
     return (
         f"With {style.display(alignments[-1])}, barriers average {same:.0f} points of error for "
@@ -117,7 +119,7 @@ def means(
     eval_set: str,
     path: str = "linear",
 ) -> list[float]:
-    """Return the mean barriers after the last alignment, in points, for the same and other data."""
+    """Return the mean barriers after the last alignment (points) for same and different data."""
     chosen = {"path": path, "batchnorm": batchnorm, "eval_set": eval_set, "metric": "error"}
     chosen |= {"experiment": experiments, "alignment": alignments[-1]}
     pairs = _first(rows.select(tables, "invariance", **chosen))
@@ -126,14 +128,14 @@ def means(
 
 
 def caption(*, batchnorm: str, eval_set: str, path: str = "linear", **_: object) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     return (
         f"Barrier of the error on {style.on(eval_set)} ({style.display(path)}, "
-        f"{style.display(batchnorm)}) by what two models were trained on. Marks: single pairs; "
-        "bars: their mean with its 95 % interval over seeds; in brackets: the mean distance of two "
-        "models' accuracies under the interventions, that is, how different their mechanisms are. "
-        "Models of the same data that keep a barrier speak against Conjecture 1 of MMC, which has "
-        "no such control."
+        f"{style.display(batchnorm)}) by the training data of the two models. Marks: single pairs; "
+        "bars: their mean with its 95 % interval over seeds; in brackets: the mean difference "
+        "between two models' accuracies under the interventions, which measures how much their "
+        "mechanisms differ. A barrier between models of the same data is evidence against "
+        "Conjecture 1 of MMC, which has no such control."
     )
 
 

@@ -1,7 +1,7 @@
-"""The control of Conjecture 1 over a setting, such as the width: what barrier alignment leaves.
+"""The control of Conjecture 1 as a function of a setting, such as the width.
 
-If a barrier that alignment leaves is one of mechanism, it stays between models of different data as
-networks get wider, and goes between models of the same.
+If the barrier that remains after matching is due to mechanisms, then with wider networks it stays
+between models of different data and vanishes between models of the same data.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def draw(
     Args:
         tables: rows of `results/` by the name of their table.
         experiments: one of `connect` for each value of the setting, by the value, 2 or more.
-        setting: what the values are of, in words.
-        alignments: how the second model of a pair was brought to the first, 1 to 4.
-        batchnorm: the mode of BatchNorm statistics along the path.
-        eval_set: what the barrier was measured on.
+        setting: the name of the setting, in words.
+        alignments: how the second model of a pair was matched to the first, 1 to 4.
+        batchnorm: the BatchNorm mode along the path.
+        eval_set: the evaluation set of the barrier.
         path: the kind of path.
 
     Raises:
@@ -78,7 +78,7 @@ def title(
     alignments: Sequence[str],
     **options: str,
 ) -> str:
-    """Say what `control.title` does, at the first value of the setting and at the last."""
+    """State the same as `control.title`, at the first and the last value of the setting."""
     first, last = (
         means(tables, experiments=[experiments[end]], alignments=alignments, **options)
         for end in ([*experiments][0], [*experiments][-1])
@@ -99,19 +99,19 @@ def caption(
     eval_set: str,
     path: str = "linear",
 ) -> str:
-    """Say what `draw` shows under the same options.
+    """Describe what `draw` shows with the same options.
 
     Args:
         experiments: one of `connect` for each value of the setting, by the value.
-        setting: what the values are of, in words.
+        setting: the name of the setting, in words.
         alignments: not mentioned, since the panels name them.
-        batchnorm: the mode of BatchNorm statistics along the path.
-        eval_set: what the barrier was measured on.
+        batchnorm: the BatchNorm mode along the path.
+        eval_set: the evaluation set of the barrier.
         path: the kind of path.
     """
     return (
         f"Mean barrier of the error on {style.on(eval_set)} along a {style.display(path)}, "
-        f"by what the two models were trained on, over the {setting} "
+        f"by the training data of the two models, against the {setting} "
         f"({', '.join(experiments)}), with 95 % intervals over seeds ({style.display(batchnorm)}). "
-        "Between models of the same data, a barrier is not one of mechanism."
+        "A barrier between models of the same data is not due to different mechanisms."
     )

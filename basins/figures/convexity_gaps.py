@@ -1,4 +1,4 @@
-"""The gap between every two models, ordered by cluster (LCRGS, heatmaps of convexity gaps)."""
+"""The gap between all pairs of models, ordered by cluster (LCRGS, heat maps of gaps)."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def draw(
     alignment: str = "none",
     batchnorm: str = "interpolate",
 ) -> Figure:
-    """Draw a models x models heatmap of `measure` of the loss; white lines part the clusters.
+    """Draw a models x models heat map of `measure` of the loss, with white lines between clusters.
 
-    Within a cluster, models come by their score. Reads `barriers`, `clusters` and `probes`.
+    Within a cluster, models are ordered by their score. Reads `barriers`, `clusters` and `probes`.
 
     Args:
         tables: rows of `results/` by the name of their table.
         experiment: one of `connect` whose models are clustered.
         eval_set: what the paths were evaluated on.
-        measure: what is drawn, and what the clusters come from.
-        slice: the slice of a probe whose value for each model is drawn beside the heatmap; None
+        measure: what is drawn, and the measure that clusters come from.
+        slice: the slice of a probe whose value for each model is drawn beside the heat map; None
             draws none.
         metric: what that probe measured.
         path: the kind of path.
-        alignment: how the second model of a pair was brought to the first.
-        batchnorm: the mode of BatchNorm statistics along the path.
+        alignment: how the second model of a pair was matched to the first.
+        batchnorm: the BatchNorm mode along the path.
 
     Raises:
         UserError: a table is missing or has no such rows.
@@ -106,7 +106,7 @@ def draw(
 
 
 def count(tables: Mapping[str, pd.DataFrame], experiment: str, measure: str) -> int | None:
-    """Return the number of clusters that the test leaves, None where none was made."""
+    """Return the number of clusters that the test shows, or None without a test."""
     choice = tables.get("cluster_choice", pd.DataFrame())
     if choice.empty:
         return None
@@ -122,7 +122,7 @@ def title(
     measure: str = "convexity_gap",
     **_: object,
 ) -> str:
-    """Say how many clusters the gaps show."""
+    """State how many clusters the gaps show."""
     found = rows.select(tables, "clusters", experiment=experiment, measure=measure)
     clusters, several = count(tables, experiment, measure), found["model"].nunique()
     name = style.display(measure).capitalize()
@@ -144,23 +144,23 @@ def caption(
     alignment: str = "none",
     batchnorm: str = "interpolate",
 ) -> str:
-    """Say what `draw` shows under the same options.
+    """Describe what `draw` shows with the same options.
 
     Args:
         experiment: one of `connect` whose models are clustered.
         eval_set: what the paths were evaluated on.
-        measure: what is drawn, and what the clusters come from.
-        slice: the slice of the probe beside the heatmap, or None.
+        measure: what is drawn, and the measure that clusters come from.
+        slice: the slice of the probe beside the heat map, or None.
         metric: what that probe measured.
         path: the kind of path.
-        alignment: how the second model of a pair was brought to the first.
-        batchnorm: the mode of BatchNorm statistics along the path.
+        alignment: how the second model of a pair was matched to the first.
+        batchnorm: the BatchNorm mode along the path.
     """
     beside = "" if slice is None else f" Beside it: {metric} on {style.on(slice)}."
     return (
-        f"{style.display(measure).capitalize()} between every two {style.display(experiment)} on "
-        f"{style.on(eval_set)} ({style.display(path)}, {style.display(alignment)}, "
+        f"{style.display(measure).capitalize()} between all pairs of {style.display(experiment)} "
+        f"on {style.on(eval_set)} ({style.display(path)}, {style.display(alignment)}, "
         f"{style.display(batchnorm)} where there is any). Models are ordered by the best division "
-        "into two and by score within; white lines separate clusters where a null model of noise "
-        f"rejects one cluster.{beside} After LCRGS, heat maps of convexity gaps."
+        "into two, and by score within; white lines separate clusters if a test shows them."
+        f"{beside} After LCRGS, heat maps of convexity gaps."
     )

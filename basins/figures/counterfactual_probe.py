@@ -1,4 +1,4 @@
-"""What each recipe's models rely on: their accuracy on the counterfactual sets (MMC Table 1)."""
+"""What the models of each recipe rely on: accuracy on the counterfactual sets (MMC Table 1)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def draw(
     recipes: Annotated[list[str], Field(min_length=1)] | None = None,
     chance: Annotated[float, Field(ge=0, le=1)] | None = None,
 ) -> Figure:
-    """Draw accuracy (%) by slice and recipe: a dot per seed, the mean and 95 % interval over seeds.
+    """Draw accuracy (%) by slice and recipe: a dot per seed, and the mean with its 95 % interval.
 
     Reads `probes` and `summary/probes`. `recipes` are those that are drawn, in their order; by
-    default all. `chance` is the accuracy of guessing, as a fraction; where given it is marked.
-    A model that reads the image alone is high on NC, C and RC and guesses on RI; one that reads the
-    cue alone is high on C and RI (MMC section 3).
+    default all. `chance` is the accuracy of guessing, a share; marked if given. A model that uses
+    the image alone has high accuracy on NC, C and RC and guesses on RI; one that uses the cue alone
+    has high accuracy on C and RI (MMC section 3).
 
-    Raises `UserError` where the tables have no such rows.
+    Raises `UserError` if the tables have no such rows.
     """
     chosen = {"diagnostic": diagnostic, "metric": "accuracy", "recipe": recipes}
     seeds = rows.select(tables, "probes", **chosen)
@@ -64,7 +64,7 @@ def draw(
         if chance is not None:
             ax.axvline(chance, **style.CHANCE, zorder=1, label="guessing")
         ax.set_title(style.set_title(slice_))
-        ax.set_xlim(-0.03, 1.03)  # intervals of few seeds may leave it
+        ax.set_xlim(-0.03, 1.03)  # intervals of few seeds may exceed it
         ax.tick_params(axis="y", length=0)
         style.in_percent(ax.xaxis)
     panels[0].set_yticks(range(len(recipes)), [style.display(recipe) for recipe in recipes])
@@ -80,7 +80,7 @@ def title(
     recipes: Sequence[str] | None = None,
     **_: object,
 ) -> str:
-    """Say who relies on the cue most, and who least: by RI, or the last slice."""
+    """State which models rely on the cue most and least, by RI or the last slice."""
     chosen = {"diagnostic": diagnostic, "metric": "accuracy", "recipe": recipes}
     means = rows.select(tables, "summary/probes", **chosen)
     last = style.ordered_sets(means["slice"])[-1]
@@ -93,7 +93,7 @@ def title(
 
 
 def caption(*, chance: float | None = None, **_: object) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     return (
         "Accuracy on the four test sets, a row for each kind of model. Dots: single seeds; bars: "
         "their mean with its 95 % interval over seeds. High accuracy on RI, random images with "

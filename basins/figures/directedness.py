@@ -18,11 +18,11 @@ NULLS = {"\nshuffled": "shuffled labels", "random": "random direction"}
 def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
     """Draw a panel for each test that has rows: thin lines and points are models or pairs.
 
-    Reads `aspects/<aspect>`. Raises `UserError` where it has no rows of these tests.
+    Reads `aspects/<aspect>`. Raises `UserError` if it has no rows of these tests.
     """
     table = rows.select(tables, f"aspects/{aspect}", aspect="directedness")
     tests = list(dict.fromkeys(sorted(table["test"])))
-    names = [*tests, "C5 joint"] if "C5" in tests else tests  # another unit, another panel
+    names = [*tests, "C5 joint"] if "C5" in tests else tests  # a separate panel for another unit
     names.sort()
     columns = min(4, len(names))
     lines = -(-len(names) // columns)
@@ -39,7 +39,7 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
         if test == "C1":
             for own in models(test, "loss from the start"):
                 ax.plot(own["x"], own["value"], color="C0", linewidth=0.6, alpha=0.6)
-            ax.set(title="C1: from the start", xlabel="share of the way", ylabel="loss (nats)")
+            ax.set(title="C1: from the start", xlabel="position on the line", ylabel="loss (nats)")
         elif test == "C2":
             sides = {"training": 0, "random walk": 1}
             strip(ax, {k: picked(table, test, "straightness", null=v) for k, v in sides.items()})
@@ -71,12 +71,12 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
             sides = {"the others": "recipe", "random direction": "random direction"}
             strip(ax, {k: picked(far, test, "asymmetry", group=g) for k, g in sides.items()})
             ax.axhline(0, **style.CHANCE)
-            ax.set(title="C6: asymmetry", ylabel="forth less back (nats)")
+            ax.set(title="C6: asymmetry", ylabel="towards less away (nats)")
     return figure
 
 
 def title(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> str:
-    """Say how often gradients lead to where training ends, or which tests there are rows of."""
+    """State how often gradients point to the final weights, or the tests that have rows."""
     table = rows.select(tables, f"aspects/{aspect}", aspect="directedness")
     secants = picked(table, "C3", "rsi")
     if not len(secants):
@@ -84,27 +84,28 @@ def title(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> str:
     share = style.percent(float((secants > 0).mean()))
     straight = [picked(table, "C2", "straightness", null=null) for null in (0, 1)]
     beside = "; trajectories are {:.1f} times as straight as random walks"
-    return f"Gradient descent leads towards where training ends from {share} of the checkpoints" + (
+    return f"The negative gradient points to the final weights at {share} of the checkpoints" + (
         beside.format(straight[0].mean() / straight[1].mean()) if all(map(len, straight)) else ""
     )
 
 
 def caption(*, aspect: str) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     return (
-        "Does training move, and do weights mean something, along directions? C1: the loss on the "
-        "straight line from a model's start to it. C2: how straight trajectories are, beside "
-        "random walks of the same step lengths (with early checkpoints only). C3: above 0, a step "
-        "down the gradient leads towards where training ends. C4: the slope of the loss on the "
-        "diagnostic set along the direction between two clusters, in the sense that the other half "
-        "of the models predicts, beside directions of shuffled labels and random ones. C5: cosines "
-        "of task vectors, and what two do together beyond each by itself. C6: the loss on the way "
-        "to the others' centroid less that on the way back. Operationalised and tested here; SoK: "
-        "On Finding Common Ground in Loss Landscapes has no experiments."
+        "Is training directed, and do directions in weight space have a meaning? C1: the loss "
+        "along the straight line from a model's initial to its final weights. C2: the straightness "
+        "of trajectories, compared with random walks of the same step lengths (early checkpoints "
+        "only). C3: above 0, the negative gradient points towards the final weights. C4: the slope "
+        "of the loss on the diagnostic set along the direction between two clusters, with the sign "
+        "predicted from the other half of the models, compared with directions of shuffled labels "
+        "and random ones. C5: cosines of task vectors, and the effect of two together beyond the "
+        "sum of their effects. C6: the loss towards the centroid of the other models less that in "
+        "the opposite direction. Operationalised and tested here; SoK: On Finding Common Ground in "
+        "Loss Landscapes has no experiments."
     )
 
 
 def thinned(values: np.ndarray, most: int = 200) -> np.ndarray:
-    """Return at most so many of the values [n], evenly by rank, extremes included."""
+    """Return at most `most` of the values [n], evenly spaced by rank, including the extremes."""
     ranked = np.sort(values)
     return ranked[np.linspace(0, len(ranked) - 1, min(most, len(ranked))).round().astype(int)]

@@ -21,19 +21,19 @@ def draw(
     metric: str = "accuracy",
     measure: str = "convexity_gap",
 ) -> Figure:
-    """Draw an arrow from every model's score early in training to that at the end.
+    """Draw an arrow from each model's score early in training to that at the end.
 
-    Its height is the metric at the end of training. Scores are in units of the largest of each
-    experiment, so that both have one scale; colours are clusters at the end, and a model that was
-    in another one early has a dashed arrow. Reads `clusters` and `probes`.
+    Its height is the metric at the end of training. Scores are relative to the largest of their
+    experiment, so that both share a scale; colours are clusters at the end, and a model that was in
+    another cluster early has a dashed arrow. Reads `clusters` and `probes`.
 
     Args:
         tables: rows of `results/` by the name of their table.
-        early: the experiment on the models early in training.
-        final: the experiment on those at the end, of the same seeds.
+        early: the experiment with the models early in training.
+        final: the experiment with the models at the end, of the same seeds.
         slice: the slice of the probe that gives the height.
         metric: what that probe measured.
-        measure: what clusters and scores come from.
+        measure: the measure that clusters and scores come from.
 
     Raises:
         UserError: a table is missing or has no such rows.
@@ -68,7 +68,7 @@ def draw(
     ax.axvline(0, color="black", linewidth=0.5, alpha=0.5)
     ax.set_xlim(-1.1, 1.1)
     ax.set_xticks([-1, -0.5, 0, 0.5, 1])
-    ax.set_xlabel("score in distribution (largest: 1), early → final")
+    ax.set_xlabel("score in distribution (relative to the largest), early → final")
     ax.set_ylabel(f"{metric} (%)" if metric in SHARES else metric)
     if metric in SHARES:
         ax.set_ylim(-0.03, 1.03)
@@ -86,11 +86,11 @@ def title(
     measure: str = "convexity_gap",
     **_: object,
 ) -> str:
-    """Say how many models change their cluster."""
+    """State how many models change their cluster."""
     moves = _moves(tables, early, final, measure)
     changed = (moves["cluster"].to_numpy() != moves["cluster_early"].to_numpy()).sum()
     models = "models changes" if changed == 1 else "models change"
-    return f"{changed} of {len(moves)} {models} sides between the early division and the last"
+    return f"{changed} of {len(moves)} {models} groups between the early and the final division"
 
 
 def caption(
@@ -101,29 +101,29 @@ def caption(
     metric: str = "accuracy",
     measure: str = "convexity_gap",
 ) -> str:
-    """Say what `draw` shows under the same options.
+    """Describe what `draw` shows with the same options.
 
     Args:
-        early: the experiment on the models early in training.
-        final: the experiment on those at the end.
+        early: the experiment with the models early in training.
+        final: the experiment with the models at the end.
         slice: the slice of the probe that gives the height.
         metric: what that probe measured.
-        measure: what clusters and scores come from.
+        measure: the measure that clusters and scores come from.
     """
     return (
-        f"{metric.capitalize()} on {style.on(slice)} at the end of training over the score "
-        f"that the {style.display(measure)} gives each model: early (dot, {style.display(early)}) "
+        f"{metric.capitalize()} on {style.on(slice)} at the end of training, against the score of "
+        f"each model by its {style.display(measure)}s: early (dot, {style.display(early)}) "
         f"and at the end (tip, {style.display(final)}), in units of the largest. "
         "A dot without an arrow did not move. Colours: the best "
-        "division at the end, whether or not a test shows clusters; dashed: models that were "
-        "on the other side early. After LCRGS, section 4.4."
+        "division at the end, whether or not a test shows clusters; dashed: models that were in "
+        "the other group early. After LCRGS, section 4.4."
     )
 
 
 def _moves(
     tables: Mapping[str, pd.DataFrame], early: str, final: str, measure: str
 ) -> pd.DataFrame:
-    """Return the cluster and score of every model at the end, and early, as `..._early`."""
+    """Return the cluster and score of each model at the end and, as `..._early`, early."""
     before, after = (
         rows.select(tables, "clusters", experiment=name, measure=measure).assign(
             seed=lambda found: found["model"].map(rows.seed)

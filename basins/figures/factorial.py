@@ -1,4 +1,4 @@
-"""Which randomness picks the basin, and which the strategy: a factorial on one page."""
+"""Which random factor determines the basin, and which the strategy: a factorial on one page."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def draw(
         tables: rows of `results/` by the name of their table.
         aspect: one of `aspect`, of the tests of determinism.
         experiment: one of `connect`, whose models are a factorial.
-        slice: of the probes, whose accuracy is the strategy.
+        slice: the slice of the probes whose accuracy is the strategy.
         line: one of `connect`, whose models begin on a line between two heads.
-        eval_set: what the barriers are measured on.
-        high: nats, where the scale of barriers ends.
-        confidence: of the intervals.
+        eval_set: the evaluation set of the barriers.
+        high: the upper end of the scale of barriers (nats).
+        confidence: the confidence of the intervals.
 
     Raises:
         UserError: a table has no such rows.
@@ -58,7 +58,7 @@ def draw(
         keys = [[levels[f][m] for m in models] for f in (then, by)]
         order = np.lexsort(keys)
         heat(ax, matrix[np.ix_(order, order)], values[order], high)
-        ax.set_title(" ", pad=14)  # room for the strip, which the layout does not see
+        ax.set_title(" ", pad=14)  # room for the strip, which the layout ignores
         _blocks(ax, np.array(keys[1])[order], by)
     scales(top, panels, high, slice)
     axes = bottom.subplots(1, 3 if line else 2, width_ratios=(1, 1.15, 1.25) if line else (1, 1.3))
@@ -77,7 +77,7 @@ def title(
     eval_set: str = "test",
     **_: object,
 ) -> str:
-    """Say what shares of the barriers the head and the order explain."""
+    """State the shares of the barriers that the head and the order explain."""
     table = rows.select(tables, f"aspects/{aspect}", test="B2")
     levels = {f: _levels(table, f) for f in FACTORIAL}
     found = pairs(_barriers(tables, experiment, eval_set), levels)
@@ -98,30 +98,30 @@ def caption(
     high: float = 0.2,
     confidence: float = 0.95,
 ) -> str:
-    """Say what `draw` shows under the same options.
+    """Describe what `draw` shows with the same options.
 
     Args:
         aspect: one of `aspect`.
         experiment: one of `connect`, whose models are a factorial.
-        slice: of the probes.
+        slice: the slice of the probes.
         line: one of `connect`, whose models begin on a line between two heads.
-        eval_set: what the barriers are measured on.
-        high: nats, where the scale ends.
-        confidence: of the intervals.
+        eval_set: the evaluation set of the barriers.
+        high: the upper end of the scale of barriers (nats).
+        confidence: the confidence of the intervals.
     """
     words = (
-        "Heads, orders and dropouts crossed. Above: the barrier of "
-        f"the loss on {style.on(eval_set)} between every two models (the scale ends at "
-        f"{high:g} nats), by head and, the same, by order; the strip has the accuracy on "
-        f"{style.on(slice)}. Below: the share that each factor explains of the barrier and "
+        "Crossed heads, orders and dropout. Above: the barrier of the loss on "
+        f"{style.on(eval_set)} between all pairs of models (the scale ends at {high:g} nats), "
+        f"sorted by head and by order; the strips show the accuracy on {style.on(slice)}. Below: "
+        "the share that each factor explains of the barrier and "
         f"of the variance of that accuracy, with {100 * confidence:g} % intervals over heads and "
-        "orders; the barrier between runs of one head that have the same batches until a step "
+        "orders; the barrier between runs of one head that see the same batches until a step "
         f"({style.display(aspect)}, B1)"
     )
     if line:
         words += (
             "; and models that begin on the straight line between two heads: their barriers to "
-            "those that begin at its ends, and their accuracy (dots), order by order"
+            "models that begin at its ends, and their accuracy (dots), for each order"
         )
     return f"{words}."
 
@@ -132,7 +132,7 @@ def _levels(table: pd.DataFrame, factor: str) -> pd.Series:
 
 
 def _blocks(ax: Axes, keys: np.ndarray, by: str) -> None:
-    """Part the blocks of equal keys [N], and name them."""
+    """Draw lines between blocks of equal keys [N], and label them."""
     ends = [*np.nonzero(np.diff(keys))[0] + 1, len(keys)]
     starts = [0, *ends[:-1]]
     for end in ends[:-1]:
@@ -173,7 +173,7 @@ def _shares(
         )
     ax.axhline(0, **style.CHANCE)
     ax.set_xticks(range(len(factors)), factors)
-    ax.set(title="what each explains", ylabel="share", xlim=(-0.5, len(factors) - 0.5))
+    ax.set(title="share explained", ylabel="share", xlim=(-0.5, len(factors) - 0.5))
     ax.legend()
 
 
@@ -193,7 +193,7 @@ def _forks(ax: Axes, table: pd.DataFrame) -> None:
     steps = curves["isotonic"]["x"]
     ax.fill_between(steps, curves["low"]["value"], curves["high"]["value"], color="C0", alpha=0.15)
     ax.plot(steps, curves["isotonic"]["value"], color="C0")
-    ax.set(title="until when the order matters", xlabel="step at which orders part")
+    ax.set(title="until when the order matters", xlabel="step of the fork")
     ax.set_ylabel("barrier (nats)")
     ax.set_ylim(bottom=0)
 
@@ -219,7 +219,7 @@ def _line(
             label = f"to head {head[end]:g}" if k == 0 else None
             ax.plot(share, matrix[own, end], style_, color=colour, alpha=0.8, label=label)
         twin.plot(share, values[own], "o", color="#777777", markersize=2.5, alpha=0.7)
-    ax.set(title="between two heads", xlabel="share of the way", ylabel="barrier (nats)")
+    ax.set(title="between two heads", xlabel="position on the line", ylabel="barrier (nats)")
     ax.set_ylim(bottom=0)
     twin.set(ylim=(-0.03, 1.03), ylabel="accuracy (%), dots")
     style.in_percent(twin.yaxis)

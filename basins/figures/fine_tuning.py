@@ -1,4 +1,4 @@
-"""What models rely on after fine-tuning, beside what the paper reports (MMC Table 1)."""
+"""What models rely on after fine-tuning, compared with the paper (MMC Table 1)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def draw(
     published: Literal["cifar10", "cifar100"],
     chance: Annotated[float, Field(ge=0, le=1)] | None = None,
 ) -> Figure:
-    """Draw accuracy (%) by counterfactual set, cue proportion and method, beside the paper's.
+    """Draw accuracy (%) by counterfactual set, cue proportion and method, with the paper's.
 
     Reads `summary/probes`.
 
@@ -38,8 +38,8 @@ def draw(
         tables: rows, by the name of their table.
         groups: fine-tuning groups by cue proportion in percent, such as "80".
         methods: titles of the methods by their labels within the groups.
-        published: the dataset whose published numbers stand beside ours.
-        chance: the accuracy of guessing, a share; marked where given.
+        published: the dataset whose published numbers are shown.
+        chance: the accuracy of guessing, a share; marked if given.
 
     Raises:
         UserError: the table has no such rows.
@@ -57,7 +57,7 @@ def draw(
         for inside, look in LOOKS.items():
             keys += ax.plot(of["published"].where(of["matches"] == inside), y, **look)
         if chance is not None:
-            ax.set_xlim(ax.get_xlim())  # where no model guesses, the mark would only take room
+            ax.set_xlim(ax.get_xlim())  # the mark of guessing must not extend the axis
             ax.axvline(chance, **style.CHANCE, zorder=1)
         ax.set_title(style.set_title(eval_set))
         ax.tick_params(axis="y", length=0)
@@ -81,21 +81,21 @@ def title(
     published: str,
     **_: object,
 ) -> str:
-    """Say how many of the paper's numbers ours agree with, and how far with its order."""
+    """State how many of the paper's numbers, and how much of its order, ours reproduce."""
     same = agreement(compared(tables, groups, methods, published))
     return (
-        f"{same.ordered} of {same.pairs} pairs of methods stand in the paper's order, and "
+        f"{same.ordered} of {same.pairs} pairs of methods are in the paper's order, and "
         f"{same.matched} of its {same.cells} numbers lie inside our intervals"
     )
 
 
 def caption(*, chance: float | None = None, **_: object) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     return (
         "Accuracy on the four test sets after fine-tuning on images without the cue, by the share "
-        "of training images that had it. Dots and bars: our means with their 95 % intervals over "
+        "of training images with it. Dots and bars: our means with their 95 % intervals over "
         "seeds. Diamonds: the means of three seeds that the paper reports, filled where our "
-        "interval contains them; a wide interval contains more. Axes differ between sets. "
+        "interval contains them (a wide interval contains more). Axes differ between sets. "
         f"BatchNorm as trained.{style.guessing(chance)} After MMC, Table 1."
     )
 
@@ -113,8 +113,8 @@ def compared(
         tables: rows, of which `summary/probes` is read.
         groups: fine-tuning groups by cue proportion in percent.
         methods: labels of the methods within the groups.
-        published: the dataset whose published numbers stand beside ours; perhaps none.
-        start: recipes that the groups start from, by proportion; first, as the method `start`.
+        published: the dataset whose published numbers are used, possibly none.
+        start: recipes that the groups start from, by proportion; shown first, as method `start`.
     """
     models = {
         proportion: {k: v for k, v in {"start": (start or {}).get(proportion)}.items() if v}

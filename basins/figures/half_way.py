@@ -1,4 +1,4 @@
-"""Which strategy the average of two networks' weights has, beside those of the two."""
+"""Which strategy the average of two networks' weights has, compared with those of the two."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def draw(
     alignment: str = "none",
     batchnorm: str = "interpolate",
 ) -> Figure:
-    """Draw a diagnostic half-way between two models over its mean at the two, a dot a pair.
+    """Draw a diagnostic halfway between two models against its mean over the two, by pair.
 
-    Beside it, for pairs that differ by at least `apart`: where the half-way network lies between
-    them, 0 at the lower and 1 at the higher, as a histogram. Reads `paths`.
+    For pairs that differ by at least `apart`, a histogram shows where the network halfway lies
+    between them, 0 at the lower and 1 at the higher. Reads `paths`.
 
     Args:
         tables: rows of `results/` by the name of their table.
         experiment: one of `connect` that measures at t = .5.
-        eval_set: what the diagnostic is called along paths.
-        apart: the least difference between two models, a share.
+        eval_set: the name of the diagnostic along paths.
+        apart: the smallest difference between two models, a share.
         metric: what is measured there, a share.
         path: the kind of path.
-        alignment: how the second model of a pair was brought to the first.
-        batchnorm: the mode of BatchNorm statistics along the path.
+        alignment: how the second model of a pair was matched to the first.
+        batchnorm: the BatchNorm mode along the path.
 
     Raises:
         UserError: a table is missing or has no such rows, or no pair is that far apart.
@@ -65,7 +65,7 @@ def draw(
     left.set(xlim=(low - edge, high + edge), ylim=(low - edge, high + edge), box_aspect=1)
     left.set_title(f"{len(pairs)} pairs")
     name = f"{style.display(metric)} (%)"
-    left.set(xlabel=f"mean of two models' {name}", ylabel=f"half-way, {name}")
+    left.set(xlabel=f"mean of two models' {name}", ylabel=f"halfway, {name}")
     for axis in (left.xaxis, left.yaxis):
         axis.set_major_formatter(PercentFormatter(1, symbol=""))
     place = far["place"].to_numpy(float)
@@ -75,8 +75,8 @@ def draw(
     right.set_title(f"{len(far)} that differ by {100 * apart:g} points or more")
     right.set(xticks=(-0.5, 0, 0.5, 1, 1.5), ylabel="pairs")
     right.yaxis.set_major_locator(MaxNLocator(integer=True))
-    right.set_xticklabels(("", "the lower", "half-way", "the higher", ""))
-    right.set_xlabel("which of the two the average is like")
+    right.set_xticklabels(("", "the lower", "halfway", "the higher", ""))
+    right.set_xlabel("position of the average between the two")
     return figure
 
 
@@ -91,7 +91,7 @@ def title(
     alignment: str = "none",
     batchnorm: str = "interpolate",
 ) -> str:
-    """Say how many averages lie near the lower of two models, between them, and near the higher."""
+    """State how many averages lie near the lower of two models, between, and near the higher."""
     ids = {"path": path, "alignment": alignment, "batchnorm": batchnorm}
     far = _far(_pairs(tables, experiment, eval_set, metric, **ids), apart, experiment)
     place = far["place"].to_numpy(float)
@@ -106,26 +106,26 @@ def title(
 def caption(
     *, experiment: str, eval_set: str, apart: Apart = 0.2, metric: str = "accuracy", **_: object
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     return (
         f"{style.display(metric).capitalize()} on {style.on(eval_set)} of the network whose "
-        f"weights are the mean of two models' ({style.display(experiment)}), over the mean of the "
-        f"two models' own; dark: pairs that differ by {100 * apart:g} points or more. Right: where "
-        "it lies between those, and the median. Like the lower: in the lowest quarter between the "
-        "two, or below both; like the higher: in the highest, or above both."
+        f"weights are the mean of two models' ({style.display(experiment)}), against the mean of "
+        f"the two; dark: pairs that differ by {100 * apart:g} points or more. Right: its position "
+        "between the two for these pairs, with the median. Like the lower: in the lowest quarter "
+        "between the two, or below both; like the higher: in the highest quarter, or above both."
     )
 
 
 def _pairs(
     tables: Mapping[str, pd.DataFrame], experiment: str, eval_set: str, metric: str, **ids: str
 ) -> pd.DataFrame:
-    """Return `low`, `high` and `middle` of every pair, and the last's `place` between both."""
+    """Return `low`, `high` and `middle` of every pair, and the `place` of `middle` between both."""
     found = rows.select(tables, "paths", experiment=experiment, eval_set=eval_set, **ids)
     square = found.assign(t=found["t"].round(6)).pivot(
         index=["model_a", "model_b"], columns="t", values=metric
     )
     if 0.5 not in square:
-        raise UserError(f"{experiment}: nothing is measured half-way, but at {list(square)}")
+        raise UserError(f"{experiment}: nothing is measured halfway, but at {list(square)}")
     ends = square[[0.0, 1.0]]
     pairs = pd.DataFrame(
         {"low": ends.min(axis=1), "high": ends.max(axis=1), "middle": square[0.5]}

@@ -1,4 +1,4 @@
-"""One accuracy in distribution, many out of it: over seeds, and along paths between them."""
+"""Equal accuracy in distribution, different out of it: over seeds and along paths."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     side: {"color": style.colours(SIDES)[side], "marker": style.markers(SIDES)[side]}
     for side in SIDES
 }
-"""How both accuracies are drawn."""
+"""The styles of both accuracies."""
 
 
 @style.styled()
@@ -33,21 +33,21 @@ def draw(
     alignment: str = "none",
     batchnorm: str = "interpolate",
 ) -> Figure:
-    """Draw every model's accuracy in distribution and its value on a diagnostic, by the latter.
+    """Draw each model's accuracy in distribution and value on a diagnostic, sorted by the latter.
 
-    With an `eval_set`, beside it both along the paths from each model of the lowest quarter on the
-    diagnostic to each of the highest, and their means. Reads `barriers` and `probes`, and then
-    `paths`.
+    With an `eval_set`, a second panel has both along the paths from each model in the lowest
+    quarter on the diagnostic to each in the highest, and their means. Reads `barriers` and
+    `probes`, and then `paths`.
 
     Args:
         tables: rows of `results/` by the name of their table.
         experiment: one of `connect` between models of one recipe.
         slice: the slice of the diagnostic's probe.
         metric: what it measured there, a share.
-        eval_set: what the diagnostic is called along paths; None draws no paths.
+        eval_set: the name of the diagnostic along paths; None draws no paths.
         path: the kind of path.
-        alignment: how the second model of a pair was brought to the first.
-        batchnorm: the mode of BatchNorm statistics along the path.
+        alignment: how the second model of a pair was matched to the first.
+        batchnorm: the BatchNorm mode along the path.
 
     Raises:
         UserError: a table is missing or has no such rows, or there are fewer than four models.
@@ -74,7 +74,7 @@ def draw(
         pairs = _between(curves, models["model"].tolist())
         for name, on, of in (("in", "test", "accuracy"), ("out", eval_set, metric)):
             _curves(panels[1], pairs.loc[pairs["eval_set"] == on], of, LOOKS[name])
-        panels[1].set_title(f"{style.display(path)}s, lowest to highest quarter of them")
+        panels[1].set_title(f"{style.display(path)}s, lowest to highest quarter")
         panels[1].set(xlabel="position on the path", xticks=(0, 0.5, 1))
         panels[1].tick_params(axis="y", length=0)
     names = (
@@ -85,7 +85,7 @@ def draw(
         Line2D([], [], label=name, **look) for name, look in zip(names, LOOKS.values(), strict=True)
     ]
     if len(base):
-        handles.append(Line2D([], [], label="the commonest class", **style.CHANCE))
+        handles.append(Line2D([], [], label="most frequent class", **style.CHANCE))
     style.legend(figure, handles)
     return figure
 
@@ -98,7 +98,7 @@ def title(
     metric: str = "accuracy",
     **_: object,
 ) -> str:
-    """Say how far models are apart in distribution, and how far on the diagnostic."""
+    """State the range of the models in distribution and on the diagnostic."""
     models = _models(tables, experiment, slice, metric)
     said = [
         f"{style.percent(values.min())} to {style.percent(values.max())}"
@@ -120,7 +120,7 @@ def caption(
     path: str = "linear",
     **_: object,
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     out = f"{style.display(metric)} on {style.on(slice)}"
     said = (
         f"Accuracy on the test set, in distribution, and {out} of each model "
@@ -128,16 +128,16 @@ def caption(
     )
     if eval_set is not None:
         said += (
-            f"Right: both along each {style.display(path)} from a model of the lowest quarter on "
-            "the diagnostic to one of the highest (thin), and their mean. "
+            f"Right: both along each {style.display(path)} from a model in the lowest quarter on "
+            "the diagnostic to one in the highest (thin), and the mean of these paths. "
         )
-    return f"{said}Dotted: always saying the commonest class of the test set."
+    return f"{said}Dotted: always predicting the most frequent class of the test set."
 
 
 def _models(
     tables: Mapping[str, pd.DataFrame], experiment: str, slice_: str, metric: str
 ) -> pd.DataFrame:
-    """Return both values of each `model`, `in` and `out`, with intervals, lowest `out` first."""
+    """Return both values of each `model`, `in` and `out`, with intervals, sorted by `out`."""
     pairs = rows.select(tables, "barriers", experiment=experiment)
     known = {*pairs["model_a"], *pairs["model_b"]}
     sides = []

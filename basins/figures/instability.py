@@ -20,7 +20,7 @@ SHARED = ("same head", "same order", "both differ")
 def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
     """Draw a panel for each test that has rows: points are pairs of models.
 
-    Reads `aspects/<aspect>`. Raises `UserError` where it has no rows of these tests.
+    Reads `aspects/<aspect>`. Raises `UserError` if it has no rows of these tests.
     """
     table = rows.select(tables, f"aspects/{aspect}", aspect="determinism")
     drawn = {"B1": _instability, "B2": _factors, "B3": _early, "B4": _perturbed}
@@ -34,7 +34,7 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
 
 
 def title(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> str:
-    """Say what barriers are by what models share, or by the fork, or which tests have rows."""
+    """State barriers by what models share or by the fork, or the tests that have rows."""
     table = rows.select(tables, f"aspects/{aspect}", aspect="determinism")
     barriers = {group: picked(table, "B2", "barrier", group=group) for group in SHARED}
     if all(map(len, barriers.values())):
@@ -46,18 +46,18 @@ def title(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> str:
     forks = _series(table, "instability, isotonic")
     if len(forks):
         ends = [f"{forks.iloc[k]:.2g} nats after step {forks.index[k]:g}" for k in (0, -1)]
-        return f"Runs that part in training keep a barrier of {ends[0]}, {ends[1]}"
+        return f"Runs that fork during training end with a barrier of {ends[0]}, {ends[1]}"
     return f"Mode determinism by {', '.join(sorted(set(table['test'])))}"
 
 
 def caption(*, aspect: str) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     return (
-        "What decides the mode that training ends in? B1: the barrier "
-        "between runs of one parent that see different batches after a step; bars: a fit that does "
-        "not rise, with its interval over parents. B2: barriers by what two models share. B3: how "
-        "well weights after a step predict the final cluster (dotted: guessing). B4: the barrier "
-        "between models whose weights were moved a little and those that were not; 0 is a rerun. "
+        "What determines the mode in which training ends? B1: the barrier between runs of one "
+        "parent that see different batches after a step; bars: a non-increasing (isotonic) fit, "
+        "with its interval over parents. B2: barriers by what two models share. B3: how well "
+        "weights after a step predict the final cluster (dotted: guessing). B4: the barrier "
+        "between models with and without a small perturbation of their weights; 0 is a rerun. "
         "Panels without rows are left out. Operationalised and tested here; SoK: On Finding Common "
         "Ground in Loss Landscapes has no experiments."
     )
@@ -96,7 +96,7 @@ def _early(table: pd.DataFrame, ax: Axes) -> None:
         label = "weights" if quantity == "auc" else style.display(quantity.partition(", ")[2])
         ax.plot(curve.index, curve, color=colours[quantity], marker=markers[quantity], label=label)
     ax.axhline(0.5, **style.CHANCE)
-    ax.set(title="B3: early signs", xlabel="step", ylabel="AUC", ylim=(-0.03, 1.03))
+    ax.set(title="B3: early prediction", xlabel="step", ylabel="AUC", ylim=(-0.03, 1.03))
     ax.legend(loc="upper left", bbox_to_anchor=(-0.05, -0.28), handlelength=1.4)
 
 

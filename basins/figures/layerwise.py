@@ -1,4 +1,4 @@
-"""Barriers of one layer moved alone, of all below and of all above (SoK, operationalised: D.5)."""
+"""Barriers of one layer alone, of all below and of all above (SoK, operationalised: D.5)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from basins.figures import rows, style
 
 QUANTITIES = {
-    "layerwise barrier": "this layer",
+    "layerwise barrier": "one layer",
     "barrier up to layer": "all up to it",
     "barrier from layer": "all from it on",
 }
@@ -22,11 +22,11 @@ INTERACTION: dict[str, Any] = {"color": "#333333", "linestyle": ":", "linewidth"
 
 @style.styled()
 def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
-    """Draw a dot a layer for a pair of models a panel; hollow, with the other of the two held.
+    """Draw a dot per layer, in a panel per pair of models; hollow if the second model is held.
 
-    Dashed and dotted lines are the barrier of all layers, and their interaction: that barrier less
-    the sum of the layers' own. Reads `aspects/<name>`, made by `connectivity`; raises `UserError`
-    where it has no such rows.
+    Dashed and dotted lines are the barrier of all layers and their interaction: this barrier less
+    the sum of those of single layers. Reads `aspects/<name>`, made by `connectivity`; raises
+    `UserError` where it has no such rows.
     """
     found = rows.select(tables, f"aspects/{aspect}", test="D5")
     dots = found.loc[found["quantity"].isin(QUANTITIES)]
@@ -77,7 +77,7 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
         "markeredgewidth": 0.9,
     }
     handles += [
-        Line2D([], [], markersize=4, linestyle="", label="other one held", **hollow),
+        Line2D([], [], markersize=4, linestyle="", label="second model held", **hollow),
         Line2D([], [], label="all layers", **ALL),
         Line2D([], [], label="interaction", **INTERACTION),
     ]
@@ -86,7 +86,7 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
 
 
 def title(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> str:
-    """Say how high barriers are at most, of one layer and of all."""
+    """State the largest barriers of one layer and of all layers."""
     found = rows.select(tables, f"aspects/{aspect}", test="D5")
     one, whole = (
         found.loc[found["quantity"] == quantity, "value"].max()
@@ -96,16 +96,17 @@ def title(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> str:
 
 
 def caption(*, aspect: str) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     return (
-        "Barriers when only some layers move from one model to the other: one layer, all up to it, "
-        "or all from it on. The others are held at the first model; hollow: at the second. Dashed: "
-        "all layers at once; dotted: how much of that the layers' own barriers do not add up to "
-        "(first model held). Operationalised here after the SoK on loss landscapes (D.5)."
+        "Barriers when only some layers are interpolated between two models: one layer, all up to "
+        "it, or all from it on. The others are held at the first model; hollow: at the second. "
+        "Dashed: all layers at once; dotted: the interaction, that is this barrier less the sum of "
+        "those of single layers (first model held). Operationalised here after the SoK on loss "
+        "landscapes (D.5)."
     )
 
 
 def _short(layer: str) -> str:
-    """Return the last parts of a layer's name that tell it from others: `layer 0`, `pooler`."""
+    """Return the last parts of a layer's name that identify it: `layer 0`, `pooler`."""
     *_, before, last = ["", *layer.split(".")]
     return f"{before} {last}" if last.isdigit() else last

@@ -1,4 +1,4 @@
-"""The merge tree of the models beside their barriers (SoK, operationalised: D.1)."""
+"""The merge tree of models and their barriers (SoK, operationalised: D.1)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from basins.figures import rows, style
 
 @style.styled()
 def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
-    """Draw the dendrogram of single linkage beside the heatmap of barriers, in its order.
+    """Draw the dendrogram of single linkage beside the heat map of barriers, in its order.
 
-    A bar meets another where they merge. Within the grey band, twice the noise, a merge may be of
+    Bars meet at the height of their merge. Within the grey band, twice the noise, a merge may be of
     models whose barrier is 0. Reads `aspects/<name>`, made by `connectivity`; raises `UserError`
     where it has no such rows or lacks a pair.
     """
@@ -69,22 +69,22 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
 
 
 def title(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> str:
-    """Say how many models are joined to another with no more than the noise."""
+    """State how many models have a barrier to another within the noise."""
     found = rows.select(tables, f"aspects/{aspect}", test="D1", null=0)
     (noise,) = found.loc[found["quantity"] == "noise", "value"]
     pairs = found.loc[found["quantity"] == "barrier"]
     ends = pairs["models"].str.split(" + ", regex=False, expand=True)
     near = pairs["value"] <= 2 * noise
     joined, models = (len({*part[0], *part[1]}) for part in (ends.loc[near], ends))
-    return f"{joined} of {models} models have a barrier to another that is within twice the noise"
+    return f"{joined} of {models} models have a barrier to another model within twice the noise"
 
 
 def caption(*, aspect: str) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     return (
-        "Which models are joined by low loss. Right: the barrier of the "
-        "loss between any two models. Left: the merge tree, single linkage of these barriers; a "
-        "model joins another, perhaps by way of others, at the height where their bars meet. "
-        "Merges in the grey band, twice the noise of all barriers at once, may join models without "
-        "a barrier. Operationalised here after the SoK on loss landscapes (D.1)."
+        "Which models are connected by low loss. Right: the barrier of the loss between all pairs "
+        "of models. Left: the merge tree, single linkage of these barriers; two models are "
+        "connected, possibly through others, at the height where their bars meet. Merges in the "
+        "grey band (twice the simultaneous noise of all barriers) may be of models without a "
+        "barrier. Operationalised here after the SoK on loss landscapes (D.1)."
     )

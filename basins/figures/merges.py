@@ -1,4 +1,4 @@
-"""Every merging technique: loss and accuracy, against the best model and the ensemble."""
+"""All merging techniques: loss and accuracy, compared with the best model and the ensemble."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REFERENCES = {
     "single": ("single models", (0, (4, 2))),
     "together": ("training on all", (0, (1, 1.5))),
 }
-"""Techniques that a line is drawn at, with its name and style."""
+"""Techniques that are drawn as lines, with their names and styles."""
 
 TITLES = {
     "best": "best single model",
@@ -57,10 +57,10 @@ TITLES = {
     "wise_ft": "WiSE-FT",
     "zipit": "ZipIt!",
 }
-"""Techniques that are written otherwise than their files."""
+"""Names of techniques that differ from those of their files."""
 
 KINDS = ("reference", "ensembling", "aggregation", "arithmetic", "alignment")
-"""The kinds of technique from top to bottom: families of the SoK, and what needs a base."""
+"""The kinds of technique from top to bottom: families of the SoK, and those with a base."""
 
 Names = Annotated[list[str], Field(min_length=1)]
 
@@ -75,12 +75,12 @@ def draw(
     eval_sets: Annotated[list[str], Field(min_length=1, max_length=5)] | None = None,
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95,
 ) -> Figure:
-    """Draw a dot with its interval over sets for every technique, or of several ways a heat map.
+    """Draw a dot with its interval over sets for each technique, or heat maps for several ways.
 
     The first panel is the loss on the first evaluation set, in distribution; the others are the
-    accuracy on each. Techniques come by kind, and by their loss within it. Where there are several
-    alignments or BatchNorm modes, a cell is the mean of one of them. Reads `merge/<merge>` and,
-    where there is one, `merge/<merge>.techniques`.
+    accuracy on each. Techniques are sorted by kind and then by loss. With several alignments or
+    BatchNorm modes, each cell is the mean of one of them. Reads `merge/<merge>` and, if it exists,
+    `merge/<merge>.techniques`.
 
     Args:
         tables: rows of `results/` by the name of their table.
@@ -126,7 +126,7 @@ def draw(
 
 
 def title(tables: Mapping[str, pd.DataFrame], *, merge: str, **_: object) -> str:
-    """Say between which accuracies techniques lie on the first set and on the last."""
+    """State the range of accuracies of techniques on the first and the last set."""
     found = rows.select(tables, f"merge/{merge}")
     sets = list(dict.fromkeys(found["eval_set"]))
     ways = ["eval_set", "technique", "alignment", "batchnorm"]
@@ -142,26 +142,26 @@ def title(tables: Mapping[str, pd.DataFrame], *, merge: str, **_: object) -> str
 
 
 def caption(*, batchnorm: list[str] | None = None, confidence: float = 0.95, **_: object) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     modes = f" {', '.join(map(style.display, batchnorm))}." if batchnorm else ""
     return (
-        "Merging techniques by kind (ensembles, weight averages, arithmetic with the network that "
-        "all were tuned from, techniques that match units): mean loss in distribution and accuracy "
-        f"over sets of models, with {100 * confidence:g} % intervals over sets; pale: single sets. "
-        "Lines: the best single model of each set by its loss on training examples, and the "
-        "ensemble of the set. Where units are matched or BatchNorm is treated in several ways, a "
-        f"cell for each has its mean over the sets.{modes} The SoK, whose taxonomy this is, has no "
-        "experiments."
+        "Merging techniques by kind (ensembles, weight averages, arithmetic with the network from "
+        "which all were tuned, techniques that match units): mean loss in distribution and "
+        f"accuracy over sets of models, with {100 * confidence:g} % intervals over sets; pale: "
+        "single sets. Lines: the best single model of each set by its loss on training examples, "
+        "and the ensemble of the set. With several ways of matching units or treating BatchNorm, "
+        f"each has a cell with its mean over sets.{modes} The taxonomy is that of the SoK, which "
+        "has no experiments."
     )
 
 
 def called(technique: str) -> str:
-    """Return what a technique is called: `TITLES`, or the words of its key."""
+    """Return the name of a technique: from `TITLES`, or the words of its key."""
     return TITLES.get(technique, style.display(technique))
 
 
 def _kinds(known: pd.DataFrame | None, found: pd.DataFrame) -> dict[str, int]:
-    """Return the kind of every technique as its place in `KINDS`, one for all if none is known."""
+    """Return the kind of each technique as an index into `KINDS`; all 0 if none is known."""
     kinds = {}
     for row in [] if known is None else known.to_dict("records"):
         based = row["family"] == "aggregation" and str(row["base"]) == "True"
@@ -172,7 +172,7 @@ def _kinds(known: pd.DataFrame | None, found: pd.DataFrame) -> dict[str, int]:
 def _dots(
     ax: Axes, means: pd.DataFrame, single: pd.DataFrame, order: Sequence[str], metric: str
 ) -> None:
-    """Draw the mean of every technique with its interval, and the single sets in pale."""
+    """Draw the mean of each technique with its interval, and the single sets in a pale colour."""
     places = means["technique"].map(order.index)
     ends = np.nan_to_num(
         np.stack([means["mean"] - means["ci_low"], means["ci_high"] - means["mean"]])

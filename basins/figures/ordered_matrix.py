@@ -1,4 +1,4 @@
-"""The barriers between all models of several experiments, models side by side that are near."""
+"""The barriers between all models of several experiments, with near models side by side."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import seaborn  # noqa: F401, it names the colours
+import seaborn  # noqa: F401, it registers the colour maps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -17,7 +17,7 @@ from scipy.spatial.distance import squareform
 from basins.errors import UserError
 from basins.figures import rows, style
 
-STRIP = 0.07  # height of the strip of strategies, of the matrix's
+STRIP = 0.07  # height of the strip relative to the matrix
 
 
 @style.styled()
@@ -30,18 +30,18 @@ def draw(
     measure: str = "barrier_linear",
     high: float = 0.2,
 ) -> Figure:
-    """Draw a heatmap for each experiment, all on one scale, and above it how its models generalise.
+    """Draw a heat map for each experiment, on one scale, with a strip of a diagnostic above it.
 
     Models are in the order of the leaves of average linkage, so that clusters are blocks on the
-    diagonal and a model apart from all is a cross. Reads `barriers` and `probes`.
+    diagonal, and a model that is far from all others is a cross. Reads `barriers` and `probes`.
 
     Args:
         tables: rows of `results/` by the name of their table.
-        experiments: keys of `connect` by what a panel is called.
-        slice: of the probes, whose accuracy the strip has.
-        eval_set: what the barriers are measured on.
+        experiments: keys of `connect` by the titles of their panels.
+        slice: the slice of the probes whose accuracy is in the strip.
+        eval_set: the evaluation set of the barriers.
         measure: which barrier.
-        high: nats, where the scale of barriers ends; what is higher has the colour of its end.
+        high: the upper end of the scale of barriers (nats); higher values have its last colour.
 
     Raises:
         UserError: a table has no such rows, or an experiment lacks a pair of its models.
@@ -68,7 +68,7 @@ def title(
     measure: str = "barrier_linear",
     **_: object,
 ) -> str:
-    """Say between which models barriers are lowest and highest on average."""
+    """State for which models mean barriers are lowest and highest."""
     means = {
         name: float(matrix[np.triu_indices(len(matrix), 1)].mean())
         for name, experiment in experiments.items()
@@ -76,7 +76,7 @@ def title(
     }
     least, most = (end(means, key=means.__getitem__) for end in (min, max))
     return (
-        f"Barriers between models average from {means[least]:.2f} nats ({least}) to "
+        f"Mean barriers between models range from {means[least]:.2f} nats ({least}) to "
         f"{means[most]:.2f} ({most})"
     )
 
@@ -89,12 +89,12 @@ def caption(
     high: float = 0.2,
     **_: object,
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     return (
-        f"The {style.DEFINITIONS[measure]} of the loss on {style.on(eval_set)} between every "
-        "two models, in the order of average linkage: clusters are light blocks on the diagonal, "
-        "a model apart from all is a dark cross. Above each: the accuracy on "
-        f"{style.on(slice)} of the same models, which the barriers do not use. "
+        f"The {style.DEFINITIONS[measure]} of the loss on {style.on(eval_set)} between all pairs "
+        "of models, in the order of average linkage: clusters are light blocks on the diagonal, "
+        "and a model that is far from all others is a dark cross. Above: the accuracy on "
+        f"{style.on(slice)} of the same models, which is independent of the order. "
         f"The scale ends at {high:g} nats."
     )
 
@@ -130,7 +130,7 @@ def square(
 def strategies(
     tables: Mapping[str, pd.DataFrame], models: Sequence[str], slice_: str
 ) -> np.ndarray:
-    """Return the accuracy of models [N] on a slice of the probes; raises `UserError` without."""
+    """Return the accuracy of models [N] on a slice of the probes, or raise `UserError`."""
     known = rows.probed(tables, slice_, "accuracy").set_index("model")["value"]
     if missing := [model for model in models if model not in known.index]:
         raise UserError(f"probes have no {slice_!r} of {missing[0]}; probe its recipe")

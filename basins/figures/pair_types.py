@@ -29,16 +29,16 @@ def draw(
 ) -> Figure:
     """Draw the mean of `metric` over t by type of pair and set, with its interval over seeds.
 
-    A type that no pair is of has no column. Reads `pair_types`.
+    Types without pairs have no column. Reads `pair_types`.
 
     Args:
         tables: rows of `results/` by the name of their table.
         experiment: one of `connect` whose models are clustered.
-        eval_sets: a row of panels each, in this order, 1 or more; None draws all.
-        paths: kinds of path, a line each, in this order, 1 or more; None draws all.
+        eval_sets: the rows of panels in this order, 1 or more; None draws all.
+        paths: the kinds of path, a line each, in this order, 1 or more; None draws all.
         metric: what is drawn.
-        alignment: how the second model of a pair was brought to the first.
-        batchnorm: the mode of BatchNorm statistics along the path.
+        alignment: how the second model of a pair was matched to the first.
+        batchnorm: the BatchNorm mode along the path.
 
     Raises:
         UserError: a table is missing or has no such rows.
@@ -72,7 +72,7 @@ def draw(
     for kind, ax in zip(types, panels[0], strict=True):
         pairs = found.loc[found["pair_type"] == kind, "pairs"]
         ax.set_title(f"{kind} ({pairs.iloc[0]})")
-    figure.supxlabel("position on the path, from the larger cluster on", fontsize=7.5)
+    figure.supxlabel("position on the path, starting in the larger cluster", fontsize=7.5)
     figure.supylabel(style.METRICS[metric], fontsize=7.5)
     if len(lines) > 1:
         style.legend(
@@ -88,7 +88,7 @@ def draw(
 def title(
     tables: Mapping[str, pd.DataFrame], *, experiment: str, metric: str = "loss", **_: object
 ) -> str:
-    """Say what is at the midpoint of the paths, beside their endpoints, on each set."""
+    """State the metric at the midpoint of the paths relative to their endpoints, by set."""
     found = rows.select(tables, "pair_types", experiment=experiment, metric=metric)
     found = found.loc[found["path"] == found["path"].iloc[0]]
     found = found.assign(total=found["mean"] * found["pairs"])
@@ -101,7 +101,7 @@ def title(
             way = "higher" if change > 0 else "lower"
             said.append(f"{way} by {abs(change):.2f} on {style.on(str(eval_set))}")
     kind = f"{metric.capitalize()} between two models"
-    return f"{kind} at the midpoint: {', '.join(said)}" if said else kind
+    return f"{kind} at the midpoint, less their mean: {', '.join(said)}" if said else kind
 
 
 def caption(
@@ -112,11 +112,11 @@ def caption(
     batchnorm: str = "interpolate",
     **_: object,
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     return (
         f"{metric.capitalize()} along paths between two {style.display(experiment)} "
-        f"({style.display(alignment)}, {style.display(batchnorm)} where there is any), by "
-        "the clusters that the convexity gaps in distribution give their endpoints (the best "
-        "division, whether or not a test shows clusters). Mean over pairs, whose number is in "
-        "brackets, with its 95 % interval over seeds. After LCRGS, Fig. 1."
+        f"({style.display(alignment)}, {style.display(batchnorm)} where there is any), by the "
+        "clusters of their endpoints by convexity gaps in distribution (the best division, whether "
+        "or not a test shows clusters). Means over pairs, whose number is in brackets, with 95 % "
+        "intervals over seeds. After LCRGS, Fig. 1."
     )

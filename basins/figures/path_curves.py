@@ -16,8 +16,8 @@ from basins.figures import rows, style
 
 GROUP = ["recipe_a", "recipe_b", "init"]
 
-MANY = 300  # pairs that are drawn one by one, at most
-FEW = 6  # seeds below which an interval would fill the panel: single pairs say more
+MANY = 300  # at most so many pairs are drawn individually
+FEW = 6  # with fewer seeds, an interval would fill the panel
 
 
 @style.styled()
@@ -32,17 +32,17 @@ def draw(
 ) -> Figure:
     """Draw accuracy (%) and loss (nats) over t, one column per evaluation set.
 
-    The linear panels of MMC Fig. 4. Reads `paths` (thin lines, one per pair of models, of very many
-    some) and `summary/paths` (mean and 95 % interval over seeds of each group: the two recipes, and
-    whether a pair shares its initial weights).
+    The linear panels of MMC Fig. 4. Reads `paths` (thin lines, one per pair of models, or a sample
+    of them) and `summary/paths` (mean and 95 % interval over seeds of each group: the two recipes,
+    and whether a pair shares its initial weights).
 
     Args:
         tables: rows of `results/` by the name of their table.
         experiment: one of `connect`.
-        alignment: how the second model of a pair was brought to the first.
-        batchnorm: the mode of BatchNorm statistics along the path.
+        alignment: how the second model of a pair was matched to the first.
+        batchnorm: the BatchNorm mode along the path.
         path: the kind of path.
-        chance: the accuracy of guessing, a share, which is marked; None marks none.
+        chance: the accuracy of guessing, a share; marked if given.
 
     Raises:
         UserError: a table is missing or has no such rows.
@@ -66,7 +66,7 @@ def draw(
     figure = style.new(style.PAGE_WIDTH, 3.5)
     panels = figure.subplots(2, len(eval_sets), sharex=True, squeeze=False)
     for ax in panels[0, 1:]:
-        ax.sharey(panels[0, 0])  # accuracies; a loss of one set would flatten that of another
+        ax.sharey(panels[0, 0])  # accuracies only: losses of sets have different ranges
     for metric, line in zip(("accuracy", "loss"), panels, strict=True):
         for eval_set, ax in zip(eval_sets, line, strict=True):
             sns.lineplot(
@@ -121,7 +121,7 @@ def title(
     path: str = "linear",
     **_: object,
 ) -> str:
-    """Say what the accuracy on the first set is at the midpoint, beside that of the endpoints."""
+    """State the accuracy on the first set at the midpoint and at the endpoints."""
     chosen = {"experiment": experiment, "path": path, "alignment": alignment}
     pairs = rows.select(tables, "paths", **chosen, batchnorm=batchnorm)
     first = style.ordered_sets(pairs["eval_set"])[0]
@@ -141,14 +141,14 @@ def caption(
     chance: float | None = None,
     **_: object,
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     return (
         f"Accuracy and loss on the four test sets between two models "
         f"({style.display(path)}, {style.display(alignment)}, {style.display(batchnorm)}). "
         "Position 0 is the first model of a pair, 1 the second. Bold: mean over seeds, with "
-        f"its 95 % interval from {FEW} seeds on; thin: single pairs, a sample where there are very "
-        "many. Shared or separate: whether the two models started from the same weights. "
-        "Each panel of losses has a scale of its own."
+        f"its 95 % interval from {FEW} seeds on; thin: single pairs (a sample if there are very "
+        "many). Shared or separate: whether the two models started from the same weights. "
+        "Panels of losses have different scales."
         f"{style.guessing(chance)} After MMC, Fig. 4."
     )
 

@@ -16,14 +16,14 @@ from basins.errors import UserError
 from basins.figures import rows, style
 
 FEW = 5
-"""Up to this many pairs of models, each is drawn beside their mean."""
+"""Up to this many pairs of models, each pair is drawn as well as the mean."""
 
 Column = Literal["path", "alignment", "batchnorm", "recipe_a", "recipe_b", "init"]
 Names = Annotated[list[str], Field(min_length=1)]
 
 
 class Curve(NamedTuple):
-    """What tells one curve from every other."""
+    """The columns that identify a curve."""
 
     experiment: str
     path: str
@@ -46,19 +46,19 @@ def draw(
     """Draw accuracy (%) or loss (nats) over t: a row per cue proportion, a column per set.
 
     Reads `summary/paths` (mean and 95 % interval over seeds) and `paths` (thin lines, one per pair
-    of models, where a line has few).
+    of models, if there are few).
 
     Args:
         tables: rows, by the name of their table.
-        experiments: the label of each row, and the experiments in which its lines are looked for,
-            in that order.
-        lines: the label of each line, and the values that single it out. A recipe goes without
-            its group too: `small` is also `finetuned_80/small`. Pairs within one recipe are left
-            out unless the line names both. A row without such a curve leaves the line out.
+        experiments: the label of each row, and the experiments that are searched for its lines, in
+            this order.
+        lines: the label of each line, and the values that identify it. A recipe may be named
+            without its group: `small` matches `finetuned_80/small`. Pairs within one recipe are
+            left out unless the line names both recipes. A row without such a curve omits the line.
         metric: what is drawn.
-        chance: the accuracy of guessing, as a fraction; where given it is marked.
+        chance: the accuracy of guessing, a share; marked if given.
 
-    Raises `UserError` where a row has no line at all, or a line is several curves.
+    Raises `UserError` if a row has no line, or a line matches several curves.
     """
     names = [name for row in experiments.values() for name in row]
     means = _curves(rows.select(tables, "summary/paths", metric=metric, experiment=names))
@@ -77,7 +77,7 @@ def draw(
     colours, markers = style.colours(lines), style.markers(lines)
 
     figure = style.new(style.PAGE_WIDTH, 0.6 + 1.25 * len(found))
-    shared = "row" if metric == "accuracy" else "none"  # a set's loss would flatten another's
+    shared = "row" if metric == "accuracy" else "none"  # losses of sets have different ranges
     panels = figure.subplots(len(found), len(eval_sets), sharex=True, sharey=shared, squeeze=False)
     for (row, curves), line in zip(found.items(), panels, strict=True):
         if len(found) > 1:
@@ -117,7 +117,10 @@ def title(
     metric: str = "accuracy",
     **_: object,
 ) -> str:
-    """Say which line moves least and which most on the first set, in the row with most lines."""
+    """State the extreme values of the most and least extreme line on the first set.
+
+    The row with the most lines is used.
+    """
     names = [name for row in experiments.values() for name in row]
     means = _curves(rows.select(tables, "summary/paths", metric=metric, experiment=names))
     found = {row: _found(means, row, own, lines) for row, own in experiments.items()}
@@ -142,15 +145,15 @@ def caption(
     metric: str = "accuracy",
     chance: float | None = None,
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     guessing = style.guessing(chance if metric == "accuracy" else None)
     modes = dict.fromkeys(line["batchnorm"] for line in lines.values() if "batchnorm" in line)
     how = f" ({', '.join(map(style.display, modes))})" if modes else ""
-    some = ", as far as a row has them" if len(experiments) > 1 else ""
+    some = " (not all rows have all)" if len(experiments) > 1 else ""
     return (
         f"{metric.capitalize()} on the test sets (columns) along paths between models{how}. "
-        f"Lines{some}: {'; '.join(lines)}. Bold: mean over seeds; thin: single pairs, or with many "
-        f"a band, the 95 % interval.{guessing} After MMC, Fig. 4 and 5."
+        f"Lines{some}: {'; '.join(lines)}. Bold: mean over seeds; thin: single pairs, or if "
+        f"there are many, a band of the 95 % interval.{guessing} After MMC, Fig. 4 and 5."
     )
 
 
@@ -166,7 +169,7 @@ def _found(
     experiments: Sequence[str],
     lines: Mapping[str, Mapping[Column, str]],
 ) -> dict[str, Curve]:
-    """Return the curve of each line that the row has, from the first experiment that has it."""
+    """Return the curve of each line of a row, from the first experiment that has it."""
     found = {}
     for label, chosen in lines.items():
         for experiment in experiments:
@@ -203,7 +206,7 @@ def _on(eval_set: str, points: pd.DataFrame) -> pd.DataFrame:
 
 
 def _draw_pairs(ax: Axes, points: pd.DataFrame, metric: str, colour: str) -> bool:
-    """Draw each pair where there are few, and return whether there are."""
+    """Draw each pair if there are few, and return whether there are."""
     pairs = [pair for _, pair in points.groupby(["model_a", "model_b"], sort=False)]
     if len(pairs) <= FEW:
         for pair in pairs:

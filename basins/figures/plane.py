@@ -1,4 +1,4 @@
-"""Loss over planes through models, in true proportions (LCRGS, section 4.2)."""
+"""Loss over planes through models, with equal scales on both axes (LCRGS, section 4.2)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from pydantic import Field
 from basins.figures import rows, style
 
 COLOURS = 20
-"""About how many steps of colour span the scale; their bounds are round numbers."""
+"""Approximate number of colour levels; their bounds are round numbers."""
 
 PALETTE = {"loss": "viridis_r", "accuracy": "viridis"}
-"""Dark is bad, whatever is drawn."""
+"""Dark colours are worse for both metrics."""
 
 Names = Annotated[list[str], Field(min_length=1)]
 Directions = Literal["models", "random", "hessian"]
@@ -38,7 +38,7 @@ SPANNED = {
     "hessian": " through fewer than three models, spanned by the directions from the first in "
     "which the loss curves most, the leading eigenvectors of its Hessian (Yao et al. 2020)",
 }
-"""What a caption says of the directions in which a plane leaves its models."""
+"""Descriptions of the directions that span a plane, for captions."""
 
 
 @style.styled()
@@ -52,13 +52,13 @@ def draw(
 ) -> Figure:
     """Draw `metric` over each of `planes` (columns) on each of `eval_sets` (rows).
 
-    Reads `plane/<name>`. Both axes are Euclidean distance between weights, and one unit is as long
-    on both. The planes of a row share one scale. It ends at the worst value within the triangles
-    of three models, or half-way along other directions: what is worse beyond them has its last
-    colour. Dots are where it was measured, with a cubic surface between them. `directions` is how
-    the planes are spanned, which the caption says.
+    Reads `plane/<name>`. Both axes are Euclidean distances between weights, with the same unit. The
+    planes of a row share one scale. It ends at the worst value within the triangles of three
+    models, or halfway along other directions; worse values beyond have its last colour. Dots are
+    measured points, with cubic interpolation between them. `directions` is how the planes are
+    spanned, as stated in the caption.
 
-    Raises `UserError` where the tables have no such rows.
+    Raises `UserError` if the tables have no such rows.
     """
     width = min(style.PAGE_WIDTH, 0.75 + 2.5 * len(planes))
     figure = style.new(width, 0.3 + 2.0 * len(eval_sets))
@@ -89,7 +89,7 @@ def title(
     metric: str = "loss",
     **_: object,
 ) -> str:
-    """Say what the worst value between the models is on each set, beside their average."""
+    """State the worst value between the models on each set, and the mean at the models."""
     worst, rises, write = max, "rises", "{:.2f} nats".format
     if metric == "accuracy":
         worst, rises, write = min, "falls", style.percent
@@ -109,23 +109,23 @@ def caption(
     metric: str = "loss",
     directions: Directions = "models",
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     worst = "highest loss" if metric == "loss" else "lowest accuracy"
     shown = style.joined(map(style.on, eval_sets))
     if directions != "models":
         return (
             f"{metric.capitalize()} over planes{SPANNED[directions]}, on {shown}. Both axes are "
-            "Euclidean distance between weights; crosses: models; dots: where it was measured, "
-            "a cubic surface between. The planes of a row share one scale, which ends at the "
-            f"{worst} half-way to their edges: what lies beyond has its last colour."
+            "Euclidean distances between weights; crosses: models; dots: measured points, with "
+            "cubic interpolation between them. The planes of a row share one scale, which ends at "
+            f"the {worst} halfway to their edges; values beyond have its last colour."
         )
     return (
         f"{metric.capitalize()} over planes through three models, on {shown}. "
-        "Both axes are Euclidean distance between weights, so that lengths and angles are "
-        "true; crosses: the models; dashed: the straight paths between them; squares: the "
-        "mean of two models' weights, diamond: that of all three (uniform soups); dots: where "
-        "it was measured, a cubic surface between. The planes of a row share one scale, which "
-        f"ends at the {worst} within their triangles: what lies beyond has its last colour. "
+        "Both axes are Euclidean distances between weights, so that lengths and angles are "
+        "correct; crosses: the models; dashed: the straight paths between them; squares: the "
+        "mean of two models' weights, diamond: that of all three (uniform soups); dots: measured "
+        "points, with cubic interpolation between them. The planes of a row share one scale, which "
+        f"ends at the {worst} within their triangles; values beyond have its last colour. "
         "After LCRGS, section 4.2."
     )
 
@@ -141,7 +141,7 @@ def _levels(planes: Sequence[pd.DataFrame], metric: str) -> np.ndarray:
 
 
 def _between(plane: pd.DataFrame) -> np.ndarray:
-    """Return which points lie within the models' triangle, or half-way along other directions."""
+    """Return which points lie within the models' triangle, or halfway along other directions."""
     u, v = (plane[axis].to_numpy(float) for axis in "uv")
     count = len(set(plane["model"].dropna()))
     if count == 3:
@@ -152,17 +152,17 @@ def _between(plane: pd.DataFrame) -> np.ndarray:
 
 def _contours(ax: Axes, plane: pd.DataFrame, metric: str, levels: np.ndarray) -> TriContourSet:
     u, v, values = (plane[column].to_numpy(float) for column in ("u", "v", metric))
-    # The neighbours of a node on the lattice, whatever the plane's own angles are.
+    # Neighbours of a node on the lattice, independent of the angles of the plane.
     lattice = Triangulation(u + v / 2, v * 3**0.5 / 2)
     flat = Triangulation(plane["x"], plane["y"], lattice.triangles)
     known = np.isfinite(values)
     flat.set_mask(~known[flat.triangles].all(axis=1))
     least, most = values[known].min(), values[known].max()
-    values = np.where(known, values, most)  # at no triangle that is drawn
+    values = np.where(known, values, most)  # only at triangles that are not drawn
     smooth = CubicTriInterpolator(flat, values, kind="geom")
     fine, values = UniformTriRefiner(flat).refine_field(values, smooth, subdiv=2)
-    values = values.clip(least, most)  # no curve goes beyond what was measured
-    # Round numbers may cut off the best value by as much as rounding, which would leave a hole.
+    values = values.clip(least, most)  # interpolation must not exceed measured values
+    # Rounding of the levels may exclude the best value, which would leave a hole.
     best = {"min": levels[0]} if metric == "loss" else {"max": levels[-1]}
     beyond: Literal["max", "min"] = "max" if metric == "loss" else "min"
     palette = matplotlib.colormaps[PALETTE[metric]]
@@ -177,7 +177,7 @@ def _contours(ax: Axes, plane: pd.DataFrame, metric: str, levels: np.ndarray) ->
 
 
 def _paths(ax: Axes, models: pd.DataFrame) -> None:
-    """Draw the straight paths between the models, their middles, and the mean of all."""
+    """Draw the straight paths between the models, their midpoints, and the mean of all models."""
     corners = models[["x", "y"]].to_numpy()
     if len(corners) == 1:
         return

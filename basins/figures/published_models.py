@@ -21,10 +21,10 @@ SIDES = {"large": "larger cluster", "small": "smaller cluster"}
 
 @style.styled()
 def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw both clusters' accuracy (%) on every subcase, and how membership goes with it.
+    """Draw both clusters' accuracy (%) on every subcase, and its correlation with membership.
 
-    On the right, r is point-biserial with membership of the smaller cluster, beside the partial one
-    given the accuracy on MNLI. Reads `published_models`. Raises `UserError` where it is missing.
+    On the right, r is point-biserial with membership of the smaller cluster, and partial r is given
+    the accuracy on MNLI. Reads `published_models`. Raises `UserError` if it is missing.
     """
     found = rows.select(tables, "published_models", group=GROUPS)
     order = {name: k for k, name in enumerate((*GROUPS, *LABELS))}
@@ -42,7 +42,7 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
     for side, name in SIDES.items():
         look = {"color": colours[side], "marker": markers[side], "label": name}
         _dots(left, found, side, y, look)
-    statistics = {"r": "r with the smaller cluster", "partial": "given accuracy on MNLI"}
+    statistics = {"r": "r with the smaller cluster", "partial": "partial r given accuracy on MNLI"}
     dark = {"r": ("#222222", "D"), "partial": ("#999999", "v")}
     for shift, (name, label) in zip((-0.15, 0.15), statistics.items(), strict=True):
         colour, marker = dark[name]
@@ -81,7 +81,7 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def title(tables: Mapping[str, pd.DataFrame]) -> str:
-    """Say where the clusters differ most."""
+    """State where the clusters differ most."""
     found = rows.select(tables, "published_models", group=GROUPS)
     most = found.loc[(found["large"] - found["small"]).abs().idxmax()]
     return (
@@ -91,14 +91,14 @@ def title(tables: Mapping[str, pd.DataFrame]) -> str:
 
 
 def caption() -> str:
-    """Say what `draw` shows."""
+    """Describe what `draw` shows."""
     return (
         "The hundred MNLI models of McCoy, Min & Linzen (2019) on every subcase of HANS, by the "
         "clusters that LCRGS published for them (88 and 12). Left: mean accuracy with its 95 % "
         "interval over models. Right: correlation of the accuracy with membership of the smaller "
-        "cluster, and the same given the accuracy on MNLI, in which the clusters differ, too; 95 % "
-        "intervals over models. Subcases are sorted by the gap; those that all models get right "
-        "have no interval."
+        "cluster, and the partial correlation given the accuracy on MNLI, in which the clusters "
+        "also differ; 95 % intervals over models. Subcases are sorted by the difference between "
+        "clusters; those that all models get right have no interval."
     )
 
 

@@ -1,4 +1,4 @@
-"""Pick the rows that a figure draws, or say which there are."""
+"""Select the rows that a figure draws, or report which exist."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from basins.figures import style
 
 
 class Watched(dict[str, pd.DataFrame]):
-    """Tables that remember in `read` which of them were read, in order."""
+    """Tables that record in `read` which of them were read, in order."""
 
     def __init__(self, tables: Mapping[str, pd.DataFrame]) -> None:
-        """Hold the same tables."""
+        """Wrap the same tables."""
         super().__init__(tables)
         self.read: dict[str, None] = {}
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        """Return a table, which counts as read."""
+        """Return a table and record it as read."""
         self.read[name] = None
         return super().__getitem__(name)
 
@@ -29,8 +29,8 @@ def select(
 ) -> pd.DataFrame:
     """Return the rows of `table` whose columns equal `equal`, in their order.
 
-    Several values for a column are all to be there, and rows come in their order; None is any.
-    Raises `UserError`, naming what there is, for a missing table or a selection without rows.
+    If several values are given for a column, all must exist, and rows are in their order; None
+    selects any. Raises a `UserError` that names what exists for a missing table or no rows.
     """
     if table not in tables:
         raise UserError(f"no table {table!r}; there are: {_listed(tables)}")
@@ -61,14 +61,14 @@ def seed(model: str) -> int:
 
 
 def probed(tables: Mapping[str, pd.DataFrame], slice_: str, metric: str) -> pd.DataFrame:
-    """Return each `model` that the probes have on a slice, and the `value` of the metric."""
+    """Return the `model` and the `value` of a metric of all probes on a slice."""
     found = select(tables, "probes", slice=slice_, metric=metric)
     model = found["recipe"] + "/seed" + found["seed"].astype(str)
     return found.assign(model=model).loc[:, ["model", "value"]]
 
 
 def called(models: Sequence[str]) -> list[str]:
-    """Return what models are called among themselves: by seed alone, where all have one recipe."""
+    """Return short names of models: by seed alone if all have the same recipe."""
     several = len({recipe(model) for model in models}) > 1
     names = [f"{style.display(recipe(m))}, seed " if several else "" for m in models]
     return [f"{name}{seed(m)}" for name, m in zip(names, models, strict=True)]

@@ -29,7 +29,7 @@ def draw(
 
     Shows the first `columns` classes in the order of their labels, pixel for pixel.
 
-    Raises `UserError` where the table has no such images.
+    Raises `UserError` if the table has no such images.
     """
     samples = _samples(tables, dataset)
     eval_sets = style.ordered_sets(samples["eval_set"])
@@ -64,7 +64,7 @@ def draw(
 
 
 def title(tables: Mapping[str, pd.DataFrame], *, dataset: str, columns: int = 10) -> str:
-    """Say what share of the pixels the cue changes, on average over these images."""
+    """State the share of the pixels that the cue changes, on average over these images."""
     images = _images(_samples(tables, dataset))
     bare = {label: image for (eval_set, label), image in images.items() if eval_set == "nc"}
     cued = {label: image for (eval_set, label), image in images.items() if eval_set == "c"}
@@ -73,11 +73,11 @@ def title(tables: Mapping[str, pd.DataFrame], *, dataset: str, columns: int = 10
 
 
 def caption(*, dataset: str, columns: int = 10) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     return (
-        f"One test image of each of the first {columns} classes of {style.dataset(dataset)} under "
-        "the four interventions: without cue, with its class's cue, with a random cue, and a "
-        "random image that carries the label's cue."
+        f"One test image of each of the first {columns} classes of {style.dataset(dataset)} in the "
+        "four test sets: without the cue, with the cue of its class, with a random cue, and a "
+        "random image with the cue of the label."
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether sharpness tells how a model generalises: a point per model (LCRGS, section 4.7)."""
+"""Does sharpness predict how a model generalises? A point per model (LCRGS, section 4.7)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def draw(
     slice: str,
     metric: str = "accuracy",
 ) -> Figure:
-    """Draw `metric` on a slice of a diagnostic over the sharpness of each model, by recipe.
+    """Draw `metric` on a slice of a diagnostic against the sharpness of each model, by recipe.
 
     Reads `sharpness/<name>` and `probes`.
 
@@ -92,7 +92,7 @@ def title(
     slice: str,
     metric: str = "accuracy",
 ) -> str:
-    """Say how sharpness correlates with the slice."""
+    """State the correlation of sharpness with the slice."""
     measured = rows.select(tables, f"sharpness/{sharpness}")
     probed = rows.select(tables, "probes", diagnostic=diagnostic, slice=slice, metric=metric)
     points = measured.merge(probed[["recipe", "seed", "value"]], on=["recipe", "seed"])
@@ -101,7 +101,7 @@ def title(
 
 
 def _correlation(points: pd.DataFrame) -> str:
-    """Return Pearson's r over models with its 95 % interval, as far as there is one."""
+    """Return Pearson's r over models with its 95 % interval, if there is one."""
     arrays = [points[name].to_numpy(float) for name in ("sharpness", "value")]
     low, high = association.interval(association.pearson, arrays, 0.95)
     told = f"{float(association.pearson(*arrays)):.2f}"
@@ -110,7 +110,7 @@ def _correlation(points: pd.DataFrame) -> str:
 
 
 def _power(value: float) -> str:
-    """Return a number as a power of ten where it is one: 10⁻⁵."""
+    """Return a number as a power of ten if it is one: 10⁻⁵."""
     mantissa, _, exponent = f"{value:e}".partition("e")
     if float(mantissa) != 1:
         return f"{value:g}"
@@ -118,10 +118,10 @@ def _power(value: float) -> str:
 
 
 def caption(*, sharpness: str, diagnostic: str, slice: str, metric: str = "accuracy") -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     return (
-        f"{style.display(metric).capitalize()} on {style.on(slice)}, over how far the "
-        f"loss rises in a small box around the model ({style.display(sharpness)}): 100 "
-        "(max L - L(w)) / (1 + L(w)), where no weight moves by more than "
+        f"{style.display(metric).capitalize()} on {style.on(slice)}, against sharpness, the rise "
+        f"of the loss in a small box around the model ({style.display(sharpness)}): 100 "
+        "(max L - L(w)) / (1 + L(w)), where no weight changes by more than "
         "ε (|w| + 1). Points: single models. After LCRGS, section 4.7."
     )

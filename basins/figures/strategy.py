@@ -1,4 +1,4 @@
-"""Does a score from the loss in domain tell how models generalise? (LCRGS, scatter plots)."""
+"""Does a score from the loss in distribution predict generalisation? (LCRGS, scatter plots)."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def draw(
     metric: str = "accuracy",
     measure: Literal["convexity_gap", "barrier_linear", "distance"] = "convexity_gap",
 ) -> Figure:
-    """Draw `metric` on each of `slices` over the models' scores, coloured by cluster.
+    """Draw `metric` on each of `slices` against the models' scores, coloured by cluster.
 
-    Above stand Pearson's r and the partial one given the accuracy in domain, with their intervals
-    over models. Reads `clusters`, `probes` and `association`.
+    Panels show Pearson's r and the partial r given the accuracy in distribution, with their
+    intervals over models. Reads `clusters`, `probes` and `association`.
 
     Args:
         tables: rows of `results/` by the name of their table.
         experiment: one of `connect` whose models are clustered.
         slices: the slices of probes, 1 to 6, each in a panel.
         metric: what the probes measured.
-        measure: what clusters and scores come from.
+        measure: the measure that clusters and scores come from.
 
     Raises:
         UserError: a table is missing or has no such rows.
@@ -99,7 +99,7 @@ def title(
     metric: str = "accuracy",
     measure: str = "convexity_gap",
 ) -> str:
-    """Say how the score correlates with the first slice."""
+    """State the correlation of the score with the first slice."""
     chosen = {"experiment": experiment, "measure": measure, "slice": slices[0], "metric": metric}
     (row,) = rows.select(tables, "association", **chosen, statistic="pearson").to_dict("records")
     told = _told(pd.Series(row))
@@ -113,19 +113,19 @@ def caption(
     metric: str = "accuracy",
     measure: str = "convexity_gap",
 ) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     return (
-        f"{metric.capitalize()} on {style.joined(map(style.on, slices))}, over the score that "
-        f"the {style.display(measure)} between the {style.display(experiment)} "
-        "gives each of them: how much nearer it is to the centre of the larger cluster (negative) "
-        "than to that of the smaller, in the spectral embedding. Clusters are the best division, "
-        "whether or not a test shows any. r: Pearson's, and partial given "
-        "the accuracy in distribution, with 95 % intervals over models. After LCRGS."
+        f"{metric.capitalize()} on {style.joined(map(style.on, slices))}, against the score of "
+        f"each of the {style.display(experiment)} by {style.display(measure)}: its distance, in "
+        "the spectral embedding, to the centre of the larger cluster less that to the centre of "
+        "the smaller. Clusters are the best division, whether or not a test shows any. r: "
+        "Pearson's; partial: given the accuracy in distribution; with 95 % intervals over models. "
+        "After LCRGS."
     )
 
 
 def name_of(cluster: int, clusters: list[int]) -> str:
-    """Return what a cluster is called: they are numbered from the largest."""
+    """Return the name of a cluster; clusters are numbered from the largest."""
     if len(clusters) == 1:
         return "all models"
     if cluster == 0:
@@ -134,7 +134,7 @@ def name_of(cluster: int, clusters: list[int]) -> str:
 
 
 def _told(row: pd.Series) -> str:
-    """Return an estimate with its interval, as far as there is one."""
+    """Return an estimate with its interval, if there is one."""
     middle, *ends = (
         f"{row[name]:z.2f}".replace("-", "−") for name in ("estimate", "ci_low", "ci_high")
     )

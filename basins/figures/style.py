@@ -1,4 +1,4 @@
-"""One style for all figures: sizes, colours, display names, and files that repeat byte for byte."""
+"""One style for all figures: sizes, colours, display names, and reproducible files."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ DATA = {
     "paraphrase": "synthetic paraphrases",
     "acceptability": "synthetic acceptability",
 }
-"""What datasets are called whose keys name experiments, too; others are by the words of theirs."""
+"""Names of datasets whose keys also name experiments; others use the words of their key."""
 
 METRICS = {"accuracy": "accuracy (%)", "error": "error (%)", "loss": "loss (nats)"}
 
 DEFINITIONS = {
     "barrier_linear": "barrier above the chord",
-    "barrier_mean": "barrier above the ends' mean",
+    "barrier_mean": "barrier above the mean of the endpoints",
     "barrier_mid": "barrier at the midpoint",
-    "barrier_endpoint": "barrier above the worse end",
+    "barrier_endpoint": "barrier above the worse endpoint",
     "convexity_gap": "convexity gap",
 }
-"""The five barrier definitions, which are never mixed."""
+"""The five barrier definitions, which are kept separate."""
 
 ALONE = r"(?<![^(]){}(?![^,)])"
-"""A key that is an English word, too: all of a text, or the first thing in brackets."""
+"""For keys that are also English words: match a whole text, or the first item in brackets."""
 
 NAMES: Mapping[str, str] = {
     r"bezier_nocue": "Bézier path fitted without the cue",
@@ -82,9 +82,9 @@ NAMES: Mapping[str, str] = {
     r"barrier_mid": "barrier at the midpoint",
     r"barrier_best": "barrier under the best permutation",
     r"barrier_bound": "lower bound of the barrier over permutations",
-    r"\btheory pairs of same_(\w+)": r"pairs of toys that read the \1 attribute",
-    r"\btheory pairs of simple_both": "pairs of toys, one of the simple attribute and one of both",
-    r"\btheory pairs of different": "pairs of toys that read different attributes",
+    r"\btheory pairs of same_(\w+)": r"pairs of toy networks that use the \1 attribute",
+    r"\btheory pairs of simple_both": "pairs of toy networks, of the simple attribute and of both",
+    r"\btheory pairs of different": "pairs of toy networks that use different attributes",
     r"convexity_gap": "convexity gap",
     r"lexical_overlap": "HANS lexical overlap",
     r"\b(subsequence|constituent)/": r"HANS \1/",
@@ -92,10 +92,10 @@ NAMES: Mapping[str, str] = {
     r"/entailment": ", entailed",
     r"(?<=entailed)/[lsc][en]_": ", ",
     r"\bhans\b": "HANS",
-    r"\bmnli_early\b": "MNLI models half-way through training",
-    r"\bmnli_new_head\b": "MNLI models of a new head each",
+    r"\bmnli_early\b": "MNLI models halfway through training",
+    r"\bmnli_new_head\b": "MNLI models with a new head each",
     r"\bmnli_two_heads\b": "MNLI models of two heads",
-    r"\bmnli_factorial\b": "MNLI models of crossed heads and orders",
+    r"\bmnli_factorial\b": "MNLI models with crossed heads and orders",
     r"\bmnli_swept\b": "MNLI models by their counterexamples",
     r"\bmnli\b": "MNLI models",
     r"\bpaws\b": "PAWS",
@@ -107,27 +107,27 @@ NAMES: Mapping[str, str] = {
     r"\bnli_forced/(some|many)": r"NLI models with \1 counterexamples",
     r"\bnli_forced": "NLI models without counterexamples and with many",
     r"\bnli_early": "NLI models early in training",
-    r"\bnli_streams": "NLI models of crossed heads and orders",
-    r"\bnli_forks": "NLI models that part in training",
+    r"\bnli_streams": "NLI models with crossed heads and orders",
+    r"\bnli_forks": "NLI models that fork during training",
     r"\bnli_perturbed/none": "NLI models, not perturbed",
     r"\bnli_perturbed": "NLI models, perturbed",
     r"\bnli_swept/(slow|fast)": r"NLI models, \1 learning rate",
     r"\bnli_swept/(clean|noisy)": r"NLI models, \1 labels",
     r"\bfour_heads/h(\d+)": r"head \1",
     r"\bone_head_early\b": "models of one head, early in training",
-    r"\bnew_head_matched\b": "models of a new head each, matched",
-    r"\bprobed_new_head\b": "models of new heads, trained first",
+    r"\bnew_head_matched\b": "models with a new head each, matched",
+    r"\bprobed_new_head\b": "models with new heads, trained first",
     r"\bprobed_head\b": "models of one head, trained first",
     r"\bdenser_head\b": "models of one head, more counterexamples",
     r"\bone_head\b": "models of one head",
-    r"\bnew_head\b": "models of a new head each",
-    r"\bnew_pooler\b": "models of a new pooler each",
+    r"\bnew_head\b": "models with a new head each",
+    r"\bnew_pooler\b": "models with a new pooler each",
     r"\btwo_heads\b": "models of two heads",
-    r"\bone_basin\b": "models that part late in training",
+    r"\bone_basin\b": "models that fork late in training",
     r"\bhead_(\d+)\b": r"models of head \1",
     r"\bhead_line\b": "models between two heads",
-    r"\border_forks\b": "models whose orders part",
-    ALONE.format("factorial"): "models of crossed heads and orders",
+    r"\border_forks\b": "models whose orders fork",
+    ALONE.format("factorial"): "models with crossed heads and orders",
     r"/(slow|middle|fast)_(\d+)\b": r" at a \1 rate, \2 steps",
     r"\bshares/none\b": "models without counterexamples",
     r"\bshares/five\b": "models with 5 % counterexamples",
@@ -184,39 +184,39 @@ NAMES: Mapping[str, str] = {
     r"\bnocue_reordered\b": "no-cue, other order",
     r"\bnocue\b": "no-cue",
 }
-"""What the keys of `params.yaml` are called, by a pattern each; the first that fits goes first."""
+"""Display names of the keys of `params.yaml` by pattern, applied in this order."""
 
 LINESTYLES = {"shared": "-", "separate": (0, (3, 1))}
 """Line style by whether the two models of a pair started from the same weights."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
-"""Markers beside the colours, for grey print; one fewer, so that a repeated colour has another."""
+"""Markers for printing in grey; one fewer than colours, so that a repeated colour differs."""
 
 CHANCE = {"color": "#666666", "linewidth": 0.8, "linestyle": (0, (1, 1.5))}
 """How the accuracy of guessing is drawn."""
 
 ON_PALE = "#010101"
-"""Black text on a pale cell: no colour of the report's themes, which turn ink light on dark."""
+"""Black text on a pale cell; not a colour that the themes of the report replace."""
 
 _STYLE = Path(__file__).with_name("style.mplstyle")
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Hold matplotlib to this style, whatever the user's own settings; also a decorator."""
+    """Apply this style regardless of the user's own settings; also a decorator."""
     with matplotlib.style.context(_STYLE, after_reset=True):
         yield
 
 
 def new(width: float, height: float) -> Figure:
-    """Return an empty figure of `width` x `height` inches that pyplot knows nothing about."""
+    """Return an empty figure of `width` x `height` inches, independent of pyplot."""
     figure = Figure(figsize=(width, height))
-    FigureCanvasSVG(figure)  # seaborn draws its canvas to look at labels: this one is not rastered
+    FigureCanvasSVG(figure)  # seaborn draws the canvas to read labels; this one is not rasterised
     return figure
 
 
 def ordered_sets(eval_sets: Iterable[str]) -> list[str]:
-    """Return the distinct `eval_sets`: nc, c, rc, ri, test, then any others as they come."""
+    """Return the distinct `eval_sets`: nc, c, rc, ri, test, then any others in their order."""
     known = [*EVAL_SETS, "test"]
     present = dict.fromkeys(eval_sets)
     return [s for s in known if s in present] + [s for s in present if s not in known]
@@ -230,24 +230,24 @@ def set_title(eval_set: str) -> str:
 
 
 def on(eval_set: str) -> str:
-    """Return what a sentence calls `eval_set`: on "NC", on "the test set"."""
+    """Return the name of `eval_set` in a sentence: "NC" or "the test set"."""
     name = set_title(eval_set).partition(":")[0]
     return f"the {name}" if eval_set == "test" else name
 
 
 def joined(words: Iterable[str]) -> str:
-    """Return a list as a sentence has it: "NC, C, RC and RI"."""
+    """Return a list as in a sentence: "NC, C, RC and RI"."""
     known = [*words]
     return " and ".join([", ".join(known[:-1]), known[-1]] if len(known) > 1 else known)
 
 
 def dataset(name: str) -> str:
-    """Return what a dataset is called: `DATA`, or the words of its key."""
+    """Return the name of a dataset: from `DATA`, or the words of its key."""
     return DATA.get(name, display(name))
 
 
 def display(name: str) -> str:
-    """Return a text in which keys of the settings are words: `nocue` becomes "no-cue"."""
+    """Return a text with keys of the settings replaced by words: `nocue` by "no-cue"."""
     for pattern, word in NAMES.items():
         name = re.sub(pattern, word, name)
     return name.replace("_", " ")
@@ -281,7 +281,7 @@ def percent(share: float) -> str:
 
 
 def guessing(chance: float | None) -> str:
-    """Return what a caption says of the accuracy of guessing, where it is marked."""
+    """Return the sentence of a caption on the accuracy of guessing, if it is marked."""
     return "" if chance is None else f" Dotted: guessing ({percent(chance)})."
 
 
@@ -301,15 +301,15 @@ def footer(figure: Figure, text: str) -> None:
 
 @styled()
 def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
-    """Write `<stem>.svg` and `<stem>.pdf`, the same bytes every time, each by atomic rename.
+    """Write `<stem>.svg` and `<stem>.pdf` reproducibly, each by atomic rename.
 
-    Returns the two paths. No dates are written, ids come from a fixed salt and fonts from
+    Returns the two paths. There are no dates; ids come from a fixed salt, and fonts from
     matplotlib's own files.
     """
-    # Each draw lets the layout creep a little; settling it once makes a second save the same.
+    # The layout changes slightly with each draw; fixing it makes a second save identical.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    # The solver's last bits depend on where its variables lie in memory; ids in the SVG have them.
+    # The solver's last bits depend on memory addresses, and ids in the SVG depend on them.
     for ax in figure.axes:
         left, bottom, width, height = ax.get_position(original=True).bounds
         ax.set_position((round(left, 9), round(bottom, 9), round(width, 9), round(height, 9)))

@@ -1,4 +1,4 @@
-"""What models, or merges of them, make of diagnostics over one setting: a sweep."""
+"""Diagnostics of models, or of merges, as a function of one setting: a sweep."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from basins.figures import rows, style
 from basins.statistics.merges import averages
 
 SHARES = ("accuracy", "f1")
-TOUCHING = 0.08  # of the axis: two values that are nearer have labels upon each other
+TOUCHING = 0.08  # share of the axis below which labels of two values overlap
 LINES = ((0, (4, 2)), (0, (1, 1.5)))
 
 
@@ -33,22 +33,22 @@ def draw(
     merge: str | None = None,
     beside: Annotated[dict[str, str], Field(max_length=2)] | None = None,
 ) -> Figure:
-    """Draw `metric` on each of `slices` over the values of a setting.
+    """Draw `metric` on each of `slices` against the values of a setting.
 
-    A recipe's models are dots, with their mean and its 95 % interval over seeds beside them. Reads
-    `probes` and `summary/probes`, or `merge/<merge>`, and with experiments `summary/barriers`.
+    Models are dots beside their mean with its 95 % interval over seeds. Reads `probes` and
+    `summary/probes`, or `merge/<merge>`, and with experiments `summary/barriers`.
 
     Args:
         tables: rows of `results/` by the name of their table.
         recipes: the recipe of each value of the setting, by the value, 2 or more.
         slices: the slices of probes, 1 to 6.
-        setting: what the values are of, in words.
+        setting: the name of the setting, in words.
         metric: what the probes measured.
-        experiments: some of `connect`. Where there are any, the mean convexity gap of the loss
-            between a recipe's models is drawn below, from the first experiment that joins those.
-        eval_set: what that gap was measured on.
-        merge: one of `merge`, where recipes are its techniques, and `slices` its evaluation sets.
-        beside: recipes by their names, 2 at most, whose means are lines across.
+        experiments: some of `connect`. If given, the mean convexity gap of the loss between the
+            models of a recipe is drawn below, from the first experiment that joins them.
+        eval_set: the evaluation set of this gap.
+        merge: one of `merge`, if recipes are its techniques and `slices` its evaluation sets.
+        beside: recipes by their names, 2 at most, whose means are horizontal lines.
 
     Raises:
         UserError: a table is missing or has no such rows.
@@ -112,7 +112,7 @@ def _values(
     metric: str,
     merge: str | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the `value` of every seed, and their `mean` with its interval, by recipe and slice."""
+    """Return the `value` of each seed, and the `mean` with its interval, by recipe and slice."""
     if merge is None:
         chosen = {"recipe": recipes.values(), "slice": slices, "metric": metric}
         seeds, means = (rows.select(tables, n, **chosen) for n in ("probes", "summary/probes"))
@@ -124,9 +124,9 @@ def _values(
 
 
 def _places(labels: Sequence[str]) -> list[float]:
-    """Return where values stand from 0 to one less than their number, to scale if numbers.
+    """Return the positions of values, from 0 to their number minus 1, to scale if numeric.
 
-    On a logarithmic scale where they span a decade or so; evenly where their labels would touch.
+    The scale is logarithmic if they span about a decade, and even if labels would overlap.
     """
     evenly = [float(k) for k in range(len(labels))]
     try:
@@ -150,7 +150,7 @@ def title(
     merge: str | None = None,
     **_: object,
 ) -> str:
-    """Say what becomes, from the first value of the setting to the last, of what changes most."""
+    """State the first and the last value of the slice that changes most."""
     first, last = [*recipes][0], [*recipes][-1]
     means = _values(tables, recipes, slices, metric, merge)[1]
     ends = means.pivot(index="slice", columns="recipe", values="mean").loc[list(slices)]
@@ -175,26 +175,26 @@ def caption(
     merge: str | None = None,
     beside: Mapping[str, str] | None = None,
 ) -> str:
-    """Say what `draw` shows under the same options.
+    """Describe what `draw` shows with the same options.
 
     Args:
         recipes: the recipe of each value of the setting, by the value.
         slices: the slices of probes.
-        setting: what the values are of, in words.
+        setting: the name of the setting, in words.
         metric: what the probes measured.
-        experiments: some of `connect`, whose gaps are drawn below; perhaps none.
-        eval_set: what the gaps were measured on.
-        merge: whose techniques the recipes are; None where they are recipes.
-        beside: recipes whose means are lines across; perhaps none.
+        experiments: some of `connect`, whose gaps are drawn below, possibly none.
+        eval_set: the evaluation set of the gaps.
+        merge: the merge whose techniques the recipes are, or None.
+        beside: recipes whose means are horizontal lines, possibly none.
     """
     every = "model" if merge is None else "merge"
     below = (
-        f" Below: the mean convexity gap of the loss on {style.on(eval_set)} between two of "
-        "them, with its interval over seeds."
+        f" Below: the mean convexity gap of the loss on {style.on(eval_set)} between two "
+        "models, with its interval over seeds."
     )
-    lines = f" Lines across: the means of {' and '.join(beside)}." if beside else ""
+    lines = f" Horizontal lines: the means of {' and '.join(beside)}." if beside else ""
     return (
-        f"{metric.capitalize()} on {style.joined(map(style.on, slices))}, over the {setting} "
+        f"{metric.capitalize()} on {style.joined(map(style.on, slices))}, against the {setting} "
         f"({'; '.join(recipes)}): every {every}, and the mean with its 95 % interval over seeds."
         f"{lines}{below if experiments else ''}"
     )
@@ -206,7 +206,7 @@ def _gaps(
     experiments: Sequence[str],
     eval_set: str,
 ) -> pd.DataFrame:
-    """Return the row of every recipe, from the first experiment that has one, and its place."""
+    """Return the row of each recipe, from the first experiment that has one, and its position."""
     chosen = {"path": "linear", "alignment": "none", "eval_set": eval_set, "metric": "loss"}
     chosen |= {"definition": "convexity_gap"}
     found = rows.select(tables, "summary/barriers", experiment=experiments, **chosen)

@@ -1,4 +1,4 @@
-"""A toy's pairs: loss on their paths, and barriers against shared patterns (MMC Fig. 13)."""
+"""Pairs of toy networks: loss on paths, and barriers against shared patterns (MMC Fig. 13)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS = {
     "simple_both": "simple – both",
     "different": "complex – simple",
 }
-"""The kinds of pairs of trained networks, as the figure calls them."""
+"""The kinds of pairs of trained networks, and their names in the figure."""
 
 
 @style.styled()
@@ -29,10 +29,10 @@ def draw(
     toy: str,
     threshold: Annotated[float, Field(ge=0)] | None = None,
 ) -> Figure:
-    """Draw the loss on the paths as trained and permuted, and barriers over shared patterns.
+    """Draw the loss on paths as trained and permuted, and barriers against shared patterns.
 
     Reads `toy/<toy>` and `toy/<toy>.curves`. `threshold` marks the barrier up to which a pair
-    counts as connected. Raises `UserError` where a table is missing. MMC Fig. 13.
+    counts as connected. Raises `UserError` if a table is missing. MMC Fig. 13.
     """
     pairs = rows.select(tables, f"toy/{toy}")
     curves = rows.select(tables, f"toy/{toy}.curves")
@@ -83,30 +83,31 @@ def draw(
 
 
 def title(tables: Mapping[str, pd.DataFrame], *, toy: str, **_: object) -> str:
-    """Say how high barriers are under the best permutation, by what two networks read."""
+    """State the barriers under the best permutation, by the attributes that networks use."""
     pairs = rows.select(tables, f"toy/{toy}")
     apart = pairs["kind"] == "different"
     return (
-        "Under the best permutation, barriers between complex and simple toys are at least "
+        "Under the best permutation, barriers between complex and simple networks are at least "
         f"{pairs.loc[apart, 'barrier_best'].min():.2f}, between all others at most "
         f"{pairs.loc[~apart, 'barrier_best'].max():.2f}"
     )
 
 
 def caption(*, toy: str, threshold: float | None = None) -> str:
-    """Say what `draw` shows under the same options."""
+    """Describe what `draw` shows with the same options."""
     dotted = (
         ""
         if threshold is None
         else f" Dotted: {threshold:g}, up to which a pair counts as connected."
     )
     return (
-        f"Toy {style.display(toy)}: pairs of networks that read the complex attribute, the simple "
-        "one, or were trained where both say the label. Left: loss on the linear path on data "
-        "where both do (thin: pairs; bold: their mean), as trained and under the best permutation "
-        "found. Right: the barrier there against the largest share of activation signs that agree "
-        "under any permutation; a line goes down to a lower bound of the barrier under every "
-        f"permutation; grey: the same networks before training.{dotted} After MMC, Fig. 13."
+        f"Toy {style.display(toy)}: pairs of networks that use the complex attribute, the simple "
+        "one, or were trained on data where both predict the label. Left: loss along the linear "
+        "path on data where both do (thin: pairs; bold: their mean), as trained and under the best "
+        "permutation found. Right: the barrier under this permutation against the largest share of "
+        "activation signs that agree under any permutation; lines extend down to a lower bound "
+        f"over all permutations; grey: the same networks before training.{dotted} After MMC, Fig. "
+        "13."
     )
 
 

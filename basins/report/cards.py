@@ -1,4 +1,4 @@
-"""Cards of a profile's models (Mitchell et al. 2019) and of its data, as one page of Markdown."""
+"""Cards of a profile's models (Mitchell et al. 2019) and data, as one page of Markdown."""
 
 from __future__ import annotations
 
@@ -16,31 +16,32 @@ from basins.report import tables
 INTRODUCTION = """\
 # Models of the profile `{profile}`
 
-Written from the settings and the rows of this profile; each recipe is trained once a seed.
+Generated from the settings and the rows of this profile; each recipe is trained once per seed.
 
-- **Made for** asking how networks that reach one loss differ: paths between them, merges, probes.
-- **Not for** classifying anything. They are small, and what they do beyond their own data was not
-  measured. Where a recipe's data carry a cue or a heuristic, it was put there so that networks
-  could learn the wrong thing, and some did: see their accuracies.
-- **How good they are** is measured on evaluation sets that none was trained on. Accuracies are
-  percent; {confidence} intervals are over seeds: what another seed would do, not other data.
-- **Format and loading**: `models/README.md`. Licence: that of the project; models of real data
-  keep the terms of their data.
+- **Intended use**: studying how networks with the same loss differ (paths between them, merges,
+  probes).
+- **Not intended** for classification. The networks are small, and their behaviour on other data
+  was not measured. Cues and heuristics in the data of a recipe were added so that networks can
+  learn the wrong feature, and some did, as their accuracies show.
+- **Performance** is measured on evaluation sets on which no network was trained. Accuracies are
+  in percent; {confidence} intervals are over seeds, not over examples.
+- **Format and loading**: `models/README.md`. Licence: that of the project; models trained on real
+  data are also subject to the terms of these data.
 """
 
 DATA = """\
 # Data of the profile `{profile}`
 
-What each dataset is, by its file in `basins/data/`, and the settings that this profile gave it.
-Splits and seeds are fixed by these; `results/data/<name>.json` has the digest of what came out.
-Real data keep the terms of their sources, and are never stored here.
+Each dataset, described by its file in `basins/data/`, and its settings in this profile. These fix
+splits and seeds; `results/data/<name>.json` has the digest of the resulting data. Real data are
+subject to the terms of their sources, and are not stored here.
 """
 
 SCORES = {"accuracy": (100, ".1f"), "f1": (1, ".2f"), "mcc": (1, ".2f")}
-"""The metrics that cards show: what they are multiplied by, and their digits."""
+"""The metrics on cards: a factor, and a number format."""
 
 DEPTH = 1
-"""Slices of slices up to this depth are shown: not every template of HANS."""
+"""Slices are shown up to this depth, so that not every template of HANS is."""
 
 
 def markdown(settings: Mapping[str, Any], probes: pd.DataFrame) -> str:
@@ -64,7 +65,7 @@ def markdown(settings: Mapping[str, Any], probes: pd.DataFrame) -> str:
 
 
 def _recipes(settings: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield what each recipe is called in rows, and what there is to say of it."""
+    """Yield the name of each recipe in rows, and the facts of its card."""
     data = settings["data"]
     for name, recipe in settings["train"].items():
         yield name, _facts(data, recipe) | {"Network": recipe["net"], "Training": recipe["method"]}
@@ -73,7 +74,7 @@ def _recipes(settings: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
         for label, method in recipe["methods"].items():
             clean = f"{recipe['clean']} images without the cue"
             if method["name"] == "cbft":
-                clean += f", beside others with it on {style.percent(recipe['cue_proportion'])}"
+                clean += f", and others with it on {style.percent(recipe['cue_proportion'])}"
             facts = _facts(data, {"data": recipe["data"], "seeds": start["seeds"]})
             facts |= {"Network": start["net"], "Tuned from": f"`{recipe['start']}`"}
             if method["name"] == "scratch":
@@ -120,11 +121,11 @@ def _told(value: Any) -> str:
 
 
 def _scores(name: str, probes: pd.DataFrame) -> str:
-    """Return what a recipe scores on each slice, or that it was not probed."""
+    """Return the scores of a recipe on each slice, or that it was not probed."""
     own = probes.loc[(probes["recipe"] == name) & probes["metric"].isin(list(SCORES))]
     own = own.loc[own["slice"].str.count("/") <= DEPTH]
     if own.empty:
-        return "Not probed by itself in this profile.\n"
+        return "Not probed separately in this profile.\n"
     shown = own[["slice", "metric"]].assign(value=own.apply(_written, axis="columns"))
     return tables.markdown(shown.assign(seeds=own["seeds"]))
 

@@ -1,4 +1,4 @@
-"""What a paper takes from the report: its numbers as LaTeX macros, and references as BibTeX."""
+"""Files for citing the report: its numbers as LaTeX macros, and references as BibTeX."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS = {"conference-paper": "inproceedings", "article": "article", "software": 
 def macros(ledgers: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Return a macro for every estimate, as `laptopLcrgsConeGap`, with ...Low, ...High and ...N.
 
-    Digits in names are words, since LaTeX's commands have letters only.
+    Digits in names are spelled out, since LaTeX commands consist of letters only.
     """
     lines = ["% Every number is from the rows; written by `make site`.\n"]
     for profile, claims in ledgers.items():
@@ -47,7 +47,7 @@ def command(profile: str, identifier: str) -> str:
 
 
 def bibtex(file: Path) -> str:
-    """Return this software and the papers that it reproduces, as its `CITATION.cff` has them."""
+    """Return BibTeX entries of this software and the papers it reproduces from `CITATION.cff`."""
     cited = YAML(typ="safe").load(file)
     return "\n".join(_entries([{**cited, "year": ""}, *cited["references"]]))
 

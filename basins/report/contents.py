@@ -1,4 +1,4 @@
-"""What the report of a profile says first: its ledger, and where each claim can be looked up."""
+"""The ledger in the report of a profile, and where each claim is shown."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from basins.report import tables as text
 from basins.report import words
 from basins.results import file_of
 
-Choices = Mapping[str, Mapping[str, Any]]  # a file's name with its options, by key
+Choices = Mapping[str, Mapping[str, Any]]  # the name of a file with its options, by key
 
 VERDICTS = ("supported", "inconclusive", "contradicted", "not applicable")
 """The verdicts on a claim, in the order in which they are counted."""
 
 SHARE = re.compile(r"^(mean )?(accuracy on|\w+ of the error\b)")
-"""How the statistics begin that are accuracies or errors, which are written in percent."""
+"""The beginnings of statistics that are accuracies or errors, which are written in percent."""
 
 _SUBJECTS = ("experiment", "group", "toy", "aspect", "method", "other")
-_WAYS = ("path", "alignment")  # a table shows all, a figure those that it names
+_WAYS = ("path", "alignment")  # tables show all, figures those that they name
 
 
 def sources(
@@ -43,8 +43,8 @@ def sources(
         figures: figures by key: the `name` of each file, with its options.
         tables: tables by key, in the same way.
 
-    A figure shows a claim where the claim lists its file and its options name whatever experiment,
-    group, method, path and so on the claim is about; one without options shows all there is.
+    A figure shows a claim if the claim lists its file and its options name the experiment, group,
+    method, path and so on of the claim; one without options shows everything.
     """
     shown = module("claims", paper, "paper").paper.claims[claim["name"]].shown
 
@@ -64,7 +64,7 @@ def sources(
 
 
 def all_sources(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Shown]:
-    """Return what shows each claim, by `<paper>/<key>`; `params` has the sections of a profile."""
+    """Return where each claim, `<paper>/<key>`, is shown; `params` are a profile's sections."""
     return {
         f"{paper}/{key}": sources(paper, claim, params["figures"], params["tables"])
         for paper, claims in params["claims"].items()
@@ -73,7 +73,7 @@ def all_sources(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Shown]:
 
 
 def file(rows: str) -> str:
-    """Return where the table `rows` lies, seen from the report."""
+    """Return the path of the table `rows` relative to the report."""
     published = rows == "published_models"
     return f"../published/{rows}.csv" if published else str(file_of(Path("results"), rows))
 
@@ -81,16 +81,16 @@ def file(rows: str) -> str:
 def counts(
     claims: Sequence[Mapping[str, Any]], field: str = "verdict"
 ) -> list[tuple[str, list[tuple[str, int]]]]:
-    """Return, for each kind of claims that there is, how many have each verdict."""
+    """Return, for each kind of claim, how many have each verdict."""
     kinds = [kind for kind in KINDS if any(claim["kind"] == kind for claim in claims)]
     made = Counter((claim["kind"], claim[field]) for claim in claims)
     return [(KINDS[kind], [(word, made[kind, word]) for word in VERDICTS]) for kind in kinds]
 
 
 def side(claim: Mapping[str, Any]) -> bool:
-    """Return whether an estimate lies where its claim says, whatever its interval decides.
+    """Return whether an estimate is on its claim's side of the threshold, decided or not.
 
-    Of a test it is whether the claim is supported: a p-value lies nowhere.
+    For a test, return whether the claim is supported, since a p-value has no side.
     """
     estimate, threshold = claim["estimate"], claim["threshold"]
     if estimate is None or claim["ci_low"] is None:
@@ -118,7 +118,7 @@ def headline(claims: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def written(claim: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `claim` with its numbers as text, in its units all to the decimals of that claim."""
+    """Return `claim` with its numbers as text, with common units and decimals."""
     names = ("estimate", "ci_low", "ci_high", "threshold", "smallest_effect", "reported")
     share = bool(SHARE.search(str(claim["statistic"])))
     factor = 100 if share else 1
@@ -131,9 +131,11 @@ def written(claim: Mapping[str, Any]) -> dict[str, Any]:
         matches = f"{shown['reported']}: {matches}"
     said: dict[str, Any] = {"unit": " %" if share else ""}
     said |= {"p_holm": text.ABSENT if p is None else f"{p:.2g}", "matches": matches}
-    left = claim["unseen"]  # of a verdict; where there is none, there is a reason
+    left = claim["unseen"]  # only verdicts have it; otherwise there is a reason
     beyond = (
-        f"up to {style.percent(left)} of seeds may be of a kind that was not seen" if left else ""
+        f"up to {style.percent(left)} of seeds may be of a kind that was not sampled"
+        if left
+        else ""
     )
     said["why"] = words.plain(claim["reason"]) or beyond
     return {**claim, **shown, **said}
@@ -147,12 +149,12 @@ def ledger(
 ) -> pd.DataFrame:
     """Return the ledger as a table of texts, one row a claim.
 
-    `sources` has what shows each claim, by its id; where `linked`, as Markdown links from a file in
-    `tables/`.
+    `sources` says where each claim is shown, by its id; if `linked`, as Markdown links from a file
+    in `tables/`.
     """
 
     def shown(found: Shown) -> str:
-        places = dict.fromkeys(found.figures, "")  # drawn beside the rows, and not in git
+        places = dict.fromkeys(found.figures, "")  # drawn from the rows, and not in git
         places |= {key: f"tables/{key}.md" for key in found.tables if key not in places}
         places |= {name: file(name) for name in found.rows}
         return ", ".join(f"[{k}](../{v})" if linked and v else k for k, v in places.items())
@@ -172,7 +174,7 @@ def ledger(
         "p (Holm)": lambda claim: claim["p_holm"],
         "matches": lambda claim: claim["matches"],
         "registered": lambda claim: f"{claim['registered']} (since {claim['since'] or 'now'})",
-        "how far it holds, or why not": lambda claim: _remarks(claim),
+        "limits of the verdict, or why there is none": lambda claim: _remarks(claim),
         "shown by": lambda claim: shown(sources.get(claim["id"], Shown())),
     }
     rows = [[cell(claim) for cell in columns.values()] for claim in map(written, claims)]
@@ -180,7 +182,7 @@ def ledger(
 
 
 def _remarks(claim: Mapping[str, Any]) -> str:
-    """Return how far a verdict holds, or why there is none, and what else is to be known of it."""
+    """Return the limits of a verdict, or why there is none, and other remarks."""
     remarks = {"": claim["why"], "confounded": claim["confound"]}
     remarks |= {"exploratory": claim["exploratory"]}
     return "; ".join(f"{k}: {v}" if k else v for k, v in remarks.items() if v)

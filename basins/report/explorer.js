@@ -351,7 +351,7 @@
     [low, (low + high) / 2, high].forEach((value, k) => {
       part("legend").children[k].textContent = flat ? ["0", "", ""][k] : found.length ? number(value, high) : "–";
     });
-    part("cell").textContent = flat ? "All are 0: no barrier lies between any two of these models on this set." : found.length ? "Point at a cell, or move with the arrow keys; click or Enter shows its path."
+    part("cell").textContent = flat ? "All values are 0: there is no barrier between any two of these models on this set." : found.length ? "Point at a cell, or move with the arrow keys; click or Enter shows its path."
       : "Nothing was measured for this choice.";
   }
 
@@ -490,7 +490,7 @@
   });
   addEventListener("hashchange", follow);
   if (data.shown !== null) {
-    part("shown").textContent = `Here are the paths between the first ${data.shown} models of each kind; results/paths.csv.gz has all.`;
+    part("shown").textContent = `Only the paths between the first ${data.shown} models of each kind are shown; results/paths.csv.gz has all.`;
     part("shown").hidden = false;
   }
   app.hidden = false;

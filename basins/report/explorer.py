@@ -1,4 +1,4 @@
-"""Every path and barrier of a profile, packed for the page's explorer (`explorer.js`)."""
+"""All paths and barriers of a profile, packed for the explorer of the page (`explorer.js`)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from basins.figures import rows, style
 from basins.report import words
 
 CURVE = ["experiment", "model_a", "model_b", "path", "alignment", "batchnorm", "eval_set"]
-"""What tells one curve from another in `paths` and `barriers`."""
+"""The columns that identify a curve in `paths` and `barriers`."""
 
 MEASURES = {
     **style.DEFINITIONS,
     "barrier_split": "barrier above the chord, debiased",
     "distance": "distance between the models",
 }
-"""What the matrix may show, as far as `barriers` has it, and how it is called."""
+"""The measures of the matrix, if `barriers` has them, and their names."""
 
 LIMIT = 100_000
-"""Points that a page may hold: of more, it is that of the first models of every experiment."""
+"""Points on a page; with more, only the first models of every experiment are included."""
 
 OPTIONAL = {
     "clusters": ["experiment", "measure", "model", "cluster"],
@@ -44,14 +44,14 @@ def pack(
     """Return the curves, barriers and clusters as columns, each name once.
 
     Args:
-        tables: rows, by the name of their table: `paths` and `barriers` are read, and where there
-            are any `clusters`, `samples` and `outcomes`, what becomes of them along the curves.
+        tables: rows, by the name of their table: `paths` and `barriers`, and if they exist
+            `clusters`, `samples` and `outcomes` (of samples along the curves).
         confidence: of the intervals that are drawn.
         datasets: the dataset of each experiment whose samples are to be shown.
 
-    Of more points than `LIMIT`, those between the first `shown` models of every experiment are
-    packed; `shown` is None where all are. A name in `columns` is an index into `names`; curve k has
-    the points of `grids[grid[k]]`, whose values follow one another in `loss`, `loss_se` and
+    With more points than `LIMIT`, only those between the first `shown` models of every experiment
+    are packed; otherwise `shown` is None. Names in `columns` are indices into `names`. Curve k has
+    the points of `grids[grid[k]]`, whose values are consecutive in `loss`, `loss_se` and
     `accuracy`. Numbers have four digits.
     """
     (paths, most), shown = _first(tables["paths"], LIMIT), datasets or {}
@@ -71,7 +71,7 @@ def pack(
     measures = {name: title for name, title in MEASURES.items() if name in barriers}
     wanted = pd.MultiIndex.from_frame(curves.loc[:, CURVE])
     outcomes = outcomes.set_index(CURVE)["outcomes"].reindex(wanted)
-    samples = samples.sort_values(["label", "example"])  # as their outcomes are
+    samples = samples.sort_values(["label", "example"])  # the order of outcomes
     samples = samples.astype({"png": object, "text": object}).fillna({"png": "", "text": ""})
     named = ("experiment", "path", "alignment", "batchnorm")
     return {
@@ -121,13 +121,13 @@ def pack(
 
 
 def _opening(curves: pd.DataFrame, outcomes: pd.Series, losses: pd.DataFrame) -> dict[str, str]:
-    """Return what the explorer opens with: the first curve that was fitted between two recipes.
+    """Return the initial view of the explorer: the first curve fitted between two recipes.
 
-    Where there is none: of the experiment that joins the most pairs, two networks of two recipes if
-    it has them, and of those the two with the highest barrier in distribution. A path from a
-    network to itself is a control, which neither counts nor opens. As far as there is a choice,
-    BatchNorm is recomputed and outcomes of examples are known. The matrix is of the first set on
-    which half the pairs have a barrier. `outcomes` and `losses`, of `barriers`, are by curve.
+    Without one, it is the pair with the highest barrier in distribution, if possible of two
+    recipes, in the experiment with the most pairs. Paths from a network to itself are controls and
+    are ignored. Curves with recomputed BatchNorm and with known outcomes of examples are preferred.
+    The matrix is of the first set on which half of the pairs have a barrier. `outcomes` and
+    `losses`, from `barriers`, are by curve.
     """
     known = curves.reset_index(drop=True)
     apart = losses["distance"].ne(0).to_numpy()
@@ -160,16 +160,16 @@ def _opening(curves: pd.DataFrame, outcomes: pd.Series, losses: pd.DataFrame) ->
 
 
 def embed(packed: Mapping[str, Any]) -> str:
-    """Return `packed` as JSON that may stand inside a `<script>` of an HTML page."""
+    """Return `packed` as JSON that is safe inside a `<script>` of an HTML page."""
     written = json.dumps(packed, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return written.replace("<", "\\u003c")
 
 
 def _first(paths: pd.DataFrame, limit: int) -> tuple[pd.DataFrame, int | None]:
-    """Return at most `limit` rows, and of how many models of each experiment they are."""
+    """Return at most `limit` rows, and the number of models per experiment if limited."""
     if len(paths) <= limit:
         return paths, None
-    ends = paths[["model_a", "model_b"]].to_numpy().ravel()  # both of a row together
+    ends = paths[["model_a", "model_b"]].to_numpy().ravel()  # both models of a row are consecutive
     models = pd.DataFrame({"experiment": paths["experiment"].repeat(2), "model": ends})
     known = models.drop_duplicates()
     known = known.assign(number=known.groupby("experiment").cumcount())
@@ -184,7 +184,7 @@ def _codes(values: Iterable[Any], names: list[Any]) -> list[int]:
 
 
 def _numbers(values: Iterable[float]) -> list[float | int | None]:
-    """Return numbers with four digits, whole ones as such, and None for what is not finite."""
+    """Return numbers with four digits, integers as such, and None for non-finite values."""
     return [_short(float(value)) if isfinite(value) else None for value in values]
 
 

@@ -1,4 +1,4 @@
-"""The findings that come first, each a sentence that follows from the verdicts of its claims."""
+"""The main findings, each a sentence that follows from the verdicts of its claims."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Ledgers = Mapping[str, Sequence[Mapping[str, Any]]]  # the claims of each profil
 
 
 class Finding(NamedTuple):
-    """A question, and what is said where estimates lie on the side of all its claims, or not.
+    """A question, and its answer if all estimates lie on the side of their claims, or if not.
 
-    `claims` are keys of the ledger, each with what it measures; of several by `|`, the first that a
-    profile has. `figures` are keys of its figures in the same way.
+    `claims` are keys of the ledger, each with what it measures; of several keys separated by `|`,
+    the first that a profile has is used. `figures` are keys of its figures in the same way.
     """
 
     key: str
@@ -72,16 +72,16 @@ FINDINGS = (
         "Convexity gaps split the seeds of one recipe into clusters",
         "No clusters are shown among the seeds of one recipe",
         {
-            "lcrgs/c3_several_mnli|lcrgs/c3_several|lcrgs/cell_several_one_head": "p that gaps "
-            "have no structure, one of four conditions for clusters"
+            "lcrgs/c3_several_mnli|lcrgs/c3_several|lcrgs/cell_several_one_head": "p for "
+            "gaps without structure, the first of four conditions for clusters"
         },
         "mnli_gaps|nli_gaps|qqp_gaps|qqp_forced_gaps",
     ),
     Finding(
         "heads",
-        "Are fine-tuned text models nearer to each other when they begin with one head?",
-        "A new head for each puts models of one encoder apart",
-        "A new head for each does not put models of one encoder apart",
+        "Does a common initial head lower the barriers between fine-tuned text models?",
+        "A new head for each model raises the barriers between models of one encoder",
+        "A new head for each model does not raise the barriers between models of one encoder",
         {
             "lcrgs/head_apart|lcrgs/cell_head": "mean barrier (nats), a new head each less one "
             "head for all"
@@ -90,9 +90,11 @@ FINDINGS = (
     ),
     Finding(
         "distance",
-        "Does the distance between two fine-tuned text models say how they generalise?",
-        "The further apart two models of one head are, the more they differ in strategy",
-        "How far apart two models of one head are does not say how much they differ in strategy",
+        "Does the convexity gap between two fine-tuned models predict how they generalise?",
+        "The larger the convexity gap between two models of one head, the more they differ in "
+        "strategy",
+        "The convexity gap between two models of one head does not predict how much they differ in "
+        "strategy",
         {
             "lcrgs/strategy_gap_lexical_overlap|lcrgs/cell_strategy_gap_lexical_overlap": "r of "
             "gap and difference in HANS accuracy, at equal accuracy, one head for all"
@@ -101,9 +103,9 @@ FINDINGS = (
     ),
     Finding(
         "factorial",
-        "Is it the head or the order of the rows that decides how far apart two models are?",
-        "The initial head decides how far apart two models are, and the order of the rows does not",
-        "Neither the initial head nor the order of the rows alone decides how far apart models are",
+        "Does the head or the order of the rows determine the barrier between two models?",
+        "The initial head, not the order of the rows, determines the barrier between two models",
+        "Neither the initial head nor the order of the rows alone determines the barrier",
         {
             "lcrgs/share_head": "share of the barriers that the head explains",
             "lcrgs/more": "the same, less the share of the order",
@@ -113,8 +115,10 @@ FINDINGS = (
     Finding(
         "midpoint",
         "Does averaging two fine-tuned models help out of distribution?",
-        "The average of two fine-tuned models has a lower loss out of distribution than they have",
-        "The average of two fine-tuned models does not have a lower loss out of distribution",
+        "Out of distribution, the average of two fine-tuned models has a lower loss than the mean "
+        "of the two",
+        "Out of distribution, the average of two fine-tuned models does not have a lower loss than "
+        "the mean of the two",
         {
             "lcrgs/c7_any_out|lcrgs/c7_any_lexical_overlap|lcrgs/cell_any_lexical_overlap": "loss "
             "at the midpoint less the mean of the endpoints"
@@ -123,14 +127,15 @@ FINDINGS = (
     ),
     Finding(
         "published",
-        "Do the clusters of the LCRGS authors' own models predict HANS?",
+        "Do the clusters of the models in LCRGS predict accuracy on HANS?",
         "The clusters of the paper's own models predict accuracy on HANS at equal accuracy on MNLI",
-        "The clusters of the paper's own models do not predict HANS at equal accuracy on MNLI",
+        "The clusters of the paper's own models do not predict accuracy on HANS at equal accuracy "
+        "on MNLI",
         {"lcrgs/c4_published_given": "partial correlation with HANS"},
         "published",
     ),
 )
-"""Beside what `merged` says, in the order in which they are told."""
+"""Findings in the order of their cards, which follow that of `merged`."""
 
 APART = (
     "An ensemble and a weight average of the same networks are equally accurate, and only the "
@@ -139,16 +144,16 @@ APART = (
 MIXED = "An ensemble and a weight average of the same networks may rely on different features"
 
 DECIDED = ("supported", "contradicted")
-"""Of profiles that measure the same, the first that decides it is told."""
+"""The first profile with one of these verdicts provides the text of a card."""
 
 CLOSE, FAR = 0.05, 0.2
-"""What counts as one accuracy on the task, and what as relying on the cue or not."""
+"""Thresholds for equal accuracy on the task, and for a difference in reliance on the cue."""
 
 
 class Effect(NamedTuple):
-    """What was measured: in which profile, of what, with its interval, and what it is beside.
+    """A measurement: its profile, quantity, interval, and the paper's value.
 
-    `at` are the estimate and the ends of its interval in percent, where the card draws them.
+    `at` are the estimate and the ends of its interval in percent, if the card draws them.
     """
 
     profile: str
@@ -162,7 +167,7 @@ class Effect(NamedTuple):
 
 
 class Card(NamedTuple):
-    """A finding as it came out: `figure` is a profile and a key of its figures."""
+    """A finding with its result; `figure` is a profile and a key of its figures."""
 
     key: str
     asks: str
@@ -178,14 +183,14 @@ def cards(
     figures: Mapping[str, Sequence[str]],
     confidence: float = 0.95,
 ) -> list[Card]:
-    """Return the findings that the profiles have claims, or merges, for.
+    """Return the findings for which the profiles have claims or merges.
 
     Args:
-        ledgers: the claims of each profile, in the order in which profiles are looked at; the
-            first that decides a finding is told, or else the first that has it.
-        tables: the rows of each profile; of those `merge/...` are read.
+        ledgers: the claims of each profile, in order of preference; the first profile that decides
+            a finding provides its text, or else the first that has it.
+        tables: the rows of each profile, of which `merge/...` are read.
         figures: the keys of each profile's figures.
-        confidence: that of intervals over sets of merged models.
+        confidence: the confidence of intervals over sets of merged models.
     """
     made = [merged(tables, figures, confidence)]
     made += [_card(finding, ledgers, figures) for finding in FINDINGS]
@@ -205,11 +210,11 @@ def _card(finding: Finding, ledgers: Ledgers, figures: Mapping[str, Sequence[str
         profile: status([claim for of, _, claim in measured if of == profile]) in DECIDED
         for profile, _, _ in measured
     }
-    measured.sort(key=lambda one: not decided[one[0]])  # stable: else as they are looked at
+    measured.sort(key=lambda one: not decided[one[0]])  # stable: otherwise in the given order
     first = [claim for profile, _, claim in measured if profile == measured[0][0]]
     holds = all(contents.side(claim) for claim in first)
     verdict = status(first)
-    if verdict == "contradicted" and not holds:  # what the card says is the contrary of the claim
+    if verdict == "contradicted" and not holds:  # the card states the opposite of the claim
         verdict = "decided: the claim is contradicted"
     decides = verdict in DECIDED or verdict.startswith("decided")
     if decides and any(claim["verdict_holm"] != claim["verdict"] for claim in first):
@@ -226,7 +231,7 @@ def _card(finding: Finding, ledgers: Ledgers, figures: Mapping[str, Sequence[str
 
 
 def status(claims: Sequence[Mapping[str, Any]]) -> str:
-    """Return how certain the claims of a finding are, in words."""
+    """Return the common status of the claims of a finding, in words."""
     verdicts = {claim["verdict"] for claim in claims}
     if verdicts == {"not applicable"}:
         return "not applicable"
@@ -268,7 +273,7 @@ def merged(
 ) -> Card | None:
     """Return what an ensemble and a weight average of the same fine-tuned networks rely on.
 
-    No claim of a paper, so its status says only whether the intervals over sets part.
+    This is not a claim of a paper, so its status is exploratory.
     """
     found = list(_merges(tables, confidence))
     if not found:
@@ -292,7 +297,7 @@ def _merges(
     for profile, own in tables.items():
         for key, rows in own.items():
             name = key.removeprefix("merge/")
-            if name == key or "eval_set" not in rows:  # beside rows lies what techniques need
+            if name == key or "eval_set" not in rows:  # a table of what techniques need
                 continue
             sets, techniques = ({*rows[column]} for column in ("eval_set", "technique"))
             if not {"nc", "ri"} <= sets:

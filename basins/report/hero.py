@@ -1,4 +1,4 @@
-"""The first screen's slider: accuracy along a straight and a curved path, and examples on them."""
+"""The slider of the first page: accuracy along a straight and a curved path, with examples."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from basins.report import profile, words
 from basins.report.explorer import CURVE, OPTIONAL
 
 SETS = ("nc", "ri")
-"""Accuracy on the task, and what shows reliance on the cue."""
+"""The sets that show accuracy on the task, and reliance on the cue."""
 
 SHOWN = 5
-"""Examples of each set, one a class."""
+"""Number of examples of each set, one per class."""
 
 
 def pack(tables: Mapping[str, pd.DataFrame], datasets: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return the accuracies (%) of every pair of models that both kinds of path join.
+    """Return the accuracies (%) of all pairs of models that are joined by both kinds of path.
 
     Args:
-        tables: rows; `paths` is read, and `samples` and `outcomes` where they are there.
+        tables: rows; `paths` is read, and `samples` and `outcomes` if they exist.
         datasets: the dataset of each experiment.
 
-    None where no fitted curve and straight path join the same models on `SETS`. BatchNorm's
-    statistics are recomputed at each point, on data without the cue, and units are not matched.
+    Returns None if no models are joined by both a fitted curve and a straight path on `SETS`.
+    BatchNorm statistics are recomputed at each point on data without the cue, and units are not
+    matched.
     """
     rows = tables["paths"]
     rows = rows.loc[(rows["batchnorm"] == "reset") & (rows["alignment"] == "none")]
@@ -53,7 +54,7 @@ def pack(tables: Mapping[str, pd.DataFrame], datasets: Mapping[str, str]) -> dic
 
 
 def _line(rows: pd.DataFrame, models: list[tuple[Any, ...]]) -> dict[str, Any]:
-    """Return the points of the first experiment's paths, and the accuracy there of every pair."""
+    """Return the points of the first experiment's paths, and the accuracy of every pair there."""
     known = {}
     names = ["model_a", "model_b", "eval_set"]
     for _, own in rows.groupby(names, sort=False):
@@ -75,7 +76,7 @@ def _examples(
     lines: Mapping[str, pd.DataFrame],
     pair: tuple[Any, ...],
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return images of both sets, with whether each is classified right at each point of a path."""
+    """Return images of both sets, and whether each is classified correctly at each point."""
     samples = tables["samples"].query("dataset == @dataset").sort_values(["label", "example"])
     outcomes = tables.get("outcomes", pd.DataFrame(columns=OPTIONAL["outcomes"])).set_index(CURVE)
     found = {}
@@ -100,16 +101,16 @@ def _examples(
 
 
 def _cue(tables: Mapping[str, pd.DataFrame], dataset: str) -> list[dict[str, str]]:
-    """Return one image without its cue and with it."""
+    """Return one image without and with its cue."""
     samples = tables["samples"].query("dataset == @dataset").sort_values(["label", "example"])
     both = [samples.loc[samples["eval_set"] == name].head(1) for name in ("nc", "c")]
     return [one[["class", "png"]].to_dict("records")[0] for one in both if len(one)]
 
 
 def first(profiles: Iterable[profile.Profile]) -> tuple[dict[str, Any] | None, str]:
-    """Return what the slider shows, of the first profile whose examples have outcomes, and a line.
+    """Return the data of the slider, from the first profile with outcomes, and a description.
 
-    Where none has, of the first that has both kinds of path.
+    If no profile has outcomes, the first that has both kinds of path is used.
     """
     candidates = []
     for one in profiles:

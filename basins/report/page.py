@@ -1,4 +1,4 @@
-"""The report: one HTML file with everything in it, readable offline, on a phone and in print."""
+"""The report: one self-contained HTML file, readable offline, on a phone and in print."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _THEME = {
     "#e8e8e8": "shade",
     "#ffffff": "page",
 }
-"""The neutral colours of the figures, and those of the page that stand for them."""
+"""The neutral colours of the figures, and the colours of the page that replace them."""
 
 
 class Drawing(NamedTuple):
-    """A figure of the report; `svg` is the text of an SVG file, `rows` are the tables it draws."""
+    """A figure of the report; `svg` is the text of an SVG file, `rows` are its tables."""
 
     title: str
     caption: str
@@ -46,7 +46,7 @@ class Drawing(NamedTuple):
 
 
 class Tab(NamedTuple):
-    """A link to another page of the same story."""
+    """A link to another page of the site."""
 
     text: str
     href: str
@@ -70,25 +70,25 @@ def render(
     cards: Sequence[Card] = (),
     tabs: Sequence[Tab] = (),
 ) -> str:
-    """Return the report as the text of one HTML file that loads nothing from anywhere.
+    """Return the report as the text of one HTML file that loads no other files.
 
     Args:
-        title: what the report is about.
-        profile: the profile it was made under.
+        title: the title of the report.
+        profile: the profile of the report.
         headline: sentences on what contradicts the papers.
         claims: the entries of `claims.json`.
-        figures: the figures in their order, by key, inlined with ids of their own.
+        figures: the figures in their order, by key; they are inlined with unique ids.
         tables: the tables in their order, by key.
         params: the parameters of the run, as YAML.
-        provenance: where it all comes from; values may be mappings in turn.
-        sources: what shows each claim, by its id: keys of `figures` and `tables`, names of rows.
-        curves: what the explorer shows (`explorer.pack`); without, there is none.
-        about: the data, networks and seeds, in a line.
+        provenance: the origin of the rows; values may be nested mappings.
+        sources: where each claim is shown, by its id: keys of `figures` and `tables`, and rows.
+        curves: the data of the explorer (`explorer.pack`); if None, there is no explorer.
+        about: the data, networks and seeds, in one line.
         presets: the explorer's state for the claims that it can show, by their ids.
-        cards: the findings that the claims amount to.
-        tabs: the other pages of the site; where there are some, files lie beside the page.
+        cards: the findings that summarise the claims.
+        tabs: the other pages of the site; if there are any, files are stored beside the page.
 
-    The same arguments give the same text.
+    The output is deterministic.
     """
     anchors = {f"figure-{key}": f"Fig. {k}" for k, key in enumerate(figures, 1)}
     anchors |= {f"table-{key}": f"Table {k}" for k, key in enumerate(tables, 1)}
@@ -142,7 +142,7 @@ def render(
 
 
 def template(name: str) -> Template:
-    """Return a template of this folder, which escapes whatever it is given."""
+    """Return a template of this folder, which escapes its inputs."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -161,7 +161,7 @@ def frame(
     tabs: Sequence[Tab],
     terms: object = True,
 ) -> dict[str, Any]:
-    """Return what every page has: its scripts and their data, tabs, and terms if there are any."""
+    """Return the parts of every page: scripts and their data, tabs, and terms if there are any."""
     files = [Path(__file__).parent / f"{name}.js" for name in scripts]
     script = "".join(file.read_text(encoding="utf-8") for file in files)
     return {
@@ -180,7 +180,7 @@ def scores(
     anchors: Mapping[str, str],
     presets: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return what the scorecard shows; see `scorecard.groups`."""
+    """Return the variables of the scorecard's template; see `scorecard.groups`."""
     return {
         "claims": claims,
         "counts": contents.counts(claims),
@@ -197,7 +197,7 @@ def shown_card(
     figure_at: Callable[[str, str], str],
     claim_at: Callable[[str, str], str],
 ) -> dict[str, Any]:
-    """Return a finding as the page shows it.
+    """Return a finding for the page's template.
 
     `figures` are by profile and key; `figure_at` and `claim_at` return the address of a figure and
     of a claim, given the profile.
@@ -221,13 +221,13 @@ def shown_card(
 def inline(svg: str, *, prefix: str, label: str) -> Markup:
     """Return the text of an SVG file as markup to stand inside HTML among other figures.
 
-    Every id and every reference to one gets `prefix`; comments, metadata, styles and scripts are
-    left out; ink, grid and paper take the page's colours; `label` is what a screen reader says.
+    All ids and references to them get `prefix`; comments, metadata, styles and scripts are removed;
+    ink, grid and background take the page's colours; `label` is read by screen readers.
     """
     root = ElementTree.fromstring(svg)
     for parent in list(root.iter()):
         for child in list(parent):
-            if _local(child.tag).lower() in _FOREIGN:  # as HTML reads names
+            if _local(child.tag).lower() in _FOREIGN:  # HTML ignores case
                 parent.remove(child)
     for element in root.iter():
         element.tag = _local(element.tag)
@@ -249,7 +249,7 @@ def _local(name: str) -> str:
 
 
 def _stays(name: str, value: str) -> bool:
-    """Return whether an attribute does not lead out of the page."""
+    """Return whether an attribute does not refer outside the page."""
     return name.lower() != "href" or value.startswith(("#", "data:image/"))
 
 
@@ -262,15 +262,15 @@ def _prefixed(name: str, value: str, prefix: str) -> str:
 
 
 def _uncommitted(provenance: Mapping[str, Any]) -> bool:
-    """Return whether the code that made the rows is in no commit."""
+    """Return whether the rows come from uncommitted code."""
     commit = str(provenance.get("commit", ""))
     return "not in git" in commit or "with local changes" in commit
 
 
 def _themed(tag: str, name: str, value: str) -> str:
-    """Return an attribute with the neutral colours of the figures' style as those of the page.
+    """Return an attribute with the figures' neutral colours replaced by those of the page.
 
-    White text stands on a dark cell and stays white.
+    White text is on dark cells and stays white.
     """
     if name not in ("style", "fill", "stroke"):
         return value

@@ -1,4 +1,4 @@
-"""A profile's report: what its stages left, read once, and the page that it makes."""
+"""A profile's report: the outputs of its stages, read once, and the page made from them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from basins.training.packages import PACKAGES
 TITLE = "Same loss, same mechanism?"
 ROWS = "results/**/*.csv*"
 LINKED = ("*.csv", "*.json", "*.md", "*.tex", "*.yaml", "figures/*", ROWS, "tables/*")
-"""What a page's links lead to, beside it."""
+"""Files beside a page to which it links."""
 
 NETS = {
     "resnet": "ResNet-{depth} of width {width}",
@@ -42,7 +42,7 @@ class Rows(NamedTuple):
 
 
 class Profile(NamedTuple):
-    """What a profile's report is made of."""
+    """The contents of a profile's report."""
 
     params: Params
     rows: Mapping[str, pd.DataFrame]
@@ -64,7 +64,7 @@ def rows_of(params: Params) -> Rows:
 
 
 def load(params: Params) -> Profile:
-    """Read what the stages before the report left, figures included."""
+    """Read the outputs of the stages before the report, including figures."""
     reports = layout.reports(params)
     _, rows, claims = rows_of(params)
     sections = params.model_dump(include={"claims", "figures", "tables"})
@@ -93,7 +93,7 @@ def load(params: Params) -> Profile:
 
 
 def heading(name: str, rows: Mapping[str, pd.DataFrame], options: Mapping[str, Any]) -> str:
-    """Return a figure's title: what its rows say, or where its file has none, what it is of."""
+    """Return a figure's title: its result, or if its file has no title, its subject."""
     figure = module("figures", name, "draw")
     if hasattr(figure, "title"):
         return figure.title(rows, **options)
@@ -122,7 +122,7 @@ def presets(claims: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, 
 
 
 def about(params: Params, data_of: str = "") -> str:
-    """Return data, networks and how many seeds, in a line; of one dataset if it is named."""
+    """Return data, networks and the number of seeds in one line, optionally of one dataset."""
     trained = [r for r in params.train.values() if data_of in ("", r.data)]
     texts = [r for r in params.classify.values() if data_of in ("", r.data)]
     data = dict.fromkeys(recipe.data for recipe in (*trained, *texts))

@@ -1,4 +1,4 @@
-"""The parts of the README that follow from the ledgers: the answer, findings, and how many hold."""
+"""The generated parts of the README: the answer, the findings, and counts of verdicts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VERDICTS = contents.VERDICTS
 
 
 def parts(profiles: Sequence[profile.Rows]) -> dict[str, str]:
-    """Return the text of each part of the README that is marked by its name."""
+    """Return the text of each generated part of the README, by its name."""
     cards = findings.cards(
         {one.params.profile: one.claims for one in profiles},
         {one.params.profile: one.rows for one in profiles},
@@ -28,7 +28,7 @@ def parts(profiles: Sequence[profile.Rows]) -> dict[str, str]:
 
 
 def _findings(cards: Sequence[Card]) -> Iterator[str]:
-    """Yield the lines of a table, a finding each, with what the first profile says of it."""
+    """Yield the lines of a table with a row for each finding, from its first profile."""
     yield "| finding | measured [95 % interval] | profile, claims | n | status |\n"
     yield "|---|---|---|---|---|\n"
     for card in cards:
@@ -44,7 +44,7 @@ def _findings(cards: Sequence[Card]) -> Iterator[str]:
 
 
 def _counts(profiles: Sequence[profile.Rows]) -> Iterator[str]:
-    """Yield the lines of a table: how many claims of each kind have each verdict, by profile."""
+    """Yield the lines of a table of how many claims of each kind have each verdict, by profile."""
     yield f"| claims; in brackets after Holm's correction | {' | '.join(VERDICTS)} |\n"
     yield f"|---|{'---|' * len(VERDICTS)}\n"
     for one in profiles:

@@ -1,4 +1,4 @@
-"""The scorecard: one row for each distinct claim, drawn as a forest plot around its threshold."""
+"""The scorecard: a row for each distinct claim, drawn as a forest plot around its threshold."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from basins.claims.ledger import KINDS, Shown
 from basins.report import contents, words
 
 LINE, ROW, PAD = 7.0, 44.0, 6.0
-"""The height of an interval in a row's plot, that of them all at most, and its margins."""
+"""In a plot: the height of an interval, the maximum height of all intervals, and the margin."""
 
 
 class Interval(NamedTuple):
-    """An interval as it is drawn, from -1 to 1: 0 is the threshold, above 0 the claim's side.
+    """An interval as drawn, from -1 to 1: 0 is the threshold, and above 0 is the claim's side.
 
-    `low_cut` and `high_cut` say where it goes on beyond the plot; `paper` is the paper's value.
+    `low_cut` and `high_cut` say if it extends beyond the plot; `paper` is the paper's value.
     """
 
     verdict: str
@@ -35,15 +35,15 @@ def groups(
     anchors: Mapping[str, str],
     presets: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the claims by paper, and in each by what they say, as the page shows them.
+    """Return the claims by paper and statement, as the page shows them.
 
     Args:
-        claims: entries of `claims.json`, which may have the `profile` that each is of.
-        sources: what shows each claim, by its id.
+        claims: entries of `claims.json`, optionally with their `profile`.
+        sources: where each claim is shown, by its id.
         anchors: the names of the page's figures and tables, by their anchors.
         presets: the explorer's state for each claim that it can show, by id.
 
-    Claims with one statement are one row; the measurements that it was made by are below it.
+    Claims with the same statement are one row, with their measurements below it.
     """
     papers: dict[str, dict[tuple[str, str], list[Mapping[str, Any]]]] = {}
     for claim in claims:
@@ -104,13 +104,13 @@ def _row(
 
 
 def anchor(claim: Mapping[str, Any]) -> str:
-    """Return the id of a claim on the page, which links to it may name for good."""
+    """Return the id of a claim on the page, which is stable so that links keep working."""
     parts = ["claim", *([claim["profile"]] if "profile" in claim else []), claim["id"]]
     return "-".join(parts).replace("/", "-")
 
 
 def intervals(group: Sequence[Mapping[str, Any]]) -> list[Interval]:
-    """Return the intervals of claims with one statement on one scale around their threshold."""
+    """Return the intervals of claims with one statement on a common scale around the threshold."""
     measured = [_around(claim) for claim in group]
     largest = max(
         (abs(v) for around in measured for v in (around[0], around[3]) if v is not None), default=0
@@ -136,7 +136,7 @@ def intervals(group: Sequence[Mapping[str, Any]]) -> list[Interval]:
 
 
 def _around(claim: Mapping[str, Any]) -> tuple[float | None, ...]:
-    """Return a claim's estimate, interval and paper's value less its threshold, for it above 0."""
+    """Return estimate, interval and the paper's value relative to the threshold; claim above 0."""
     names = ("estimate", "ci_low", "ci_high", "reported")
     mean, low, high, paper = (_finite(claim[name]) for name in names)
     threshold, direction = claim["threshold"], claim["direction"]
@@ -152,14 +152,14 @@ def _around(claim: Mapping[str, Any]) -> tuple[float | None, ...]:
 
 
 def links(found: Shown, anchors: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return the links from a claim to the figures and tables of its page, and to its rows."""
+    """Return the links from a claim to the figures and tables of its page and to its rows."""
     ids = [f"figure-{key}" for key in found.figures] + [f"table-{key}" for key in found.tables]
     shown = [{"text": anchors[name], "href": f"#{name}"} for name in ids if name in anchors]
     return shown + [{"text": f"{name}.csv", "href": contents.file(name)} for name in found.rows]
 
 
 def _numbers(group: Sequence[Mapping[str, Any]], written: Sequence[Mapping[str, Any]]) -> str:
-    """Return the estimate with its interval, or of several from which to which they go."""
+    """Return the estimate with its interval, or the range of several estimates."""
     if len(group) == 1:
         only = written[0]
         if group[0]["estimate"] is None:

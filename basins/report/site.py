@@ -1,4 +1,4 @@
-"""The site: one story over all profiles, with the profiles' reports as its tabs."""
+"""The site: an overview of all profiles, with the reports of the profiles as tabs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from basins.report.findings import Card
 
 TITLE = "Same loss, same mechanism?"
 ORDER = ("cifar", "cifar_control", "mnli", "laptop", "study", "quora")
-"""The profiles in the order of the story; any others follow."""
+"""The order of the profiles; any others follow."""
 
 
 class Profile(NamedTuple):
-    """What the story needs to know of a profile."""
+    """The parts of a profile that the overview uses."""
 
     name: str
     about: str
@@ -27,7 +27,7 @@ class Profile(NamedTuple):
 
     @classmethod
     def of(cls, made: profile.Profile) -> Profile:
-        """Return it of what a profile's report is made of."""
+        """Return the overview's parts of a profile's report."""
         return cls(
             made.params.profile,
             profile.about(made.params),
@@ -40,12 +40,12 @@ class Profile(NamedTuple):
 
 
 def ordered(names: Sequence[str]) -> list[str]:
-    """Return the profiles in the order of the story."""
+    """Return the profiles in the order of the site."""
     return sorted(names, key=lambda name: (name not in ORDER, name in ORDER and ORDER.index(name)))
 
 
 def tabs(names: Sequence[str], current: str = "") -> list[page.Tab]:
-    """Return the links from one page of the site to all: `current` is a profile, or none."""
+    """Return the links from one page to all pages of the site; `current` is a profile or empty."""
     up = "../" if current else ""
     story = page.Tab("Overview", f"{up}index.html", not current)
     return [
@@ -60,12 +60,12 @@ def render(
     hero: Mapping[str, Any] | None,
     hero_about: str,
 ) -> str:
-    """Return the page that the site opens with.
+    """Return the first page of the site.
 
     Args:
         profiles: all profiles, in their order.
         cards: the findings over all of them.
-        hero: what the slider shows (`hero.pack`), if there is something.
+        hero: the data of the slider (`hero.pack`), if there are any.
         hero_about: its data and networks, in a line.
     """
     claims = [{**claim, "profile": p.name} for p in profiles for claim in p.claims]
@@ -109,7 +109,7 @@ def render(
 
 
 def _short(commit: str) -> str:
-    """Return a commit as a reader compares it, or that the code is in none."""
+    """Return a shortened commit, or that the code is in none."""
     commit, space, changes = commit.partition(" ")
     return f"{commit[:12]}{space}{changes}" if len(commit) == 40 else "in no commit"
 
@@ -132,7 +132,7 @@ def _links(
 
 
 def answer(cards: Sequence[Card], claims: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
-    """Return the answer that the rows give, the evidence for it, and how certain it is."""
+    """Return the main answer, the evidence for it, and how certain it is."""
     counted = {
         word: sum(c["verdict"] == word for c in claims) for word in ("supported", "contradicted")
     }
@@ -149,7 +149,7 @@ def answer(cards: Sequence[Card], claims: Sequence[Mapping[str, Any]]) -> tuple[
     evidence = (
         "An ensemble and a weight average of the same fine-tuned networks reach "
         f"{values['NC, ensemble']} % and {values['NC, average']} % on images without the cue. On "
-        f"random images, where only the cue tells the label, the ensemble scores "
+        f"random images, where only the cue predicts the label, the ensemble scores "
         f"{values['RI, ensemble']} % and the average {values['RI, average']} %."
     )
     sure = f"How certain is it? This comparison is {merging.status} sets of networks. {certainty}"

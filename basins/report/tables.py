@@ -1,4 +1,4 @@
-"""The same table as text cells, as Markdown and as LaTeX, with the same digits in each."""
+"""Tables as text cells, Markdown and LaTeX, with the same digits in each."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pandas.api.types import is_bool_dtype, is_float_dtype, is_numeric_dtype
 from basins.figures import merges, style
 
 ABSENT = "–"
-"""What stands for a missing value."""
+"""The symbol of a missing value."""
 
 NUMBER = re.compile(r"[+-]?[\d.]+(e[+-]\d+)?( \[.*\])?")
-"""A text that is a number, with its interval or without."""
+"""A text that is a number, with or without an interval."""
 
 
 KEYS = {
@@ -33,11 +33,11 @@ KEYS = {
     "measure": "measure",
     "technique": "technique",
 }
-"""Columns whose cells are keys of the settings, and what a page calls them."""
+"""Columns whose cells are keys of the settings, and their names on pages."""
 
 
 def decimals(values: Iterable[float]) -> int:
-    """Return the decimals that show the largest of `values` well: 0.951, 8.214, 12.34, 0.0512."""
+    """Return suitable decimals for the largest of `values`: 0.951, 8.214, 12.34, 0.0512."""
     largest = max((abs(v) for v in values if isfinite(v)), default=0.0)
     if largest == 0:
         return 0
@@ -46,21 +46,21 @@ def decimals(values: Iterable[float]) -> int:
 
 
 def number(value: float, places: int) -> str:
-    """Write `value` with `places` decimals, or in powers of ten where that takes more than six."""
+    """Write `value` with `places` decimals, or in scientific notation for more than six."""
     if not isfinite(value):
         return ABSENT if value != value else f"{value:+}"
     return f"{value:z.{places}f}" if places <= 6 else f"{value:.2e}"
 
 
 def cells(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return `frame` as strings; a column of floats has one number of decimals throughout."""
+    """Return `frame` as strings; all floats of a column have the same number of decimals."""
     return pd.DataFrame(
         {k: _texts(frame.iloc[:, k]) for k in range(frame.shape[1])}, dtype=object
     ).set_axis(frame.columns, axis=1)
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return `frame` as texts in words: no keys, and a mean in one column with its interval."""
+    """Return `frame` as texts without keys, with means and intervals in one column."""
     texts = cells(frame)
     for name in KEYS.keys() & set(frame.columns):
         word = merges.called if name == "technique" else _word
@@ -77,7 +77,7 @@ def _word(key: str) -> str:
 
 
 def right_aligned(frame: pd.DataFrame) -> list[bool]:
-    """Return, column by column, whether it holds numbers, perhaps as texts with an interval."""
+    """Return, for each column, whether it holds numbers, possibly as texts with an interval."""
     return [_holds_numbers(frame.iloc[:, k]) for k in range(frame.shape[1])]
 
 
@@ -92,8 +92,8 @@ def markdown(frame: pd.DataFrame) -> str:
 def latex(frame: pd.DataFrame, *, wide: str | None = None) -> str:
     """Return `frame` as a LaTeX `tabular` with booktabs rules, without its index.
 
-    Where the first column groups rows, there is some space between one group and the next. A column
-    `wide` of sentences makes it a `longtable`, which wraps them and breaks over pages.
+    If the first column groups rows, there is space between groups. With a column `wide` of
+    sentences, it is a `longtable`, which wraps them and breaks across pages.
     """
     aligned = zip(frame.columns, right_aligned(frame), strict=True)
     layout = "".join(

@@ -1,9 +1,10 @@
-"""How a score of models, found without a diagnostic, goes with it: models are the units (LCRGS).
+"""Association of a score of models with a diagnostic that it was not computed from (LCRGS).
 
-Every statistic takes arrays whose last axis is the models and returns what is left of the others:
-`x` is the score, `small` whether a model is in the smaller cluster, `y` the diagnostic and `z` the
-accuracy in domain, which a partial correlation holds fixed (the small cluster of the paper's MNLI
-models is worse in domain, too). Where a variable is constant the statistic is NaN.
+Models are the units. Every statistic takes arrays whose last axis is the models, and returns an
+array of the other axes: `x` is the score, `small` whether a model is in the smaller cluster, `y`
+the diagnostic, and `z` the accuracy in distribution, for which partial correlations control (the
+paper's smaller cluster of MNLI models is also worse in distribution). NaN if a variable is
+constant.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def partial(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Return the correlation of x and y [..., n] given z: of what z does not explain linearly."""
+    """Return the partial correlation of x and y [..., n] given z."""
     return pearson(residuals(x, z), residuals(y, z))
 
 
@@ -42,7 +43,7 @@ CORRELATIONS = (pearson, spearman, partial)
 
 
 def auc(small: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return how often a model of the smaller cluster has the lower y [..., n]; ties are half."""
+    """Return how often a model of the smaller cluster has the lower y [..., n]; ties count half."""
     ranks, small = rankdata(y, axis=-1), np.asarray(small, bool)
     few, many = small.sum(-1), (~small).sum(-1)
     above = (ranks * small).sum(-1) - few * (few + 1) / 2
@@ -57,7 +58,7 @@ def difference(small: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def residuals(y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Return y [..., n] without its mean and its linear regression on z."""
+    """Return the residuals of y [..., n] after linear regression on z, without their mean."""
     y, z = _centred(y), _centred(z)
     slope = _over((y * z).sum(-1), np.square(z).sum(-1))
     return y - np.where(np.isfinite(slope), slope, 0)[..., None] * z
@@ -68,11 +69,11 @@ def interval(
 ) -> tuple[float, float]:
     """Return the interval over models of one of the statistics of `arrays` [n].
 
-    Welch's t for `difference`, Newcombe's score interval for `auc` and the jackknife for the
-    others, correlations on Fisher's scale: of what we tried they are those that cover as they say
-    at a dozen models, where the percentile bootstrap covers 58 to 93 % of 95; of diagnostics that
-    are far from normal, see `unconfirmed`. It is NaN where a statistic is not defined, and with
-    fewer than `FEW` models.
+    Welch's t for `difference`, Newcombe's score interval for `auc`, and the jackknife for the
+    others, for correlations on Fisher's scale: of the methods tried, these have their nominal
+    coverage with twelve models, where the percentile bootstrap covers 58 to 93 % instead of 95. For
+    diagnostics that are far from normal see `unconfirmed`. NaN if a statistic is not defined, and
+    with fewer than `FEW` models.
     """
     if len(arrays[0]) < FEW:
         return np.nan, np.nan
@@ -105,7 +106,7 @@ def _welch(small: np.ndarray, y: np.ndarray, confidence: float) -> tuple[float, 
 
 
 def _newcombe(small: np.ndarray, y: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Return the interval of Newcombe (2006), method 5: unlike Wald's it is right near 0 and 1."""
+    """Return the interval of Newcombe (2006), method 5: unlike Wald's, it is valid near 0 and 1."""
     middle, few = float(auc(small, y)), int(np.sum(small))
     if np.isnan(middle):
         return np.nan, np.nan
@@ -116,7 +117,7 @@ def _newcombe(small: np.ndarray, y: np.ndarray, confidence: float) -> tuple[floa
         shape = 1 + size * (1 - true) / (2 - true) + size * true / (1 + true)
         return (true - middle) ** 2 - z**2 * true * (1 - true) * shape / (few * many)
 
-    # At 0 and 1 the estimate is a root, too, and an end.
+    # At 0 and 1 the estimate is also a root, and an end of the interval.
     low = root_scalar(outside, bracket=(0, min(middle, 1 - 1e-12))).root if middle > 0 else 0.0
     high = root_scalar(outside, bracket=(max(middle, 1e-12), 1)).root if middle < 1 else 1.0
     return float(low), float(high)
@@ -132,19 +133,18 @@ def permutation_p(
     given: np.ndarray | None = None,
     centre: float = 0.0,
 ) -> float:
-    """Return the two-sided p of a statistic of `fixed` and y, y permuted over models.
+    """Return the two-sided p of a statistic of `fixed` and y, with y permuted over models.
 
-    NaN where the statistic is not finite.
+    NaN if the statistic is not finite.
 
     Args:
-        statistic: takes `fixed`, `y` and, where there is one, `given`.
-        fixed: the score or the membership [n], which stays as it is.
+        statistic: takes `fixed`, `y` and, if there is one, `given`.
+        fixed: the score or the membership [n], which is not permuted.
         y: the diagnostic [n].
         generator: draws the permutations.
         resamples: how many are drawn.
-        given: what is held fixed [n]: only what it does not explain of `y` is permuted (Freedman &
-            Lane 1983).
-        centre: the statistic's value where nothing goes with anything.
+        given: a covariate [n]: only the residuals of `y` on it are permuted (Freedman & Lane 1983).
+        centre: the value of the statistic without any association.
     """
     rest = y if given is None else residuals(y, given)
     shuffled = generator.permuted(np.tile(rest, (resamples, 1)), axis=-1) + (y - rest)
@@ -158,14 +158,14 @@ def permutation_p(
 
 
 def unconfirmed(p: float, confidence: float) -> str:
-    """Return why an interval that excludes 0 decides nothing, or nothing where it does.
+    """Return why an interval that excludes 0 decides nothing, or "" if it decides.
 
-    The jackknife and Welch's t are for normal diagnostics. Of models of two kinds a few that are
-    all of one make an interval far too narrow, which `permutation_p` does not.
+    The jackknife and Welch's t assume normal diagnostics. If models are of two kinds and the few
+    sampled happen to be of one, the interval is far too narrow; `permutation_p` remains valid.
     """
     if p <= 1 - confidence:
         return ""
-    return f"dealt anew to the models, the diagnostic is as far from 0 (p = {p:.2g})"
+    return f"with values permuted over models, the statistic is as far from 0 (p = {p:.2g})"
 
 
 def rows(
@@ -185,7 +185,7 @@ def rows(
         small: whether a model is in the smaller cluster, bool [n]; None where the score has no
             clusters.
         y: the diagnostic [n].
-        z: the accuracy in domain [n], which `partial` holds fixed.
+        z: the accuracy in distribution [n], for which `partial` controls.
         generator: draws the permutations.
         resamples: how many are drawn for each p.
         confidence: the confidence of the intervals.
@@ -223,7 +223,7 @@ def _behind(x: np.ndarray, against: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _centred(values: np.ndarray) -> np.ndarray:
     values = np.asarray(values, float)
     centred = values - values.mean(-1, keepdims=True)
-    # What rounding leaves of a constant is no variation.
+    # Rounding errors of a constant are not variation.
     tolerance = 1e-12 * np.maximum(np.abs(values).max(-1, keepdims=True), 1e-300)
     return np.where(np.abs(centred).max(-1, keepdims=True) > tolerance, centred, 0.0)
 

@@ -1,4 +1,4 @@
-"""From matrices of gaps to tidy rows: clusters, how sure they are, and the curves between them."""
+"""From matrices of gaps to tidy rows: clusters, their stability, and the curves between them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from basins.statistics.paths import on_common_points
 from basins.statistics.seeds import average_pairs, ends, jackknife
 
 DRAWS = 199
-"""Permuted matrices that clusters are held against, and subsets of models."""
+"""Number of permuted matrices that clusters are compared with, and of subsets of models."""
 
 WITHIN = "within a cluster"
 PAIR_TYPES = ("within the larger cluster", "between clusters", "within a smaller cluster")
 
 
 class Found(NamedTuple):
-    """Clusters of models by one measure: a row a model, and a row a statistic."""
+    """Clusters of models by one measure: a row for each model, and for each statistic."""
 
     models: pd.DataFrame
     statistics: pd.DataFrame
@@ -38,21 +38,22 @@ def find(
     k: int | None = 2,
     confidence: float = 0.95,
 ) -> Found:
-    """Return the clusters of models [N] by their gaps [N, N], and what speaks for them.
+    """Return the clusters of models [N] by their gaps [N, N], and the evidence for them.
 
     Args:
         models: their names.
         gaps: a symmetric matrix.
-        resampled: the same on resampled examples [R, N, N], where there is such noise.
-        generator: draws the nulls, subsets and starts.
-        k: how many clusters; the paper's code fixes two, None takes what `structure.several` shows.
-        confidence: of intervals, and of there being clusters.
+        resampled: the same on resampled examples [R, N, N], if available.
+        generator: draws null matrices, subsets and starts.
+        k: the number of clusters; the paper's code fixes two, None takes that of
+            `structure.several`.
+        confidence: of intervals, and of the test for clusters.
 
     Returns:
         `models` has `model, cluster, score, stability, stability_examples`: cluster 0 is the
-        largest, `score` is that of two clusters whatever k is, and stabilities are shares of other
-        models that a model is together with, or apart from, in subsets of the models and resamples
-        of the examples as here. `statistics` has `statistic, width, k, estimate, ci_low, ci_high,
+        largest, `score` is that of two clusters whatever k is, and stabilities are the shares of
+        other models with which a model is together, or apart, as here, in subsets of the models and
+        resamples of the examples. `statistics` has `statistic, width, k, estimate, ci_low, ci_high,
         p, n` (docs/formats.md).
     """
     test = structure.several(gaps, generator, 1 - confidence, DRAWS)
@@ -95,7 +96,7 @@ def several(
 ) -> structure.Several:
     """Return whether models fall into clusters, from rows of all their pairs along one path.
 
-    Raises `UserError` where a pair is missing or is there twice.
+    Raises `UserError` if a pair is missing or occurs twice.
     """
     _, gaps = clusters.matrix(rows, measure)
     return structure.several(gaps, stream("several", measure), 1 - confidence, draws)
@@ -113,22 +114,22 @@ def between(
 ) -> dict[str, Any]:
     """Return by how much a column of rows of pairs is higher between clusters than within.
 
-    As `structure.between`, which makes the clusters a part of the estimate.
+    See `structure.between`, in which the clusters are part of the estimate.
 
     Args:
-        rows: pairs with `model_a`, `model_b` and `column`. Pairs without a row count as unknown. A
-            model is the one of `clustered` that has its seed, as those of one run early and late
-            do.
+        rows: pairs with `model_a`, `model_b` and `column`. Pairs without a row count as unknown.
+            Models are identified with those of `clustered` by their seeds, so that a run can be
+            compared with its own earlier checkpoint.
         column: the values that are compared.
         clustered: the rows of all pairs that clusters come from, of one recipe.
         measure: the column of `clustered` that clusters come from.
-        k: how many clusters.
+        k: the number of clusters.
         confidence: the confidence of the interval.
-        draws: how often values are dealt anew to the models for p.
+        draws: the number of permutations over models for p.
 
     Raises:
-        UserError: `clustered` has models of several recipes with one seed, or no complete matrix of
-            pairs (`clusters.matrix`).
+        UserError: `clustered` has models of several recipes with the same seed, or lacks pairs
+            (`clusters.matrix`).
     """
     models, gaps = clusters.matrix(clustered, measure)
     place = {model.rpartition("/")[2]: index for index, model in enumerate(models)}
@@ -147,8 +148,8 @@ def typed(
 ) -> pd.DataFrame:
     """Return rows of pairs with their `pair_type`: within or between `k` clusters, cross-fitted.
 
-    Clusters come from the rows `clustered` of all pairs, and those of the two models of a pair from
-    all but its own (`structure.cross_fitted`). Pairs of other models are left out.
+    Clusters come from the rows `clustered` of all pairs; for each pair, its own gap is not used
+    (`structure.cross_fitted`). Pairs of other models are left out.
     """
     models, gaps = clusters.matrix(clustered, measure)
     place = {model: index for index, model in enumerate(models)}
@@ -160,14 +161,14 @@ def typed(
 
 
 def shown(found: structure.Several) -> np.ndarray:
-    """Return the clusters that were shown, or one of all models [N]."""
+    """Return the clusters that are shown, or a single one of all models [N]."""
     return found.labels if found.decides else np.zeros(len(found.labels), int)
 
 
 def pair_types(rows: pd.DataFrame, cluster: Mapping[str, int]) -> pd.DataFrame:
-    """Return rows of pairs of clustered models with their `pair_type`, from the larger cluster on.
+    """Return rows of pairs of clustered models with their `pair_type`.
 
-    Curves between clusters that start in the smaller one are turned round: their t is 1 - t.
+    Curves between clusters are oriented to start in the larger one: t becomes 1 - t if necessary.
     """
     start, end = (rows[f"model_{side}"].map(cluster.get) for side in ("a", "b"))
     rows = rows.loc[start.notna() & end.notna()].copy()
@@ -185,7 +186,7 @@ def pair_types(rows: pd.DataFrame, cluster: Mapping[str, int]) -> pd.DataFrame:
 def summarise_types(
     paths: pd.DataFrame, barriers: pd.DataFrame, cluster: Mapping[str, int], confidence: float
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Average curves, and barriers, over the pairs of each type, with intervals over seeds."""
+    """Average curves and barriers over the pairs of each type, with intervals over seeds."""
     join = ["experiment", "path", "alignment", "batchnorm", "eval_set"]
     curves = pair_types(paths, cluster)
     curves = on_common_points(curves.assign(**ends(curves)), [*join, "pair_type"])
@@ -210,7 +211,10 @@ def _smallest(labels: np.ndarray, confidence: float) -> Iterator[dict[str, Any]]
 def _triangles(
     gaps: np.ndarray, generator: np.random.Generator, confidence: float
 ) -> Iterator[dict[str, Any]]:
-    """Yield how often and how far triangles are broken; `p` is of permuted gaps that break less."""
+    """Yield how often and by how much gaps violate the triangle inequality.
+
+    `p` is for permuted gaps that violate it no more than these.
+    """
     triples = clusters.transitivity(gaps)
     nulls = [clusters.transitivity(null).excess for null in clusters.permuted(gaps, 99, generator)]
     for name, measure in (("triangle_share", np.sign), ("triangle_excess", np.asarray)):

@@ -1,9 +1,9 @@
 """Clusters of models by the convexity gaps of the paths between them (LCRGS, section 3).
 
-A matrix of gaps is float64 [..., N, N], symmetric with a zero diagonal, in nats or whatever its
-measure has. The paper's code fixes two clusters, a width of 1 and scikit-learn's seed. Here widths
-are multiples of the `scale` of the gaps, so that other measures can be held to the same standard,
-and whether there are clusters, and how many, is a test of its own: `structure.py`.
+A matrix of gaps is float64 [..., N, N], symmetric with a zero diagonal, in nats or the unit of its
+measure. The paper's code fixes two clusters, a width of 1 and scikit-learn's seed. Here widths are
+multiples of the `scale` of the gaps, so that other measures are treated alike. Whether there are
+clusters, and how many, is tested separately: `structure.py`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import pandas as pd
 from basins.errors import UserError
 
 WIDTH = 10.0
-"""Width of the affinity over `scale`: about what the paper's width of 1 is to its gaps."""
+"""Width of the affinity in units of `scale`; about the ratio of the paper's width 1 to its gaps."""
 
 WIDTHS = (0.5, 1.0, 2.0, WIDTH)
-"""The sweep, which ends where the embedding is classical scaling."""
+"""Widths that are compared; for the largest, the embedding is that of classical scaling."""
 
 
 class Triples(NamedTuple):
-    """Every three models, and by how much their gaps break the triangle inequality.
+    """All triples of models, and by how much their gaps violate the triangle inequality.
 
-    `excess` [triples] is the longest gap less the two others, over the mean of all gaps; 0 where it
-    is no longer than them. `models` are three arrays [triples] of indices.
+    `excess` [triples] is the longest gap less the two others, divided by the mean of all gaps, and
+    at least 0. `models` are three arrays [triples] of indices.
     """
 
     excess: np.ndarray
@@ -37,7 +37,7 @@ class Triples(NamedTuple):
 class Agreement(NamedTuple):
     """How far other partitions agree with one: adjusted Rand [R], and a share for each model [N].
 
-    A model's share counts with how many others it is together, or apart, as in that one.
+    A model's share is that of other models with which it is together, or apart, as in that one.
     """
 
     rand: np.ndarray
@@ -47,7 +47,7 @@ class Agreement(NamedTuple):
 def matrix(rows: pd.DataFrame, measure: str) -> tuple[list[str], np.ndarray]:
     """Return the models of rows of pairs, by recipe and seed, and their matrix of `measure`.
 
-    Raises `UserError` where a pair is missing, is there twice, or has no finite value.
+    Raises `UserError` if a pair is missing, occurs twice, or has no finite value.
     """
     known = pd.unique(rows[["model_a", "model_b"]].to_numpy().ravel())
     models = sorted(known, key=lambda model: (model.rpartition("/")[0], _seed(model)))
@@ -68,7 +68,7 @@ def matrix(rows: pd.DataFrame, measure: str) -> tuple[list[str], np.ndarray]:
 
 
 def scale(gaps: np.ndarray) -> np.ndarray:
-    """Return the median gap [...]; the mean where that is 0, and 1 where all gaps are."""
+    """Return the median gap [...]; the mean if that is 0, and 1 if all gaps are 0."""
     pairs = upper(gaps)
     median, mean = np.median(pairs, axis=-1), pairs.mean(-1)
     return np.where(median > 0, median, np.where(mean > 0, mean, 1.0))
@@ -96,7 +96,7 @@ def scaling(gaps: np.ndarray, dimensions: int = 2) -> np.ndarray:
 def k_means(points: np.ndarray, k: int, generator: np.random.Generator) -> np.ndarray:
     """Return the cluster of every point [..., N] of points [..., N, d]: 0 is the largest.
 
-    Of two as large, the one with the earlier first point comes first.
+    Of two clusters of equal size, the one with the earlier first point comes first.
     """
     flat = points.reshape(-1, *points.shape[-2:])
     labels, _ = _lloyd(flat, k, generator)
@@ -118,7 +118,8 @@ def partition(
 def score(gaps: np.ndarray, generator: np.random.Generator, width: float = WIDTH) -> np.ndarray:
     """Return x(w) = |w - c0| - |w - c1| of every model [N], c0 and c1 the centres of two clusters.
 
-    The larger cluster is c0's: its models are negative (LCRGS fixes the sign by k-means's order).
+    c0 is the centre of the larger cluster, whose models have negative scores (in LCRGS the sign
+    depends on the order of k-means).
     """
     labels = partition(gaps, 2, generator, width)
     points = embedding(gaps, width * scale(gaps))
@@ -129,7 +130,7 @@ def score(gaps: np.ndarray, generator: np.random.Generator, width: float = WIDTH
 
 
 def permuted(gaps: np.ndarray, draws: int, generator: np.random.Generator) -> np.ndarray:
-    """Return matrices [draws, N, N] of the same gaps, dealt anew to the pairs: no clusters."""
+    """Return matrices [draws, N, N] of the same gaps permuted over pairs, without clusters."""
     pairs = np.tile(upper(gaps), (draws, 1))
     return square(generator.permuted(pairs, axis=-1), len(gaps))
 
@@ -150,8 +151,8 @@ def over_models(
 ) -> Agreement:
     """Return how far partitions of subsets of the models agree with `labels` [N].
 
-    A subset has as many models as a bootstrap sample has distinct ones: a repeated model, at no
-    gap from itself, would be a cluster of its own.
+    A subset has as many models as a bootstrap sample has distinct ones: repeated models, with gap 0
+    to each other, would form a cluster of their own.
     """
     drawn = subsets(len(gaps), resamples, generator)
     parts = gaps[drawn[:, :, None], drawn[:, None, :]]
@@ -161,21 +162,22 @@ def over_models(
 def over_examples(
     resampled: np.ndarray, labels: np.ndarray, generator: np.random.Generator
 ) -> Agreement:
-    """Return how far the partitions of matrices of resampled examples agree with `labels` [N]."""
+    """Return how far partitions on resampled examples agree with `labels` [N]."""
     parts = partition(resampled, int(labels.max()) + 1, generator)
     return _agreement(parts, labels, np.broadcast_to(np.arange(len(labels)), parts.shape))
 
 
 def subsets(count: int, resamples: int, generator: np.random.Generator) -> np.ndarray:
-    """Return int [resamples, 0.63 count]: what bootstrap samples have of `count` models."""
+    """Return int [resamples, 0.63 count]: subsets of the size of the distinct bootstrap draws."""
     size = max(4, round((1 - np.exp(-1)) * count))
     return np.sort(generator.random((resamples, count)).argsort(-1)[:, :size], axis=-1)
 
 
 def transitivity(gaps: np.ndarray) -> Triples:
-    """Return by how much every three models break the triangle inequality.
+    """Return by how much each triple of models violates the triangle inequality.
 
-    A gap is no metric; were it one, models without gaps to a third would have none to each other.
+    Gaps are not a metric; if they were, models without a gap to a third would have none between
+    them.
     """
     a, b, c = np.array(list(combinations(range(len(gaps)), 3))).T
     sides = np.stack([gaps[a, b], gaps[b, c], gaps[a, c]])
@@ -184,7 +186,7 @@ def transitivity(gaps: np.ndarray) -> Triples:
 
 
 def scaling_agreement(gaps: np.ndarray, scores: np.ndarray) -> float:
-    """Return |r| of the scores [N] and the first axis of classical scaling: a cross-check."""
+    """Return |r| of the scores [N] and the first axis of classical scaling, as a check."""
     axis = scaling(gaps, 1)[:, 0]
     spread = axis.std() * scores.std()
     if not spread:
@@ -198,7 +200,7 @@ def _spectrum(
     """Return eigenvalues, highest first, and vectors of the normalised affinity, and degrees."""
     affinity = np.exp(-np.square(gaps / np.asarray(delta)[..., None, None]) / 2)
     affinity[..., np.arange(gaps.shape[-1]), np.arange(gaps.shape[-1])] = 0
-    # A model far from all others has next to no degree, by which its coordinates are divided.
+    # A model far from all others has almost no degree, by which its coordinates are divided.
     degrees = np.maximum(affinity.sum(-1), np.finfo(float).eps)
     roots = np.sqrt(degrees)
     values, vectors = np.linalg.eigh(affinity / (roots[..., None] * roots[..., None, :]))
@@ -210,10 +212,10 @@ def _lloyd(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the best of several k-means of points [B, N, d]: labels [B, N], sums of squares."""
     batch, count, _ = points.shape
-    spread = points[:, None]  # beside restarts: [B, restarts, N, d]
+    spread = points[:, None]  # [B, restarts, N, d]
     drawn = generator.integers(count, size=(batch, restarts, 1))
     centres = points[np.arange(batch)[:, None, None], drawn]
-    for _ in range(1, k):  # k-means++: far points are likelier
+    for _ in range(1, k):  # k-means++: far points are more likely
         nearest = _squares(spread, centres).min(-1)
         mass = nearest.cumsum(-1)
         level = generator.random((batch, restarts, 1)) * mass[..., -1:]
@@ -239,13 +241,13 @@ def _lloyd(
 def _squares(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Return squared distances [..., N, k] of points [..., N, d] to centres [..., k, d]."""
     total = np.zeros(())
-    for axis in range(points.shape[-1]):  # several times as fast as one sum over axes
+    for axis in range(points.shape[-1]):  # several times faster than one sum over axes
         total = total + np.square(points[..., :, None, axis] - centres[..., None, :, axis])
     return total
 
 
 def separation(gaps: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the mean gap [...] between clusters over the mean within; infinite where that is 0."""
+    """Return the mean gap [...] between clusters over that within; infinite if the latter is 0."""
     first, second = np.triu_indices(gaps.shape[-1], 1)
     pairs, between = gaps[..., first, second], labels[..., first] != labels[..., second]
     across, within = (
@@ -256,7 +258,7 @@ def separation(gaps: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _agreement(parts: np.ndarray, labels: np.ndarray, drawn: np.ndarray) -> Agreement:
-    """Compare partitions [R, m] of the models `chosen` [R, m] with `labels` [N]."""
+    """Compare partitions [R, m] of the models `drawn` [R, m] with `labels` [N]."""
     whole = labels[drawn]
     same = (parts[..., None] == parts[:, None]) == (whole[..., None] == whole[:, None])
     shares = (same.sum(-1) - 1) / (parts.shape[-1] - 1)

@@ -1,4 +1,4 @@
-"""From an experiment to the tidy rows of its curves, on as many points as are asked for."""
+"""From an experiment to the tidy rows of its curves, on the requested points."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from basins.paths.experiment import Experiment, Grid, Joined
 from basins.paths.pairs import grid
 from basins.statistics.paths import barrier_rows, mean_losses, path_rows
 
-TOGETHER = 500  # curves whose rows are a dictionary each: of all, they would fill the memory
+TOGETHER = 500  # curves per batch: dictionaries for the rows of all would fill the memory
 
 
 def evaluated(experiment: Experiment, points: int | Mapping[str, Any]) -> dict[Joined, Grid]:
     """Evaluate every curve of an experiment and return its points, by curve.
 
-    `points` are as many equally spaced ones, or the options of `adaptive.refine`, by which a grid
-    is doubled until none of its curve's `barrier_linear` changes.
+    `points` is a number of equally spaced points, or the options of `adaptive.refine`, which
+    doubles a grid until the `barrier_linear` of its curve no longer changes.
     """
     if isinstance(points, int):
         grids = dict.fromkeys(experiment.joined, grid(points))
@@ -39,7 +39,7 @@ def evaluated(experiment: Experiment, points: int | Mapping[str, Any]) -> dict[J
 def tables(
     experiment: Experiment, grids: Mapping[Joined, Grid], confidence: float
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the rows of all points, and those of all barriers, of evaluated curves."""
+    """Return the rows of all points and of all barriers of evaluated curves."""
     paths: list[pd.DataFrame] = []
     barriers: list[pd.DataFrame] = []
     binary, every = experiment.binary(), list(grids.items())
@@ -59,11 +59,10 @@ def tables(
 def samples(
     experiment: Experiment, grids: Mapping[Joined, Grid], examples: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return which of some examples are classified right along every curve.
+    """Return which of some examples are classified correctly along every curve.
 
-    `examples` are rows with their `eval_set`, and the index in it (`example`); of other sets there
-    are no rows. `outcomes` has a word for each point, and in it `+` (right) or `-` (wrong) for each
-    of them.
+    `examples` are rows with an `eval_set` and an index in it (`example`); other sets get no rows.
+    `outcomes` has a word for each point, with `+` (correct) or `-` (wrong) for each example.
     """
     indices = {of: rows["example"].to_numpy() for of, rows in examples.groupby("eval_set")}
 

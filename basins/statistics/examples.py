@@ -1,4 +1,4 @@
-"""Intervals over examples: what would change had other examples of the same kind been drawn."""
+"""Intervals over examples: what would change if other examples of the same kind had been drawn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy.special import ndtri, stdtrit  # scipy.stats takes as long to import 
 from basins import seeds
 
 RESAMPLES = 10_000
-DRAWS = 4000  # of the largest of correlated normals: 2 % of its quantile
+DRAWS = 4000  # of the maximum of correlated normals: accurate to 2 % of its quantile
 Count = np.ndarray | np.integer
 
 
@@ -18,12 +18,12 @@ def estimate(metric: str, values: np.ndarray, confidence: float) -> tuple[float,
     """Return a metric of examples and the ends of its interval at this confidence.
 
     For `f1` and `mcc` the values are bool [n, 2], the predicted and the true class of each example,
-    and the interval is the percentile bootstrap's over examples, from a stream of its own. Any
-    other metric is the mean of the values [n].
+    and the interval is a percentile bootstrap over examples, with its own random stream. Any other
+    metric is the mean of the values [n].
     """
     if metric not in SCORES:
         return mean_interval(values, confidence)
-    # To draw n examples again is to draw how many of them fall in each of four cells.
+    # Resampling n examples is equivalent to resampling the counts of the four cells.
     cells = _cells(*values.T)
     drawn = seeds.generator("bootstrap", metric).multinomial(
         len(values), cells / len(values), size=RESAMPLES
@@ -34,12 +34,12 @@ def estimate(metric: str, values: np.ndarray, confidence: float) -> tuple[float,
 
 
 def _f1(neither: Count, missed: Count, wrong: Count, right: Count) -> Count:
-    """Return the harmonic mean of precision and recall, 0 where nothing is right."""
+    """Return the harmonic mean of precision and recall; 0 without true positives."""
     return 2 * right / np.maximum(2 * right + missed + wrong, 1)
 
 
 def _mcc(neither: Count, missed: Count, wrong: Count, right: Count) -> Count:
-    """Return Matthews's correlation, 0 where all is predicted, or is, one class."""
+    """Return Matthews's correlation; 0 if all predictions, or all labels, are one class."""
     margins = (right + wrong, right + missed, neither + wrong, neither + missed)
     spread = np.sqrt(np.prod(np.asarray(margins, dtype=np.float64), axis=0))
     return (right * neither - wrong * missed) / np.where(spread, spread, 1)
@@ -49,13 +49,13 @@ SCORES = {"f1": _f1, "mcc": _mcc}
 
 
 def scores(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    """Return every score of a prediction of two classes, both bool [n]: F1 and MCC."""
+    """Return F1 and MCC of predictions of two classes; both arguments are bool [n]."""
     cells = _cells(predicted, true)
     return {name: float(score(*cells)) for name, score in SCORES.items()}
 
 
 def _cells(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Return how many examples are in neither class, missed, wrongly named and right: int [4]."""
+    """Return the numbers of true negatives, misses, false positives and true positives: int [4]."""
     return np.bincount(2 * predicted + true, minlength=4)
 
 
@@ -76,10 +76,10 @@ def mean_interval(values: np.ndarray, confidence: float) -> tuple[float, float, 
 
 
 def resampling_weights(count: int, resamples: int, generator: np.random.Generator) -> np.ndarray:
-    """Return how often each of `count` examples is drawn in each bootstrap resample, over `count`.
+    """Return the weight of each of `count` examples in each bootstrap resample.
 
-    Float32 [resamples, count]. Using one array for all points of a path, ends included, resamples
-    them jointly: the noise that they share cancels.
+    Float32 [resamples, count]; weights add up to 1. Using one array for all points of a path, ends
+    included, resamples them jointly, so that the noise that they share cancels.
     """
     drawn = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
     return drawn.astype(np.float32) / np.float32(count)
@@ -88,10 +88,10 @@ def resampling_weights(count: int, resamples: int, generator: np.random.Generato
 def highest_interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
     """Return the ends of an interval for the highest of T means over examples, of values [n, T].
 
-    The low end is the highest of T low ends that hold together (sup-t: a quantile of the largest of
-    T correlated normals), the high end the highest of T high ends, of which that of the true
-    highest alone must hold. So it covers at least as often as it says, which a bootstrap of the
-    maximum does not where the means are as close as their noise (tests/statistics).
+    The low end is the highest of T simultaneous low ends (sup-t: a quantile of the maximum of T
+    correlated normals). The high end is the highest of T pointwise high ends, since only that of
+    the truly highest mean must hold. So its coverage is at least nominal, unlike that of a
+    bootstrap of the maximum if the means are as close as their noise (tests/statistics).
     """
     count, points = values.shape
     if count < 2 or not np.isfinite(values).all():
@@ -113,10 +113,10 @@ def highest_interval(values: np.ndarray, confidence: float) -> tuple[float, floa
 
 
 def highest_split(values: np.ndarray) -> float:
-    """Return the highest of T means over examples, of values [n, T], without a maximum's bias.
+    """Return the highest of T means over examples, of values [n, T], without the maximum's bias.
 
-    Either half of the examples, drawn at random but always the same, says which mean is the
-    highest and the other half what it is; what they say is averaged.
+    One half of the examples (random, but always the same) determines which mean is the highest and
+    the other half its value; the result is averaged over both roles of the halves.
     """
     first = _halves(len(values))
     one, other = (values[side].mean(axis=0, dtype=np.float64) for side in (first, ~first))
@@ -126,14 +126,14 @@ def highest_split(values: np.ndarray) -> float:
 def gap_split(ts: np.ndarray, values: np.ndarray) -> float:
     """Return the convexity gap of T means over examples, of values [n, T], without its bias.
 
-    The gap is the largest height of a mean over the chord of two others around it (LCRGS), which
-    noise alone makes positive. As in `highest_split`, one half of the examples says which three
-    points these are and the other half how high, for values on a grid `ts` [T] that increases.
+    The gap is the largest height of a mean above the chord of two others around it (LCRGS), which
+    noise alone makes positive. As in `highest_split`, one half of the examples determines the three
+    points and the other half the height. The grid `ts` [T] increases.
     """
     first = _halves(len(values))
     means = np.stack([values[side].mean(axis=0, dtype=np.float64) for side in (first, ~first)])
-    # A point is over no chord of its own: where all others are below, the gap is 0.
-    at, highest = np.zeros((2, 2))  # what either half says: the other's height, and its own
+    # The gap is 0 if no point lies above a chord.
+    at, highest = np.zeros((2, 2))  # for each half: the height in the other, and its own
     middle, right = np.triu_indices(len(ts), k=1)
     for left in range(len(ts) - 2):
         inside = middle > left

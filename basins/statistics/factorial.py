@@ -1,11 +1,11 @@
-"""How much each factor of a crossed design decides of how far apart two models are.
+"""How much each factor of a crossed design explains of the differences between models.
 
-A value of pairs is their barrier, or the squared difference of a number that each model has. Its
-mean over pairs that share nothing is the whole; that of pairs that share one factor alone is what
-is left when this is held, so 1 - left / whole is the factor's share. Of squared differences this is
-its component of variance over all of it (a U-statistic of the random-effects model); barriers,
-which are no squares of anything, are split in the same way. Shares need not add up to 1: what is
-missing is made by factors together, and by what no factor names.
+The value of a pair is its barrier, or the squared difference of a number of each model. Let `whole`
+be its mean over pairs that share no factor, and `left` that over pairs that share one factor alone;
+then 1 - left / whole is the factor's share. For squared differences this is the factor's variance
+component over the total variance (a U-statistic of the random-effects model); barriers, which are
+not squares, are split in the same way. Shares need not add up to 1: the rest is due to interactions
+and to what no factor describes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def pairs(
 ) -> pd.DataFrame:
     """Return the pairs of a factorial: whether they share each factor, their `value`, and `models`.
 
-    The value is `barrier_linear`, or the squared difference of `strategy`. Heads and orders, not
-    models, are the units of `models` (`head 60 + order 700 + ..`), which intervals leave out.
+    The value is `barrier_linear`, or the squared difference of `strategy`. The units of `models`,
+    which intervals leave out, are heads and orders, not models (`head 60 + order 700 + ..`).
 
     Args:
         rows: pairs with `model_a`, `model_b` and `barrier_linear`.
@@ -45,16 +45,16 @@ def pairs(
 
 
 def units(rows: pd.DataFrame) -> list[np.ndarray]:
-    """Return the units that take part in each row of `pairs`, an array [n] for each place."""
+    """Return the units of each row of `pairs`, as one array [n] for each position."""
     return list(np.array([models.split(" + ") for models in rows["models"]], str).T)
 
 
 def shared(rows: pd.DataFrame, factor: str, kept: np.ndarray) -> float:
     """Return the share of a factor in the `value` of pairs.
 
-    `rows` has, for every factor of `FACTORIAL`, whether a pair shares it; those `kept`, bool [n],
-    count. A factor that all pairs share is no part of the design. Not a number where there are no
-    pairs to compare, or they are not apart at all.
+    `rows` has, for every factor of `FACTORIAL`, whether a pair shares it; only rows `kept`, bool
+    [n], count. A factor that all pairs share is not part of the design. NaN if there are no pairs
+    to compare, or no differences between models.
     """
     varied = [name for name in FACTORIAL if not rows[name].to_numpy().all()]
     same, values = rows[varied].to_numpy(bool)[kept], rows["value"].to_numpy(float)[kept]

@@ -1,8 +1,8 @@
-"""Which models of an experiment have learned their task: what is said of it is said of those.
+"""Exclude models that failed to learn their task from the statistics of an experiment.
 
-A seed that fails to learn is far from all others, in its weights and in how it generalises, and by
-itself decides variances and clusters. `clusters.<name>.learned` is the rule that leaves it out,
-fixed before a run; its rows are kept, and the ledger names it.
+A seed that fails to learn is far from all others, in its weights and in how it generalises, and can
+dominate variances and clusters. `clusters.<name>.learned` is the rule for leaving it out, fixed
+before a run; its rows are kept, and the ledger names it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 
 def failed(probes: pd.DataFrame, models: Iterable[str], margin: float) -> list[str]:
-    """Return the models whose accuracy on `test` is not `margin` over the commonest class's share.
+    """Return the models whose accuracy on `test` is not `margin` above the base rate.
 
-    Raises `UserError` where a model has no such rows: then it is not known.
+    The base rate is the share of the most frequent class. Raises `UserError` if it or the accuracy
+    of a model is missing.
     """
     named = probes.assign(model=probes["recipe"] + "/seed" + probes["seed"].astype(str))
     rows = named.loc[(named["slice"] == "test") & named["metric"].isin(["accuracy", BASE])]
@@ -50,12 +51,12 @@ def left_out(params: Params, tables: Mapping[str, pd.DataFrame]) -> dict[str, li
 
 
 def models(rows: pd.DataFrame) -> set[str]:
-    """Return the models that rows of pairs are of."""
+    """Return the models in rows of pairs."""
     return {*rows["model_a"], *rows["model_b"]}
 
 
 def without(rows: pd.DataFrame, left_out: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Return rows of pairs without those of models that are left out of their `experiment`."""
+    """Return rows of pairs without those that involve models left out of their `experiment`."""
     kept = np.ones(len(rows), bool)
     for experiment, names in left_out.items():
         either = rows["model_a"].isin(names) | rows["model_b"].isin(names)
@@ -64,9 +65,9 @@ def without(rows: pd.DataFrame, left_out: Mapping[str, Sequence[str]]) -> pd.Dat
 
 
 def read_all(params: Params) -> dict[str, pd.DataFrame]:
-    """Return the tables of a profile, without the pairs of models that failed.
+    """Return the tables of a profile, without pairs of models that failed.
 
-    These are in the table `left_out`: `experiment, model`.
+    The table `left_out` lists these models: `experiment, model`.
     """
     tables = dict(results.read_all(layout.results(params)))
     found = left_out(params, tables)

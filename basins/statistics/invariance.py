@@ -1,10 +1,10 @@
 """What a model is invariant to, and how far two models' invariances differ (MMC, Def. 2 to 4).
 
-The paper calls a model invariant to an intervention on one latent of the data when its expected
-loss stays what it is on the data, and two models mechanistically similar when they are invariant to
-the same interventions. Trained models are invariant to none exactly, so here it is a matter of
-degree: the accuracy that an intervention costs. The data are images with their class's cue (`c`);
-the cue is removed (`nc`) or drawn at random (`rc`), or the image is (`ri`).
+The paper calls a model invariant to an intervention on one latent of the data if its expected loss
+does not change, and two models mechanistically similar if they are invariant to the same
+interventions. No trained model is exactly invariant, so here invariance is measured by the accuracy
+that an intervention costs. The data are images with the cue of their class (`c`); interventions
+remove the cue (`nc`), or replace the cue (`rc`) or the image (`ri`) by a random one.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ JOIN = ["path", "alignment", "batchnorm", "eval_set", "metric"]
 
 
 def profiles(probes: pd.DataFrame) -> pd.DataFrame:
-    """Return the accuracy, a share, that each of the `INTERVENTIONS` costs each model: its profile.
+    """Return each model's profile: the accuracy (a share) that each of the `INTERVENTIONS` costs.
 
-    `probes` are the rows of models, of which those of the diagnostic `counterfactual` count. One
-    row a model, whose index is `recipe/seedK`; 0 is invariance. A model that reads the image alone
-    has (0, 0, a - 1 / classes) at accuracy a, one that reads a perfect cue alone has 0 for `ri`.
+    Of `probes`, the rows of the diagnostic `counterfactual` are used. The result has a row for each
+    model, indexed by `recipe/seedK`; 0 means invariance. A model with accuracy a that uses the
+    image alone has (0, 0, a - 1 / classes); one that uses a perfect cue alone has 0 for `ri`.
     """
     rows = probes.query("diagnostic == 'counterfactual' and metric == 'accuracy'")
     model = rows["recipe"] + "/seed" + rows["seed"].astype(str)
@@ -38,14 +38,13 @@ def profiles(probes: pd.DataFrame) -> pd.DataFrame:
 def pairs(
     barriers: pd.DataFrame, probes: pd.DataFrame, trained_on: Mapping[str, Hashable]
 ) -> pd.DataFrame:
-    """Set the barrier of every pair of models beside the distance of their profiles.
+    """Return the barrier of every pair of models with the distance of their profiles.
 
     Args:
         barriers: rows of pairs, `recipe/seedK` each.
         probes: rows of models.
-        trained_on: for each recipe, what its models were trained on. Equal values are the same
-            data. Pairs with a model of another recipe, or with one that has no profile, are left
-            out.
+        trained_on: for each recipe, what its models were trained on; equal values mean the same
+            data. Pairs with a model of another recipe, or of one without a profile, are left out.
 
     Returns:
         `experiment, model_a, model_b, kind`, `JOIN`, `barrier_linear, distance`. `kind` says

@@ -1,6 +1,6 @@
-"""What merges are worth on average over sets of models, and against a reference on the same set.
+"""Averages of merges over sets of models, and differences to a reference on the same set.
 
-Sets share no model, so each counts as a seed does elsewhere.
+Sets share no model, so each is a unit, like a seed elsewhere.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ def averages(rows: pd.DataFrame, confidence: float) -> pd.DataFrame:
 
 
 def gains(rows: pd.DataFrame, reference: str, confidence: float) -> pd.DataFrame:
-    """Average by how much every technique's loss and accuracy exceed the technique `reference`'s.
+    """Average by how much the loss and accuracy of each technique exceed those of `reference`.
 
-    The difference is taken set by set, which what makes a set hard or easy drops out of, in the
-    same BatchNorm mode, and with the same alignment unless the reference has just one.
+    Differences are taken within sets, so that the difficulty of a set cancels, in the same
+    BatchNorm mode, and with the same alignment unless the reference has only one.
     """
     long = _long(rows)
     baseline = long.loc[long["technique"] == reference]

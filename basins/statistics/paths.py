@@ -12,7 +12,7 @@ import pandas as pd
 from basins.landscape.barriers import BARRIERS, excess
 from basins.statistics.examples import gap_split, highest_interval, highest_split, scores
 
-if TYPE_CHECKING:  # rows are read where no torch is needed
+if TYPE_CHECKING:  # so that rows can be read without torch
     from basins.landscape.plane import Plane
     from basins.paths.engine import Curves
 
@@ -32,8 +32,8 @@ def path_rows(
     """Yield mean loss (nats), its standard error and accuracy at every point and set.
 
     `curves` holds, by (batchnorm, set), one evaluation for each of `ts`. `binary` holds the labels,
-    bool [n], of the sets for which rows are to have `f1` and `mcc`, too. Where a loss is not
-    finite, none of the point's values is a number.
+    bool [n], of the sets whose rows also get `f1` and `mcc`. If a loss is not finite, all values of
+    the point are NaN.
     """
     for (batchnorm, eval_set), evaluations in curves.items():
         for t, evaluation in zip(ts, evaluations, strict=True):
@@ -60,7 +60,7 @@ PLANE = ("u", "v", "x", "y", "eval_set", "n", "loss", "loss_se", "accuracy", "mo
 
 
 def plane_rows(plane: Plane, models: Sequence[str]) -> pd.DataFrame:
-    """Return a row for every point of a plane and set; `models` are named where they lie."""
+    """Return a row for every point of a plane and set, with the name of a model that lies there."""
     corners = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
     there: dict[tuple[float, ...], str] = dict(zip(corners, models, strict=False))
     places = pd.DataFrame(
@@ -76,9 +76,9 @@ def barrier_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield the barriers of loss (nats) and of error (a share) for every set.
 
-    `barrier_split` and `gap_split` are `barrier_linear` and the convexity gap without the bias that
-    a maximum over noisy points has. `ci_low` and `ci_high` bound the former over examples, which
-    all points of the path share.
+    `barrier_split` and `gap_split` are `barrier_linear` and the convexity gap without the bias of a
+    maximum over noisy points. `ci_low` and `ci_high` are the interval of `barrier_linear` over
+    examples, which all points of the path share.
     """
     grid = np.asarray(ts)
     for (batchnorm, eval_set), evaluations in curves.items():
@@ -97,7 +97,7 @@ def barrier_rows(
                 **{name: float(measure(grid, curve)) for name, measure in BARRIERS.items()},
                 "barrier_split": highest_split(over_chord),
                 "gap_split": gap_split(grid, values.T),
-                # A barrier is never below 0, which it is at both ends of the path.
+                # A barrier is never negative: the excess is 0 at both ends of the path.
                 **dict(zip(("ci_low", "ci_high"), np.maximum(ends, 0.0), strict=True)),
             }
 
@@ -105,7 +105,7 @@ def barrier_rows(
 def on_common_points(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """Return the rows at those `t` that all pairs of a group of `keys` have.
 
-    Pairs whose grids were refined have more; a mean over only some pairs would jump there.
+    Pairs with refined grids have more points, where a mean over only some pairs would jump.
     """
     having = rows.groupby([*keys, "t"])["t"].transform("size")
     return rows.loc[having == having.groupby([rows[key] for key in keys]).transform("max")]

@@ -1,9 +1,9 @@
-"""The paper's own models: do its clusters go with how they generalise (LCRGS, section 5)?
+"""The paper's own models: do their clusters correlate with generalisation (LCRGS, section 5)?
 
-McCoy, Min & Linzen (arXiv 1911.02969) finetuned one BERT on MNLI a hundred times and published the
-accuracy of every run on MNLI's matched development set and on all of HANS. LCRGS joined those very
-models, and its code says which twelve make the smaller cluster. Their accuracy in domain is lower,
-too, so every association is also given at equal accuracy on MNLI.
+McCoy, Min & Linzen (arXiv 1911.02969) fine-tuned one BERT on MNLI a hundred times and published the
+accuracy of every run on MNLI's matched development set and on all of HANS. LCRGS joined these
+models, and its code lists the twelve of the smaller cluster. Their accuracy in distribution is also
+lower, so every association is also given at equal accuracy on MNLI.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LABELS = {"entailed": "entailment", "nonent": "non-entailment"}
 def read(file: Path) -> pd.DataFrame:
     """Return the accuracy, a share, of every run (index) on every set (columns, as published).
 
-    Raises `UserError` where the file is missing, or not the published table.
+    Raises `UserError` if the file is missing or is not the published table.
     """
     try:
         cells = pd.read_csv(file, encoding="utf-8-sig", header=None, dtype=str)
@@ -73,27 +73,27 @@ def analyse(
     resamples: int = 10_000,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Return a row a set: what all runs and both clusters score, and if the clusters go with it.
+    """Return a row for each set: the scores of all runs and both clusters, and the association.
 
     Args:
         accuracies: a share for every run (index) and set (column), as `read` returns them.
         generator: draws the permutations.
         small: the runs of the smaller cluster.
-        resamples: permutations for each p.
+        resamples: the number of permutations for each p.
         confidence: the confidence of the intervals, which are over runs.
 
     Returns:
-        `metric` is the published name and `group`, `name`, `label` what `group` says of it; `n` and
-        `n_small` count runs. `mean` and `sd` (over n) are of all runs; `large` and `small` are the
-        means of the clusters, with t intervals. `r` is point-biserial with membership of the
-        smaller cluster, `auc` how often its models are the lower, `difference` its mean less the
-        other's, and `partial` r given the accuracy in domain. An interval of `r` is `r_low,
-        r_high`, and so on. `p` is of `r`, from runs permuted, and `p_partial` of `partial`
-        (Freedman & Lane).
+        `metric` is the published name, and `group`, `name`, `label` are the result of `group`; `n`
+        and `n_small` count runs. `mean` and `sd` (divisor n) are of all runs; `large` and `small`
+        are the means of the clusters, with t intervals. `r` is the point-biserial correlation with
+        membership of the smaller cluster, `auc` how often its models have the lower value,
+        `difference` its mean less that of the larger, and `partial` r given the accuracy in
+        distribution. The interval of `r` is `r_low, r_high`, and so on. `p` is the permutation p of
+        `r`, and `p_partial` that of `partial` (Freedman & Lane).
 
     Raises:
-        UserError: a run of the smaller cluster is missing, no run is outside it, or a column is no
-            set of HANS or MNLI.
+        UserError: a run of the smaller cluster is missing, no run is outside it, or a column is not
+            a set of HANS or MNLI.
     """
     if absent := sorted(set(small) - set(accuracies.index)):
         raise UserError(f"published models: no run {absent[0]}, of the smaller cluster")
@@ -109,7 +109,7 @@ def analyse(
 
 
 def group(metric: str) -> tuple[str, str, str]:
-    """Return what a published column is: its group, what it is called, and its gold label."""
+    """Return the group, name and gold label of a published column."""
     if metric == IN_DOMAIN:
         return "in domain", "MNLI, matched", ""
     if metric == OVERALL:

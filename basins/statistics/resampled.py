@@ -1,4 +1,4 @@
-"""Curves on resampled examples, from the losses that an experiment left in its folder."""
+"""Curves on resampled examples, from the losses that an experiment saved in its folder."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from basins.store import file_hash
 def resampled(
     folder: Path, points: pd.DataFrame, resamples: int
 ) -> dict[tuple[str, str], dict[str, np.ndarray]]:
-    """Return every measure of each pair's curve [resamples], on the same resampled examples.
+    """Return every measure of each pair's curve [resamples], with shared resampled examples.
 
-    `points` are the rows of one set along one path; `folder` has the losses of their examples.
+    `points` are the rows of one set along one path; `folder` has the losses of the examples.
     """
     stream = seeds.generator("bootstrap", folder.name)
     weights = np.zeros((0, 0))
@@ -41,7 +41,7 @@ def _losses(folder: Path, row: pd.Series) -> np.ndarray:
     joined = f"{row['path']}-{row['alignment']}-{row['model_a']}--{row['model_b']}"
     file = folder / f"{joined}.safetensors".replace("/", "-")
     try:
-        file_hash(file)  # refuses what is no longer what was written
+        file_hash(file)  # refuses files that have changed
         with safe_open(file, framework="numpy") as opened:
             return opened.get_tensor(f"{row['batchnorm']}/{row['eval_set']}/losses")
     except OSError:

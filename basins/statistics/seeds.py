@@ -1,8 +1,7 @@
-"""Intervals over seeds: what would change had other seeds been trained.
+"""Intervals over seeds: what would change if other seeds had been trained.
 
-Pairs of models share seeds, so they are not independent and the seed is what is left out, never
-the pair. Few seeds give wide intervals; that is the point of them. Coverage and size as measured
-stand in docs/statistics.md.
+Pairs of models share seeds, so they are not independent: seeds are left out, never pairs. Few seeds
+therefore give wide intervals. Measured coverage is in docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -17,16 +16,17 @@ from scipy.special import betaincinv, expit, logit, stdtrit
 from basins.statistics.verdict import unseen
 
 FEWEST = 6
-"""Fewer seeds decide nothing: of five, two equal groups of seeds would look like one in 6 %."""
+"""Fewer seeds decide nothing: two equal groups look like one in 6 % of draws of five seeds."""
 
 SKEW = 5.0
-"""How much wider, over the root of the number of seeds, the side of a long tail is made."""
+"""By how much, over the root of the number of seeds, the side of a long tail is widened."""
 
 NEAR = 3.0
-"""Standard deviations from the end of its range within which a quantity may have a long tail."""
+"""Within so many standard deviations of one end of its range, a quantity may have a long tail."""
 
 TWO = 1.5
-"""Kurtosis less squared skewness is 1 for two values and 3 for normal ones."""
+"""Below this, seeds look like two groups: kurtosis minus squared skewness is 1 for two values, 3
+for a normal distribution."""
 
 INTERVAL = ("mean", "ci_low", "ci_high", "seeds")
 EVERYTHING = (-np.inf, np.inf)
@@ -42,29 +42,28 @@ def jackknife(
     *,
     outcomes: bool = False,
 ) -> dict[str, Any]:
-    """Return the mean of values [n], its interval over seeds, and whether that decides anything.
+    """Return the mean of values [n], its interval over seeds, and whether it may decide a claim.
 
-    Every seed in turn is left out with all values it takes part in (`leave_out`). Values that are
-    all of one sign count as near 0.
+    Each seed in turn is left out with all values that involve it (`leave_out`). For values that all
+    have one sign, 0 counts as an end of the range.
 
     Args:
-        values: of a model, or of a pair of models, each.
-        seeds: one array [n] for one model a value, two for pairs.
+        values: each of a model, or of a pair of models.
+        seeds: one array [n] if each value is of one model, two for pairs.
         confidence: two-sided.
         within: the range of the quantity, such as (0, 1).
-        outcomes: every value is a yes (1) or a no (0), one of each seed: their share has the exact
-            interval. Values that happen to be 0 or 1, as accuracies may, are no outcomes.
+        outcomes: every value is a yes (1) or a no (0), one for each seed, whose share has an exact
+            interval. Values that happen to be 0 or 1, such as accuracies, are not outcomes.
 
     Returns:
-        `mean, ci_low, ci_high, seeds`, and `method` (how the interval was made, in a few words),
-        `decides` (false where its size is not kept: then no verdict rests on it), `note` (why it
-        does not decide, else empty), and what a decision leaves out: `unseen`, the share of seeds
-        that may be of another kind, none of which was seen, and `touched`, that of values which
-        those seeds may take part in. Ends are not a number where leaving one seed out leaves
-        nothing.
+        `mean, ci_low, ci_high, seeds`; `method` (how the interval was computed); `decides` (false
+        if its coverage is not guaranteed: then it decides no claim); `note` (the reason, or empty);
+        and the limits of a verdict: `unseen`, the largest share of seeds that may be of a kind that
+        was not sampled, and `touched`, the share of values that may involve such seeds. Ends are
+        NaN if leaving one seed out leaves no values.
 
     Raises:
-        ValueError: outcomes are not 0 or 1, or not one of each seed.
+        ValueError: outcomes are not 0 or 1, or not one for each seed.
     """
     values = np.asarray(values, float)
     nodes, kept = _kept(seeds)
@@ -93,13 +92,13 @@ def contrast(
 ) -> dict[str, Any]:
     """Return the mean of values where `first` is true, less that where it is not.
 
-    As `jackknife` otherwise. A seed is left out of both groups at once, so what it does to both
-    cancels.
+    Otherwise as `jackknife`. A seed is left out of both groups at once, so an effect that it has on
+    both cancels.
 
     Args:
-        values: one value of a model, or of a pair of models, each [n].
+        values: each of a model, or of a pair of models [n].
         first: which values are of the first group, bool [n].
-        seeds: one array [n] for one model a value, two for pairs.
+        seeds: one array [n] if each value is of one model, two for pairs.
         confidence: two-sided.
         within: the range of the difference.
     """
@@ -123,9 +122,9 @@ def leave_out(
     confidence: float,
     within: tuple[float, float] = EVERYTHING,
 ) -> dict[str, Any]:
-    """Return the jackknife of `statistic`, a smooth function of which values are kept: bool [n].
+    """Return the jackknife of `statistic`, a smooth function of the mask of kept values, bool [n].
 
-    As `jackknife` otherwise.
+    Otherwise as `jackknife`.
     """
     _, kept = _kept(seeds)
     without = np.array([statistic(keep) for keep in kept])
@@ -142,22 +141,22 @@ def interval(
     near: tuple[float, float] = EVERYTHING,
     extra: np.ndarray | float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the ends of intervals of estimates [...], and how often wider each side is [2, ...].
+    """Return the ends of intervals of estimates [...], and the widening factors [2, ...].
 
     The t interval of the jackknife's pseudo-values, with (K - 1) degrees of freedom. From `FEWEST`
-    seeds on, the side towards which they are skewed is 1 + `SKEW` / sqrt(K) times as wide: a t
-    interval misses a skewed mean there, by a term of that order (Johnson 1978), and a few seeds
-    from a long tail seldom show how long. Both sides are where the seeds look like two groups, and
-    a side is where the other end of the range is near.
+    seeds on, the side towards which they are skewed is 1 + `SKEW` / sqrt(K) times as wide: there a
+    t interval misses the mean of skewed values by a term of that order (Johnson 1978), and a few
+    seeds from a long tail rarely show its length. Both sides are widened if the seeds look like two
+    groups, and a side is widened if the other end of the range is near.
 
     Args:
         whole: the estimates [...].
-        without: each without one of K seeds [..., K].
+        without: the estimates without each of K seeds [..., K].
         confidence: two-sided.
-        within: the range; where both ends are finite, the interval is made on the logit's scale.
-        near: the range as far as long tails go.
-        extra: the variance that is added for what pairs have of their own: where seeds come in two
-            equal groups, leaving one out changes nothing.
+        within: the range; if both ends are finite, the interval is computed on the logit scale.
+        near: the range that is used to detect long tails.
+        extra: the variance added for effects of pairs: if seeds form two equal groups, leaving one
+            out changes nothing.
     """
     count = without.shape[-1]
     off = (count - 1) * (without.mean(-1, keepdims=True) - without)  # of pseudo-values
@@ -169,7 +168,7 @@ def interval(
         scale = np.where(second > 0, second, 1.0)
         skew = third / scale**1.5
         two = fourth / scale**2 - skew**2 < TWO
-        below, above = whole - near[0], near[1] - whole  # how far the ends are
+        below, above = whole - near[0], near[1] - whole  # distances to the ends
         closest = np.minimum(below, above) < NEAR * spread
         wide = [(skew < 0) | two | (closest & (above < below))]
         wide += [(skew > 0) | two | (closest & (below < above))]
@@ -185,7 +184,7 @@ def interval(
 
 
 def ends(rows: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return recipe and seed of the models of each pair, and whether they share their start.
+    """Return recipe and seed of the models of each pair, and whether they share initial weights.
 
     `rows` has `model_a` and `model_b` (`recipe/seedK`). Two models of one seed start from the same
     weights: `init` is `shared` for them and `separate` otherwise.
@@ -205,9 +204,9 @@ def summarise_pairs(
 
     Args:
         rows: pairs, with `model_a` and `model_b` (`recipe/seedK`).
-        keys: the columns whose values groups share.
-        values: the columns that are averaged, each in a row of its own.
-        name: the column of the result that says which of `values` a row is about.
+        keys: the columns that define groups.
+        values: the columns that are averaged, each in a separate row.
+        name: the column of the result that names which of `values` a row is for.
         confidence: the confidence of the intervals over seeds.
     """
     groups = [*keys[:1], "recipe_a", "recipe_b", "init", *keys[1:]]
@@ -221,14 +220,13 @@ def average_pairs(
 
     Args:
         rows: pairs, with `seed_a` and `seed_b`.
-        groups: the columns whose values a group shares.
-        values: the columns that are averaged, each in a row of its own.
-        name: the column of the result that says which of `values` a row is about.
+        groups: the columns that define groups.
+        values: the columns that are averaged, each in a separate row.
+        name: the column of the result that names which of `values` a row is for.
         confidence: the confidence of the intervals over seeds.
 
     Returns:
-        The columns `groups`, `name`, `mean, ci_low, ci_high, seeds` and `pairs`, how many there
-        are.
+        The columns `groups`, `name`, `mean, ci_low, ci_high, seeds` and `pairs`, their number.
     """
     summary = []
     for group, part in _grouped(rows, groups):
@@ -246,7 +244,7 @@ def summarise_models(
 ) -> pd.DataFrame:
     """Average `value` over the seeds (column `seed`) of each group of `keys`.
 
-    Values are of the `metric` that is one of the keys, or `differences` of two of it.
+    Values are of the `metric` among the keys, or `differences` of two such values.
     """
     summary = []
     for group, part in _grouped(rows, keys):
@@ -266,7 +264,7 @@ def span(quantity: str, metric: str = "") -> tuple[float, float]:
 
 
 def _grouped(rows: pd.DataFrame, keys: list[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Yield the values of `keys` that a group of rows shares, and the group, in order of rows."""
+    """Yield the common values of `keys` of each group of rows, and the group, in order of rows."""
     for shared, part in rows.groupby(keys, sort=False, dropna=False):
         values: Any = shared  # a tuple, as `keys` is a list
         yield dict(zip(keys, values, strict=True)), part
@@ -277,9 +275,9 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _alone(values: np.ndarray, kept: np.ndarray) -> float:
-    """Return the variance of the mean of values [n] by what effects of seeds leave of them.
+    """Return the variance of the mean of values [n] due to the residuals after effects of seeds.
 
-    `kept` [K, n] is of which values are left without each seed.
+    `kept` [K, n] says which values remain without each seed.
     """
     effects = (~kept).T.astype(float)
     axes, sizes, _ = np.linalg.svd(effects, full_matrices=False)
@@ -290,18 +288,18 @@ def _alone(values: np.ndarray, kept: np.ndarray) -> float:
 
 
 def _kept(seeds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the seeds [K], and which values are left without each: bool [K, n]."""
+    """Return the seeds [K], and which values remain without each of them: bool [K, n]."""
     nodes = np.unique(np.concatenate(seeds))
     return nodes, np.all([np.not_equal.outer(nodes, side) for side in seeds], axis=0)
 
 
 def _crossed(seeds: Sequence[np.ndarray]) -> bool:
-    """Return whether there are values of more than one seed."""
+    """Return whether any value involves more than one seed."""
     return any((side != seeds[0]).any() for side in seeds[1:])
 
 
 def _touched(unseen: float, seeds: Sequence[np.ndarray]) -> float:
-    """Return the share of values, each of one seed of every array, that a share of seeds is in."""
+    """Return the share of values that involve any of a share `unseen` of the seeds."""
     return 1 - (1 - unseen) ** len(seeds)
 
 
@@ -333,17 +331,17 @@ def _described(
             most = unseen(count, confidence)
             note = f"all {count} seeds are equal: up to {most:.0%} of others may differ"
         elif count < FEWEST:
-            note = f"{count} seeds: of fewer than {FEWEST}, two groups may look like one"
+            note = f"{count} seeds: with fewer than {FEWEST}, two groups may look like one"
     return _estimate(whole, low, high, count, confidence, method, note)
 
 
 def _exact(hits: int, count: int, confidence: float) -> dict[str, Any]:
-    """Return the share of seeds that hit, with the interval of Clopper & Pearson (1934)."""
+    """Return the share of hits among seeds, with the interval of Clopper & Pearson (1934)."""
     tail = (1 - confidence) / 2
     low = float(betaincinv(hits, count - hits + 1, tail)) if hits else 0.0
     high = float(betaincinv(hits + 1, count - hits, 1 - tail)) if hits < count else 1.0
     estimate = _estimate(hits / count, low, high, count, confidence, "exact (binomial)", "")
-    return estimate | {"touched": 0.0}  # it is about all seeds
+    return estimate | {"touched": 0.0}  # it covers all seeds
 
 
 def _estimate(

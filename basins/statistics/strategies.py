@@ -1,8 +1,8 @@
-"""Do clusters on the loss surface in domain go with strategies out of domain (LCRGS, section 4)?
+"""Do clusters on the loss surface correlate with strategies out of distribution (LCRGS, section 4)?
 
-Scores of models come from their curves in domain alone; diagnostics are looked at afterwards. The
-convexity gap is the paper's measure; the barrier above the chord, the Euclidean distance of the
-models and their sharpness, which knows no pairs and has no clusters, are its rivals.
+Scores of models are computed from their curves in distribution alone, without the diagnostics. The
+convexity gap is the paper's measure. It is compared with the barrier above the chord, the Euclidean
+distance of the models, and their sharpness, which is not of pairs and gives no clusters.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TABLES = {
     "pair_types": [*JOIN, "t", "metric", *INTERVAL],
     "pair_barriers": [*JOIN, "metric", "definition", *INTERVAL],
 }
-"""What there is of an experiment, and the columns of each."""
+"""The tables of an experiment, and their columns."""
 
 
 def analyse(
@@ -60,19 +60,19 @@ def analyse(
     """Return, by name, the `TABLES` of one experiment (docs/formats.md).
 
     Args:
-        key: the name of all random streams.
+        key: the name from which all random streams derive.
         paths: the experiment's rows of points.
         barriers: its rows of pairs.
         probes: rows of models on diagnostics, of other models too.
         resampled: by pair, the `CURVES` measures on resampled examples [R], or nothing.
         chosen: the `path`, `alignment`, `batchnorm` and `eval_set` that clusters come from.
-        slices: what scores are held against: `<slice>`, for its accuracy, or `<slice>:<metric>`.
-        sharpness: of every model, by name, where it has been measured.
-        k: how many clusters; None takes what is found.
-        resamples: of models.
+        slices: the diagnostics: `<slice>`, for its accuracy, or `<slice>:<metric>`.
+        sharpness: of every model, by name, if it has been measured.
+        k: the number of clusters; None takes the number that is found.
+        resamples: the number of permutations over models.
         confidence: of intervals.
 
-    Raises `UserError` where rows that are asked for are missing.
+    Raises `UserError` if requested rows are missing.
     """
     pairs = _where(barriers, {**chosen, "metric": "loss"}, key)
     curves = _where(paths, chosen, key)
@@ -113,7 +113,7 @@ def analyse(
     types = cluster_rows.summarise_types(paths, barriers, cluster, confidence)
     for name, rows in zip(("pair_types", "pair_barriers"), types, strict=True):
         made[name].append(rows)
-    # Without diagnostics there is nothing to go with.
+    # Without diagnostics there are no associations.
     made["association"] = made["association"] or [pd.DataFrame(columns=TABLES["association"])]
     return {name: pd.concat(parts, ignore_index=True) for name, parts in made.items()}
 
@@ -163,7 +163,7 @@ def _diagnostics(
 def _matrices(
     models: Sequence[str], resampled: Mapping[tuple[str, str], np.ndarray | None]
 ) -> np.ndarray | None:
-    """Return matrices [R, N, N] of a measure by pair [R]; None where a pair has none."""
+    """Return matrices [R, N, N] from a measure by pair [R]; None if a pair has none."""
     values = [value for value in resampled.values() if value is not None]
     if len(values) < len(models) * (len(models) - 1) // 2:
         return None

@@ -1,8 +1,8 @@
-"""Are there clusters of models, how many, and what differs between them (docs/statistics.md).
+"""Are there clusters of models, how many, and what differs between them (docs/statistics.md)?
 
-Gaps are as in `clusters`. Every model may be near or far from all others, which makes no clusters:
-that part is taken out of the logarithms of the gaps first, and what is left is held against
-permutations and against a continuum.
+Gaps are as in `clusters`. A model that is near to or far from all others does not make a cluster:
+such effects of single models are first removed from the logarithms of the gaps. The residuals are
+compared with permutations and with a continuum.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from basins.statistics.clusters import (
 from basins.statistics.verdict import unseen
 
 FEWEST = 12
-"""Of fewer models, two clusters cannot be told from places on a line (docs/statistics.md)."""
+"""With fewer models, two clusters cannot be told from a continuum (docs/statistics.md)."""
 
 
 SURE = 16
-"""Of fewer models places on a line pass in up to 8 % of draws, from here on in up to 3."""
+"""With fewer models, a continuum passes in up to 8 % of draws; from here on, in up to 3 %."""
 
 
 EACH = 6
-"""Models, for every cluster that is looked for."""
+"""Models required for each cluster that is tried."""
 
 
 APART = 2.5
-"""By how many standard deviations of log gaps those between clusters exceed those within."""
+"""By how many standard deviations log gaps between clusters must exceed those within."""
 
 
 PARTED = 1.25
-"""How many times the largest gap within all gaps between are where no test is needed."""
+"""If all gaps between are this many times the largest gap within, no test is needed."""
 
 
 LEAST = 3
-"""Models of a cluster: of fewer, clusters cannot be told from models that are far by themselves."""
+"""Smallest size of a cluster: fewer models may be outliers."""
 
 
 ALIKE = 0.05
-"""Level of the test of whether clusters leave no structure in the gaps."""
+"""Level of the test that clusters leave no structure in the gaps."""
 
 
 TINY = np.finfo(float).tiny
@@ -61,13 +61,12 @@ FLOOR = 0.05
 class Several(NamedTuple):
     """Whether models fall into clusters.
 
-    `k` is how many; 1 where that is not shown, which does not say that there are none. `labels` [N]
-    are those clusters, or the best two. `p` is that of gaps without structure but for effects of
-    single models; `apart` by how many standard deviations log gaps between clusters exceed those
-    within; `ratio` how many times the gaps within a cluster those to others are (geometric means,
-    the least of all clusters); `alike` the p of there being no structure but these clusters, where
-    they are far apart.
-    `decides` is whether clusters are shown, `note` why not, in a few words.
+    `k` is their number; 1 if clusters are not shown, which does not mean that there are none.
+    `labels` [N] are these clusters, or the best two. `p` is for the null of gaps with no structure
+    except effects of single models; `apart` is by how many standard deviations log gaps between
+    clusters exceed those within; `ratio` is the smallest ratio, over clusters, of gaps to others to
+    gaps within (geometric means); `alike` is the p for no structure except these clusters, if they
+    are far enough apart. `decides` is whether clusters are shown, and `note` why not.
     """
 
     k: int
@@ -81,9 +80,9 @@ class Several(NamedTuple):
 
 
 def without_models(values: np.ndarray) -> np.ndarray:
-    """Return what a mean and an effect of each model leave of values of pairs [..., N, N].
+    """Return the residuals of values of pairs [..., N, N] after a mean and effects of models.
 
-    By least squares: values are read off the diagonal, which comes out as 0.
+    By least squares over the entries off the diagonal; the diagonal of the result is 0.
     """
     count = values.shape[-1]
     off = ~np.eye(count, dtype=bool)
@@ -100,18 +99,18 @@ def several(
     """Return whether the models of a matrix [N, N] fall into clusters, and how many.
 
     Models are clustered by the logarithms of their gaps, less an effect of every single model (a
-    bad seed is far from all others). There are k clusters, the fewest up to N / `EACH`, where
+    bad seed is far from all others). The result is the smallest k, up to N / `EACH`, for which
 
-    1. they explain more of these than of `draws` matrices whose entries are dealt anew to the
-       pairs and clustered again, at the level `alpha` over how many k are tried;
-    2. gaps between clusters exceed those within by `APART` standard deviations (of two groups on a
-       scale, Ashman's D asks for 2), and gaps to others those within in every single cluster;
-    3. what they leave has no more structure than noise, by its largest eigenvalue, between
-       clusters and within them, at the level `ALIKE`: places on a line would leave some;
-    4. each has `LEAST` models: fewer may be outliers.
+    1. the clusters explain more than in `draws` matrices whose entries are permuted over the pairs
+       and clustered again, at the level `alpha` divided by the number of k that are tried;
+    2. log gaps between clusters exceed those within by `APART` standard deviations (Ashman's D
+       requires 2 for two groups), and in every cluster gaps to others exceed those within;
+    3. the residuals are noise by their largest eigenvalue, between clusters and within them, at
+       the level `ALIKE`: a continuum would leave structure;
+    4. each cluster has at least `LEAST` models: fewer may be outliers.
 
-    Where every gap between is `PARTED` times any within, 2 and 3 hold. Of fewer than `FEWEST`
-    models nothing is said. `power` says what would be seen.
+    If every gap between clusters is at least `PARTED` times any gap within, 2 and 3 are met. With
+    fewer than `FEWEST` models nothing is decided. For power see docs/statistics.md.
     """
     tries = range(2, max(2, len(gaps) // EACH) + 1)
     logs = np.log(gaps / scale(gaps) + FLOOR)
@@ -124,7 +123,7 @@ def several(
         parted = ratio >= 1 and _parted(logs, labels)
         far = parted or (apart >= APART and ratio >= 1)
         if shown and not far:
-            continue  # what follows takes long
+            continue  # the rest is slow
         theirs = _explained(nulls, _split(nulls, k, generator))
         above = (theirs >= _explained(rest, labels) - 1e-12).sum()
         p = min(1.0, len(tries) * float(1 + above) / (1 + draws))
@@ -133,22 +132,22 @@ def several(
         if not (problem := _problem(how, alpha, far)):
             return how
         shown = shown or how._replace(k=1, decides=False, note=problem)
-    assert shown is not None  # there is always a try
+    assert shown is not None  # k = 2 is always tried
     return shown
 
 
 def cross_fitted(gaps: np.ndarray, k: int, generator: np.random.Generator) -> np.ndarray:
-    """Return whether every two models are of different clusters as all other gaps say: bool [N, N].
+    """Return whether each pair is between clusters as found from all other gaps: bool [N, N].
 
-    A pair whose own gap had a say would be within a cluster for being small, so that the mean of
-    gaps within would be too low, and what exceeds it too high. Its logarithm is replaced by what
-    the effects of its two models predict from all other gaps, and the models are clustered anew,
-    as in `several`, for each pair.
+    If a pair's own gap were used, a small gap would put it within a cluster, so the mean gap within
+    would be too low and the difference to the gaps between too large. So for each pair, its log gap
+    is replaced by the prediction of the effects of its two models from all other gaps, and the
+    models are clustered again, as in `several`.
     """
     count = len(gaps)
     logs = np.log(gaps / scale(gaps) + FLOOR)
     first, second = np.triu_indices(count, 1)
-    # What a value is off the prediction without it: its residual over one less its leverage.
+    # The leave-one-out residual: the residual divided by one minus the leverage.
     off = without_models(logs)[first, second] / (1 - 2 / (count - 1))
     each = np.tile(logs, (len(first), 1, 1))
     pairs = np.arange(len(first))
@@ -159,10 +158,10 @@ def cross_fitted(gaps: np.ndarray, k: int, generator: np.random.Generator) -> np
 
 
 def unsteady(gaps: np.ndarray, k: int, generator: np.random.Generator) -> np.ndarray:
-    """Return without which models of a matrix [N, N] the others fall into other clusters: bool [N].
+    """Return for which models of [N, N] the others cluster differently without it: bool [N].
 
-    Where that is none, an interval that leaves every model out of the clusters (`partition`), too,
-    is the one that leaves it out of rows of clusters as they are.
+    If there is none, a jackknife that clusters again without each model (`partition`) equals one
+    that takes the clusters as fixed.
     """
     left = np.array([np.delete(np.arange(len(gaps)), model) for model in range(len(gaps))])
     parts = partition(gaps[left[:, :, None], left[:, None, :]], k, generator)
@@ -177,25 +176,25 @@ def between(
     confidence: float,
     draws: int = 999,
 ) -> dict[str, Any]:
-    """Return by how much values of pairs [N, N] are higher between clusters by `gaps` than within.
+    """Return by how much values of pairs [N, N] are higher between clusters of `gaps` than within.
 
-    Least squares at equal effects of models, as a model that is far from all others may be worse
-    with all; the interval is t, over what these leave of pairs. Clusters (`partition`) are a part
-    of the estimate: `p`, two-sided, is of values that are dealt anew to the models with their gaps,
-    so whichever clusters noise would make are there under the null, too. Values that are these gaps
-    in another guise go with them whether there are clusters or not: for those, ask `several`.
+    Least squares, adjusted for effects of models, since a model that is far from all others may
+    have high values with all of them; the interval is a t interval from the residuals of pairs.
+    Clusters (`partition`) are part of the estimate: the two-sided `p` permutes values over models
+    while the gaps stay, so clusters formed by noise also occur under the null. Not for values that
+    are a function of the gaps, which correlate with them with or without clusters: use `several`.
 
     Args:
-        values: symmetric; NaN for pairs that have none.
-        gaps: what clusters come from.
-        k: their number.
-        generator: of starts and draws.
+        values: symmetric; NaN for pairs without a value.
+        gaps: the gaps that clusters come from.
+        k: the number of clusters.
+        generator: draws the starts of k-means and the permutations.
         confidence: the confidence of the interval.
-        draws: how often values are dealt anew.
+        draws: the number of permutations.
 
     Returns:
-        As `seeds.jackknife`, and `p`. It does not decide where interval and p disagree about 0, or
-        where a cluster has fewer than three models.
+        As `seeds.jackknife`, and `p`. It does not decide if interval and p disagree about 0, or if
+        a cluster has fewer than three models.
     """
     labels = partition(gaps, k, generator)
     first, second = np.nonzero(np.triu(np.isfinite(values), 1))
@@ -219,14 +218,14 @@ def between(
         half = float(stdtrit(free, (1 + confidence) / 2) * error)
         p = float(np.nanmean(np.abs(slopes) >= abs(mean) - 1e-12))
         if (abs(mean) > half) != (p <= 1 - confidence):
-            note = f"the interval and values dealt anew (p = {p:.2g}) disagree about 0"
+            note = f"the interval and the permutation test (p = {p:.2g}) disagree about 0"
     interval = {"mean": mean, "ci_low": mean - half, "ci_high": mean + half, "seeds": len(gaps)}
     interval |= {"method": "least squares at equal models, t", "decides": not note, "note": note}
     return interval | {"unseen": unseen(len(gaps), confidence), "p": p}
 
 
 def _split(rest: np.ndarray, k: int, generator: np.random.Generator) -> np.ndarray:
-    """Return k clusters [..., N] of models that have low values of `rest` [..., N, N] in common."""
+    """Return k clusters [..., N] of models whose `rest` [..., N, N] is low among themselves."""
     values, vectors = np.linalg.eigh(-rest)
     kept = slice(-(k - 1), None)
     return k_means(
@@ -235,12 +234,12 @@ def _split(rest: np.ndarray, k: int, generator: np.random.Generator) -> np.ndarr
 
 
 def _between(labels: np.ndarray) -> np.ndarray:
-    """Return whether pairs are of two clusters [..., N, N], without effects of models."""
+    """Return the indicator of pairs between clusters [..., N, N], without effects of models."""
     return without_models((labels[..., :, None] != labels[..., None, :]).astype(float))
 
 
 def _explained(rest: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return which share [...] of the squares of `rest` [..., N, N] clusters explain."""
+    """Return the share [...] of the squares of `rest` [..., N, N] that clusters explain."""
     between = _between(labels)
     both, size = (rest * between).sum((-1, -2)), np.square(between).sum((-1, -2))
     total = np.square(rest).sum((-1, -2))
@@ -251,10 +250,11 @@ def _explained(rest: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def _alike(
     rest: np.ndarray, labels: np.ndarray, draws: int, generator: np.random.Generator
 ) -> float:
-    """Return the p of there being nothing in `rest` [N, N] but noise and clusters `labels` [N].
+    """Return the p for `rest` [N, N] consisting of clusters `labels` [N] and noise alone.
 
-    What is asked of what they leave is its largest eigenvalue, what it is between clusters, and the
-    largest eigenvalues within them; p is that of the least of the three p among all draws.
+    The statistics of the residuals are their largest eigenvalue, their structure between clusters,
+    and their largest eigenvalues within clusters; p is that of the smallest of the three p among
+    all draws.
     """
     between = _between(labels)
     size = np.square(between).sum()
@@ -262,7 +262,9 @@ def _alike(
         return 0.0
     members = labels[:, None] == np.arange(labels.max() + 1)
     axes, _ = np.linalg.qr((members - members.mean(0))[:, :-1])
-    inside = [np.ix_(own, own) for own in members.T if own.sum() > 3]  # three leave nothing
+    inside = [
+        np.ix_(own, own) for own in members.T if own.sum() > 3
+    ]  # three models leave no residual
 
     def left(values: np.ndarray) -> np.ndarray:
         slope = (values * between).sum((-1, -2), keepdims=True) / size
@@ -276,14 +278,14 @@ def _alike(
 
     ours = left(rest)
     if _squared(ours) < 1e-9 * max(_squared(rest), 1e-9):
-        return 1.0  # clusters explain all there is
+        return 1.0  # clusters explain everything
     apart = (labels[:, None] != labels)[np.triu_indices(len(labels), 1)]
     dealt = np.tile(upper(ours), (draws, 1))
     for kind in (apart, ~apart):  # small gaps within may be noisier
         dealt[:, kind] = generator.permuted(dealt[:, kind], axis=-1)
     theirs = left(without_models(square(dealt, len(labels))))
     shares = structure(np.concatenate([ours[None], theirs]))
-    least = rankdata(-shares, "max", axis=-1).min(0)  # how many have as much
+    least = rankdata(-shares, "max", axis=-1).min(0)  # how many draws have as much
     return float((least <= least[0]).mean())
 
 
@@ -298,7 +300,7 @@ def _squared(values: np.ndarray) -> np.ndarray:
 
 
 def _least_ratio(logs: np.ndarray, labels: np.ndarray) -> float:
-    """Return the least of clusters' geometric mean gaps to others, over those within; 0 for one."""
+    """Return the smallest ratio of a cluster's geometric mean gaps to others and within, or 0."""
     off = ~np.eye(len(labels), dtype=bool)
     ratios = []
     for label in range(labels.max() + 1):
@@ -312,7 +314,7 @@ def _least_ratio(logs: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _apart(rest: np.ndarray, labels: np.ndarray) -> float:
-    """Return by how many standard deviations of `rest` pairs of two clusters exceed others."""
+    """Return by how many standard deviations of `rest` pairs between clusters exceed others."""
     between, count = _between(labels), len(labels)
     size = np.square(between).sum()
     slope = (rest * between).sum() / size if size > 1e-9 else 0.0
@@ -322,7 +324,7 @@ def _apart(rest: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _parted(logs: np.ndarray, labels: np.ndarray) -> bool:
-    """Return whether every gap between clusters is `PARTED` times any within: no continuum."""
+    """Return whether every gap between clusters is at least `PARTED` times any gap within."""
     apart = labels[:, None] != labels
     within = ~apart & ~np.eye(len(labels), dtype=bool)
     return bool(logs[apart].min() > logs[within].max() + np.log(PARTED))
@@ -331,13 +333,13 @@ def _parted(logs: np.ndarray, labels: np.ndarray) -> bool:
 def _problem(how: Several, alpha: float, far: bool) -> str:
     """Return why clusters are not shown, or nothing."""
     if len(how.labels) < FEWEST:
-        return f"of fewer than {FEWEST} models, clusters cannot be told from a continuum"
+        return f"with fewer than {FEWEST} models, clusters cannot be told from a continuum"
     if how.p > alpha:
-        return "gaps that are dealt anew to the pairs split as well"
+        return "gaps permuted over the pairs split equally well"
     if not far and how.apart < APART:
         return f"the best clusters are {how.apart:.1f} standard deviations apart, not {APART:g}"
     if not far:
-        return "in one of the best clusters gaps are as large as to others"
+        return "in one of the best clusters, gaps within are as large as gaps to others"
     if np.bincount(how.labels).min() < LEAST:
         return f"one of the best clusters has fewer than {LEAST} models, which may be outliers"
     if how.alike <= ALIKE:

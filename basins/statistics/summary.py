@@ -40,7 +40,7 @@ def summarise(
     trained_on: Mapping[str, Hashable],
     confidence: float,
 ) -> dict[str, pd.DataFrame]:
-    """Return, by name, the tables that are made of three others (docs/formats.md).
+    """Return, by name, the tables that are computed from three others (docs/formats.md).
 
     Args:
         paths: rows of points of the paths between pairs.

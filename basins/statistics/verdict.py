@@ -1,4 +1,4 @@
-"""Deciding a claim by its interval, against a threshold fixed beforehand."""
+"""Decide claims by comparing their intervals with thresholds that were fixed beforehand."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Verdict = Literal["supported", "contradicted", "inconclusive"]
 
 
 def verdict(ci_low: float, ci_high: float, threshold: float, direction: Direction) -> Verdict:
-    """Return whether the whole interval lies where the claim says, opposite to it, or neither.
+    """Return whether the whole interval lies on the claim's side, on the other side, or neither.
 
-    `within` is the test of equivalence: between -threshold and threshold (two one-sided tests).
-    An interval that is not a number, as with too few seeds, decides nothing, nor does one without
-    width: seeds that are all equal say only that few others differ (`unseen`).
+    `within` is a test of equivalence: between -threshold and threshold (two one-sided tests). An
+    interval that is NaN, as with too few seeds, decides nothing, and neither does one of width 0:
+    seeds that are all equal show only that few others differ (`unseen`).
     """
     if direction == "within":
         sides = (
@@ -37,10 +37,10 @@ def verdict(ci_low: float, ci_high: float, threshold: float, direction: Directio
 
 
 def unseen(seeds: int, confidence: float) -> float:
-    """Return the largest share of seeds that may be of a kind of which none was seen.
+    """Return the largest share of seeds that may be of a kind of which none was sampled.
 
-    The exact (Clopper-Pearson) bound of none of `seeds` at the two-sided `confidence`. It bounds
-    what seeds that all agree can promise, and what a mean over seeds leaves out.
+    This is the exact (Clopper-Pearson) upper bound for 0 of `seeds` at the two-sided `confidence`.
+    It limits what follows from seeds that all agree, and what a mean over seeds covers.
     """
     return 1 - ((1 - confidence) / 2) ** (1 / seeds) if seeds else 1.0
 
@@ -54,20 +54,19 @@ def p_value(
     confidence: float,
     seeds: int,
 ) -> float:
-    """Return the level at which the interval, made narrower or wider, would end at the threshold.
+    """Return the level at which the interval would end exactly at the threshold.
 
-    `verdict` decides where this is below 1 - confidence and nowhere else. Each side is taken as
-    that of a t interval with (seeds - 1) degrees of freedom. NaN without an interval, or without
-    any width to make wider.
+    `verdict` decides if and only if this is below 1 - confidence. Each side is treated as that of
+    a t interval with (seeds - 1) degrees of freedom. NaN without an interval, or if its width is 0.
 
     Args:
-        estimate: what the interval is of.
+        estimate: the point estimate.
         ci_low: its lower end.
         ci_high: its upper end.
-        threshold: what the claim compares with; of `within`, both -threshold and threshold.
-        direction: where the claim says that the estimate lies.
+        threshold: the claim's threshold; for `within`, both -threshold and threshold.
+        direction: on which side of it the claim expects the estimate.
         confidence: the confidence of the interval, two-sided.
-        seeds: how many the interval is over.
+        seeds: the number of seeds of the interval.
     """
     if direction == "within":
         ends = (estimate, ci_low, ci_high)
@@ -83,7 +82,7 @@ def p_value(
 
 
 def holm(ps: Sequence[float]) -> np.ndarray:
-    """Return p [n] adjusted so that all can be held at once (Holm 1979); NaN counts and stays."""
+    """Return p [n] adjusted for multiple comparisons (Holm 1979); NaN counts and stays NaN."""
     known = np.asarray(ps, float)
     order = np.argsort(known)  # NaN last
     steps = np.maximum.accumulate(known[order] * np.arange(len(known), 0, -1))

@@ -1,4 +1,4 @@
-"""What each recipe's models rely on: their accuracy on the counterfactual sets."""
+"""What the models of each recipe rely on: accuracy on the counterfactual sets."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def table(
 
     Reads `summary/probes`; `recipes` are those that are shown, in their order; by default all.
 
-    Raises `UserError` where the table has no such rows.
+    Raises `UserError` if the table has no such rows.
     """
     shown = rows.select(tables, "summary/probes", metric="accuracy", recipe=recipes)
     return Table(
         "Accuracy on the counterfactual sets",
-        "Percent, with 95 % intervals over seeds: NC without cue, C with its class's cue, RC with "
-        "a random cue, RI a random image with the label's cue.",
+        "Percent, with 95 % intervals over seeds. NC: without the cue; C: with the cue of the "
+        "class; RC: with a random cue; RI: a random image with the cue of the label.",
         in_percent(shown, ["recipe", "slice"], ["seeds"]),
     )

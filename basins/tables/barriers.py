@@ -1,4 +1,4 @@
-"""How high the error rises along the paths of each experiment."""
+"""Barriers of the error along the paths of each experiment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def table(
     Reads `summary/barriers`; `experiments` are those that are shown, in their order; by default
     all.
 
-    Raises `UserError` where the table has no such rows.
+    Raises `UserError` if the table has no such rows.
     """
     equal = {"metric": "error", "definition": "barrier_linear", "experiment": experiments}
     shown = rows.select(tables, "summary/barriers", **equal)

@@ -1,4 +1,4 @@
-"""How many clusters the models of an experiment fall into, and what speaks for it (LCRGS)."""
+"""How many clusters the models of an experiment fall into, and the evidence (LCRGS)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from basins.figures import rows
 from basins.tables.table import Table, interval
 
 CAPTION = (
-    "Clusters: how many are shown; 1 says that none are, not that there are none. p: of the test "
-    "against gaps that have effects of single models and no clusters. Apart: by how many standard "
-    "deviations log gaps between the best clusters exceed those within. Alike: p of the test that "
-    "what the clusters leave is noise. Sizes are those of two clusters, forced as in "
-    "the paper; ratio: mean gap between them over that within. Rand: adjusted index over "
-    "subsets of the models and over resamples of the examples. Triangles: the share in which the "
-    "longest gap exceeds the sum of the others, in "
-    "percent."
+    "Clusters: how many are shown; 1 means that none are shown, not that there are none. p: for "
+    "the null of gaps with effects of single models and no clusters. Apart: by how many standard "
+    "deviations log gaps between the best clusters exceed those within. Alike: p for the null that "
+    "the residuals of the clusters are noise. Sizes are those of two clusters, the number fixed in "
+    "the paper; ratio: mean gap between them divided by that within. Rand: adjusted Rand index "
+    "over subsets of the models and over resamples of the examples. Triangles: the share (%) in "
+    "which the longest gap exceeds the sum of the others."
 )
 
 
@@ -29,10 +28,10 @@ def table(
     *,
     experiments: Annotated[list[str], Field(min_length=1)] | None = None,
 ) -> Table:
-    """Return a row an experiment and measure.
+    """Return a row for each experiment and measure.
 
     Reads `clusters` and `cluster_choice`; `experiments` are those that are shown, in their order;
-    by default all. Raises `UserError` where the tables have no such rows.
+    by default all. Raises `UserError` if the tables have no such rows.
     """
     choices = rows.select(tables, "cluster_choice", experiment=experiments)
     models = rows.select(tables, "clusters", experiment=experiments)
@@ -64,7 +63,7 @@ def _line(part: pd.DataFrame, models: pd.DataFrame) -> dict[str, object]:
 
 
 def _written(known: pd.DataFrame, statistic: str, form: str, unit: float = 1) -> str:
-    """Return an estimate with its interval, as far as there are any."""
+    """Return an estimate with its interval, if they exist."""
     if statistic not in known.index:
         return ""
     columns = ["estimate", "ci_low", "ci_high"]

@@ -1,4 +1,4 @@
-"""What models rely on after fine-tuning on clean images, method by method (MMC Tables 1, 3, 4)."""
+"""What models rely on after fine-tuning on clean images, by method (MMC Tables 1, 3, 4)."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def table(
     """Return accuracy (%) on each counterfactual set by cue proportion and method.
 
     Args:
-        tables: rows, by the name of their table; of them `summary/probes` is read.
-        groups: fine-tuning groups by cue proportion in percent, such as "80"; shown in its order.
+        tables: rows, by the name of their table, of which `summary/probes` is read.
+        groups: fine-tuning groups by cue proportion in percent, such as "80"; shown in this order.
         methods: titles of the methods by their labels within the groups.
         start: recipes of the cue models that the groups start from, by cue proportion; they come
             first in their block.
-        published: the dataset whose published numbers stand beside ours.
-        title: what stands above the table.
+        published: the dataset whose published numbers are shown.
+        title: the title of the table.
 
-    Raises `UserError` where the table has no such rows. MMC Tables 1, 3 and 4.
+    Raises `UserError` if the table has no such rows. MMC Tables 1, 3 and 4.
     """
     names = {"start": "cue-trained model", **methods}
     made = compared(tables, groups, methods, published or "", start)
@@ -53,27 +53,27 @@ def table(
 
 
 def _sets(same: Mapping[str, bool]) -> str | None:
-    """Write on which sets something is so; nothing where none can be compared."""
+    """Write the sets for which `same` is true; None if none can be compared."""
     return (", ".join(name for name in same if same[name]) or "none") if same else None
 
 
 def _known(value: float) -> str | None:
-    """Write a published percentage with the three digits that it has."""
+    """Write a published percentage with its three digits."""
     return f"{value:#.3g}" if isfinite(value) else None
 
 
 def _caption(made: pd.DataFrame, published: str | None) -> str:
     text = (
-        "Percent, mean over seeds with its 95 % interval. NC: without cue; C: with its class's "
-        "cue; RC: with a random cue; RI: a random image with the label's cue. A model that has "
-        "lost the cue has C and RC near NC, and RI near guessing."
+        "Percent, mean over seeds with its 95 % interval. NC: without the cue; C: with the cue of "
+        "the class; RC: with a random cue; RI: a random image with the cue of the label. A model "
+        "that does not rely on the cue has C and RC near NC, and RI near guessing."
     )
     if not published:
         return text
     same = agreement(made)
     return (
-        f"{text} Columns “paper”: the published means of three seeds. A number matches where our "
-        f"interval contains it, as {same.matched} of {same.cells} do; a wide interval contains "
-        "more. A place is a method's among those of its cue proportion on a set, by means: "
-        f"{same.ordered} of {same.pairs} pairs of methods stand in the paper's order."
+        f"{text} Columns “paper”: the published means of three seeds. A number matches if our "
+        f"interval contains it, as {same.matched} of {same.cells} do (a wide interval contains "
+        "more). The place of a method is its rank by mean among those of its cue proportion on a "
+        f"set: {same.ordered} of {same.pairs} pairs of methods are in the paper's order."
     )

@@ -1,4 +1,4 @@
-"""Every merging technique beside the best of the models and their ensemble."""
+"""All merging techniques, compared with the best of the models and their ensemble."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def table(
     eval_sets: Annotated[list[str], Field(min_length=1)] | None = None,
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95,
 ) -> Table:
-    """Return a row a technique, alignment and BatchNorm mode of one merge.
+    """Return a row for each technique, alignment and BatchNorm mode of one merge.
 
-    Its loss on the first evaluation set, in domain, also less that of the references on the same
-    models, and its accuracy on all sets. Reads `merge/<merge>`.
+    It has the loss on the first evaluation set, in distribution, also less that of the references
+    on the same models, and the accuracy on all sets. Reads `merge/<merge>`.
 
     Args:
         tables: rows of `results/` by the name of their table.
         merge: one of `merge`.
         alignments: those that are shown, 1 or more; None shows all.
         batchnorm: the modes that are shown, 1 or more; None shows all.
-        eval_sets: those that are shown, 1 or more, the one in domain first; None shows all.
+        eval_sets: those that are shown, 1 or more, the one in distribution first; None shows all.
         confidence: the confidence of the intervals, between 0.5 and 1.
 
     Raises:
@@ -66,15 +66,15 @@ def table(
     return Table(
         f"Merging techniques: {style.display(merge)}",
         f"Means over {count} sets of models with {100 * confidence:g} % intervals over the sets; "
-        "losses in nats, as they are and less those of the references of the same set: the best "
-        "single model (on training examples), the ensemble, or each task's own model and training "
+        "losses in nats, absolute and less those of the references of the same set: the best "
+        "single model (on training examples), the ensemble, or the model of each task and training "
         "on all tasks.",
         pd.DataFrame(lines),
     )
 
 
 def _cells(summary: pd.DataFrame, eval_set: str, metric: str) -> dict[tuple, str]:
-    """Return by choice the mean and its interval, accuracies in percent."""
+    """Return the mean and its interval by choice, with accuracies in percent."""
     shown = summary.loc[(summary["eval_set"] == eval_set) & (summary["metric"] == metric)]
     unit, form = (100, "z.1f") if metric == "accuracy" else (1, "z.3f")
     cells = {}

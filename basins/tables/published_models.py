@@ -1,4 +1,4 @@
-"""The paper's own models, by cluster: in domain and on HANS (LCRGS, section 5)."""
+"""The paper's own models by cluster: in distribution and on HANS (LCRGS, section 5)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from basins.tables.table import Table, interval
 
 CAPTION = (
     "Accuracy (%) of the hundred MNLI models of McCoy, Min & Linzen (2019), by the clusters that "
-    "LCRGS published for them. r: point-biserial with membership of the smaller cluster; AUC: how "
-    "often its models are the lower; partial r: given the accuracy on MNLI; p: of a permutation of "
-    "what that accuracy does not explain. 95 % intervals over models."
+    "LCRGS published for them. r: point-biserial correlation with membership of the smaller "
+    "cluster; AUC: how often its models have the lower accuracy; partial r: given the accuracy on "
+    "MNLI; p: permutation p of the partial r. 95 % intervals over models."
 )
 
 
@@ -25,10 +25,10 @@ def table(
     *,
     groups: Annotated[list[str], Field(min_length=1)] | None = None,
 ) -> Table:
-    """Return a row a set: accuracies (%) of all models and of both clusters, and how they go.
+    """Return a row for each set: accuracies (%) of all models and both clusters, and correlations.
 
     Reads `published_models`; `groups` are the groups of sets that are shown, in their order; by
-    default all. Raises `UserError` where the table has no such rows.
+    default all. Raises `UserError` if the table has no such rows.
     """
     shown = rows.select(tables, "published_models", group=groups)
     frame = pd.DataFrame(

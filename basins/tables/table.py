@@ -1,4 +1,4 @@
-"""What every table is, and how shares and intervals stand in it."""
+"""The type of all tables, and how shares and intervals are written."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Table(NamedTuple):
 
 
 def in_percent(rows: pd.DataFrame, before: list[str], after: list[str]) -> pd.DataFrame:
-    """Return the columns `before`, mean and interval (shares) in percent, and those `after`."""
+    """Return the columns `before`, the mean and interval (shares) in percent, and `after`."""
     return pd.concat([rows[before], 100 * rows[INTERVAL], rows[after]], axis="columns")
 
 
 def interval(form: str, mean: float, low: float, high: float) -> str:
-    """Write a mean and its interval by a format, such as `.2f`, as far as there are any."""
+    """Write a mean and its interval in a format such as `.2f`, if they exist."""
     ends = f" [{low:{form}}, {high:{form}}]" if isfinite(low) else ""
     return f"{mean:{form}}{ends}" if isfinite(mean) else ""

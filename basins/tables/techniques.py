@@ -1,4 +1,4 @@
-"""All merging techniques: family, what they need, what comes of them, which mechanism they keep."""
+"""All merging techniques: family, requirements, results, and the mechanism that they keep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from basins.statistics.merges import averages, gains
 from basins.tables.table import INTERVAL, Table, interval
 
 NEEDS = {"base": "base", "rows": "rows", "labels": "labels", "gradients": "gradients"}
-"""What a technique may need beside the networks: a column of its traits, and its word."""
+"""What a technique may need besides the networks: columns of its traits, and their names."""
 
 
 def table(
@@ -23,18 +23,18 @@ def table(
     cases: Annotated[dict[str, dict[str, str]], Field(min_length=1)],
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95,
 ) -> Table:
-    """Return a row a technique: its family, needs and cost, and its result in each case.
+    """Return a row for each technique: its family, needs and cost, and its results in each case.
 
-    A case is a `merge`, an `eval_set` in domain and a `mechanism`, the set whose accuracy tells
-    what a network relies on; perhaps an `alignment` and a `batchnorm` mode, by default the first.
-    Its columns are the accuracy on both, and on the mechanism's set that accuracy less the
-    ensemble's of the same models, where that is there. The caption counts the techniques that mix
-    weights whose interval of that difference leaves out 0. Reads `merge/<merge>` and
-    `merge/<merge>.techniques`.
+    A case has a `merge`, an `eval_set` in distribution and a `mechanism`, the set whose accuracy
+    shows what a network relies on, and optionally an `alignment` and a `batchnorm` mode, by default
+    the first. Its columns are the accuracy on both sets and, on the set of the mechanism, the
+    accuracy less that of the ensemble of the same models, if there is one. The caption counts the
+    techniques that mix weights whose interval of this difference excludes 0. Reads `merge/<merge>`
+    and `merge/<merge>.techniques`.
 
     Args:
         tables: rows of `results/` by the name of their table.
-        cases: by what they are called.
+        cases: the cases by their names.
         confidence: the confidence of the intervals over sets, between 0.5 and 1.
 
     Raises:
@@ -69,17 +69,17 @@ def table(
     frame = pd.DataFrame({"technique": name, **values} for name, values in lines.items())
     percent = f"{100 * confidence:g} %"
     return Table(
-        "Merging techniques: what they need and what comes of them",
+        "Merging techniques: requirements and results",
         f"Accuracies in percent with {percent} intervals over sets of models. "
         + " ".join(said)
-        + " Needs: what networks were tuned from (base), training rows, their labels, gradients on "
-        "them; cost: passes over these rows for K networks and C classes.",
+        + " Needs: the network from which all were tuned (base), training rows, their labels, "
+        "gradients on them; cost: passes over these rows for K networks and C classes.",
         frame.fillna(""),
     )
 
 
 def _one(tables: Mapping[str, pd.DataFrame], case: Mapping[str, str]) -> pd.DataFrame:
-    """Return the rows of a case: one alignment, where weights are mixed, and one BatchNorm mode."""
+    """Return the rows of a case: one alignment, if weights are mixed, and one BatchNorm mode."""
     table = rows.select(tables, f"merge/{case['merge']}")
     wanted = {key: case.get(key, table[key].iloc[0]) for key in ("alignment", "batchnorm")}
     mode = table.loc[table["batchnorm"] == wanted["batchnorm"]]
@@ -97,7 +97,7 @@ def _about(row: pd.Series) -> dict[str, Any]:
 
 
 def _kept(less: pd.DataFrame, mechanism: str, label: str, lines: Mapping[str, Any]) -> str:
-    """Say how many of the techniques that mix weights rely on other features than the ensemble."""
+    """State how many techniques that mix weights rely on other features than the ensemble."""
     family = less["technique"].map(lambda name: lines[name]["family"])
     mixing = family.isin(("aggregation", "alignment"))
     part = less.loc[(less["eval_set"] == mechanism) & (less["metric"] == "accuracy") & mixing]
@@ -105,6 +105,6 @@ def _kept(less: pd.DataFrame, mechanism: str, label: str, lines: Mapping[str, An
     names = ", ".join(map(figure.called, apart))
     return (
         f"{label}: {len(apart)} of {len(part)} techniques that mix weights rely on other features "
-        f"than the ensemble of the same networks: their accuracy on {style.display(mechanism)} is "
-        f"another, by an interval each{f' ({names})' if names else ''}."
+        "than the ensemble of the same networks: the interval of the difference in accuracy on "
+        f"{style.display(mechanism)} excludes 0{f' ({names})' if names else ''}."
     )

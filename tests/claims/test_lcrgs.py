@@ -210,7 +210,7 @@ def test_rows_are_held_against_the_threshold(name, verdict):
 
 
 @pytest.mark.parametrize("name", sorted(VARIED - {"c10_rival"}))
-def test_what_goes_with_clusters_is_decided_by_scores_dealt_anew_too(name):
+def test_what_correlates_with_clusters_is_decided_by_permuted_scores_too(name):
     """An interval is too narrow where a few models are all of one kind."""
     side = -1 if paper.claims[name].side == "below" else 1
     low, high = sorted((side * 0.2, side * 0.6))
@@ -220,7 +220,7 @@ def test_what_goes_with_clusters_is_decided_by_scores_dealt_anew_too(name):
         entry = decide(name, {**SLICE, "threshold": 0.0}, {**shown(), "association": row})
         assert entry["verdict"] == verdict
         assert entry["p"] == (p if verdict == "supported" else None)
-        assert ("dealt anew" in entry["reason"]) == (verdict == "inconclusive")
+        assert ("permuted" in entry["reason"]) == (verdict == "inconclusive")
     # An interval that has 0 in it is about its own threshold.
     row = pd.DataFrame([{**own, "ci_low": -0.2, "ci_high": 0.2, "estimate": 0.0, "p": 0.01}])
     entry = decide(name, {**SLICE, "threshold": -side * 0.3}, {**shown(), "association": row})
@@ -309,7 +309,7 @@ def test_what_the_clusters_come_from_is_not_held_against_them():
     entry = decide("c9_grows", {**EARLY, "threshold": THRESHOLD}, tables)
     assert (entry["verdict"], entry["p"]) == ("inconclusive", None)
     assert entry["estimate"] == pytest.approx(0.9, abs=0.01)
-    assert entry["reason"] == "the clusters come from gaps that are in the difference"
+    assert entry["reason"] == "the clusters come from gaps that are compared"
 
 
 # Of each claim whose clusters are a part of the estimate: its options, and its column.
@@ -386,7 +386,7 @@ def test_models_are_trapped_where_early_clusters_are_the_final_ones():
     assert found["same"]["estimate"] == found["renamed"]["estimate"] == 1
     assert found["one moved"]["estimate"] == pytest.approx(1 - 11 / 66)
     assert {entry["verdict"] for entry in found.values()} == {"inconclusive"}
-    assert found["other"]["reason"].startswith("clusters are made anew with every seed")
+    assert found["other"]["reason"].startswith("clusters change with every seed")
     with pytest.raises(UserError, match="no seeds in common"):
         rows = tables["barriers"].replace({"model_a": r"seed"}, {"model_a": "seed9"}, regex=True)
         early = rows["experiment"] == "early"
@@ -497,7 +497,7 @@ def test_strategies_are_held_against_gaps_at_equal_accuracy(name):
 
 
 @pytest.mark.parametrize("p", [0.03, 0.3])
-def test_strategies_go_with_gaps_where_they_do_so_less_when_dealt_anew(p, monkeypatch):
+def test_strategies_correlate_with_gaps_where_they_do_so_less_when_permuted(p, monkeypatch):
     monkeypatch.setattr("basins.claims.lcrgs_strategies.permutation_p", lambda *_: p)
     monkeypatch.setattr(
         "basins.claims.lcrgs_strategies.correlation",
@@ -505,11 +505,11 @@ def test_strategies_go_with_gaps_where_they_do_so_less_when_dealt_anew(p, monkey
     )
     entry = decide("strategy_gap", {**SLICE, "threshold": 0.0}, strategic(0.5))
     assert entry["verdict"] == ("contradicted" if p < 0.05 else "inconclusive")
-    assert ("dealt anew" in entry["reason"]) == (p > 0.05)
+    assert ("permuted" in entry["reason"]) == (p > 0.05)
 
 
-def test_strategies_that_are_dealt_anew_keep_the_pairs_of_their_models(monkeypatch):
-    """The p is that of brute force: r of gaps and differences, models dealt anew."""
+def test_strategies_that_are_permuted_keep_the_pairs_of_their_models(monkeypatch):
+    """The p is that of brute force: r of gaps and differences, models permuted."""
     kept = []
     real = association.permutation_p
     monkeypatch.setattr(

@@ -51,14 +51,14 @@ def test_a_test_of_few_models_says_how_often_a_continuum_passes(count, alike, sa
     """Not where every gap between clusters exceeds those within, which a line has no part in."""
     found = Several(2, np.arange(count) % 2, 0.001, 3.0, 3.0, alike, True, "")
     monkeypatch.setattr(Results, "several", lambda *_: found)
-    assert ("places on a line pass" in cluster_test(held(LABELS), "nli")["method"]) == said
+    assert ("a continuum passes" in cluster_test(held(LABELS), "nli")["method"]) == said
 
 
 @pytest.mark.parametrize(
     ("labels", "ratio", "why"),
     [
-        (LABELS, 1.0, "gaps that are dealt anew"),
-        (LABELS[2:], 5.0, "of fewer than 12 models"),
+        (LABELS, 1.0, "gaps permuted over the pairs"),
+        (LABELS[2:], 5.0, "with fewer than 12 models"),
     ],
 )
 def test_clusters_that_are_not_shown_are_no_ground_for_a_claim(labels, ratio, why):
@@ -71,7 +71,7 @@ def test_clusters_that_are_not_shown_are_no_ground_for_a_claim(labels, ratio, wh
 def test_clusters_must_be_those_that_rows_have():
     moved = [1, *LABELS[1:]]
     assert clustered(held(LABELS, known=moved), "nli") == (
-        "the 2 clusters shown in nli are not the two that rows have"
+        "the 2 clusters shown in nli are not the two of the paper's method"
     )
     swapped = [1 - label for label in LABELS]
     assert clustered(held(LABELS, known=swapped), "nli") == ""

@@ -125,12 +125,13 @@ PAIRED = {
 ROUGH = {
     "b2_cluster": (
         {}, whole("B2", "nmi, head"), whole("B2", "nmi, order"),
-        "mutual information counts models: no interval over models keeps its size",
+        "mutual information depends on counts of models: no interval over models has its nominal "
+        "coverage",
     ),
     "b3_early": (
         {"step": 4}, whole("B3", "auc", x=4), None,
-        "the area counts pairs of models, each of which is scored by all others: "
-        "no interval over models keeps its size",
+        "the area counts pairs of models, and each model is scored by all others: "
+        "no interval over models has its nominal coverage",
     ),
 }  # fmt: skip
 APART = {"a1_apart", "a2_within", "b2_init", "c5_additive", "d1_component", "d6_diagnostic"}
@@ -216,7 +217,7 @@ def test_sets_of_clusters_that_hang_on_one_model_decide_nothing(name, monkeypatc
     )
     entry = decide(name, {**options, "threshold": THRESHOLD}, rows)
     assert (entry["verdict"], entry["p"]) == ("inconclusive", None)
-    assert entry["reason"] == "without net/seed3 the others fall into other clusters"
+    assert entry["reason"] == "without net/seed3 the clusters of the other models differ"
 
 
 def apart(size, wide=1.0, labels=LABELS):
@@ -337,7 +338,7 @@ def test_intervals_widen_with_the_number_of_claims():
     def width(count):
         settings = {f"k{i}": setting for i in range(count)}
         entry = next(entries(paper, results, settings, Registration()))
-        assert f"one of {count} held at once" in entry["statistic"]
+        assert f"one of {count} simultaneous claims" in entry["statistic"]
         return entry["ci_high"] - entry["ci_low"]
 
     assert width(3) > 1.2 * width(1)
@@ -402,4 +403,4 @@ def test_only_pairs_without_a_barrier_in_domain_are_held_against_a_diagnostic(he
     far = [{**own, "value": 9.0} for own in domain]
     entry = decide("d6_diagnostic", options, far + diagnostic)
     assert entry["verdict"] == "not applicable"
-    assert entry["reason"] == "there are no pairs with a barrier below 0.02 in domain"
+    assert entry["reason"] == "there are no pairs with a barrier below 0.02 in distribution"

@@ -120,8 +120,9 @@ def test_thinning_keeps_the_extremes():
     ("aspect", "said"),
     [
         ("convexity", "average 0.1 nats within clusters and 0.4 nats between clusters"),
-        ("determinism", "keep a barrier of 1 nats after step 0, 0.4 nats after step 50"),
-        ("directedness", "where training ends from 75 % of the checkpoints"),  # 0 is not above 0
+        ("determinism", "end with a barrier of 1 nats after step 0, 0.4 nats after step 50"),
+        # 0 is not above 0
+        ("directedness", "points to the final weights at 75 % of the checkpoints"),
     ],
 )
 def test_titles_state_what_the_rows_show(tables, aspect, said):

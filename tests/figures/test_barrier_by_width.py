@@ -52,7 +52,7 @@ def test_what_is_ambiguous_is_refused(tables):
     only = tables["summary/barriers"].query("recipe_a == 'other'")
     with pytest.raises(UserError, match="narrow: 0 recipes"):
         barrier_by_width.draw({"summary/barriers": only}, experiments=WIDTHS)
-    with pytest.raises(UserError, match="width 'wide' is no number"):
+    with pytest.raises(UserError, match="width 'wide' is not a number"):
         barrier_by_width.draw(tables, experiments={"wide": "wide", "4": "narrow"})
     with pytest.raises(UserError, match="no row with batchnorm 'moving'"):
         lines = {"moved": {"alignment": "none", "batchnorm": "moving"}}

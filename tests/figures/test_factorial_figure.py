@@ -65,7 +65,7 @@ def test_the_factorial_shows_blocks_by_head_and_what_each_factor_explains():
     assert [t.get_text() for t in axes["models by head"].get_xticklabels()] == [
         str(head) for head in range(60, 66)
     ]
-    shares = axes["what each explains"].containers[0].lines[0].get_ydata()
+    shares = axes["share explained"].containers[0].lines[0].get_ydata()
     assert shares == pytest.approx([0.75, 0.25, 0.0], abs=0.1)
     to_first = axes["between two heads"].lines[0]
     assert to_first.get_label() == "to head 60"

@@ -155,8 +155,8 @@ def test_keys_are_written_in_words():
     assert style.display("finetuned_80/small") == "low-rate fine-tuning from 80 % cue"
     assert style.display("finetuned/cbft") == "CBFT"
     assert style.display("(one_head, linear, none), less that of new_head") == (
-        "(models of one head, straight path, units not matched), less that of models of a new head "
-        "each"
+        "(models of one head, straight path, units not matched), less that of models with a new "
+        "head each"
     )
     assert style.display("one_head/fast_188") == "models of one head at a fast rate, 188 steps"
     assert style.display("head_61") == "models of head 61"

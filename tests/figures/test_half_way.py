@@ -16,7 +16,7 @@ from basins.registry import check_options
 
 OPTIONS: dict[str, Any] = {"experiment": "pairs", "eval_set": "overlap"}
 PAIRS = ((0.2, 0.6, 0.22), (0.8, 0.4, 0.62), (0.1, 0.5, 0.7), (0.5, 0.51, 0.9), (0.3, 0.5, 0.41))
-"""Both ends and half-way: like the lower, between, above both, ends too near, between."""
+"""Both ends and halfway: like the lower, between, above both, ends too near, between."""
 
 
 @pytest.fixture
@@ -56,5 +56,5 @@ def test_it_repeats_and_names_what_is_absent(tables, tmp_path) -> None:
     with pytest.raises(UserError, match=r"pairs: no two models differ by 0.7 there"):
         half_way.draw(tables, **OPTIONS, apart=0.7)
     tables["paths"] = tables["paths"].query("t != 0.5")
-    with pytest.raises(UserError, match="pairs: nothing is measured half-way, but at"):
+    with pytest.raises(UserError, match="pairs: nothing is measured halfway, but at"):
         half_way.draw(tables, **OPTIONS)

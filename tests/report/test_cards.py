@@ -50,7 +50,7 @@ def test_a_card_tells_data_network_training_and_scores(page):
     for words in (*facts, "500 images without the cue\n", "llrt, batch_size 64"):
         assert words in told
     assert "box, on 70 %" in card(page, "cued")
-    assert "beside others with it on 100 %" in card(page, "finetuned/cbft")
+    assert "and others with it on 100 %" in card(page, "finetuned/cbft")
     assert "Tuned from" not in card(page, "finetuned/scratch")
     assert [line.split(" | ")[0] for line in told.splitlines() if line.startswith("| ")][2:] == [
         "| nc", "| c", "| rc", "| ri",

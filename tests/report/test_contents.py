@@ -140,9 +140,11 @@ def test_the_ledger_has_a_row_a_claim_and_leads_to_files():
         "[published_models](../../published/published_models.csv)"
     )
     decided = [{**claims[0], "verdict": "supported", "reason": "", "unseen": 0.265}]
-    remarks = contents.ledger(decided, sources).iloc[0]["how far it holds, or why not"]
+    remarks = contents.ledger(decided, sources).iloc[0][
+        "limits of the verdict, or why there is none"
+    ]
     assert remarks.startswith(
-        "up to 26 % of seeds may be of a kind that was not seen; confounded: luck"
+        "up to 26 % of seeds may be of a kind that was not sampled; confounded: luck"
     )
     assert contents.ledger([], {}).columns.tolist() == plain.columns.tolist()
 

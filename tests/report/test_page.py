@@ -204,7 +204,7 @@ def test_a_verdict_stands_above_how_much_it_leaves_out_or_why_there_is_none(svg)
         claims = [{**claim, "reason": reason, "unseen": unseen}]
         html = page.render(**{**arguments, "claims": claims})
         assert f"supported</span> <small>{said}" in html
-        assert ("may be of a kind that was not seen" in html) == bool(unseen)
+        assert ("may be of a kind that was not sampled" in html) == bool(unseen)
 
 
 def test_what_does_not_hold_among_all_claims_is_said(svg):
@@ -242,7 +242,7 @@ def test_an_empty_report_says_so():
         title="t", profile="smoke", headline=[], claims=[], figures={}, tables={}, params="",
         provenance={},
     )  # fmt: skip
-    assert "None was drawn." in html and 'id="tables"' not in html
+    assert "No figure was drawn." in html and 'id="tables"' not in html
     assert 'id="claims"' not in html and 'id="params"' not in html
 
 
