@@ -27,6 +27,7 @@ REFERENCES = {
 TITLES = {
     "best": "best single model",
     "adamerging": "AdaMerging",
+    "cca_merge": "CCA-Merge",
     "dare": "DARE",
     "della": "DELLA",
     "ema": "EMA",
@@ -38,6 +39,7 @@ TITLES = {
     "karcher": "Karcher mean",
     "knots": "KnOTS",
     "magmax": "MagMax",
+    "model_stock": "Model Stock",
     "multi_slerp": "Multi-SLERP",
     "ot_fusion": "OT fusion",
     "pcb": "PCB",

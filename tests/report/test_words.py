@@ -19,6 +19,7 @@ PROFILES = (
     "cifar",
     "cifar_control",
     "laptop",
+    "merging",
     "mnli",
     "mnli_regime",
     "quora",
