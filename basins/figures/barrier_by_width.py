@@ -16,7 +16,7 @@ from basins.figures import rows, style
 Definition = Literal["barrier_linear", "barrier_mean", "barrier_mid", "barrier_endpoint"]
 Lines = dict[str, dict[Literal["alignment", "batchnorm"], str]]
 LINES: Lines = {
-    "none": {"alignment": "none", "batchnorm": "interpolate"},
+    "not matched": {"alignment": "none", "batchnorm": "interpolate"},
     "matched": {"alignment": "weight_matching", "batchnorm": "interpolate"},
     "matched, reset": {"alignment": "weight_matching", "batchnorm": "reset"},
     "matched, REPAIR": {"alignment": "weight_matching", "batchnorm": "repair"},

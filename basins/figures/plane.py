@@ -87,19 +87,24 @@ def title(
     planes: Sequence[str],
     eval_sets: Sequence[str],
     metric: str = "loss",
+    directions: Directions = "models",
     **_: object,
 ) -> str:
-    """State the worst value between the models on each set, and the mean at the models."""
+    """State the worst value between or around the models on each set, and the mean at them."""
     worst, rises, write = max, "rises", "{:.2f} nats".format
     if metric == "accuracy":
         worst, rises, write = min, "falls", style.percent
+    plane = rows.select(tables, f"plane/{planes[0]}")
+    point = plane["model"].nunique() == 1
+    at = "the model" if point else "the models"
     said = []
     for eval_set in eval_sets:
-        plane = rows.select(tables, f"plane/{planes[0]}", eval_set=eval_set)
-        between = write(worst(plane.loc[_between(plane), metric]))
-        models = write(plane.loc[plane["model"].notna(), metric].mean())
-        said.append(f"{between} on {style.on(eval_set)} ({models} at the models)")
-    return f"The {metric} between models {rises} to {', '.join(said)}"
+        own = plane.loc[plane["eval_set"] == eval_set]
+        between = write(worst(own.loc[_between(own), metric]))
+        models = write(own.loc[own["model"].notna(), metric].mean())
+        said.append(f"{between} on {style.on(eval_set)} ({models} at {at})")
+    where = "between models" if directions == "models" else f"around {at}"
+    return f"The {metric} {where} {rises} to {', '.join(said)}"
 
 
 def caption(

@@ -197,3 +197,15 @@ def test_planes_of_fewer_models_end_half_way(count, tables):
     middle = ["paths", "soups of two"] if count == 2 else []
     assert labels == ["nodes", *middle, *named.values()]
     assert "normalised by filter" in plane.caption(**options)
+
+
+def test_the_title_of_a_plane_around_one_model_says_so(tables):
+    table = tables["plane/same"]
+    around = table.assign(
+        model=table["model"].where(table["model"] == table["model"].dropna().iloc[0])
+    )
+    said = plane.title(
+        {"plane/same": around}, planes=["same"], eval_sets=["test"], directions="random"
+    )
+    assert said.startswith("The loss around the model rises to 5.00 nats on the test set (")
+    assert said.endswith(" at the model)")
