@@ -207,5 +207,5 @@ def test_the_title_of_a_plane_around_one_model_says_so(tables):
     said = plane.title(
         {"plane/same": around}, planes=["same"], eval_sets=["test"], directions="random"
     )
-    assert said.startswith("The loss around the model rises to 5.00 nats on the test set (")
+    assert said.startswith("The loss around the model rises to 8.00 nats on the test set (")
     assert said.endswith(" at the model)")
