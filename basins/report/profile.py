@@ -161,7 +161,9 @@ def render(profile: Profile, tabs: Sequence[page.Tab] = ()) -> str:
         params=(layout.reports(params) / "params.yaml").read_text(),
         provenance=profile.provenance,
         sources=profile.sources,
-        curves=explorer.pack(
+        curves=None
+        if profile.rows["paths"].empty
+        else explorer.pack(
             profile.rows,
             confidence=params.statistics.confidence,
             datasets=datasets(params),

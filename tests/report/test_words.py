@@ -20,6 +20,7 @@ PROFILES = (
     "cifar_control",
     "laptop",
     "merging",
+    "merging_text",
     "mnli",
     "mnli_regime",
     "quora",
