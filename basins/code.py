@@ -191,11 +191,12 @@ def _syntax(node: Any) -> str:
     parts = []
     for field, value in ast.iter_fields(node):
         if field == "body" and isinstance(value, list):
-            value = value[1:] if value and _is_docstring(value[0]) else value
+            value = [statement for statement in value if not _is_docstring(statement)]
         if value not in (None, []) and field not in ("kind", "type_comment"):
             parts.append(f"{field}={_syntax(value)}")
     return f"{type(node).__name__}({','.join(parts)})"
 
 
 def _is_docstring(node: ast.stmt) -> bool:
+    """Return whether a statement is a bare string, which explains what is before or after it."""
     return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)

@@ -29,6 +29,9 @@ TABLES = (
     "summary/invariance",
 )
 LARGE = frozenset({"paths", "barriers", "probes"})
+BASE = "base_rate"
+"""The accuracy of always predicting the most frequent class, for comparison with accuracy."""
+
 # Of models that others trained and published: the same for every profile (stages/published.py).
 PUBLISHED = Path("reports/published/published_models.csv")
 APART = (

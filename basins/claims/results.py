@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from basins.errors import UserError
-from basins.probes.binary import BASE
+from basins.results import BASE
 from basins.seeds import generator
 from basins.statistics import cluster_rows
 from basins.statistics.clusters import adjusted_rand, matrix

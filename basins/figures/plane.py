@@ -95,7 +95,7 @@ def title(
     if metric == "accuracy":
         worst, rises, write = min, "falls", style.percent
     plane = rows.select(tables, f"plane/{planes[0]}")
-    point = plane["model"].nunique() == 1
+    point = len({*plane["model"].dropna()}) == 1
     at = "the model" if point else "the models"
     said = []
     for eval_set in eval_sets:

@@ -7,9 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from basins.data.images import Evaluation
-
-BASE = "base_rate"
-"""The accuracy of always predicting the most frequent class, for comparison with accuracy."""
+from basins.results import BASE
 
 
 def commonest(labels: Sequence[int]) -> np.ndarray:

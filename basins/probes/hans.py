@@ -20,8 +20,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from basins.data.images import Evaluation
-from basins.probes.binary import BASE, commonest
+from basins.probes.binary import commonest
 from basins.probes.subcases import recovered
+from basins.results import BASE
 
 SETS = ("test", "hans")
 LABELS = ("entailment", "non-entailment")

@@ -15,7 +15,7 @@ import pandas as pd
 
 from basins import layout, results
 from basins.errors import UserError
-from basins.probes.binary import BASE
+from basins.results import BASE
 
 if TYPE_CHECKING:
     from basins.settings import Params
