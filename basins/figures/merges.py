@@ -114,8 +114,9 @@ def draw(
             _cells(ax, part, order, metric)
         else:
             _dots(ax, part, found.loc[found["eval_set"] == eval_set], order, metric)
-        name = style.set_title(eval_set).replace(": ", "\n")
-        ax.set_title(f"loss on\n{style.on(eval_set)}" if metric == "loss" else name)
+        loss = metric == "loss"
+        name = f"loss on\n{style.on(eval_set)}" if loss else style.set_title(eval_set)
+        ax.set_title(name.replace(": ", "\n").replace(", ", ",\n"))
         ax.set_xlabel(style.METRICS[metric])
     if not several:
         panels[0].set_yticks(range(len(order)), [called(name) for name in order])
