@@ -29,12 +29,8 @@ def clustered(params: Params, key: str, settings: Clusters) -> dict[str, pd.Data
     folder, statistics, name = layout.results(params), params.statistics, settings.experiment
     chosen = {**STRAIGHT, "eval_set": settings.eval_set}
     probes = results.gather(folder / "probe" / f"{name}.csv" for name in params.probe)
-    paths, barriers = (
-        results.read(folder / "connect" / f"{name}{kind}.csv") for kind in ("", ".barriers")
-    )
-    if settings.learned is not None:
-        out = failures.failed(probes, failures.models(barriers), settings.learned)
-        paths, barriers = (failures.without(rows, {name: out}) for rows in (paths, barriers))
+    files = (folder / "connect" / f"{name}{kind}.csv" for kind in ("", ".barriers"))
+    paths, barriers = failures.kept(name, map(results.read, files), probes, settings.learned)
     points = paths.loc[(paths[list(chosen)] == pd.Series(chosen)).all(axis="columns")]
     return analyse(
         key,

@@ -170,7 +170,7 @@ NAMES: Mapping[str, str] = {
     r"\bnocue_dominoes\b": "no-cue, Dominoes",
     r"\bwidth_(\d+)": r"no-cue and cue-trained, width \1",
     r"\bcued_(16|32|64)\b": r"cue-trained, width \1",
-    r"\bnocue_(16|32|64)\b": r"no-cue, width \1",
+    r"\bnocue_(?:width)?(\d+)\b": r"no-cue, width \1",
     r"\bfinetuned_all/([\w-]+( fine-tuning)?)": r"\1 from 100 % cue",
     r"\bfinetuned/": "",
     r"\bfinetuned_(\d+)": r"fine-tuned from \1 % cue",

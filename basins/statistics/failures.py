@@ -64,6 +64,17 @@ def without(rows: pd.DataFrame, left_out: Mapping[str, Sequence[str]]) -> pd.Dat
     return rows.loc[kept]
 
 
+def kept(
+    experiment: str, tables: Iterable[pd.DataFrame], probes: pd.DataFrame, margin: float | None
+) -> list[pd.DataFrame]:
+    """Return tables of pairs of an experiment without models that failed by this margin, if any."""
+    every = list(tables)
+    if margin is None:
+        return every
+    out = {experiment: failed(probes, models(every[0]), margin)}
+    return [without(table, out) for table in every]
+
+
 def read_all(params: Params) -> dict[str, pd.DataFrame]:
     """Return the tables of a profile, without pairs of models that failed.
 

@@ -52,8 +52,8 @@ def table(
         if "deep_ensemble" in set(results["technique"]):
             less = gains(results, "deep_ensemble", confidence)
         columns = {
-            f"{label}: {style.display(case['eval_set'])} (%)": (level, case["eval_set"]),
-            f"{label}: {style.display(mechanism)} (%)": (level, mechanism),
+            f"{label}: {_short(case['eval_set'])} (%)": (level, case["eval_set"]),
+            f"{label}: {_short(mechanism)} (%)": (level, mechanism),
             **({f"{label}: less the ensemble": (less, mechanism)} if less is not None else {}),
         }
         for column, (summary, eval_set) in columns.items():
@@ -87,6 +87,10 @@ def _one(tables: Mapping[str, pd.DataFrame], case: Mapping[str, str]) -> pd.Data
     return mode.loc[alone | (mode["alignment"] == wanted["alignment"])]
 
 
+def _short(eval_set: str) -> str:
+    return style.on(eval_set).removeprefix("the ")
+
+
 def _about(row: pd.Series) -> dict[str, Any]:
     needs = [word for column, word in NEEDS.items() if row[column] in (True, "True")]
     return {
@@ -106,5 +110,5 @@ def _kept(less: pd.DataFrame, mechanism: str, label: str, lines: Mapping[str, An
     return (
         f"{label}: {len(apart)} of {len(part)} techniques that mix weights rely on other features "
         "than the ensemble of the same networks: the interval of the difference in accuracy on "
-        f"{style.display(mechanism)} excludes 0{f' ({names})' if names else ''}."
+        f"{style.on(mechanism)} excludes 0{f' ({names})' if names else ''}."
     )

@@ -87,13 +87,13 @@ def test_points_of_convexity_are_rows(tables):
 
 def test_the_instability_curve_has_its_interval(tables):
     panels = drawn(tables, "determinism")
-    assert set(panels) == {"B1ity", "B3gns", "B4ons"}
+    assert set(panels) == {"B1ity", "B3ion", "B4ons"}
     ax = panels["B1ity"]
     ((means, _, (bars,)),) = ax.containers
     np.testing.assert_allclose(means.get_xydata(), [[0, 1], [10, 0.7], [50, 0.4]])
     ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
     np.testing.assert_allclose(ends, [[0.9, 1.1], [0.6, 0.8], [0.3, 0.5]])
-    early = panels["B3gns"].lines[0]
+    early = panels["B3ion"].lines[0]
     np.testing.assert_allclose(early.get_ydata(), [0.5, 0.7, 0.9])  # of all models alone
 
 

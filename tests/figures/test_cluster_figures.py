@@ -237,7 +237,7 @@ def test_published_dots_are_the_rows_by_label_and_heuristic(tables):
         ("larger cluster", "large"),
         ("smaller cluster", "small"),
         ("r with the smaller cluster", "r"),
-        ("given accuracy on MNLI", "partial"),
+        ("partial r given accuracy on MNLI", "partial"),
     ):
         marks, _, (interval,) = bars[label].lines
         np.testing.assert_array_equal(marks.get_xdata(), rows.loc[names, column])

@@ -76,8 +76,8 @@ def test_the_points_are_the_pairs_and_their_lines_end_at_the_bound(tables):
 def test_the_title_says_how_high_barriers_are_by_what_networks_read(tables):
     said = toy.title(tables, **OPTIONS)  # barriers fall by 0.02 a pair from 0.2, last the different
     assert said == (
-        "Under the best permutation, barriers between complex and simple toys are at least 0.06, "
-        "between all others at most 0.20"
+        "Under the best permutation, barriers between complex and simple networks are at least "
+        "0.06, between all others at most 0.20"
     )
 
 

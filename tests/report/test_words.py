@@ -90,8 +90,11 @@ def texts(name: str) -> list[str]:
         json.loads((PROJECT / "reports" / name / "provenance.json").read_text()),
     )
     html = profile.render(made, site.tabs(PROFILES, name))
-    packed = json.loads(html.split('id="explorer-data">')[1].partition("</script>")[0])
-    chosen = [*packed["words"].values(), *packed["titles"].values(), *packed["measures"].values()]
+    _, there, data = html.partition('id="explorer-data">')  # not in a profile without paths
+    packed = json.loads(data.partition("</script>")[0]) if there else {}
+    chosen = [
+        word for kind in ("words", "titles", "measures") for word in packed.get(kind, {}).values()
+    ]
     profiles = set(map(words.spaced, PROFILES))
     return [text for text in [*Visible(html).found, *chosen] if text not in profiles]
 

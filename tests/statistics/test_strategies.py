@@ -141,7 +141,11 @@ def stage(monkeypatch, tmp_path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     entry = SimpleNamespace(
-        experiment="nli", eval_set="test", diagnostics=["lexical_overlap"], sharpness="nli"
+        experiment="nli",
+        eval_set="test",
+        diagnostics=["lexical_overlap"],
+        sharpness="nli",
+        learned=None,
     )
     params = SimpleNamespace(
         profile="laptop",

@@ -48,7 +48,7 @@ def test_each_technique_has_its_needs_and_its_results(tables):
     frame = found.frame.set_index("technique")
     assert frame["needs"].tolist() == ["nothing", "nothing", "base, rows"]
     assert frame["family"].tolist() == ["ensembling", "aggregation", "aggregation"]
-    assert frame.at["soup", "NLI: test (%)"].startswith("91.5 [")
+    assert frame.at["soup", "NLI: test set (%)"].startswith("91.5 [")
     assert frame.at["soup", "NLI: HANS (%)"].startswith("81.5 [")
     assert frame.at["soup", "NLI: less the ensemble"] == "30.0 [30.0, 30.0]"
     assert "NLI: 1 of 2 techniques that mix weights" in found.caption
