@@ -31,13 +31,6 @@ from basins.weights import State, unflatten
 
 WEIGHTS, FILE = "model.safetensors", "losses.safetensors"
 
-COLUMNS = (
-    *("technique", "alignment", "batchnorm", "sources", "set", "members"),
-    *("eval_set", "n", "loss", "loss_se", "accuracy"),
-)
-"""The columns of a merge's rows, in their order."""
-
-
 HEADS = ("head.", "classifier.", "pre_classifier.", "classification_head.", "score.", "pooler.")
 """Prefixes of the names of output layers' tensors, for the families in `basins/nets/`."""
 
