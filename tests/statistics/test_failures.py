@@ -83,3 +83,12 @@ def test_where_accuracies_are_not_known_one_line_says_so(params):
     tables = {**results.read_all(None), "probes": cut}
     with pytest.raises(UserError, match="clusters.own.learned: no accuracy .* of own/seed1$"):
         failures.left_out(params, tables)
+
+
+def test_the_clusters_stage_gets_the_pairs_of_the_others():
+    own = pairs().query("experiment == 'pairs'")
+    every = failures.kept("pairs", iter([own, own]), probes(), None)
+    assert [len(table) for table in every] == [10, 10]
+    left = failures.kept("pairs", iter([own, own]), probes(), 0.1)
+    assert [len(table) for table in left] == [6, 6]
+    assert MODELS[2] not in failures.models(left[0])
