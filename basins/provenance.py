@@ -27,7 +27,7 @@ def provenance(
         "commit": _commit(),
         "data": {file.stem: json.loads(file.read_text()) for file in datasets},
         "device": devices.identity(devices.pick(device))["device"],
-        "processor": _processor(),
+        "processor": devices.processor(),
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
         "double_entry": {
@@ -45,12 +45,3 @@ def _commit() -> str:
 
     changed = git("status", "--porcelain", "--", "basins", "stages", "dvc.yaml")
     return (git("rev-parse", "HEAD") or "not in git") + (" with local changes" if changed else "")
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()

@@ -1,6 +1,7 @@
 """Matrix products of linear layers by oneDNN, which torch includes in addition to MKL.
 
-MKL uses AVX-512 only on Intel processors; on others, oneDNN's fp32 products are twice as fast.
+MKL uses AVX-512 only on Intel processors. On others, oneDNN's fp32 products are twice as fast; on
+Intel's they are slower, and a step of fine-tuning takes a third longer (docs/speed.md).
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from basins import devices
+
+FASTER = "Intel" not in devices.processor()  # whether oneDNN is, of the two
 WORTH = 2**21  # multiplications; with fewer, the overhead of a call exceeds its gain
 ROWS = 64  # in training, rows are padded to a multiple: oneDNN keeps 2 MB for each number of rows
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` that uses oneDNN for large fp32 products on a CPU."""
+    """`nn.Linear` that uses oneDNN for large fp32 products on a CPU where it is the faster."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the layer's output for `input` with any leading dimensions."""
@@ -55,9 +59,10 @@ def by_onednn(net: nn.Module) -> None:
 
 
 def _offered(input: Tensor) -> bool:
-    """Return whether oneDNN's product can replace torch's: not while it is traced."""
+    """Return whether oneDNN's product should replace torch's: never while it is traced."""
     return (
-        input.device.type == "cpu"
+        FASTER
+        and input.device.type == "cpu"
         and input.dtype == torch.float32
         and torch.backends.mkldnn.is_available()
         and not torch.is_autocast_enabled("cpu")

@@ -12,6 +12,12 @@ torch.set_num_threads(1)
 ROWS, WIDTH = 256, 128  # twice as many multiplications as are worth it
 
 
+@pytest.fixture(autouse=True)
+def faster(monkeypatch):
+    """OneDNN is taken for the faster, whatever processor tests run on."""
+    monkeypatch.setattr(products, "FASTER", True)
+
+
 @pytest.fixture
 def layers() -> tuple[nn.Linear, nn.Linear]:
     """Torch's layer, and the same as oneDNN computes it."""
@@ -69,4 +75,12 @@ def test_small_products_and_other_precisions_stay_torchs(layers, monkeypatch):
     assert torch.equal(torch.vmap(ours)(many), torch.vmap(plain)(many))
     double = many.double()
     assert torch.equal(ours.double()(double), plain.double()(double))
+    assert not seen
+
+
+def test_where_mkl_is_faster_products_stay_torchs(layers, monkeypatch):
+    (plain, ours), seen = layers, calls(monkeypatch)
+    monkeypatch.setattr(products, "FASTER", False)
+    many = torch.randn(ROWS, WIDTH)
+    assert torch.equal(ours(many), plain(many))
     assert not seen
