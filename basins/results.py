@@ -41,7 +41,7 @@ APART = (
     "merge",
     "aspects",
 )  # kinds whose tables are not gathered
-# Folders of rows, by the stage that writes them.
+# Folders of rows that stages write.
 KINDS = ("data", "models", "connect", "outcomes", "probe", "clusters", *APART)
 
 
