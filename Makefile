@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PROFILE ?= laptop
 BIN := .venv/bin
-# DVC runs stages as `python ...`; this path determines which Python that is.
+# DVC runs stages as `python ...`, which is that of .venv by this path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # User input is passed to the shell through the environment, so that it is never run as a command.
 override PROFILE := $(value PROFILE)
@@ -16,17 +16,17 @@ INTERFACE := basins.checkpoints.interface basins.checkpoints.options basins.chec
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
-repro: profile installed  ## run the pipeline of PROFILE and say what came out and where its report is
+repro: profile installed  ## run the pipeline of PROFILE; print a summary and the report's path
 	@python stages/repro.py "$$PROFILE"
 	@echo "report: reports/$$PROFILE/index.html"
 
-encoder: installed  ## fetch the pretrained text encoder of real text (83 MB, Apache-2.0)
+encoder: installed  ## fetch the text encoder pretrained on real text (83 MB, Apache-2.0)
 	@python stages/encoder.py
 
-check: installed  ## lint, and types and tests of what changed since main, or of one ROOM: 90 seconds
+check: installed  ## lint; check types and test what differs from main, or one ROOM (a package): 90 seconds
 	@python -m tests.changed "$$ROOM"
 
-test: installed lint  ## lint, types and all tests, a smoke pipeline included
+test: installed lint  ## lint, type checks and all tests, including a smoke pipeline
 	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: installed
@@ -35,7 +35,7 @@ lint: installed
 	lint-imports
 	PYRIGHT_PYTHON_USE_BUNDLED_PYRIGHT=1 pyright
 
-figures: installed  ## claims, figures, tables and report of every profile, from its rows alone
+figures: installed  ## claims, figures, tables and report of every profile, from rows alone
 	@for params in reports/*/params.yaml; do \
 	  for stage in claims figures report; do \
 	    echo "$$stage of $$params"; python stages/$$stage.py --params $$params || exit 1; \
@@ -43,10 +43,10 @@ figures: installed  ## claims, figures, tables and report of every profile, from
 	done
 	@python stages/readme.py
 
-site: figures  ## all reports as one site, which works offline: site/index.html
+site: figures  ## all reports as one site that works offline: site/index.html
 	@python stages/site.py
 
-api: installed  ## the Python interface as pages, from its docstrings: build/api (needs `pip install '.[api]'`)
+api: installed  ## reference of the Python interface, from docstrings: build/api (needs `pip install '.[api]'`)
 	@python -c 'import pdoc' 2>/dev/null || { echo "error: pdoc is not installed; pip install '.[api]'" >&2; exit 1; }
 	@python -m pdoc --docformat google --output-directory build/api $(INTERFACE)
 	@echo "reference: build/api/index.html"
@@ -54,7 +54,7 @@ api: installed  ## the Python interface as pages, from its docstrings: build/api
 bench: installed  ## speed ratios, measured side by side on a quiet machine
 	python -m benchmarks
 
-clean-cache:  ## forget every item of the store: all is computed again, nothing else is lost
+clean-cache:  ## delete the store: all items are computed again, nothing else is lost
 	@test ! -d .cache || du -sh .cache
 	rm -rf .cache
 

@@ -1,9 +1,9 @@
-"""Make `.venv` of the pinned requirements, unless it is there: `python .ci/install.py [cpu]`.
+"""Create `.venv` from the pinned requirements, unless it exists: `python .ci/install.py [cpu]`.
 
-With `cpu`, torch's build for machines without a GPU. What is half made, or of a Python that is
-gone, is made again; every failure is one line, and the next try begins anew. This file needs no
-package and, to refuse an old Python in words, no new syntax. Where packages come from is for pip's
-own settings to say.
+`cpu` installs torch's build for machines without a GPU. A `.venv` that is incomplete, or whose
+Python is gone, is replaced; every failure is one line, and the next run starts afresh. This file
+needs no packages and no recent syntax, so that an old Python gets a clear message. pip's settings
+determine where packages come from.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ ADVICE = {
 
 
 def main():
-    """Return at once where all is as it should be."""
+    """Create `.venv`; do nothing if it is complete and up to date."""
     choice = sys.argv[1] if len(sys.argv) > 1 else ""
     if choice not in ("", "cpu"):
         sys.exit(f"error: TORCH={choice!r}: it may be cpu, or left out")
@@ -72,16 +72,16 @@ def main():
 
 
 def fingerprint():
-    """Return what the installed packages follow from."""
+    """Return a hash of the files that determine the installed packages."""
     digest = hashlib.sha256()
     for name in INPUTS:
-        with open(name) as file:  # settings of tools, at the end, are not about packages
+        with open(name) as file:  # tool settings, at the end, do not affect packages
             digest.update(file.read().partition("[tool.ruff")[0].encode())
     return digest.hexdigest()[:32]
 
 
 def works():
-    """Return whether the Python of .venv runs and has the packages that all else brings along."""
+    """Return whether the Python of .venv runs and finds the packages in `NEEDED`."""
     code = f"import sys, importlib.util as u; sys.exit(not all(map(u.find_spec, {NEEDED})))"
     try:
         return subprocess.call([PYTHON, "-c", code]) == 0
@@ -90,7 +90,7 @@ def works():
 
 
 def install(choice):
-    """Make .venv and fill it."""
+    """Create .venv and install the packages."""
     run(sys.executable, "-m", "venv", ".venv", advice="on Debian: apt install python3-venv")
     with open("requirements.lock") as file:
         lines = file.readlines()
@@ -105,7 +105,7 @@ def install(choice):
 
 
 def run(*command, advice=""):
-    """Run one step; all that it says goes to a log, and its failure is one line."""
+    """Run one step, with its output in a log; a failure ends the process with one line."""
     os.makedirs(".venv", exist_ok=True)
     with open(LOG, "a") as log:
         code = subprocess.call(command, stdout=log, stderr=log)
@@ -115,7 +115,7 @@ def run(*command, advice=""):
 
 
 def stop(said, advice=""):
-    """End with the line for what went wrong."""
+    """Exit with one line for the cause found in `said`, else for its last error."""
     for name, pattern in CAUSES:
         if re.search(pattern, said):
             advice = ADVICE[name]

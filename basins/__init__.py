@@ -23,7 +23,7 @@ __all__ += ["merge", "plane", "probe", "report"]
 class _Lazily:
     """A name of the interface that is imported on first use, as importing torch takes seconds.
 
-    It is a descriptor of the package's class, since three names are also those of subpackages:
+    It is a descriptor of the package's class, since three names are also those of submodules:
     importing `basins.align` sets an attribute of the package, over which this has precedence.
     """
 
@@ -36,7 +36,7 @@ class _Lazily:
         return getattr(interface, self.name)
 
     def __set__(self, package: Any, room: Any) -> None:
-        """Ignore a subpackage, which imports find in `sys.modules`."""
+        """Ignore a submodule; imports find it in `sys.modules`."""
 
 
 class _Package(ModuleType):

@@ -1,4 +1,4 @@
-"""`basins`: barriers, clusters, probes and merges of someone's own checkpoints, without DVC."""
+"""`basins`: barriers, clusters, probes and merges of your own checkpoints, without DVC."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ CHOICE = ["statistic", "width", "k", "estimate", "ci_low", "ci_high", "p"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; foreseeable failures are one line and exit code 1, or 2 by argparse."""
+    """Run one command; foreseeable failures print one line and exit with 1, usage errors with 2."""
     given = parser().parse_args(arguments)
     with one_line(), warnings.catch_warnings():
         warnings.showwarning = _warn
         try:
             given.command(given)
-        except UserError as error:  # the library's advice is for those who run the pipeline
+        except UserError as error:  # advice that applies only to the pipeline
             line = re.sub(r"; (delete [^;]* and )?run `dvc repro.*$", "", str(error))
             raise UserError(line) from None
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser, whose results have a `command` that is called with them."""
+    """Return the parser; its results have a function `command`, to be called with them."""
     whole = argparse.ArgumentParser("basins", description=__doc__)
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     needed, measured, joined, mixed, kept = (
@@ -138,7 +138,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def connect(given: argparse.Namespace) -> None:
-    """Join two models by a path: losses along it, and its five barriers."""
+    """Join two models by a path: the losses along it, its barriers and its convexity gap."""
     a, b = given.models
     found = basins.connect(a, b, given.data, stream=given.stream, **_options(given))
     _show(found, found.rows.filter(BARRIERS))
@@ -152,7 +152,7 @@ def cluster(given: argparse.Namespace) -> None:
 
 
 def probe(given: argparse.Namespace) -> None:
-    """Measure the loss and the metrics of models on every set."""
+    """Measure the loss and the metrics of models on every evaluation set."""
     found = basins.probe(given.models, given.data, **_options(given))
     _show(found, found.rows.drop(columns="diagnostic"))
 
@@ -183,7 +183,7 @@ def report(given: argparse.Namespace) -> None:
 
 
 def _options(given: argparse.Namespace) -> dict[str, Any]:
-    """Return the options that the interface's functions share, as they are given here."""
+    """Return the given values of the options that the interface's functions share."""
     names = ("loss", "net", "eval_sets", "truncate", "device", "jobs", "out")
     names += ("batchnorm", "alignment", "path", "points")
     found = {name: getattr(given, name) for name in names if name in given}
@@ -212,7 +212,7 @@ def _labels(text: str | None) -> tuple[str, ...] | None:
 
 
 def _option(text: str) -> tuple[str, Any]:
-    """Return name and value of NAME=VALUE: a number, true or false, or else a text."""
+    """Return name and value of NAME=VALUE: the value as JSON if it can be parsed, else as text."""
     name, equals, value = text.partition("=")
     if not equals:
         raise UserError(f"--option {text}: give NAME=VALUE")

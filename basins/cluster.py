@@ -29,7 +29,7 @@ class _Unfit(Exception):
 
 def died() -> NoReturn:
     """Raise the error of an item whose workers died."""
-    raise UserError("its worker died every time (out of memory? fewer workers at a time need less)")
+    raise UserError("its worker died every time (out of memory? fewer workers need less)")
 
 
 def outcomes(
@@ -40,7 +40,8 @@ def outcomes(
 ) -> Outcomes[Result]:
     """Yield each item's number and its outcome, a function that returns or raises, as they finish.
 
-    Closing the generator cancels items that have not started.
+    Closing the generator cancels items that have not started. Raises `UserError` if the cluster
+    cannot be reached or a worker cannot run items.
     """
     client, killed = _connect(scheduler)
     executor = client.get_executor(pure=False)
@@ -49,8 +50,8 @@ def outcomes(
     running: dict[Future[Result], int] = {}
     try:
         while waiting or running:
-            # Only as many as run at once, since Dask also blames a worker's death on its queued
-            # items. At least one, to wait for the first worker.
+            # Only as many as run at once, since Dask counts a worker's death against its queued
+            # items too. At least one, to wait for the first worker.
             slots = max(1, len(client.nthreads()))
             while waiting and len(running) < slots:
                 index = waiting.popleft()
@@ -62,8 +63,8 @@ def outcomes(
                 error = future.exception()
                 if isinstance(error, (_Unfit, ImportError)):
                     raise UserError(
-                        f"scheduler {scheduler}: a worker cannot work here: {error}; start workers "
-                        "in the project's environment, with --nthreads 1, afresh when code changes"
+                        f"scheduler {scheduler}: a worker cannot run items: {error}; start workers "
+                        "in this environment with --nthreads 1; restart them after code changes"
                     )
                 yield index, died if isinstance(error, killed) else future.result
     except (OSError, CancelledError):
@@ -77,7 +78,7 @@ def outcomes(
 
 
 def _connect(scheduler: str) -> tuple[Any, type[Exception]]:
-    """Return a client of the scheduler, and the error that items of dead workers end with."""
+    """Return a client of the scheduler, and the error of items whose workers died."""
     try:
         from distributed import Client, KilledWorker
         from distributed.comm.addressing import get_address_host_port
@@ -102,7 +103,7 @@ def _call_there(function: Function[Item, Result], item: Item, *, folder: Path, c
     from distributed import get_worker
 
     if _code() != code:
-        raise _Unfit("it has imported other code of basins than this run")
+        raise _Unfit("its code of basins is not that of this run")
     if get_worker().state.nthreads > 1:  # random streams and the working folder are per process
         raise _Unfit("it runs several items at a time")
     try:
@@ -115,7 +116,7 @@ def _call_there(function: Function[Item, Result], item: Item, *, folder: Path, c
 
 @cache
 def _code() -> str:
-    """Return the hash of the package when this process first ran an item."""
+    """Return the hash of the package's code at the first call in this process."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())

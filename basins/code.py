@@ -18,17 +18,17 @@ from basins.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 PLUMBING = {
-    "basins.cluster": "where items are made, not what they hold",
-    "basins.code": "this file: it says what counts",
-    "basins.errors": "the words of refusals",
-    "basins.item": "remembers items; their classes say what is in them",
+    "basins.cluster": "where items are made, not what they contain",
+    "basins.code": "this module: it determines which code counts",
+    "basins.errors": "error messages",
+    "basins.item": "finds and makes items; their classes determine the content",
     "basins.lock": "one run at a time",
     "basins.parallel": "where and in which order items are made",
-    "basins.params": "reads settings or refuses them; `basins.settings` says what they mean",
-    "basins.profiles": "writes params.yaml, which is itself looked at",
-    "basins.registry": "brings a file by its name; the file counts, and so does the name",
-    "basins.stopwatch": "how long a stage took",
-    "basins.store": "where items lie",
+    "basins.params": "reads and checks settings; `basins.settings` defines them",
+    "basins.profiles": "writes params.yaml, which counts itself",
+    "basins.registry": "finds a file by name; both file and name count",
+    "basins.stopwatch": "times of stages",
+    "basins.store": "where items are stored",
 }
 """Modules whose changes do not alter results, each with the reason."""
 
@@ -39,9 +39,9 @@ class Source(NamedTuple):
     Attributes:
         digest: of its syntax, without comments, docstrings and layout, and of non-Python files in
             its folder.
-        imports: the modules of the project that it imports, except only for type checkers.
+        imports: the project's modules that it imports, not only for type checkers.
         rooms: the packages from which it chooses files by name.
-        strings: its string constants, which may include names that it chooses itself.
+        strings: its string constants, which may be names of files that it chooses.
     """
 
     digest: str
@@ -51,7 +51,7 @@ class Source(NamedTuple):
 
 
 def closure(roots: Iterable[str], settings: Any = ()) -> dict[str, str]:
-    """Return the digest of every module reachable from `roots`, by name, in order.
+    """Return the digest of every module reachable from `roots`, by name and sorted.
 
     From a package that a module chooses from, it includes the files whose names occur in `settings`
     under a key `name`, at any depth, or as constants of the module; or all files, if `settings`
@@ -111,7 +111,7 @@ def read(name: str) -> Source:
         if isinstance(node, ast.Call) and _called(node.func) in bound:
             first = node.args[0] if node.args else None
             if not (isinstance(first, ast.Constant) and isinstance(first.value, str)):
-                raise UserError(f"{file}, line {node.lineno}: name the room by a plain string")
+                raise UserError(f"{file}, line {node.lineno}: give the package as a plain string")
             rooms.append(first.value)
     ours = [ours for name in imports if (ours := _ours(name, file))]
     beside = sorted(path for path in file.parent.iterdir() if path.suffix not in ("", ".py"))
@@ -183,7 +183,7 @@ def _called(node: ast.expr) -> str:
 
 
 def _syntax(node: Any) -> str:
-    """Return a tree as text, equal in all Python versions: without empty fields and positions."""
+    """Return a tree as text without positions and empty fields, equal in all Python versions."""
     if isinstance(node, list):
         return f"[{','.join(map(_syntax, node))}]"
     if not isinstance(node, ast.AST):
@@ -198,5 +198,5 @@ def _syntax(node: Any) -> str:
 
 
 def _is_docstring(node: ast.stmt) -> bool:
-    """Return whether a statement is a bare string, which explains what is before or after it."""
+    """Return whether a statement is a bare string, which documents its neighbour."""
     return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)

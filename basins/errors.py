@@ -22,7 +22,7 @@ class UserError(Exception):
 
 
 def explained(error: BaseException) -> str | None:
-    """Return the line for a foreseeable failure, or None for a defect of the program.
+    """Return the message for a foreseeable failure, or None for a defect of the program.
 
     Foreseeable are `UserError`, a full, read-only or failing disk, missing permissions, and too
     little memory.
@@ -33,7 +33,7 @@ def explained(error: BaseException) -> str | None:
     where = f"{file}: " if (file := getattr(error, "filename", None)) else ""
     if isinstance(error, MemoryError) or number == errno.ENOMEM or _of_torch(error):
         return (
-            "out of memory: give `workers` in params.yaml a lower number and run the same command "
+            "out of memory: lower `workers` in params.yaml and run the same command "
             "again; finished items are kept"
         )
     if number in (errno.ENOSPC, errno.EDQUOT):
@@ -43,14 +43,14 @@ def explained(error: BaseException) -> str | None:
         )
     if number in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO):
         return (
-            f"{where}{os.strerror(number).lower()}: mend that and run the same command again; "
+            f"{where}{os.strerror(number).lower()}: fix this and run the same command again; "
             "finished items are kept"
         )
     return None
 
 
 def _of_rust(error: BaseException) -> int | None:
-    """Return the error number from the message of an error of a Rust library."""
+    """Return the errno in the message of an error from a Rust library (safetensors), or None."""
     number = re.search(r"\(os error (\d+)\)", str(error))
     return int(number[1]) if number else None
 
@@ -63,7 +63,7 @@ def _of_torch(error: BaseException) -> bool:
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """End the process with one clear line on stderr, and a non-zero code, for foreseeable failures.
+    """End the process with one line on stderr and a non-zero exit code on foreseeable failures.
 
     These are those of `explained`, and an interruption; anything else is a defect of the program
     and keeps its traceback.
@@ -72,7 +72,7 @@ def one_line() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         print(
-            "interrupted: finished items are kept; the same command goes on from there",
+            "interrupted: finished items are kept; run the same command to continue",
             file=sys.stderr,
         )
         sys.exit(130)

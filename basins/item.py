@@ -13,11 +13,11 @@ from basins import code, devices, parallel
 from basins.store import Store
 
 Step = Callable[[], None]
-Run = Callable[..., list[Any]]  # makes items, in parallel, and returns their results in order
+Run = Callable[..., list[Any]]  # makes items in parallel; returns their results in order
 
 
 class Item(ABC):
-    """A trained network, an alignment, the losses on a path: made once, and then reused.
+    """A trained network, an alignment or the losses on a path: made once, then reused.
 
     Subclasses are frozen dataclasses, which are sent to other processes and machines. `kind` is
     their folder in the store, and `device` the device on which they are made.
@@ -51,7 +51,7 @@ class Item(ABC):
         roots = [cls.__module__ for cls in type(self).__mro__ if cls.__module__ != __name__]
         ours = [name for name in roots if name.startswith("basins.")]
         machine = devices.identity(self.device)
-        # Workers are set up by `devices`: threads, rounding, determinism.
+        # `devices` sets up workers: threads, rounding, determinism.
         return {**decides, "code": code.identity([*ours, "basins.devices"], decides), **machine}
 
     def find(self) -> Path | None:
@@ -75,7 +75,7 @@ def runner(workers: int, scheduler: str | None = None) -> Run:
 
 
 def get(item: Item, step: Step) -> Any:
-    """Return the result of an item from the store, after making it if necessary."""
+    """Return an item's result from the store, after making it if necessary."""
     store, key = Store(), item.key()
     folder = store.find(item.kind, key)
     if folder is None:

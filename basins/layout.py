@@ -47,8 +47,8 @@ def data(name: str) -> Path:
 def stages(params: Params) -> Iterator[tuple[str, str, list[Any] | None]]:
     """Yield the name of every stage, the name of its script, and the settings that it reads.
 
-    These are its entry of the params, and recursively the entries that it names: its dataset, the
-    recipes of its models, and their origins. None stands for sections without entries.
+    The settings are its entry in the params and, recursively, the entries that this names: its
+    dataset, the recipes of its models, and their origins. They are None for an empty section.
     """
     for section in EACH:
         for key in getattr(params, section):
@@ -83,10 +83,10 @@ def _words(value: Any) -> Iterator[str]:
 def lay_out(
     params: Params, name: str, items: Iterable[tuple[Path, str]], lay: Callable[[Path, Path], None]
 ) -> None:
-    """Replace a folder of models as a whole, calling `lay(item, place)` for every item.
+    """Replace a folder of models as a whole; `lay(item, folder)` copies each item.
 
-    Its hash is stored with the rows: stages that read many recipes depend on the hashes, which are
-    also in a clone without models.
+    Its hash is stored with the rows: stages that read many recipes depend on the hashes, which
+    exist in a clone without models, too.
     """
     with whole_folder(MODELS / name) as folder:
         for item, place in items:
@@ -97,12 +97,12 @@ def lay_out(
 
 
 def recipe(params: Params, name: str) -> Recipe:
-    """Return the recipe with that name, or that from which the group with that name starts."""
+    """Return the recipe of that name, or that from which the group of that name starts."""
     return params.train[params.finetune[name].start if name in params.finetune else name]
 
 
 def classified(params: Params) -> dict[str, Classification]:
-    """Return the recipes of text classifiers by the names of models: `<recipe>[/<variant>]`."""
+    """Return the recipes of text classifiers, by name of models: `<recipe>[/<variant>]`."""
     return {
         "/".join(filter(None, [name, label])): part
         for name, made in params.classify.items()
@@ -111,7 +111,7 @@ def classified(params: Params) -> dict[str, Classification]:
 
 
 def recipes(params: Params) -> list[str]:
-    """Return the names of models in rows: a recipe, or `<recipe>/` and a part of its models."""
+    """Return the names of models in rows: a recipe, or `<recipe>/<part>`."""
     tuned = [f"{name}/{method}" for name, g in params.finetune.items() for method in g.methods]
     texts = classified(params)
     early = [f"{name}/{step}" for name, made in texts.items() for step in made.steps]

@@ -17,8 +17,8 @@ FOLDER = Path(".dvc/tmp")
 def take(what: str) -> int:
     """Lock this checkout until this process, or what it becomes by `exec`, ends.
 
-    `what` names the work for others. Raises `UserError` that says who holds the lock and since
-    when, also if it is DVC run by hand.
+    `what` describes the work to others. Returns the lock's file descriptor. Raises `UserError`
+    that names the holder, which may be DVC started by hand.
     """
     FOLDER.mkdir(parents=True, exist_ok=True)
     lock = os.open(FOLDER / "basins.lock", os.O_RDWR | os.O_CREAT, 0o666)
@@ -49,6 +49,6 @@ def _of_dvc() -> list[dict]:
     except FileNotFoundError:
         return []
     except (ValueError, LookupError):
-        notes.unlink()  # incomplete after DVC was killed, which would block others
+        notes.unlink()  # damaged when DVC was killed; it would block later runs
         return []
     return [holder for holder in noted if alive(holder["pid"])]

@@ -1,4 +1,4 @@
-"""Run a function over many items, in local processes or on a cluster; keep all that finish."""
+"""Run a function over many items, in local processes or on a cluster."""
 
 from __future__ import annotations
 
@@ -31,19 +31,18 @@ Outcomes = Generator[tuple[int, Callable[[], Result]], None, None]
 Counts = MutableSequence[int]
 
 TIDY = 20.0
-"""Seconds after which a worker gives memory back: .1 s of work for what would be gigabytes."""
+"""Seconds between a worker's releases of free memory: each takes .1 s and may free gigabytes."""
 
-# In a worker: how many steps of each item are done, in memory shared with the parent. A pool hands
-# such memory over when a process starts and at no other time, so it has to be kept here.
+# In a worker: the finished steps of each item, in memory shared with the parent. A pool can pass
+# such memory only when a process starts, so it is kept here.
 _counts: Counts = []
 
 
 def start(*modules: str) -> None:
     """Let the server that workers are forked from import `modules` while this process imports.
 
-    A script calls this before its own imports of torch, which this module avoids for that reason;
-    without it `run` waits for the server's. Does nothing on a single core, nor elsewhere than on
-    Linux.
+    A script calls this before it imports torch, which this module avoids for that reason; without
+    it `run` waits for the server's imports. Does nothing on a single core or outside Linux.
     """
     if sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1:
         _serve(modules)
@@ -61,22 +60,21 @@ def run(
 ) -> list[Result]:
     """Return `function(item, step)` for every item, in the items' order, with a progress bar.
 
-    An item that fails in a foreseeable way does not stop the others. An item whose worker dies is
-    tried again (here once, after the others; a cluster decides how often) before it counts as
-    failed.
+    An item that fails in a foreseeable way does not stop the others, except for errors of the
+    disk. An item whose worker dies is tried again (locally once, after the others; a cluster
+    decides how often) before it counts as failed.
 
     Args:
-        function: it must be importable by other processes, and may call `step()` as it gets on (a
-            cluster tells only whole items).
-        items: `str(item)` must name the item to people.
-        workers: how many processes run here, at least 1.
+        function: importable by other processes; it may call `step()` to report progress (a
+            cluster reports only whole items).
+        items: `str(item)` names an item in messages.
+        workers: the number of local processes, at least 1.
         title: of the progress bar and of error messages.
         steps: about how many times `function` calls `step()`.
         scheduler: the address of a Dask scheduler: items run on the workers of that cluster
             instead, which must share this folder.
-        spare: items of later runs that a process here with nothing left to do may begin, while
-            another has most of an item before it. Whatever becomes of them is for the later run to
-            find.
+        spare: items of later runs, which an idle local process may begin while another is in the
+            first half of an item. Their results and errors are ignored here.
 
     Raises:
         UserError: at the end, naming every item that failed.
@@ -105,7 +103,7 @@ def run(
                 try:
                     results[index] = outcome()
                 except Exception as error:
-                    ours = isinstance(error, (UserError, MemoryError, RuntimeError))  # no disk's
+                    ours = isinstance(error, (UserError, MemoryError, RuntimeError))  # not disks'
                     if not (ours and (line := explained(error))):
                         raise
                     failures[index] = line
@@ -144,11 +142,11 @@ def _in_processes(
 ) -> Outcomes[Result]:
     from basins.cluster import died as lost
 
-    # Each worker is a pool of its own: a pool ends all its processes when one dies.
+    # A pool for each worker, since a pool ends all its processes when one dies.
     context = _context({function.__module__, type(items[0]).__module__})
     pools = [_pool(context, counts, worker) for worker in range(min(workers, len(items)))]
     idle, waiting, more = deque(range(len(pools))), deque(range(len(items))), deque(spare)
-    running: dict[Future[Result], tuple[int, int | None]] = {}  # of a spare item, no index
+    running: dict[Future[Result], tuple[int, int | None]] = {}  # index: None if spare
     died: set[int] = set()
     try:
         while waiting or running:
@@ -182,8 +180,8 @@ def _in_processes(
                     died.add(index)
                     waiting.append(index)
     except BaseException:
-        # Leaving would wait for the items under way, which may take hours; a pool has no public
-        # way to end its process before Python 3.14.
+        # A shutdown waits for running items, perhaps for hours; before Python 3.14 a pool has no
+        # public way to end its process.
         for pool in pools:
             for process in list((pool._processes or {}).values()):
                 process.terminate()
@@ -196,8 +194,8 @@ def _in_processes(
 def _context(modules: Collection[str]) -> BaseContext:
     """Return how processes start: forks of a server that has imported what they need.
 
-    The server starts no thread of torch and never touches a GPU, so its forks are sound; elsewhere
-    than on Linux system libraries forbid forks.
+    The server starts no thread of torch and never uses a GPU, so forks of it are safe. Outside
+    Linux, system libraries forbid forks, and processes are spawned.
     """
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
@@ -210,8 +208,8 @@ def _context(modules: Collection[str]) -> BaseContext:
 def _serve(modules: Sequence[str]) -> None:
     """Start the server, if there is none yet, and let it import these modules."""
     forkserver.set_forkserver_preload([__name__, *modules])
-    # An interruption while the server imports has to end this process alone: the server inherits
-    # deaf ears, and what it may still fork after the end of this process is no worker.
+    # An interruption while the server imports must end this process alone, so the server inherits
+    # an ignored SIGINT.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     forkserver.ensure_running()
     signal.signal(signal.SIGINT, before)
@@ -237,12 +235,12 @@ def _start_worker(counts: Counts, worker: int) -> None:
 
 
 def _stop(*_: object) -> None:
-    """End what this worker does by an exception, so that half-made items are removed."""
+    """End this worker by an exception, so that unfinished items are removed."""
     sys.exit(1)
 
 
 def _stop_again(dropped: sys.UnraisableHookArgs) -> None:
-    """Stop once more where Python has dropped that exception, as it does within a destructor."""
+    """Stop again where Python has ignored that exception, as it does in destructors."""
     if isinstance(dropped.exc_value, SystemExit):
         signal.setitimer(signal.ITIMER_REAL, 0.01)
     else:
@@ -250,7 +248,7 @@ def _stop_again(dropped: sys.UnraisableHookArgs) -> None:
 
 
 def _take_gpu(worker: int) -> None:
-    """Make "cuda" refer to this worker's own GPU, as far as there are enough."""
+    """Make "cuda" refer to this worker's own GPU, or to a shared one if there are too few."""
     import torch
 
     if torch.cuda.is_available():
@@ -278,9 +276,9 @@ def _look_after() -> None:
 
 
 def give_back() -> None:
-    """Give memory that is free back to the system, where the C library can (glibc).
+    """Return free memory to the system, if the C library can (glibc).
 
-    Batches of texts are of another size at every step, and leave the heap in pieces.
+    Batches of text differ in size at every step, which fragments the heap.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)

@@ -1,6 +1,6 @@
 """Read every setting of a run once, from `params.yaml`, and check it before any work starts.
 
-A wrong file is refused in one line that names the key, its value and what is allowed.
+An invalid file is rejected in one line that names the key, its value and what is allowed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from basins.settings.models import Data
 from basins.settings.values import Choice
 
 # What an entry of each section chooses: its field ("" where the entry is itself the choice), the
-# room that the name is looked up in, and the function whose keyword arguments the options are (or
+# package of the file with that name, and the function whose keyword arguments are the options (or
 # the functions, of which the file has one).
 ALIGNS = ("align", "align_all")
 PATHS = [("paths", "paths", ("fit", "coefficients")), ("alignments", "align", ALIGNS)]
@@ -50,21 +50,21 @@ CHOICES: dict[str, list[tuple[str, str, str | tuple[str, ...]]]] = {
     "tables": [("", "tables", "table")],
 }
 SECTIONS = (*CHOICES, "claims")
-LISTED = 16  # the most names that an error lists
-# Arguments that the caller fills in, not the file.
+LISTED = 16  # at most so many names in an error
+# Arguments that the caller gives, not the file.
 GIVEN = ("root", "generator", "correlations", "net", "data", "protocol", "sentences")
 
 
 def read(path: Path = Path("params.yaml"), check: Collection[str] = SECTIONS) -> Params:
     """Read, type and cross-check a params file.
 
-    Checking the options of a section imports the rooms that it chooses from, which takes seconds; a
-    stage names those that it uses in `check`. Raises `UserError` with the first thing wrong.
+    Checking a section's options imports the packages that it chooses from, which takes seconds; so
+    a stage passes as `check` only the sections that it uses. Raises `UserError` at the first error.
     """
     try:
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run from the project's top folder") from None
+        raise UserError(f"{path}: no such file; run from the project's folder") from None
     except (OSError, YAMLError, ValueError, LookupError, RecursionError) as error:
         # A value that does not fit its YAML type (a 13th month) is a plain ValueError or KeyError.
         raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
@@ -103,7 +103,7 @@ def pick(section: dict[str, Any], name: str, where: str) -> Any:
 
 
 def _check_names(params: Params) -> None:
-    """Check that every dataset, recipe and experiment that the file refers to is in it."""
+    """Check that every dataset, recipe and experiment that the file names is defined in it."""
     for key, recipe in params.train.items():
         pick(params.data, recipe.data, f"train.{key}.data")
     for key, group in params.finetune.items():
@@ -113,7 +113,7 @@ def _check_names(params: Params) -> None:
             raise UserError(f"finetune.{key}.data: {group.data!r}, {trained}")
     owners = [*params.train, *params.finetune, *params.pretrain, *params.classify]
     if both := sorted(name for name in owners if owners.count(name) > 1):
-        raise UserError(f"{both[0]}: two recipes of that name; models/{both[0]} would mix")
+        raise UserError(f"{both[0]}: two recipes have this name and the folder models/{both[0]}")
     for key, encoder in params.pretrain.items():
         pick(params.data, encoder.data, f"pretrain.{key}.data")
     for key, made in params.classify.items():
@@ -144,12 +144,12 @@ def _check_names(params: Params) -> None:
         if any(other != first for other in others):
             raise UserError(f"{where}.models: different nets; a plane joins models of one net")
         if (len(plane.models) == 3) != (plane.directions == "models"):
-            wrong = f"{plane.directions!r} for {len(plane.models)}; three take models, fewer others"
-            raise UserError(f"{where}.directions: {wrong}: random or hessian")
+            wrong = f"{plane.directions!r} for {len(plane.models)} models; three need 'models'"
+            raise UserError(f"{where}.directions: {wrong}, fewer 'random' or 'hessian'")
         if plane.directions != "models" and plane.batchnorm == "repair":
-            raise UserError(f"{where}.batchnorm: repair is for mixtures of trained models alone")
+            raise UserError(f"{where}.batchnorm: repair applies only to mixtures of trained models")
         if (plane.calibration is None) != (plane.batchnorm == "interpolate"):
-            wrong = "missing" if plane.calibration is None else "needless with interpolate"
+            wrong = "missing" if plane.calibration is None else "unused with interpolate"
             raise UserError(f"{where}.calibration: {wrong}")
     for key, merge in params.merge.items():
         _check_merge(params, key, merge, models, folders)
@@ -163,7 +163,7 @@ def _check_names(params: Params) -> None:
         for name in aspect.experiments:
             pick(params.connect, name, f"{where}.experiments")
         if (aspect.calibration is None) != (aspect.batchnorm == "interpolate"):
-            wrong = "missing" if aspect.calibration is None else "needless with interpolate"
+            wrong = "missing" if aspect.calibration is None else "unused with interpolate"
             raise UserError(f"{where}.calibration: {wrong}")
     for key, probe in params.probe.items():
         pick(models, key, "probe")
@@ -208,7 +208,7 @@ def _check_names(params: Params) -> None:
 def _check_merge(
     params: Params, key: str, merge: Merge, models: dict[str, None], folders: dict[str, None]
 ) -> None:
-    """Check that everything that a merge names exists, and that its models can be merged."""
+    """Check that all that a merge names exists, and that its models can be merged."""
     where = f"merge.{key}"
     _check_tasks(params, merge, where)
     for name in merge.models:
@@ -238,7 +238,7 @@ def _check_tasks(params: Params, merge: Merge, where: str) -> None:
     """Check that a merge has either one task, or one for each of its recipes."""
     for option in ("data", "eval_sets"):
         if (getattr(merge, option) is None) != bool(merge.tasks):
-            wrong = "needless with `tasks`; take it out" if merge.tasks else "missing"
+            wrong = "unused with `tasks`; remove it" if merge.tasks else "missing"
             raise UserError(f"{where}.{option}: {wrong}")
     if not merge.tasks:
         pick(params.data, str(merge.data), f"{where}.data")
@@ -251,7 +251,7 @@ def _check_tasks(params: Params, merge: Merge, where: str) -> None:
     alone = [choice.name for choice in merge.alignments] == ["none"]
     if merge.sets != "seed" or not alone or merge.batchnorm != ["interpolate"]:
         raise UserError(
-            f"{where}.tasks: they need `sets: seed`, `alignments: [{{name: none}}]` and "
+            f"{where}.tasks: tasks need `sets: seed`, `alignments: [{{name: none}}]` and "
             "`batchnorm: [interpolate]`"
         )
     for group, _ in layout.merged(params, merge):
@@ -260,7 +260,7 @@ def _check_tasks(params: Params, merge: Merge, where: str) -> None:
 
 
 def _check_encoder(params: Params, key: str, encoder: str) -> None:
-    """Check that a classifier's encoder is one that is pretrained, or a model of another recipe."""
+    """Check that a classifier's encoder is pretrained, or a model of another recipe."""
     recipe, _, seed = encoder.rpartition("/")
     if recipe not in layout.recipes(params) or recipe.partition("/")[0] == key:
         pick(params.pretrain, encoder, f"classify.{key}.encoder")
@@ -270,7 +270,7 @@ def _check_encoder(params: Params, key: str, encoder: str) -> None:
 
 
 def _check_parts(params: Params, choice: Choice, where: str) -> None:
-    """Check what a choice names within the group and the experiment that it names."""
+    """Check the methods, paths, alignments and modes that a choice names in its entries."""
     options = choice.options
     if group := options.get("group"):
         for option in ("method", "other"):
@@ -289,7 +289,7 @@ def _check_parts(params: Params, choice: Choice, where: str) -> None:
 
 
 def _leaves(value: Any) -> Iterator[str]:
-    """Yield the texts in lists and dicts of lists; what an option may hold is checked elsewhere."""
+    """Yield the strings in nested lists and dicts; types of options are checked elsewhere."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
@@ -317,12 +317,12 @@ def _check_protocol(experiment: Experiment, where: str) -> None:
     for key in ("batchnorm", "calibration"):
         needless = key == "calibration" and experiment.batchnorm == ["interpolate"]
         if (getattr(experiment, key) is None) != published and not needless:
-            wrong = "fixed by the published protocol; take it out" if published else "missing"
+            wrong = "fixed by the published protocol; remove it" if published else "missing"
             raise UserError(f"{where}.{key}: {wrong}")
 
 
 def _check_options(params: Params, section: str) -> None:
-    """Check that every file which a section chooses exists, and takes the options it is given."""
+    """Check that every file that a section chooses exists and has the options it is given."""
     for key, entry in getattr(params, section).items():
         for field, room, functions in CHOICES[section]:
             value = getattr(entry, field) if field else entry
@@ -351,7 +351,7 @@ def _check_options(params: Params, section: str) -> None:
 
 
 def _check_claims(params: Params) -> None:
-    """Check that every claim is one that its paper's file can decide, with the options it takes."""
+    """Check that every claim is defined in its paper's file and has the options it is given."""
     for paper, claims in params.claims.items():
         known = module("claims", paper, "paper", "claims").paper.claims
         for key, claim in claims.items():

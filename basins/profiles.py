@@ -1,4 +1,4 @@
-"""Profiles: the settings of `laptop`, and the differences of the others."""
+"""Profiles: the settings of `laptop`, and how the others differ."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from basins.errors import UserError
 
 BASE = "laptop"
 FEW = 20
-"""So many changes are told one by one, more of them as a count of each section."""
+"""Up to so many changes are listed one by one; more are counted by section."""
 
 
 def names(folder: Path) -> list[str]:
@@ -27,12 +27,12 @@ def names(folder: Path) -> list[str]:
 def render(folder: Path, name: str) -> str:
     """Return the whole params file of a profile, with the comments of the base and its own.
 
-    A profile's file holds only differences, from the profile that its `extends` names or from the
-    laptop's; `null` takes a key out, and of the sections that `replaces` lists nothing else is
-    kept. Raises `UserError` where there is no such profile or section.
+    A profile's file contains only differences from the profile in `extends`, by default `laptop`;
+    `null` removes a key, and sections listed in `replaces` keep nothing of that profile. Raises
+    `UserError` if a profile, section or key does not exist, or a file cannot be read.
     """
     yaml = YAML()
-    yaml.width, yaml.preserve_quotes = 4096, True  # lines stay as they are written
+    yaml.width, yaml.preserve_quotes = 4096, True  # lines are not wrapped
     yaml.indent(mapping=2, sequence=4, offset=2)
     overlays: list[Any] = []
     while name != BASE:
@@ -66,7 +66,7 @@ def changes(old: str, new: str) -> list[str]:
 
 
 def summary(changes: Sequence[str]) -> Sequence[str]:
-    """Return the changes themselves where they are few, or how many there are in each section."""
+    """Return the changes if they are few, else their number in each section."""
     if len(changes) <= FEW:
         return changes
     sections = Counter(change.split(":")[0].split(".")[0] for change in changes)
@@ -80,7 +80,7 @@ def _mapping(yaml: YAML, file: Path) -> Any:
         line = " ".join(str(error).split())
         raise UserError(f"{file}: not readable as YAML: {line:.300}") from None
     if not isinstance(content, Mapping) or not isinstance(content.get("replaces") or [], list):
-        raise UserError(f"{file}: no settings by name, with `replaces` a list of sections")
+        raise UserError(f"{file}: not a mapping of settings, with `replaces` a list of sections")
     return content
 
 
@@ -89,14 +89,12 @@ def _merge(base: Any, overlay: Mapping[str, Any]) -> None:
     for key, value in overlay.items():
         if value is None:
             if key not in direct:
-                raise UserError(f"a profile's null for {key!r} finds no such key to take out")
+                raise UserError(f"a profile's null for {key!r}: no such key to remove")
             del base[key]
             if not base:
-                base.fa.set_flow_style()  # as {}, which a block cannot say
+                base.fa.set_flow_style()  # as {}: block style has no empty mapping
         elif isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
-            if (
-                key not in direct
-            ):  # inherited by `<<`: a change here must not reach where it is from
+            if key not in direct:  # inherited by `<<`: copied, as its source must not change
                 base[key] = deepcopy(base[key])
             _merge(base[key], value)
         else:

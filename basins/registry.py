@@ -1,7 +1,7 @@
 """Find a dataset, cue, net, path, probe, claim or figure by the name of its file.
 
 A room is a package of `basins`; each of its files is registered under the file's name. To add one,
-add the file and write its name into `params.yaml`.
+create the file and use its name in `params.yaml`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from basins.errors import UserError
 
 
 def names(room: str, function: str | tuple[str, ...]) -> list[str]:
-    """Return the names in `room` (such as `nets` or `data.cues`) that offer `function`."""
+    """Return the names in `room` (such as `nets` or `data.cues`) that define `function`."""
     modules = {name: importlib.import_module(f"basins.{room}.{name}") for name in _files(room)}
     offers = _several(function)
     return [name for name, file in modules.items() if any(hasattr(file, f) for f in offers)]
@@ -30,7 +30,7 @@ def names(room: str, function: str | tuple[str, ...]) -> list[str]:
 def find(
     room: str, name: str, function: str | tuple[str, ...], where: str = ""
 ) -> Callable[..., Any]:
-    """Return `function` of the file `name` in `room`, or the first of several that it offers.
+    """Return `function` of the file `name` in `room`, or the first of several that it defines.
 
     Raises `UserError`, listing the existing names, if there is no such file or function.
     """
@@ -39,7 +39,7 @@ def find(
 
 
 def module(room: str, name: str, function: str | tuple[str, ...], where: str = "") -> ModuleType:
-    """Return the file `name` of `room` itself, for rooms whose files offer more than one function.
+    """Return the module `name` of `room`, for rooms whose files define several functions.
 
     Raises `UserError` as `find` does.
     """
@@ -59,7 +59,7 @@ def split_options(choice: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Return the keyword-only parameters of a function, which are its options, by name."""
-    # Only their annotations are evaluated: others may name what is imported for type checkers.
+    # Other annotations may name what is imported only for type checkers.
     known = inspect.unwrap(function.func if isinstance(function, partial) else function).__globals__
     options = {}
     for name, p in inspect.signature(function).parameters.items():
@@ -71,7 +71,7 @@ def keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def option(function: Callable[..., Any], options: Mapping[str, Any], name: str) -> Any:
-    """Return the option that is given, or the function's default; 1 where it has no such option."""
+    """Return the given option or the function's default; 1 if it has no such option."""
     parameter = keywords(function).get(name)
     return options.get(name, 1 if parameter is None else parameter.default)
 
@@ -84,7 +84,7 @@ def check_options(
 ) -> None:
     """Check `options` against the keyword-only parameters of `function`, before any work starts.
 
-    Parameters in `given` are filled in by the caller. Raises `UserError` naming the key, its value
+    Parameters in `given` come from the caller. Raises `UserError` naming the key, its value
     and what is allowed.
     """
     fields: dict[str, Any] = {
@@ -104,7 +104,7 @@ def check_options(
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> str:
-    """Turn pydantic's first finding into one line: the key, its value, what is allowed."""
+    """Turn pydantic's first error into one line: the key, its value, what is allowed."""
     findings = error.errors()
     kind, location, value = findings[0]["type"], findings[0]["loc"], findings[0]["input"]
     if kind not in ("extra_forbidden", "missing"):
@@ -128,7 +128,7 @@ def _printable(step: int | str) -> str:
 
 
 def _outside_unions(model: Any, location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Return the location of a value in the file, without which branch of a union refused it."""
+    """Return a value's location in the file, without the branch of a union that rejected it."""
     for depth, step in enumerate(location):
         model = _present(model)
         if get_origin(model) in (Union, UnionType):
@@ -138,21 +138,21 @@ def _outside_unions(model: Any, location: tuple[int | str, ...]) -> tuple[int | 
 
 
 def _present(model: Any) -> Any:
-    """Return a type without None beside it."""
+    """Return T for `T | None`, and other types unchanged."""
     others = [part for part in get_args(model) if part is not NoneType]
     optional = get_origin(model) in (Union, UnionType) and len(others) == 1
     return others[0] if optional else model
 
 
 def _keys(model: Any, location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that the part of `model` at `location` takes."""
+    """Return the keys that `model` has at `location`."""
     for step in location:
         model = _present(_inside(model, step))
     return list(getattr(model, "model_fields", ()))
 
 
 def _inside(model: Any, step: int | str) -> Any:
-    """Return the type of what lies at `step` of a section, a mapping or a list."""
+    """Return the type of the value at `step` of a section, a mapping or a list."""
     if isinstance(model, type) and issubclass(model, BaseModel):
         field = model.model_fields.get(str(step))
         return field and field.annotation
@@ -164,7 +164,7 @@ def _several(function: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 def is_file(room: str, name: str) -> bool:
-    """Return whether `room` has a file `name`, without reading the folder: 40 times faster."""
+    """Return whether `room` has a file `name`; 40 times faster than listing the folder."""
     if not name.isidentifier() or name.startswith("_"):
         return False
     spec = find_spec(f"basins.{room}.{name}")

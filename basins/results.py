@@ -32,7 +32,7 @@ LARGE = frozenset({"paths", "barriers", "probes"})
 BASE = "base_rate"
 """The accuracy of always predicting the most frequent class, for comparison with accuracy."""
 
-# Of models that others trained and published: the same for every profile (stages/published.py).
+# On models that others published; the same for every profile (stages/published.py).
 PUBLISHED = Path("reports/published/published_models.csv")
 APART = (
     "toy",
@@ -40,18 +40,18 @@ APART = (
     "sharpness",
     "merge",
     "aspects",
-)  # kinds whose tables stay as their stages wrote them
-# Folders of what several stages write.
+)  # kinds whose tables are not gathered
+# Folders of rows that stages write.
 KINDS = ("data", "models", "connect", "outcomes", "probe", "clusters", *APART)
 
 
 def file_of(folder: Path, name: str) -> Path:
-    """Return the file of a gathered table; one of many rows is compressed."""
+    """Return the file of a gathered table; large tables are compressed."""
     return folder / (f"{name}.csv.gz" if name in LARGE else f"{name}.csv")
 
 
 def read(file: Path) -> pd.DataFrame:
-    """Read one table; raises `UserError` where it is missing or not a table."""
+    """Read one table; raises `UserError` if it is missing or not a table."""
     try:
         return pd.read_csv(file, keep_default_na=False, na_values=["", "nan"])
     except FileNotFoundError:
@@ -62,18 +62,18 @@ def read(file: Path) -> pd.DataFrame:
 
 
 def write(table: pd.DataFrame, file: Path) -> None:
-    """Write one table as a whole, with seven significant digits; that of a `.gz` compressed."""
+    """Write a table as a whole, with seven significant digits; a `.gz` is compressed."""
     text = table.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode()
-    with whole_file(file) as partial:  # without a time: the same rows are the same bytes
+    with whole_file(file) as partial:  # mtime 0: equal rows give equal bytes
         partial.write_bytes(gzip.compress(text, mtime=0) if file.suffix == ".gz" else text)
 
 
 def rounded(content: Any) -> Any:
-    """Return what is to be written as JSON with the digits of a table's numbers.
+    """Return the content of a JSON file, its numbers rounded to seven digits as in tables.
 
-    More of them are those of one processor: sums of another order differ in the last of sixteen.
-    A mean of rows that are rounded is often half-way between two numbers of seven digits, where
-    that last one would decide; so a hair is added.
+    The last of sixteen digits depends on the processor's order of summation. The mean of rounded
+    rows is often half-way between two numbers of seven digits, where it would decide the rounding;
+    so numbers are first multiplied by 1 + 1e-10.
     """
     if isinstance(content, float):
         return float(f"{content * (1 + 1e-10):.7g}")
@@ -83,7 +83,7 @@ def rounded(content: Any) -> Any:
 
 
 def gather(files: Iterable[Path], columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Read several tables of one kind as one; of no files, an empty table with these columns."""
+    """Read several tables of one kind as one; without files, an empty one with these columns."""
     tables = [read(file) for file in files]
     if not tables:
         return pd.DataFrame(columns=list(columns))
@@ -91,7 +91,7 @@ def gather(files: Iterable[Path], columns: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def read_all(folder: Path) -> Mapping[str, pd.DataFrame]:
-    """Read every gathered table of a profile's results, and those that stay apart, by name."""
+    """Read every table of a profile's results, gathered or not, by name."""
     apart = sorted(
         f"{kind}/{file.stem}" for kind in APART for file in (folder / kind).glob("*.csv")
     )

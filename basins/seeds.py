@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:  # what only draws by NumPy need not wait for torch
+if TYPE_CHECKING:  # importing torch takes seconds, and NumPy's streams need none
     import torch
 
 
@@ -37,7 +37,7 @@ def torch_generator(name: str, *keys: int | str) -> torch.Generator:
 
 @contextmanager
 def torch_stream(name: str, *keys: int | str) -> Iterator[None]:
-    """Let code that only knows torch's global generator (layer initialisation) draw from a stream.
+    """Let code that uses torch's global generator (layer initialisation) draw from a stream.
 
     The global state is restored afterwards.
     """

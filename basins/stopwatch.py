@@ -1,4 +1,4 @@
-"""The progress of a run and the time of each stage, from DVC's messages: rows of seconds.csv."""
+"""A run's progress and the time of each stage, from DVC's messages; written to seconds.csv."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = ("stage", "seconds", "date")
 
 
 class Stopwatch(logging.Handler):
-    """Detects from DVC's messages when a stage starts; it ends when DVC reaches the next."""
+    """Detects from DVC's messages when a stage starts, which is when the previous one ends."""
 
     def __init__(self, file: Path, stages: Iterable[str] = ()) -> None:
         super().__init__()
@@ -25,13 +25,13 @@ class Stopwatch(logging.Handler):
         self.file, self.rows = file, {row[0]: row for row in rows if len(row) == len(COLUMNS)}
         times = {stage: _seconds(row) for stage, *row in self.rows.values()}
         self.earlier = {stage: s for stage, s in times.items() if s is not None}
-        self.stages = list(stages)  # of the whole run, where they are known
-        self.named: dict[str, float] = {}  # the stages of this run, and when DVC came to each
-        self.ran: dict[str, float] = {}  # those that ended, and their seconds
+        self.stages = list(stages)  # of the whole run, if known
+        self.named: dict[str, float] = {}  # when DVC reached each stage of this run
+        self.ran: dict[str, float] = {}  # seconds of stages that ended
         self.running: str | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the row of a stage that has run, in place of that of an earlier run."""
+        """Write the row of a stage that has ended, which replaces that of an earlier run."""
         said = record.getMessage()
         if match := re.match(r"(?:Running stage|Stage) '(.+?)'", said):
             self.end(record.created)
@@ -41,11 +41,10 @@ class Stopwatch(logging.Handler):
                 print(self.progress(record.created), flush=True)
 
     def progress(self, now: float) -> str:
-        """Return a line of the stage that begins: which of how many, minutes gone, minutes left.
+        """Return a line on the stage that begins: its number, minutes elapsed and minutes left.
 
-        What is left are the earlier runs' times of this stage and of those to come, at the pace of
-        this run; it is said where all of them have run before. Stages that have not changed will
-        take less.
+        The time left is that of this and the later stages in earlier runs, at the pace of this
+        run; it is omitted unless all of them have run before. Unchanged stages will take less.
         """
         gone = now - min(self.named.values())
         line = f"stage {len(self.named)} of {len(self.stages)}: {self.running}, "
@@ -61,7 +60,7 @@ class Stopwatch(logging.Handler):
         return f"{line}, at most about {sum(known) * pace / 60:.0f} left"
 
     def end(self, now: float) -> None:
-        """Write the row of the stage that runs, if there is one."""
+        """Write the row of the running stage, if there is one."""
         if self.running:
             seconds = now - self.named[self.running]
             date = datetime.fromtimestamp(now, UTC).date().isoformat()
@@ -71,13 +70,13 @@ class Stopwatch(logging.Handler):
             self.write()
 
     def finish(self, now: float) -> None:
-        """Keep the rows of the stages that there are, all of which DVC has named, in its order."""
+        """End the last stage; keep the rows of the stages that DVC has named, in its order."""
         self.end(now)
         self.rows = {stage: self.rows[stage] for stage in self.named if stage in self.rows}
         self.write()
 
     def write(self) -> None:
-        """Write all rows, as far as the disk takes them: no run ends for want of its times."""
+        """Write all rows; disk errors are ignored, as times are not worth ending a run."""
         with (
             suppress(OSError),
             whole_file(self.file) as partial,

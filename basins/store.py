@@ -1,8 +1,8 @@
-"""A store of finished items, whose keys are everything from which they were made.
+"""A store of finished items, whose keys are everything that determines their content.
 
-An item (one trained seed, one evaluated pair) is a folder named after the fingerprint of everything
-that determines its content: settings, data, code and versions. It appears by one atomic rename, so
-a killed run leaves nothing half-written, and deleting the store is safe.
+An item (one trained seed, one evaluated pair) is a folder named after the hash of its key:
+settings, data, code and versions. It appears by one atomic rename, so a killed run leaves no
+incomplete item, and deleting the store is safe.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ SUMS = "SHA256SUMS"
 
 
 class Store:
-    """Finished items under one folder, by kind and fingerprint.
+    """Finished items under one folder, by kind and hash of the key.
 
     The folder is `.cache`, or that in the environment variable BASINS_STORE, so that copies of a
-    project, as made by `dvc exp run --temp`, can share one.
+    project, such as those of `dvc exp run --temp`, can share one.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -61,7 +61,7 @@ class Store:
 
     @contextmanager
     def making(self, kind: str, key: dict[str, Any]) -> Iterator[Path]:
-        """Give an empty folder to fill; on success it becomes the item, on failure it is gone."""
+        """Yield an empty folder to fill; on success it becomes the item, on failure it goes."""
         with whole_folder(self.folder(kind, key), self.root) as folder:
             yield folder
             files = {path.name: file_hash(path) for path in sorted(folder.iterdir())}
@@ -69,7 +69,7 @@ class Store:
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
 
     def folder(self, kind: str, key: dict[str, Any]) -> Path:
-        """Return where the item lies, or would lie."""
+        """Return the item's folder, which need not exist."""
         text = json.dumps(key, sort_keys=True)
         return self.root / kind / hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -82,7 +82,7 @@ def whole_folder(target: Path, scratch: Path = Path(".cache")) -> Iterator[Path]
     _sweep(temporary, "")
     folder = temporary / f"{_owner()}{uuid4().hex}"
     beside = target.with_name(f".{target.name}.{_owner()}")
-    try:  # from before the folder is there, since an interruption may come at once
+    try:  # before the folder exists, since an interruption may follow at once
         folder.mkdir()
         yield folder
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def whole_folder(target: Path, scratch: Path = Path(".cache")) -> Iterator[Path]
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            # The target is on another disk than the scratch folder, and a rename stays on one.
+            # The target is on another file system, to which a folder cannot be renamed.
             shutil.copytree(folder, beside)
             _replace(beside, target)
     finally:
@@ -124,7 +124,7 @@ def copy_item(item: Path, folder: Path) -> None:
 def seal(folder: Path) -> None:
     """Write the sha256 of every file of a finished folder into it, as for `sha256sum --check`.
 
-    From then on `file_hash` and `folder_hash` refuse a file that is no longer what was written.
+    From then on `file_hash` and `folder_hash` raise `UserError` for a file that has changed.
     """
     lines = [f"{checksum}  {name}\n" for name, checksum in _hashes(folder)]
     (folder / SUMS).write_text("".join(lines))
@@ -133,14 +133,14 @@ def seal(folder: Path) -> None:
 def file_hash(path: Path) -> str:
     """Return the sha256 of a file.
 
-    Raises `UserError` where a folder that it lies in is sealed and says that it was another.
+    Raises `UserError` if the file has changed since a folder that contains it was sealed.
     """
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     for folder in path.parents:
         if _sums(folder).get(path.relative_to(folder).as_posix(), found) != found:
             raise UserError(
-                f"{path}: damaged, it is not what was written ({folder / SUMS}); "
+                f"{path}: damaged, its checksum is not that in {folder / SUMS}; "
                 f"delete {folder} and run `dvc repro`"
             )
     return found
@@ -169,7 +169,7 @@ def _sums(folder: Path) -> dict[str, str]:
 
 
 def _replace(folder: Path, target: Path) -> None:
-    """Rename `folder` to `target`, also where another process does the same at the same time."""
+    """Rename `folder` to `target`, even if another process does the same at the same time."""
     while True:
         try:
             folder.rename(target)
@@ -177,7 +177,7 @@ def _replace(folder: Path, target: Path) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-        # The name begins with this process's, so that it is swept if the process is killed here.
+        # Named after this process, so that it is removed later if the process is killed here.
         aside = Path(tempfile.mkdtemp(prefix=_owner(), dir=folder.parent))
         with suppress(FileNotFoundError):  # the other process has just moved it
             target.rename(aside)
@@ -185,12 +185,12 @@ def _replace(folder: Path, target: Path) -> None:
 
 
 def _owner() -> str:
-    """Return how temporary names of this process begin; other machines may share the disk."""
+    """Return the prefix of this process's temporary names; other machines may share the disk."""
     return f"{os.getpid()}-{socket.gethostname()}-"
 
 
 def _sweep(folder: Path, prefix: str) -> None:
-    """Remove what killed processes of this machine left in `folder` under names with `prefix`."""
+    """Remove what ended processes of this machine left in `folder` under names with `prefix`."""
     for path in folder.iterdir():
         process, _, rest = path.name.removeprefix(prefix).partition("-")
         here = path.name.startswith(prefix) and rest.rpartition("-")[0] == socket.gethostname()
@@ -202,7 +202,7 @@ def _sweep(folder: Path, prefix: str) -> None:
 
 
 def alive(process: int) -> bool:
-    """Return whether a process of that number runs on this machine."""
+    """Return whether a process with that id runs on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from basins.errors import UserError
 
 State = dict[str, Tensor]
-WRAPPER = r"^(module|_orig_mod|model)\."  # of data-parallel, compiled, and trainers' networks
-NARROW = ("I8", "U8", "I4", "U4", "F8", "F6", "F4")  # as safetensors calls them
-LISTED = 4  # the most tensors that a message lists
+WRAPPER = r"^(module|_orig_mod|model)\."  # of data-parallel, compiled and trainers' networks
+NARROW = ("I8", "U8", "I4", "U4", "F8", "F6", "F4")  # safetensors' dtypes of up to 8 bits
+LISTED = 4  # at most so many tensors in a message
 
 
 class FlatModule:
@@ -27,8 +27,8 @@ class FlatModule:
 
     Writing to `vector` changes the module, with no copy. BatchNorm's running statistics are part of
     it; integer buffers (its batch counters) are not, and are never interpolated. `trained`, bool
-    [size], tells the parameters from the statistics; `places` says where a tensor is. A tensor of
-    two names (tied weights) is the module's at its first one, and counts as trained there alone.
+    [size], marks the parameters; `places` gives each tensor's entries. Of a tensor with several
+    names (tied weights) only the entries of the first are the module's, and count as trained.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -45,7 +45,7 @@ class FlatModule:
             start = place.stop
 
     def where(self, modules: Sequence[str]) -> Tensor:
-        """Return which entries, bool [size], are weights or statistics of the named modules.
+        """Return the mask, bool [size], of the weights and statistics of the named modules.
 
         Raises `UserError` for a module that has none.
         """
@@ -60,7 +60,7 @@ class FlatModule:
 
 
 def other_names(module: nn.Module) -> dict[str, str]:
-    """Return the further names of tensors that have several, with the first name of each."""
+    """Return the further names of tensors that have several, each with the first name."""
     first: dict[int, str] = {}
     kinds = module.named_parameters, module.named_buffers
     tensors = chain.from_iterable(kind(remove_duplicate=False) for kind in kinds)
@@ -113,7 +113,7 @@ def shapes(path: Path) -> dict[str, tuple[int, ...]]:
 def quantised(path: Path) -> str | None:
     """Return the first weight in a safetensors file that has 8 bits or fewer, None without one.
 
-    What such numbers stand for is said elsewhere. Raises `UserError` as `load` does.
+    Such numbers need scales that are stored elsewhere. Raises `UserError` as `load` does.
     """
     with _reading(path), safe_open(path, "pt") as tensors:
         weights = (name for name in tensors.keys() if name.endswith("weight"))  # noqa: SIM118
@@ -137,7 +137,7 @@ def in_common(state: State, like: State, prefix: str, where: object, remedy: str
         prefix: a prefix of names in `like` that may be missing in `state`, as for an encoder
             without a head.
         where: the base's name in error messages.
-        remedy: what these say to do.
+        remedy: the advice in them.
 
     Raises:
         UserError: no tensor is shared, or a shape differs; the message has `where` and `remedy`.
@@ -178,7 +178,7 @@ def conformed(state: State, net: nn.Module, where: object) -> State:
 
 
 def renamed(state: State, like: State) -> State:
-    """Return a state with the names of `like`, where names differ only by prefixes of wrappers."""
+    """Return a state with the names of `like`, if names differ only by prefixes in `WRAPPER`."""
     depths = [{_renamed(name, k, like): t for name, t in state.items()} for k in range(4)]
     return max(depths, key=lambda one: (len(one.keys() & like.keys()), len(one)))
 
@@ -186,8 +186,8 @@ def renamed(state: State, like: State) -> State:
 def misfit(state: State, like: State, types: bool = False) -> str | None:
     """Describe the tensors that differ from `like`: in shape, missing or additional ones.
 
-    None if there are none. With `types`, dtypes must agree in kind: floating-point tensors of any
-    precision match, and so do integers.
+    Return None if none differ. With `types`, dtypes must agree in kind: floating-point tensors of
+    any precision match, and so do integers.
     """
     for name in sorted(state.keys() & like.keys()):
         found, wanted = state[name], like[name]
@@ -230,7 +230,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _renamed(name: str, wrappers: int, like: State) -> str:
-    """Return a name without so many wrappers, and in LayerNorm's newer form where that is known."""
+    """Return a name without that many prefixes, and with LayerNorm's newer name if in `like`."""
     for _ in range(wrappers):
         name = re.sub(WRAPPER, "", name)
     newer = re.sub(r"\bgamma$", "weight", re.sub(r"\bbeta$", "bias", name))

@@ -1,4 +1,4 @@
-"""Speed, as ratios measured side by side in one run: `python -m benchmarks`.
+"""Benchmarks of speed, with both sides measured in one run: `python -m benchmarks`.
 
-One file is one comparison and has `measure(repetitions)`, which yields its rows.
+A comparison is a file with `measure(repetitions)`, which yields its rows.
 """

@@ -1,7 +1,7 @@
 """Run the benchmarks: benchmarks/*.py -> a table, and benchmarks/results.json.
 
-Rows appear as they are measured. What the columns mean is said in `benchmarks/harness.py`. Each
-file's part of the results says when and on what it was measured; naming files replaces theirs.
+Rows are printed as they are measured; `benchmarks/harness.py` explains the columns. Each file's
+part of the results has its date and machine; naming files replaces only their parts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RESULTS = Path(__file__).with_name("results.json")
 
 
 def main() -> None:
-    """Measure the named files, or all."""
+    """Run the named benchmarks, or all."""
     files = {
         info.name: import_module(f"benchmarks.{info.name}")
         for info in pkgutil.iter_modules(benchmarks.__path__)
@@ -44,7 +44,7 @@ def main() -> None:
     if unknown := set(arguments.names) - set(known):
         raise UserError(f"no benchmark {sorted(unknown)[0]!r}; there are: {', '.join(known)}")
     if arguments.repetitions < 1:
-        raise UserError(f"--repetitions {arguments.repetitions}: at least one is needed")
+        raise UserError(f"--repetitions {arguments.repetitions}: must be at least 1")
 
     print(HEADER)
     for name in arguments.names or known:
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def part(rows: Sequence[Row], repetitions: int) -> dict[str, Any]:
-    """Return one file's part of the results: where and when it was measured, and every row."""
+    """Return one file's part of the results: date, machine and every row."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         **provenance([], [], "cpu"),

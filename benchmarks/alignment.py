@@ -1,8 +1,8 @@
-"""Alignment of all networks at once, against one pair at a time.
+"""Alignment of all networks at once, compared with one pair at a time.
 
-The matching loop of Mechanistic Mode Connectivity's code (its section 4, for its VGG) is written
-here in plain PyTorch and spared the loading of images. It reads 91 batches; both sides read one
-here, which favours the loop: it solves its assignments on every batch, we once at the end. One
+The baseline is the matching loop of Mechanistic Mode Connectivity's code (its section 4, for its
+VGG), rewritten in plain PyTorch without the loading of images. It reads 91 batches; both sides read
+one here, which favours the loop: it solves its assignments on every batch, we once at the end. One
 thread each, as a worker has.
 """
 
@@ -46,7 +46,7 @@ def measure(repetitions: int) -> Iterator[Row]:
 
 
 def activation_row(repetitions: int) -> Row:
-    """Return how much faster the units of all pairs are matched by their activations."""
+    """Return the speed-up of matching the units of all pairs by their activations."""
     stream = torch.Generator().manual_seed(0)
     shape = (3 * BATCH, SIDE, SIDE, 3)
     images = torch.randint(256, shape, dtype=torch.uint8, generator=stream).split(BATCH)
@@ -54,7 +54,7 @@ def activation_row(repetitions: int) -> Row:
     pairs = list(combinations(range(MATCHED), 2))
     plain = [normalise(batch).contiguous() for batch in images]
 
-    # The loop's last batch decides all that it finds: there, both must match units equally well.
+    # The loop's result depends on its last batch alone: on it, both must match units equally well.
     (theirs,), (found,) = published(nets, plain, pairs[:1]), ours(nets, images[-1:], pairs[:1])
     (table,) = correlations(nets, nets[0].permutation_spec(), [(plain[-1],)], pairs[:1])
     difference = abs(matched(table, theirs) - matched(table, found))
@@ -78,7 +78,7 @@ def activation_row(repetitions: int) -> Row:
 
 
 def network(seed: int, images: Tensor) -> vgg.VGG:
-    """Return a VGG-13 as it is initialised, its BatchNorm statistics those of `images`."""
+    """Return an untrained VGG-13 whose BatchNorm statistics are those of `images`."""
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         net = vgg.build((SIDE, SIDE, 3), 10, width=WIDTH)
@@ -88,7 +88,7 @@ def network(seed: int, images: Tensor) -> vgg.VGG:
 
 
 def ours(nets: Sequence[vgg.VGG], images: Sequence[Tensor], pairs: Pairs) -> list[Permutations]:
-    """Return the permutations of each pair, as an experiment finds them."""
+    """Return the permutations of each pair, computed as in an experiment."""
     spec, states = nets[0].permutation_spec(), [net.state_dict() for net in nets]
     found = correlations(nets, spec, ((normalise(batch),) for batch in images), pairs)
     stream = seeds.generator("alignment", "benchmarks")
@@ -102,10 +102,10 @@ def ours(nets: Sequence[vgg.VGG], images: Sequence[Tensor], pairs: Pairs) -> lis
 def published(
     nets: Sequence[vgg.VGG], images: Sequence[Tensor], pairs: Pairs
 ) -> list[Permutations]:
-    """Return the permutations of each pair, as the published loop finds them.
+    """Return the permutations of each pair, computed as in the published loop.
 
-    Layer after layer, and for each batch anew: both networks up to that layer, the cosine of all
-    pairs of centred maps by broadcasting, one assignment, and the moving network permuted by it.
+    For each layer and batch it evaluates both networks up to that layer, computes the cosines of
+    all pairs of centred maps by broadcasting, solves one assignment, permutes the moving network.
     """
     found = []
     for a, b in pairs:
@@ -128,7 +128,7 @@ def published(
 
 
 def centred(maps: Tensor) -> Tensor:
-    """Return maps [n, C, H, W] as [C, n * H * W], each channel around its mean."""
+    """Return maps [n, C, H, W] as [C, n * H * W], each channel less its mean."""
     rows = maps.movedim(1, 0).flatten(1)
     return rows - rows.mean(1, keepdim=True)
 
@@ -140,7 +140,7 @@ def matched(table: Correlations, permutations: Permutations) -> float:
 
 
 def published_flops(net: vgg.VGG, batch: Tensor) -> int:
-    """Return the operations of the loop for one pair: forward passes, and cosines as products."""
+    """Return the loop's FLOPs for one pair: forward passes, and cosines as matrix products."""
     total = 0
     for depth in range(1, len(net.features) + 1):
         layers = net.features[:depth]
@@ -150,7 +150,7 @@ def published_flops(net: vgg.VGG, batch: Tensor) -> int:
 
 
 def universe_row(repetitions: int) -> Row:
-    """Return how much faster a step of universe matching is for not looking at pairs."""
+    """Return the speed-up of a step of universe matching without a loop over pairs."""
     nets = []
     with torch.random.fork_rng():
         for seed in range(UNITED):
@@ -193,7 +193,7 @@ def universe_row(repetitions: int) -> Row:
 
 
 def flops(function: Callable[[], object]) -> int:
-    """Return the operations of the convolutions and matrix products in one call."""
+    """Return the FLOPs of the convolutions and matrix products in one call."""
     with FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops()

@@ -1,7 +1,7 @@
-"""What share of this machine's speed evaluation reaches, and what share is not spent on networks.
+"""The share of the machine's peak rate that evaluation reaches, and the shares of overheads.
 
-One process on one thread, as a worker is. A share of the highest rate counts the operations of
-convolutions and linear layers alone, calibration included, over the whole of the engine's time.
+One process with one thread, like a worker. The share of the peak counts the FLOPs of convolutions
+and linear layers alone, including calibration, over the engine's whole time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MIDDLE = [(0.5, 0.5)]
 
 
 def measure(repetitions: int) -> Iterator[Row]:
-    """Yield the shares of the highest rate, then those of bookkeeping and of waiting."""
+    """Yield the shares of the peak rate, then those of bookkeeping and of waiting."""
     devices.prepare()
     wide = vgg.build((SIDE, SIDE, 3), 10)
     narrow = resnet.build((SIDE, SIDE, 3), 10, depth=8, width=16)
@@ -46,7 +46,7 @@ def measure(repetitions: int) -> Iterator[Row]:
 def share_of_peak(
     name: str, net: Net, images: int, repetitions: int, *, must: float, aim: float
 ) -> Row:
-    """Return the rate at which the engine evaluates a point, in % of the highest rate."""
+    """Return the rate at which the engine evaluates a point, in % of the peak rate."""
     point = Point(net, images)
     with FlopCounterMode(display=False) as counter:
         net(torch.zeros(1, 3, SIDE, SIDE))
@@ -72,9 +72,9 @@ def share_of_peak(
 
 
 def bookkeeping(net: Net, images: int, repetitions: int) -> Row:
-    """Return the cost of a point that no image causes, in % of its time.
+    """Return the part of a point's time that does not depend on images, in %.
 
-    That is the time of a point with two images in every set, so a little too much.
+    It is the time of a point with two images in every set, a slight overestimate.
     """
     empty, full = Point(net, 2), Point(net, images)
     with threads(1):
@@ -95,7 +95,7 @@ def bookkeeping(net: Net, images: int, repetitions: int) -> Row:
 
 
 def waiting(repetitions: int) -> Row:
-    """Return how long a process that evaluates pairs from files is blocked, in % of its time."""
+    """Return the share of time that a process evaluating pairs from files is blocked, in %."""
     shares, walls = [], []
     with tempfile.TemporaryDirectory() as folder:
         data = dataset(Path(folder), 1280, 500, SIDE)
@@ -118,13 +118,13 @@ def waiting(repetitions: int) -> Row:
 
 
 def busy() -> float:
-    """Return the seconds that this thread has run, or waited for a core that others had (Linux)."""
+    """Return the seconds that this thread has run or waited for a busy core (Linux)."""
     ran, queued, _ = Path("/proc/thread-self/schedstat").read_text().split()
     return (int(ran) + int(queued)) / 1e9
 
 
 class Point:
-    """The middle between two networks, evaluated on a calibration set and four more, of noise."""
+    """A network's midpoint with itself, evaluated after calibration on four sets, all of noise."""
 
     def __init__(self, net: Net, images: int) -> None:
         self.engine = Engine(net)

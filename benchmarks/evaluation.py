@@ -1,11 +1,11 @@
-"""All-pairs evaluation against the loop of Mechanistic Mode Connectivity's code (its section 4).
+"""All-pairs evaluation, compared with the loop of Mechanistic Mode Connectivity's code (section 4).
 
-The loop is written here in plain PyTorch: every pair on its own, and for every counterfactual set,
-at every point, a new network, a pass in training mode over all calibration images, then the set.
-It is spared what it does again at every access: cues are drawn once, the loader's processes stay.
-Calibration and evaluation images are 5 to 1, like CIFAR-10's 50,000 and 10,000, so that the ratio
-in operations is the paper's. So few images do not hide the wait for a loader's first batch; the
-loop whose data is in memory has none. The start of processes counts on neither side.
+The loop is rewritten in plain PyTorch: each pair on its own, and for each counterfactual set and
+point a new network, a pass in training mode over all calibration images, then the set. Unlike the
+original, it draws cues once and keeps the loader's processes. Calibration and evaluation images are
+5 to 1, like CIFAR-10's 50,000 and 10,000, so that the ratio of FLOPs is the paper's. With so few
+images the wait for a loader's first batch shows; a second loop with its data in memory has none.
+The start of processes counts on neither side.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ from benchmarks.harness import Row, ratio, rounds, threads
 SIDE, NETWORKS, POINTS = 16, 8, 11
 CALIBRATION, EVALUATION = 640, 128  # images in all, and in each of the four sets
 BATCH = 128  # the paper's
-TIMED = 2  # pairs that the loops run: they treat all alike, so their time is scaled to all
+TIMED = 2  # pairs that the loops run; their time is scaled to all, as pairs cost the same
 TRANSFORM = Compose([ToTensor(), Normalize((0.5,) * 3, (0.5,) * 3)])  # the paper's
 TOLERANCE = 1e-5  # nats, between mean losses
-# For the barriers: so many that a moving average forgets where it started, and the paper's 5,000.
+# For the barriers: enough for a moving average to forget its start, and the paper's 5,000.
 MANY, ENOUGH, SHUFFLES = 60 * BATCH, 39 * BATCH, 5
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -56,7 +56,7 @@ Pair = tuple[Control, Control]
 
 
 def measure(repetitions: int) -> Iterator[Row]:
-    """Yield how much faster all pairs are, after checking that the results agree."""
+    """Yield the speed-ups for all pairs, after checking that the results agree."""
     with tempfile.TemporaryDirectory() as folder:
         data = dataset(Path(folder), MANY, EVALUATION, SIDE)
         joined = pairs(models(Path(folder), data, NETWORKS))
@@ -154,7 +154,7 @@ def ours(
 def published(
     joined: Sequence[Pair], calibration: Batches, sets: Mapping[str, Batches]
 ) -> np.ndarray:
-    """Return mean losses [pairs, sets, points], evaluated the published way on all cores."""
+    """Return mean losses [pairs, sets, points] of the published loop, on all cores."""
     found = np.empty((len(joined), len(sets), POINTS))
     with threads(CORES), torch.no_grad():
         for pair, (a, b) in enumerate(joined):
@@ -172,7 +172,7 @@ def published(
 
 
 def between(start: Net, end: Net, t: float, config: dict[str, Any]) -> Net:
-    """Return a new network with the weights and statistics at `t` between two."""
+    """Return a new network with the weights and statistics at `t` between `start` and `end`."""
     net, moved = checkpoint.initialise(config), end.state_dict()
     mixed = {
         name: (1 - t) * value + t * moved[name] if value.is_floating_point() else value
@@ -197,18 +197,18 @@ class Items(Dataset[tuple[Any, int]]):
 
 
 def loader(data: Resident) -> Batches:
-    """Return a loader with a process a core, in the data's order."""
+    """Return a loader in the data's order, with one process per core."""
     return DataLoader(Items(data), BATCH, num_workers=CORES, persistent_workers=True)
 
 
 def in_memory(data: Resident) -> Batches:
-    """Return finished batches: all that a loader could do, done beforehand."""
+    """Return all batches, prepared in advance."""
     images = normalise(data.images).contiguous()
     return list(zip(images.split(BATCH), data.labels.split(BATCH), strict=True))
 
 
 def loss_difference(found: Sequence[points.Losses], means: np.ndarray) -> float:
-    """Return the largest difference in nats; raise `UserError` where it is beyond `TOLERANCE`."""
+    """Return the largest difference of mean losses, nats; raise `UserError` above `TOLERANCE`."""
     our_means = [
         [[e.losses.mean() for e in losses.curves["moving", name]] for name in SETS]
         for losses in found[: len(means)]
@@ -220,11 +220,11 @@ def loss_difference(found: Sequence[points.Losses], means: np.ndarray) -> float:
 
 
 def barriers_apart(data: Data, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Return how far `reset` barriers lie from the loop's, and how far the loop's spread.
+    """Return the distance of `reset` barriers from the loop's, and the spread of the loop's.
 
-    In nats, by set: the distance to the mean of the loop's runs, and their range. The loop draws
-    the order of its calibration images anew each time; `moving` is its pass. Raises `UserError`
-    where the distance is the larger.
+    Both are [sets], in nats: the distance to the mean of the loop's runs, and their range. The loop
+    shuffles its calibration images in each run; `moving` is its pass. Raises `UserError` if a
+    distance is larger than the range.
     """
     ts, sets, images = grid(3), data.sets(), data.calibration(MANY).load(CPU)
     points = [linear.coefficients(t) for t in ts]

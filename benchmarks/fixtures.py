@@ -1,4 +1,4 @@
-"""What the measurements work on: a dataset of silhouettes, and small networks trained on it."""
+"""Fixtures of the benchmarks: a dataset of silhouettes, and small networks trained on it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Data(NamedTuple):
     fingerprint: str
 
     def calibration(self, size: int) -> Calibration:
-        """Return the training images without a cue that statistics are taken from."""
+        """Return `size` training images without the cue, to estimate statistics on."""
         return Calibration(self.path, 0.0, size)
 
     def sets(self) -> dict[str, Resident]:
@@ -45,7 +45,7 @@ class Data(NamedTuple):
         return {name: resident(disk.read(self.path, name), CPU) for name in counterfactual.SETS}
 
     def seeds(self, count: int, proportions: Sequence[float] = (0.0,)) -> list[Training]:
-        """Return the training of `count` seeds, the proportions of the cue in turn."""
+        """Return the training of `count` seeds, whose cue proportions alternate."""
         return [
             Training(
                 data=self.path,
@@ -62,7 +62,7 @@ class Data(NamedTuple):
 
 
 def dataset(folder: Path, train: int, test: int, side: int) -> Data:
-    """Draw a dataset of `train` images, and of `test` in each set, into `folder`."""
+    """Generate a dataset of `train` images, and `test` in each set, in `folder`."""
     made = shapes.load(source="synthetic", root=folder, seed=0, train=train, test=test, size=side)
     classes = len(made.classes)
     both = cued.draw(made.train, classes, Box())
@@ -73,7 +73,7 @@ def dataset(folder: Path, train: int, test: int, side: int) -> Data:
 
 
 def models(folder: Path, data: Data, count: int) -> tuple[Control, ...]:
-    """Train networks, without and with a cue in turn, into the store of `folder`."""
+    """Train networks, alternately without and with the cue, in the store of `folder`."""
     with chdir(folder):
         pending = data.seeds(count, proportions=(0.0, 0.6))
         found = runner(CORES)(pending, title="models")
@@ -82,7 +82,7 @@ def models(folder: Path, data: Data, count: int) -> tuple[Control, ...]:
 
 
 def pairs(controls: Sequence[Control]) -> list[tuple[Control, Control]]:
-    """Return all pairs, those first that share no network."""
+    """Return all pairs, beginning with pairs that share no network."""
     apart = list(zip(controls[::2], controls[1::2], strict=False))
     return apart + [pair for pair in combinations(controls, 2) if pair not in apart]
 
@@ -90,11 +90,11 @@ def pairs(controls: Sequence[Control]) -> list[tuple[Control, Control]]:
 def start_workers(count: int = CORES) -> None:
     """Start worker processes, and let them import what their work needs.
 
-    Its time is taken from that of every run with workers, since the loops they are held against
-    run in a process that has started already.
+    Its time is subtracted from that of every run with workers, since the baselines run in a process
+    that has already started.
     """
     parallel.run(idle, range(count), workers=count, title="start")
 
 
 def idle(item: int, step: Callable[[], None]) -> None:
-    """Do nothing, in a process that has imported this file."""
+    """Do nothing, in a worker that has imported this module."""

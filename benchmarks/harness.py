@@ -1,4 +1,4 @@
-"""Side-by-side timing: interleaved runs, the median of paired ratios, a bootstrap bound of it."""
+"""Side-by-side timing: interleaved runs, the median of paired ratios and its bootstrap bound."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ HEADER = f"{'':66}{'median':>8}{'bound':>12}{'must':>8}{'aim':>6}  {'reached':8}
 class Row:
     """One measured quantity, compared with its required and its desired value.
 
-    `unit` is `x` (a ratio, higher is better), `%` or `s`. `low` is the 95 % bound on the side that
-    counts: the lower one, or the upper one where the quantity must be `at_most` its goals. `flops`
-    is the same ratio counted in operations, `detail` holds sizes, seconds and checks.
+    `unit` is `x` (a ratio, higher is better), `%` or `s`. `low` is the one-sided 95 % bound: the
+    lower one, or the upper one if the quantity must be `at_most` its goals `must` and `aim`.
+    `flops` is the same ratio in FLOPs; `detail` contains sizes, seconds and checks.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Row:
 
     @property
     def reached(self) -> str:
-        """The strictest goal that the bound keeps: `aim`, `must`, or `no`; empty without goals."""
+        """The strictest goal that the bound meets: `aim`, `must`, or `no`; empty without goals."""
         if self.must is None and self.aim is None:
             return ""
         for name, goal in (("aim", self.aim), ("must", self.must)):
@@ -81,7 +81,7 @@ def ratio(
     flops: float | None = None,
     **detail: Any,
 ) -> Row:
-    """Return how many times faster ours is: the median of the ratios [repetitions] of each pair."""
+    """Return the row of a speed-up: the median of the ratios of paired times [repetitions]."""
     detail |= {
         "baseline_seconds": baseline_seconds.tolist(),
         "our_seconds": our_seconds.tolist(),
@@ -114,7 +114,7 @@ def bound(values: np.ndarray, *, upper: bool = False) -> float:
 
 
 def seconds(function: Callable[[], object]) -> float:
-    """Return how long one call takes by the wall clock."""
+    """Return the wall-clock seconds of one call."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start

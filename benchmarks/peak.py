@@ -1,4 +1,4 @@
-"""The highest rate of this machine, relative to which shares of its speed are given."""
+"""The peak rate of this machine, to which rates are compared."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENOUGH = 0.25  # seconds for each shape
 
 @torch.inference_mode()
 def peak_rate(count: int, dtype: torch.dtype) -> float:
-    """Return the best FLOP/s of `count` threads over matrix products and convolutions."""
+    """Return the highest FLOP/s of `count` threads over matrix products and convolutions."""
     with threads(count):
         return max(_rate(flops, call) for flops, call in _grid(dtype))
 

@@ -1,4 +1,4 @@
-"""What `dvc repro` costs where there is nothing to do, in a copy of the committed project."""
+"""The time of `dvc repro` with nothing to do, in a clone of the committed project."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPARSE = "mnli_regime"  # most of its sections have no entries
 def measure(repetitions: int) -> Iterator[Row]:
     """Yield the seconds of a second run, of a stage in it, and of running stages with no entries.
 
-    The first run is one of the profile `smoke`.
+    The first run is of the profile `smoke`.
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "project"
@@ -67,12 +67,12 @@ def measure(repetitions: int) -> Iterator[Row]:
 
 
 def repro(project: Path, *options: str) -> None:
-    """Run the pipeline of `project`, or what of it the options say."""
+    """Run the pipeline of `project` with options of `dvc repro`."""
     command(project, sys.executable, "-m", "dvc", "repro", *options)
 
 
 def command(project: Path, *words: str) -> None:
-    """Run a command in `project` with this Python; raises `UserError` where it fails."""
+    """Run a command in `project` with this Python; raises `UserError` if it fails."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(project)}
     done = subprocess.run(words, cwd=project, env=environment, capture_output=True, text=True)

@@ -1,8 +1,8 @@
-"""Racing against the full grid: forward examples that the same verdicts take.
+"""Racing compared with the full grid: forward passes needed for the same verdicts.
 
-Ten networks with BatchNorm in two families of five: forks of one run, early in it (some of whose
-barriers lie near the threshold) or half-way (none does), and strangers across. Thresholds, alpha
-and clip were fixed before any of it was measured.
+Ten networks with BatchNorm in two families of five: forks of one run, early in it (some barriers
+are near the threshold) or half-way (none is); families are unrelated. Thresholds, alpha and clip
+were fixed before any measurement.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ ORDERS = 2  # random orders of the examples in each repetition
 
 
 class Audit(NamedTuple):
-    """Share of races that the full grid agrees with, and how many times the examples it takes."""
+    """The share of races that agree with the full grid, and its examples divided by theirs."""
 
     agreement: float
     saving: float
@@ -55,10 +55,10 @@ class Audit(NamedTuple):
 def audit(
     decisions: Sequence[Decision], barriers: ArrayLike, *, threshold: float, shared: int = 0
 ) -> Audit:
-    """Hold races against `barrier_linear` [n] of the same paths on the full grid.
+    """Compare races with `barrier_linear` [n] of the same paths on the full grid.
 
-    `shared` counts the forward examples that both take: the ends, each evaluated once. Raises
-    `UserError` where there is not one barrier for each of at least one decision.
+    `shared` counts the examples that both evaluate: the endpoints, each once. Raises `UserError`
+    unless there is one barrier for each decision, and at least one.
     """
     barriers = np.asarray(barriers, np.float64)
     if not decisions or barriers.shape != (len(decisions),):
@@ -72,11 +72,12 @@ def audit(
 
 
 def measure(repetitions: int) -> Iterator[Row]:
-    """Yield the saving at equal verdicts for error and for loss; raise where they differ too often.
+    """Yield the saving at equal verdicts for error and for loss.
 
-    Every forward example counts: the ends, shared by all pairs and evaluated in full by both
+    Every example evaluated counts: the endpoints, shared by all pairs and evaluated in full by both
     sides, and BatchNorm's pass at each point visited. The losses on the full grid are evaluated
-    once and raced over in several random orders; the first order is raced on the network itself.
+    once and replayed in several random orders; the first order evaluates the network itself.
+    Raises `UserError` if fewer than `AGREEMENT` of the verdicts agree.
     """
     data = shapes.load(
         source="synthetic",
@@ -202,7 +203,7 @@ def _means(evaluations: Sequence[Evaluation], metric: Metric) -> list[float]:
 
 
 def _by_verdict(decisions: Sequence[Decision]) -> dict[str, dict[str, float]]:
-    """Return how often each verdict was given, and what it saved between the ends."""
+    """Return the number of decisions by verdict, and the saving between the endpoints."""
     found = {}
     for verdict in ("connected", "not connected"):
         those = [decision for decision in decisions if decision.verdict == verdict]

@@ -1,9 +1,9 @@
-"""Evaluation of a text classifier against padding to 512 tokens, and against the machine.
+"""Evaluation of a text classifier, compared with padding to 512 tokens and with the peak rate.
 
-The baseline is the method of LCRGS's code: the tokeniser pads every row to the 512 tokens that BERT
-has room for, and rows go in the dataset's order. Its rows lie in memory here, so that the ratio is
-that of the padding alone. Rows are those of MNLI's dev_matched where `BASINS_DATA` has them, else
-random tokens, as many in a row as MNLI has.
+The baseline is the method of LCRGS's code: the tokeniser pads every row to BERT's maximum of 512
+tokens, and rows keep the dataset's order. Its rows are in memory here, so that the ratio is that of
+the padding alone. Rows are those of MNLI's dev_matched if `BASINS_DATA` has them, else random
+tokens with MNLI's distribution of lengths.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from benchmarks.peak import peak_rate
 
 CPU = torch.device("cpu")
 ROWS, LIMIT, CLASSES, VOCABULARY = 512, 512, 3, 30522  # the first two are LCRGS's
-TIMED = 128  # of these rows in the baseline: it treats each alike, so its time is scaled to all
+TIMED = 128  # rows that the baseline runs; its time is scaled to all, as rows cost the same
 BATCH = 8  # padded rows: on a CPU faster than LCRGS's 512, so the stricter baseline
 TOLERANCE = 1e-5  # nats, of one example
 EXAMPLES, WORDS = "text/mnli/dev_matched.jsonl", "bert-base-uncased/vocab.txt"
@@ -42,7 +42,7 @@ Batch = tuple[tuple[Tensor, Tensor, Tensor], Tensor]  # ids, attention mask and 
 
 
 def mnli(root: Path) -> Columns:
-    """Return the first rows of MNLI's dev_matched as BERT's tokeniser makes them."""
+    """Return the first rows of MNLI's dev_matched, tokenised by BERT's tokeniser."""
     tokeniser = BertTokenizer(vocab=str(root / WORDS))
     with (root / EXAMPLES).open() as file:
         pairs = [json.loads(line) for line in islice(file, ROWS)]
@@ -71,7 +71,7 @@ def padded(ids: list[list[int]], types: list[list[int]], labels: list[int]) -> l
 
 @torch.inference_mode()
 def published(net: BertForSequenceClassification, batches: list[Batch]) -> np.ndarray:
-    """Return the loss of each row, padded as it is, by Hugging Face's network."""
+    """Return the loss of each padded row, by Hugging Face's network."""
     losses = [
         functional.cross_entropy(net(*inputs).logits, answers, reduction="none")
         for inputs, answers in batches
@@ -85,9 +85,9 @@ def flops(
     kind: type[BertForSequenceClassification] = Bert,
     train: bool = False,
 ) -> int:
-    """Count the operations in matrix products, attention's too, of rows of the given lengths.
+    """Count the FLOPs of matrix products, including attention, for rows of the given lengths.
 
-    In training those of the backward pass are counted, too.
+    With `train`, those of the backward pass are included.
     """
     with torch.device("meta"):
         net = kind(config).eval()
@@ -103,7 +103,7 @@ def flops(
 
 
 def measure(repetitions: int) -> Iterator[Row]:
-    """Yield the share of the padding that is saved, then the shares of this machine's speed."""
+    """Yield the share of the padding that is saved, then the shares of the peak rate."""
     ids, types, source = rows()
     labels = [row % CLASSES for row in range(ROWS)]
     with seeds.torch_stream("init", 0):
@@ -160,7 +160,7 @@ def measure(repetitions: int) -> Iterator[Row]:
 
 
 def wide(repetitions: int) -> Row:
-    """Return the share of this machine's speed at the sizes of profile mnli's encoder."""
+    """Return the share of the peak rate at the sizes of profile mnli's encoder."""
     ids, types, source = rows()
     net, labels = small_lm(), [row % CLASSES for row in range(ROWS)]
     data = tokens(ids, types, labels, pad=0, limit=LIMIT, device=CPU, where="benchmark")
@@ -186,14 +186,14 @@ def wide(repetitions: int) -> Row:
 
 
 def small_lm(dropout: float = 0.1) -> Bert:
-    """Return a new BERT of the sizes of MiniLM's: 6 layers of width 384."""
+    """Return a new BERT of MiniLM's sizes: 6 layers of width 384."""
     sizes = {"layers": 6, "width": 384, "heads": 12}
     with seeds.torch_stream("init", 0):
         return build_text(VOCABULARY, CLASSES, positions=LIMIT, dropout=dropout, **sizes)
 
 
 def rows() -> tuple[Column, Column, str]:
-    """Return the token ids and types of MNLI's rows, or of random ones, and which they are."""
+    """Return token ids, token types and source: MNLI's rows, or simulated ones."""
     root = Path(os.environ.get("BASINS_DATA", ""))
     if all((root / file).is_file() for file in (EXAMPLES, WORDS)):
         return *mnli(root), "MNLI dev_matched"

@@ -1,9 +1,9 @@
-"""Training several seeds against one after the other with a loader, along the same trajectory.
+"""Training several seeds in parallel, compared with one at a time, along the same trajectory.
 
 The baseline is the usual loop: a `DataLoader` whose processes transform image after image, torch on
-all cores, one seed at a time. Both sides start from the same weights and see the same batches. In
-early training rounding doubles at every step, so that two layouts part within ten steps; losses are
-therefore compared with the loop in the project's layout, on one thread.
+all cores, one seed at a time. Both sides start from the same weights and see the same batches.
+Early in training rounding errors double at every step, so that memory layouts differ within ten
+steps; losses are therefore compared with the loop in the project's layout, on one thread.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from benchmarks.fixtures import CORES, CPU, NET, RECIPE, Data, dataset, start_wo
 from benchmarks.harness import Row, ratio, rounds, threads
 
 SIDE, IMAGES, SEEDS = 32, 3200, 4
-STEPS, TOLERANCE = 100, 1e-5  # losses that must agree, and how well, in nats
+STEPS, TOLERANCE = 100, 1e-5  # number of losses that must agree; tolerance in nats
 
 
 def measure(repetitions: int) -> Iterator[Row]:
-    """Yield the ratio in seeds per hour, after checking that the trajectory is the same."""
+    """Yield the ratio of seeds per hour, after checking that trajectories agree."""
     with tempfile.TemporaryDirectory() as folder:
         data = dataset(Path(folder), IMAGES, 10, SIDE)
         images = data.calibration(IMAGES).load(CPU)
@@ -111,12 +111,12 @@ def sequential(
 
 
 def our_pixels(image: Image.Image) -> Tensor:
-    """Return an image [3, height, width] with the rounding of the project's own arithmetic."""
+    """Return an image [3, height, width], rounded as in the project's own arithmetic."""
     return normalise(torch.from_numpy(np.array(image))[None])[0]
 
 
 def our_losses(data: Resident) -> np.ndarray:
-    """Return the first `STEPS` losses of seed 0 as the project trains it."""
+    """Return the first `STEPS` losses of seed 0, trained by the project's code."""
     net, order = start(data, 0)
     seen: list[Tensor] = []
     net.register_forward_hook(lambda net, inputs, logits: seen.append(logits.detach()))

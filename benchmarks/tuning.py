@@ -1,9 +1,9 @@
-"""Fine-tuning a text classifier against a plain loop, along the same trajectory.
+"""Fine-tuning a text classifier, compared with a plain loop, along the same trajectory.
 
-The loop is Hugging Face's network and torch's AdamW as they come: rows padded to the longest of
+The loop is Hugging Face's network and torch's AdamW, unmodified: rows padded to the longest of
 their batch, the same rows in the same batches. The sizes are those of profile mnli's encoder, whose
 word embeddings are half of all weights. Losses are compared without dropout, whose draws differ;
-times are with it. One thread each, as a worker has.
+times include it. One thread each, as a worker has.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from benchmarks.harness import Row, ratio, rounds, threads
 from benchmarks.text import CLASSES, CPU, LIMIT, ROWS, flops, rows, small_lm
 
 BATCH, RATE, DECAY, CLIP = 32, 1e-4, 0.01, 1.0
-CHECKED, TIMED = 50, 4  # steps: whose losses must agree, and of a timing
+CHECKED, TIMED = 50, 4  # steps: whose losses must agree, and that are timed
 TOLERANCE = 1e-4  # nats
 
 
 def measure(repetitions: int) -> Iterator[Row]:
-    """Yield how much faster a step is, after checking that the trajectory is the same."""
+    """Yield the speed-up of a step, after checking that trajectories agree."""
     devices.prepare()
     ids, types, source = rows()
     labels = [row % CLASSES for row in range(ROWS)]
@@ -66,12 +66,12 @@ def measure(repetitions: int) -> Iterator[Row]:
 
 
 def order(epoch: int) -> Tensor:
-    """Return the rows in the order of an epoch."""
+    """Return the indices of rows in an epoch's order, int64 [rows]."""
     return torch.randperm(ROWS, generator=seeds.torch_generator("order", epoch))
 
 
 def ours(data: Rows, dropout: float = 0.1) -> Callable[[list[Tensor]], np.ndarray]:
-    """Return what takes a step on each batch as `classifier.tune` does, and returns the losses."""
+    """Return a function that takes `classifier.tune`'s steps on batches and returns the losses."""
     net = small_lm(dropout).train()
     optimiser = adamw.optimiser([net], RATE, DECAY)
 
@@ -84,7 +84,7 @@ def ours(data: Rows, dropout: float = 0.1) -> Callable[[list[Tensor]], np.ndarra
 
 
 def plain(data: Rows, dropout: float = 0.1) -> Callable[[list[Tensor]], np.ndarray]:
-    """Return the plain loop, which starts from the same weights."""
+    """Return the plain loop, starting from the same weights, as such a function."""
     start = small_lm(dropout)
     net: nn.Module = BertForSequenceClassification(start.config).train()
     net.load_state_dict(start.state_dict())

@@ -1,4 +1,4 @@
-"""Two workers against one, on the pieces of one experiment."""
+"""Two workers compared with one, on the items of one experiment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIDE, NETWORKS, CALIBRATION, EVALUATION = 16, 8, 640, 256
 
 
 def measure(repetitions: int) -> Iterator[Row]:
-    """Yield the ratio with the start of the processes left out, then with it."""
+    """Yield the speed-up without the start of the processes, then with it."""
     with tempfile.TemporaryDirectory() as folder:
         data = dataset(Path(folder), 1280, EVALUATION, SIDE)
         joined = pairs(models(Path(folder), data, NETWORKS))

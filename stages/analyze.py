@@ -1,4 +1,4 @@
-"""Gather what the other stages measured, and average it over seeds: results/ -> results/."""
+"""Gather the rows of the other stages, and average them over seeds: results/ -> results/."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from basins.store import whole_file
 
 
 def main() -> None:
-    """Write the gathered tables, their averages over seeds, and what they came from."""
+    """Write the gathered tables, their averages over seeds, the provenance and the params."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     params = read(check=[])
     folder = layout.results(params)

@@ -24,7 +24,7 @@ from basins.training.sample import Sample
 
 
 def main() -> None:
-    """Run the tests that the store does not know yet, in parallel, then write their rows."""
+    """Run the tests that are not in the store, in parallel, then write their rows."""
     params, aspects = common.section("aspect", __doc__)
     device, run = common.work(params)
     items = {name: tests(params, settings, device) for name, settings in aspects.items()}
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def tests(params: Params, settings: measures.Aspect, device: Any) -> list[terrain.Measurement]:
-    """Return every test of an aspect, on the models of one entry."""
+    """Return every test of one entry's aspect on its models."""
     data, early = layout.data(settings.data), layout.early(params, settings.models)
     calibration = settings.calibration and settings.calibration.model_dump()
     seed = params.data[settings.data].seed

@@ -1,6 +1,6 @@
-"""Check params.yaml before DVC runs or removes what it names, and say what code each stage is.
+"""Check params.yaml before DVC runs or removes what it names, and list each stage's code.
 
-Writes .cache/code/<stage>, which that stage depends on: a line a module that it comes to.
+Writes .cache/code/<stage>, on which that stage depends, with a line for each of its modules.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from basins.store import whole_folder
 
 
 def main() -> None:
-    """Read all params: names are part of commands, and of the paths that DVC empties."""
+    """Check all names, as they are part of commands and of paths that DVC removes."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     refuse_other_code()
     params = read(check=[])
@@ -27,9 +27,9 @@ def main() -> None:
 
 
 def refuse_other_code() -> None:
-    """Raise `UserError` where Python has its `basins` from a checkout with other code.
+    """Raise `UserError` if Python imports `basins` from a checkout with other code.
 
-    That is where it was installed from. A copy, as `dvc exp run --temp` makes one, may be ahead.
+    That is where it was installed from; a copy made by `dvc exp run --temp` may differ.
     """
     for file in sorted([*Path("basins").rglob("*.py"), *Path("stages").glob("*.py")]):
         theirs = code.ROOT / file

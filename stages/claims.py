@@ -1,4 +1,4 @@
-"""Decide every claim by the rows: results/ -> claims.json and metrics.json; or register claims."""
+"""Decide every claim from the rows: results/ -> claims.json, metrics.json; or register claims."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def since() -> str:
-    """Return the commit and the date of today."""
+    """Return the current commit and today's date (UTC)."""
     words = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
     return f"{commit or 'no commit'} {datetime.now(UTC).date()}"

@@ -17,7 +17,7 @@ from basins.training.starts import Streams
 
 
 def main() -> None:
-    """Tune what the store does not hold yet, in parallel, then lay the folder out as a whole."""
+    """Fine-tune the models that are not in the store, in parallel, then write the whole folder."""
     params, name, recipe = common.entry("classify", __doc__)
     device, run = common.work(params)
     data, encoder = layout.data(recipe.data), layout.MODELS / recipe.encoder

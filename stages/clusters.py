@@ -1,4 +1,4 @@
-"""Cluster the models of experiments, and compare with diagnostics: -> results/clusters/."""
+"""Cluster the models of experiments, and relate clusters to diagnostics: -> results/clusters/."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from basins.statistics.strategies import STRAIGHT, analyse
 
 
 def main() -> None:
-    """Write the tables of every entry, into a folder of its own."""
+    """Write the tables of every entry, each into a folder of its own."""
     params, entries = common.section("clusters", __doc__)
     tables = ((key, clustered(params, key, settings)) for key, settings in entries.items())
     named = ((f"{key}/{name}", rows) for key, of in tables for name, rows in of.items())
@@ -47,7 +47,7 @@ def clustered(params: Params, key: str, settings: Clusters) -> dict[str, pd.Data
 
 
 def sharpness(folder: Path, name: str | None) -> dict[str, float] | None:
-    """Return the sharpness of each model of an entry of that section."""
+    """Return the sharpness of each model in entry `name` of `sharpness`; None without a name."""
     if name is None:
         return None
     rows = results.read(folder / "sharpness" / f"{name}.csv")

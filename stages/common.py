@@ -1,4 +1,4 @@
-"""How a stage begins and ends: its settings, who does its work, and the tables it writes."""
+"""What stages share: reading settings, making items, and writing tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def entry(section: str, about: str | None) -> tuple[Params, str, Any]:
-    """Return the params, and the key and the settings of the entry that the command names."""
+    """Return the params, and the key and settings of the entry that the command names."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("name", help=f"a key of `{section}` in params.yaml")
     name = parser.parse_args().name
@@ -34,8 +34,8 @@ def section(name: str, about: str | None) -> tuple[Params, dict[str, Any]]:
 
 
 def work(params: Params) -> tuple[Any, Run]:
-    """Return the device, and what makes items on it."""
-    from basins import devices  # torch takes seconds, and not every stage needs it
+    """Return the device, and a function that makes items on it (`item.runner`)."""
+    from basins import devices  # importing torch takes seconds, and not every stage needs it
     from basins.item import runner
 
     device = devices.pick(params.device)
@@ -44,8 +44,8 @@ def work(params: Params) -> tuple[Any, Run]:
 
 
 def write(params: Params, kind: str, tables: Iterable[tuple[str, pd.DataFrame]]) -> None:
-    """Write the tables of all entries of a section, by name, as one folder of results."""
-    from basins import results  # pandas takes a second, too
+    """Write the tables of all entries of a section, by name, into one folder of results."""
+    from basins import results  # importing pandas takes a second
 
     with whole_folder(layout.results(params, kind)) as folder:
         for name, table in tables:

@@ -20,7 +20,7 @@ from basins.store import seal, whole_file, whole_folder
 
 
 def main() -> None:
-    """Evaluate what the store does not hold yet, in parallel, then write rows and losses."""
+    """Evaluate the points that are not in the store, in parallel, then write rows and losses."""
     params, name, settings = common.entry("connect", __doc__)
     experiment = prepare(params, settings)
     grids = evaluated(experiment, settings.model_dump()["points"])
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def prepare(params: Params, settings: measures.Experiment) -> Experiment:
-    """Return an experiment, aligned and fitted, to be measured on its evaluation sets."""
+    """Return an experiment, its pairs aligned and its paths fitted, ready for evaluation."""
     device, run = common.work(params)
     calibration = settings.calibration and settings.calibration.model_dump()
     given = (settings.batchnorm, calibration, params.precision, device)

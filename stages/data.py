@@ -17,7 +17,7 @@ from basins.store import folder_hash, seal, whole_file, whole_folder
 
 
 def main() -> None:
-    """Load or synthesise, draw the cues once, write everything as a whole."""
+    """Load or generate the data, draw the cues once, and write the whole folder."""
     params, name, settings = common.entry("data", __doc__)
     given = {"source": settings.source, "root": params.root(), "seed": settings.seed}
     loaded = find("data", settings.name, "load")(**given, **settings.options)
@@ -27,7 +27,7 @@ def main() -> None:
         if isinstance(loaded, TextData):
             text.check(loaded, name)
             text.save(folder, loaded)
-            # Others' sentences may not be passed on.
+            # Sentences of real datasets are not redistributed.
             classes = loaded.classes if settings.source == "synthetic" else {}
             shown = samples.of_text(name, loaded.splits, classes)
         else:

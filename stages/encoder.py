@@ -10,7 +10,7 @@ from basins.training import packages
 
 
 def main() -> None:
-    """Say what each package is, how large, and under which licence, and fetch what is missing."""
+    """Print what each package is, its size and its licence, and fetch missing ones."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     root = read(check=[]).root()
     for name in packages.PACKAGES:

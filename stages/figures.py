@@ -1,4 +1,4 @@
-"""Draw every figure from the rows: results/*.csv -> figures/*.svg and *.pdf, and rows.json."""
+"""Draw every figure from rows: results/*.csv -> figures/*.svg, *.pdf and rows.json."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from basins.store import whole_folder
 
 
 def main() -> None:
-    """Draw from rows alone, so that no model, data or cache is needed."""
+    """Draw from rows alone, without models, data or cache."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     params = read(parser.parse_args().params, check=["figures"])

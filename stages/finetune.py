@@ -1,4 +1,4 @@
-"""Tune every seed of a recipe by every method of a group: models/ -> models/<group>/<method>/."""
+"""Fine-tune each seed of a recipe by each method of a group: -> models/<group>/<method>/."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from basins.training.image_models import FineTuning
 
 
 def main() -> None:
-    """Tune what the store does not hold yet, in parallel, then lay the folder out as a whole."""
+    """Fine-tune the models that are not in the store, in parallel, then write the whole folder."""
     params, name, group = common.entry("finetune", __doc__)
     device, run = common.work(params)
     data = layout.data(group.data)

@@ -25,14 +25,14 @@ from basins.training.sample import Sample
 
 
 def main() -> None:
-    """Merge and evaluate what the store does not hold yet, in parallel, then write the rows."""
+    """Make and evaluate the merges that are not in the store, in parallel, then write the rows."""
     params, merges = common.section("merge", __doc__)
     rows = (table for name in merges for table in tables(params, name, merges[name]))
     common.write(params, "merge", rows)
 
 
 def tables(params: Params, name: str, settings: Merge) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the rows of every technique on every set of models, and what techniques need."""
+    """Yield two tables: the results of all techniques on all sets, and what techniques need."""
     device, run = common.work(params)
     control = cache(Control.of)
     folders, bases = zip(*layout.merged(params, settings), strict=True)

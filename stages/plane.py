@@ -23,7 +23,7 @@ from basins.training.sample import Sample
 
 
 def main() -> None:
-    """Evaluate what the store does not hold yet, in parallel, then write a row for every point."""
+    """Evaluate the points that are not in the store, in parallel, then write a row for each."""
     params, planes = common.section("plane", __doc__)
     common.write(params, "plane", ((name, lattice(params, name, planes[name])) for name in planes))
 

@@ -1,4 +1,4 @@
-"""Make a text encoder: data/<dataset>/ -> models/<encoder>/."""
+"""Pretrain or import a text encoder: data/<dataset>/ -> models/<encoder>/."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from basins.training.mixed import inputs
 
 
 def main() -> None:
-    """Pretrain what the store does not hold yet, or bring it, and lay the folder out as a whole."""
+    """Pretrain the encoder unless it is in the store, or import it, then write the whole folder."""
     params, name, settings = common.entry("pretrain", __doc__)
     method = module("training", settings.method.name, ("pretrain", "bring"))
     if hasattr(method, "bring"):

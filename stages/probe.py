@@ -22,7 +22,7 @@ from basins.store import folder_hash
 
 
 def main() -> None:
-    """Evaluate every model as it was trained on every set of its diagnostic, in parallel."""
+    """Evaluate every model on every set of its diagnostic, in parallel."""
     params, probes = common.section("probe", __doc__)
     device, run = common.work(params)
     items = []

@@ -1,4 +1,4 @@
-"""Analyse the paper's own models again: the published accuracies -> reports/published/."""
+"""Reanalyse the paper's own models: published accuracies -> reports/published/."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TABLE = Path("reports", "published", "published_models.csv")
 
 
 def main() -> None:
-    """Write what the published clusters have to do with the published accuracies."""
+    """Write how the published clusters relate to the published accuracies."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     params = read(check=[])
     accuracies = published.read(params.root() / FILE)

@@ -1,4 +1,4 @@
-"""Decide which pairs are connected on few examples: models/ + data/ -> results/race/."""
+"""Decide from few examples which pairs are connected: models/ + data/ -> results/race/."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from connect import prepare
 
 
 def main() -> None:
-    """Evaluate all ends, then race every curve on every set and in every BatchNorm mode."""
+    """Evaluate all endpoints, then decide every curve on every set and in every BatchNorm mode."""
     params, name, settings = common.entry("race", __doc__)
     experiment = prepare(params, settings)
     ts = grid(settings.points)

@@ -1,4 +1,4 @@
-"""Write what follows from rows and code into the documentation: README.md and docs/glossary.md."""
+"""Write the parts of README.md that follow from rows, and docs/glossary.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REPORTS = Path("reports")
 
 
 def main() -> None:
-    """Replace what stands between `<!-- <name> -->` and `<!-- end -->` in the README."""
+    """Replace the text between `<!-- <name> -->` and `<!-- end -->` in the README."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     names = site.ordered([file.parent.name for file in REPORTS.glob("*/params.yaml")])
     parts = readme.parts([profile.rows_of(read(REPORTS / name / "params.yaml")) for name in names])

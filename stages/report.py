@@ -1,4 +1,4 @@
-"""Put everything on one page: claims, figures and tables of a profile -> index.html and tables/."""
+"""Write a profile's report: claims, figures and tables -> index.html and tables/."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from basins.store import whole_file, whole_folder
 
 
 def main() -> None:
-    """Write the report from what the other stages left, and its tables as Markdown and LaTeX.
+    """Write the report from the other stages' results, and its tables as Markdown and LaTeX.
 
-    What is drawn is not kept with the rows: `drawn.sha256` says what it is.
+    Figures and pages are not in git; `drawn.sha256` has their hashes.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))

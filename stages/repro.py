@@ -1,4 +1,4 @@
-"""Switch to a profile and run its pipeline, the only run in this checkout: all of `make repro`."""
+"""Switch to a profile and run its pipeline under this checkout's lock, for `make repro`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from switch import switch
 
 
 def main() -> None:
-    """Become DVC, which so keeps the lock until it ends."""
+    """Replace this process by DVC's, which thus keeps the lock until it ends."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="a profile: a file in profiles/")
     name = parser.parse_args().name

@@ -20,7 +20,7 @@ from basins.store import folder_hash
 
 
 def main() -> None:
-    """Climb from every model in parallel, as far as the store does not know it, then write rows."""
+    """Maximise the loss near each model that is not in the store, in parallel, then write rows."""
     params, entries = common.section("sharpness", __doc__)
     tables = ((name, climbed(params, settings)) for name, settings in entries.items())
     common.write(params, "sharpness", tables)

@@ -1,4 +1,4 @@
-"""Build the site: one story over all profiles that have rows, and a tab for each -> site/."""
+"""Build the site: an overview of all profiles with rows, and a page for each: -> site/."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REPORTS = Path("reports")
 
 
 def main() -> None:
-    """Write `site/`, which works offline and from any folder, from rows and drawn figures alone."""
+    """Write `site/` from rows and figures alone; it works offline and from any folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("site"))
     out = parser.parse_args().out

@@ -1,4 +1,4 @@
-"""Switch params.yaml to another profile: profiles/ -> params.yaml, with what changes printed."""
+"""Switch params.yaml to another profile, and print what changes: profiles/ -> params.yaml."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def main() -> None:
 
 
 def switch(name: str, discard: bool = False) -> None:
-    """Write the params of a profile, and the folders that DVC wants; print what changes.
+    """Write the params of a profile, and the folders that DVC needs; print what changes.
 
-    Raises `UserError` where that would lose edits made by hand, unless they are to be discarded.
+    Raises `UserError` if that would lose edits made by hand, unless `discard` is set.
     """
     wanted = profiles.render(FOLDER, name)
     lines = []
@@ -49,7 +49,7 @@ def switch(name: str, discard: bool = False) -> None:
     with whole_file(PARAMS) as file:
         file.write_text(wanted, encoding="utf-8")
     params = read(PARAMS)
-    for kind in results.KINDS:  # DVC wants a folder there, though a profile has nothing of its kind
+    for kind in results.KINDS:  # DVC needs the folder even if the profile has no such rows
         (layout.results(params, kind)).mkdir(parents=True, exist_ok=True)
     print(f"profile {name}", *lines, sep="\n")
     print(f"expected: {params.expected_minutes:g} minutes on what profiles/{name}.yaml names")

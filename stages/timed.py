@@ -1,6 +1,6 @@
-"""Run the pipeline as `dvc repro` does, say how far it is and what it found: -> seconds.csv.
+"""Run `dvc repro`, and print its progress and a summary of the results: -> seconds.csv.
 
-The times are beside what DVC knows: they differ from run to run, and its outputs may not.
+The times are not an output of DVC, since they differ from run to run.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from basins.stopwatch import Stopwatch
 
 
 def main() -> None:
-    """Be DVC, with a stopwatch; end with its code."""
+    """Run DVC with a stopwatch; exit with its code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, help="where the seconds of each stage are kept")
     parser.add_argument("stages", nargs="*", help="all stages, to say how far the run is")
     arguments = parser.parse_args()
     stopwatch = Stopwatch(arguments.file, arguments.stages)
-    from dvc.cli import main as dvc  # sets up its log, which is for this process alone
+    from dvc.cli import main as dvc  # imported here, as it sets up logging
 
     logging.getLogger("dvc").addHandler(stopwatch)
     code = dvc(["repro"])
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def forget(stages: Iterable[str]) -> None:
-    """Take stages that there are no more out of dvc.lock; the store still has their items."""
+    """Remove stages from dvc.lock that no longer exist; the store still has their items."""
     from dvc.utils.serialize import load_yaml, modify_yaml
 
     dead = load_yaml("dvc.lock")["stages"].keys() - set(stages)

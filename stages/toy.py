@@ -1,4 +1,4 @@
-"""Run small models of a paper's theory: params -> results/toy/."""
+"""Run small models (toys) of a paper's theory: params -> results/toy/."""
 
 from __future__ import annotations
 

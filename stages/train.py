@@ -19,12 +19,12 @@ from basins.training.image_models import Training
 
 
 def main() -> None:
-    """Train what the store does not hold yet, in parallel, then lay the folder out as a whole."""
+    """Train the models that are not in the store, in parallel, then write the whole folder."""
     params, name, recipe = common.entry("train", __doc__)
     device, run = common.work(params)
     inputs = cued.fingerprint(layout.data(recipe.data))
     mine = seeds(params, name, inputs, device)
-    # A core that has no seed left may begin one of another recipe, which the store will hand to it.
+    # An idle process may begin a seed of another recipe, which then finds it in the store.
     others = [key for key, other in params.train.items() if other.data == recipe.data]
     more = [item for key in others if key != name for item in seeds(params, key, inputs, device)]
     left = not all(item.find() for item in mine)

@@ -296,7 +296,7 @@ def test_a_module_that_cannot_be_parsed_is_one_line(copy: Path):
 def test_a_room_that_is_no_plain_string_is_refused(copy: Path):
     path = file(copy, "basins.merges.merged")
     path.write_text(path.read_text().replace('find("merges", name', 'find("mer" + "ges", name'))
-    with pytest.raises(UserError, match="name the room by a plain string"):
+    with pytest.raises(UserError, match="give the package as a plain string"):
         code.read("basins.merges.merged")
 
 

@@ -153,7 +153,7 @@ def test_workers_with_other_code_are_refused(
     scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clusters, "_code", lambda: "edited")
-    with pytest.raises(UserError, match="imported other code of basins.*afresh when code changes"):
+    with pytest.raises(UserError, match="basins is not that of this run.*restart them after"):
         run(odd_fail, [0, 2], scheduler)
 
 
@@ -161,7 +161,7 @@ def test_workers_that_do_not_see_this_folder_are_refused(
     scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clusters.Path, "cwd", lambda: tmp_path / "elsewhere")
-    with pytest.raises(UserError, match="cannot work here.*No such file.*elsewhere"):
+    with pytest.raises(UserError, match="cannot run items.*No such file.*elsewhere"):
         run(odd_fail, [0, 2], scheduler)
 
 

@@ -169,7 +169,7 @@ def test_data_root_is_used_where_the_environment_names_none(
         ("finetune.finetuned.methods.small.name", "tune", ["methods.small: no 'tune'", "cbft"]),
         ("finetune.finetuned.methods.small.rate", 1, ["methods.small.rate: unknown key", "lr"]),
         ("finetune.finetuned.methods.cbft.protocol", "published", ["cbft.protocol: unknown key"]),
-        ("finetune.cued", laptop()["finetune"]["finetuned"], ["cued: two recipes of that name"]),
+        ("finetune.cued", laptop()["finetune"]["finetuned"], ["cued: two recipes have this name"]),
         ("connect.mechanisms.protocol", "published", ["batchnorm: fixed by the published protoc"]),
         ("connect.mechanisms.calibration", GONE, ["connect.mechanisms.calibration: missing"]),
         ("connect.mechanisms.calibration.sise", 3, ["calibration.sise: unknown key", "size"]),

@@ -222,7 +222,7 @@ def test_interrupted_it_says_so_and_leaves_nothing_half_written(finished: Path, 
         training.kill()  # where it does not hear, it would train for hours
     assert training.returncode == 130
     assert said.strip() == (
-        "interrupted: finished items are kept; the same command goes on from there"
+        "interrupted: finished items are kept; run the same command to continue"
     )
     assert not (project / "models").exists()
     assert not list((project / ".cache").glob("train/*")) and not list(temporary.iterdir())
