@@ -11,7 +11,7 @@ from pathlib import Path
 from basins import layout, results
 from basins.claims.headline import metrics
 from basins.claims.ledger import ledger, register
-from basins.claims.registration import Registration
+from basins.claims.registration import Registration, rows_exist
 from basins.claims.results import Results
 from basins.errors import one_line
 from basins.params import read
@@ -31,7 +31,7 @@ def main() -> None:
     claims, folder = params.model_dump(include={"claims"})["claims"], layout.results(params)
     registered = Registration.read(params.profile)
     if arguments.register:
-        tables = failures.read_all(params) if any(folder.rglob("*.csv")) else {}
+        tables = failures.read_all(params) if rows_exist(folder) else {}
         for line in register(claims, Results.of(params, tables), registered, since()):
             print(line)
         print(f"commit {registered.write(params.profile)} before the run")

@@ -13,6 +13,7 @@ import torch
 
 from basins import parallel
 from basins.errors import UserError
+from tests.processes import within
 
 clusters = importlib.import_module("basins.cluster")  # the package's own name is a function
 
@@ -140,13 +141,6 @@ def test_an_interruption_leaves_nothing_to_do(
 
 def known_tasks(dask_scheduler) -> int:
     return len(dask_scheduler.tasks)
-
-
-def within(seconds: float, happened: Callable[[], bool]) -> bool:
-    end = time.monotonic() + seconds
-    while not (now := happened()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return now
 
 
 def test_workers_with_other_code_are_refused(

@@ -7,10 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.processes import within
 
 PROJECT = Path(__file__).parents[1]
 # A module `venv` before Python's: what it makes is a shell script that logs and does as it is bid.
@@ -105,10 +106,10 @@ def test_an_interrupted_or_killed_installation_begins_anew(checkout):
             start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
-        end = time.monotonic() + 60
-        while not (checkout / "calls").exists() and time.monotonic() < end:
-            time.sleep(0.02)
-        os.killpg(process.pid, number)
+        try:
+            assert within(60, (checkout / "calls").exists)
+        finally:
+            os.killpg(process.pid, number)
         _, said = process.communicate(timeout=30)
         assert process.returncode
         if number == signal.SIGINT:

@@ -15,6 +15,7 @@ import torch
 
 from basins import parallel
 from basins.errors import UserError
+from tests.processes import LIMIT, first_line, within
 
 HERE = Path(__file__).parent
 
@@ -197,8 +198,7 @@ def test_no_process_outlives_the_parent(
 
 def test_an_interruption_while_workers_start_is_one_line(tmp_path: Path) -> None:
     with parent(tmp_path, "print('go', flush=True); t.run(t.later_first, [1, 2], 2)") as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "go\n"
+        assert first_line(process) == "go\n"
         time.sleep(0.5)
         os.killpg(process.pid, signal.SIGINT)
         _, lines = process.communicate(timeout=60)
@@ -209,8 +209,7 @@ def test_what_was_started_deaf_to_interruptions_stays_so(tmp_path: Path) -> None
     """As by `nohup`, or in the background of a script; the tests themselves may be run so."""
     code = "print('go', flush=True); print(t.run(t.later_first, [1, 2, 3], 2))"
     with parent(tmp_path, code, signal.SIG_IGN) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "go\n"
+        assert first_line(process) == "go\n"
         for _ in range(10):
             os.killpg(process.pid, signal.SIGINT)
             time.sleep(0.1)
@@ -241,14 +240,7 @@ def parent(
         yield process
     finally:
         process.kill()
-        process.communicate()
-
-
-def within(seconds: float, happened: Callable[[], bool]) -> bool:
-    end = time.monotonic() + seconds
-    while not (now := happened()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return now
+        process.wait(LIMIT)  # for it alone: workers that outlive it keep its pipes open
 
 
 def running(process: int) -> bool:

@@ -11,8 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from basins import results
 from basins.store import file_hash, folder_hash
+from tests.processes import LIMIT, within
 
 pytestmark = pytest.mark.pipeline
 
@@ -98,13 +97,6 @@ def edit(project: Path, old: str, new: str, file: str = "params.yaml") -> None:
     text = (project / file).read_text()
     assert old in text
     (project / file).write_text(text.replace(old, new))
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def key(item: Path) -> dict[str, Any]:
@@ -215,7 +207,7 @@ def test_interrupted_it_says_so_and_leaves_nothing_half_written(finished: Path, 
     )
     temporary = project / ".cache" / "tmp"
     try:
-        wait_until(lambda: temporary.exists() and len(list(temporary.iterdir())) == 2)
+        assert within(LIMIT, lambda: temporary.exists() and len(list(temporary.iterdir())) == 2)
         training.send_signal(signal.SIGINT)
         _, said = training.communicate(timeout=60)
     finally:

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from basins.store import (
     whole_file,
     whole_folder,
 )
+from tests.processes import first_line
 
 KEY = {"seed": 1, "net": {"name": "mlp"}}
 
@@ -95,9 +95,10 @@ def test_what_a_killed_process_left_is_swept_and_what_a_live_one_has_is_not(stor
     )
     command = [sys.executable, "-c", code, str(store.root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGKILL)
+        try:
+            assert first_line(process) == "ready\n"
+        finally:
+            process.kill()
     assert store.find("train", KEY) is None
     assert [path.name.partition("-")[0] for path in leftovers(store)] == [str(process.pid)]
     mine = store.root / "tmp" / f"{os.getpid()}-mine"
@@ -144,13 +145,16 @@ def test_two_processes_may_make_the_same_items(store: Store, tmp_path: Path) -> 
     )
     command = [sys.executable, "-c", code, str(store.root), str(tmp_path / "go")]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=-1) for _ in range(2)]
-    for process in running:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-    (tmp_path / "go").touch()
-    for process in running:
-        assert process.communicate(timeout=60)[1] == b""
-        assert process.returncode == 0
+    try:
+        for process in running:
+            assert first_line(process) == "ready\n"
+        (tmp_path / "go").touch()
+        for process in running:
+            assert process.communicate(timeout=60)[1] == b""
+            assert process.returncode == 0
+    finally:
+        for process in running:
+            process.kill()  # without the other it waits for ever
     for seed in range(100):
         found = store.find("train", {"seed": seed})
         assert found is not None

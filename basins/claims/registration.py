@@ -19,9 +19,35 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from basins import results
+from basins.errors import UserError
 from basins.store import whole_file
 
 FOLDER = Path("profiles/registered")
+NAMED = 3  # the most tables that a message names
+
+
+def rows_exist(folder: Path) -> bool:
+    """Return whether a run has left rows in `folder`, the results of a profile.
+
+    Raises:
+        UserError: the run was not finished. Which claims' rows are among those that it has left
+            is not known until they are gathered.
+    """
+    tables = sorted(
+        file.relative_to(folder).as_posix()
+        for pattern in ("*.csv", "*.csv.gz")
+        for file in folder.rglob(pattern)
+    )
+    gathered = (results.file_of(folder, name).exists() for name in results.TABLES)
+    if tables and not all(gathered):
+        more = f" and {len(tables) - NAMED} more" if len(tables) > NAMED else ""
+        raise UserError(
+            f"{folder} has tables of an unfinished run: {', '.join(tables[:NAMED])}{more}; claims "
+            "must be registered before their rows exist: register in a clean working tree "
+            "(`git worktree add`)"
+        )
+    return bool(tables)
 
 
 @dataclass

@@ -19,6 +19,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from basins.errors import UserError
 from basins.landscape.barriers import barrier_linear
 from basins.landscape.lanczos import lanczos
 from basins.landscape.terrain import (
@@ -74,6 +75,9 @@ def measure(
 
     Returns:
         Rows in the form of `terrain.row`. The test of A5r's rows is `A5`.
+
+    Raises:
+        UserError: a Hessian-vector product of A5 is not finite.
     """
     every = [*_places(terrain, places)]
     ends = [place for place in every if place.name == "end"]
@@ -128,6 +132,8 @@ def spectrum(
     steps, the error of a share p of P eigenvalues is due to the random starts, about
     sqrt(2 p (1 - p) / (P starts)): compared with dense spectra of a perceptron with 139 parameters,
     more steps do not help, whereas 5 steps from one start have errors as large as the share.
+
+    Raises `UserError` if a product is not finite.
     """
     runs = [lanczos(product, start, steps) for start in starts]
     largest = max(float(np.abs(run.values).max()) for run in runs)
@@ -266,7 +272,10 @@ def _curvature(
     data = few(terrain.train, examples, "curvature")
     for place, models, vector in places:
         drawn = [random_start(terrain, vector) for _ in range(starts)]
-        found = spectrum(lambda d, at=vector: terrain.curvature(at, d, data), drawn, lanczos)
+        try:
+            found = spectrum(lambda d, at=vector: terrain.curvature(at, d, data), drawn, lanczos)
+        except UserError as error:
+            raise UserError(f"{place} of {', '.join(models)}: {error}") from None
         yield row("A5", f"top eigenvalue, {place}", found.highest, models)
         yield row("A5", f"lowest eigenvalue, {place}", found.lowest, models)
         yield row("A5", f"negative share, {place}", found.negative, models)

@@ -43,7 +43,7 @@ def directions(
         keys: names of the stream from which random directions and Lanczos's start are drawn.
 
     Raises:
-        UserError: products with the Hessian span fewer directions.
+        UserError: products with the Hessian are not finite, or span fewer directions.
     """
     stream = seeds.generator("plane", *keys)
     terrain = Terrain((), (), engine, "interpolate", None, {}, data, {}, stream)

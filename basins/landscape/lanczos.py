@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from basins.errors import UserError
 
 
 class Ritz(NamedTuple):
@@ -40,7 +43,8 @@ def lanczos(product: Callable[[Tensor], Tensor], first: Tensor, steps: int) -> R
     """Return Ritz values and vectors of a symmetric matrix by `steps` products, from `first`.
 
     It ends early if the vectors span an invariant subspace. All vectors are kept (4 `steps` bytes
-    per parameter) and reorthogonalised, as they lose orthogonality in float32.
+    per parameter) and reorthogonalised, as they lose orthogonality in float32. Raises `UserError`
+    if a product is not finite, such as that with a Hessian whose loss overflows.
     """
     basis = torch.empty(steps, len(first), dtype=first.dtype, device=first.device)
     basis[0] = first / first.norm()
@@ -53,6 +57,11 @@ def lanczos(product: Callable[[Tensor], Tensor], first: Tensor, steps: int) -> R
         for _ in range(2):
             new = new - kept.T @ (kept @ new)
         size = float(new.norm())
+        if not isfinite(size):  # as it is if any entry of the product is not finite
+            raise UserError(
+                f"Lanczos, step {k + 1}: a Hessian-vector product is not finite; did the network's "
+                "training diverge? Choose another network"
+            )
         if k + 1 == steps or size <= 1e-6 * max(map(abs, [*diagonal, *beside])):
             break
         beside.append(size)

@@ -7,7 +7,7 @@ import torch
 from basins.align import weight_matching
 from basins.align.permute import permute
 from basins.align.traced import trace
-from tests.align.test_traced import GPT2, GROUPED, ROWS, TEXT, Stranger, built, planted, said, text
+from tests.align.traced_nets import GPT2, GROUPED, ROWS, TEXT, Stranger, built, planted, said, text
 
 ONE = {**TEXT, "num_hidden_layers": 1, "num_attention_heads": 6}
 PAIRS = {**GROUPED, "num_hidden_layers": 1}

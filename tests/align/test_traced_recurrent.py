@@ -9,7 +9,7 @@ from basins.align import weight_matching
 from basins.align.permute import permute
 from basins.align.traced import trace
 from basins.nets.permutation import Axis
-from tests.align.test_traced import planted, said
+from tests.align.traced_nets import planted, said
 
 KINDS = {nn.RNN: 1, nn.GRU: 3, nn.LSTM: 4}  # how many blocks of rows there are, one a gate
 ROWS = torch.randn(4, 7, 5, generator=torch.Generator().manual_seed(0))

@@ -11,19 +11,25 @@ from pathlib import Path
 
 import pytest
 
-from basins import profiles
-from basins.claims.registration import Registration
+from basins import profiles, results
+from basins.claims.registration import Registration, rows_exist
+from basins.errors import UserError
 from basins.params import read
 
 PROJECT = Path(__file__).parents[2]
 
 
-def register(folder: Path, params: str) -> dict[str, dict]:
-    """Return the registration of quora's claims after the stage has written down these."""
+def run(folder: Path, params: str) -> subprocess.CompletedProcess[str]:
+    """Let the stage register the claims of these params."""
     (folder / "params.yaml").write_text(params, encoding="utf-8")
     command = [sys.executable, PROJECT / "stages/claims.py", "--register"]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def register(folder: Path, params: str) -> dict[str, dict]:
+    """Return the registration of quora's claims after the stage has written down these."""
+    run(folder, params).check_returncode()
     return json.loads((folder / "profiles/registered/quora.json").read_text())
 
 
@@ -45,6 +51,35 @@ def test_a_claim_whose_rows_are_there_is_exploratory(tmp_path):
         for claims in (before, after)
     ]
     assert others[0] == others[1]
+
+
+def test_an_unfinished_run_is_named_and_nothing_is_registered(tmp_path):
+    quora = PROJECT / "reports/quora"
+    left = tmp_path / "reports/quora/results"
+    left.mkdir(parents=True)
+    for name in ("clusters", "probes"):
+        shutil.copy(results.file_of(quora / "results", name), left)
+    done = run(tmp_path, (quora / "params.yaml").read_text(encoding="utf-8"))
+    assert done.returncode and done.stderr == (
+        "error: reports/quora/results has tables of an unfinished run: clusters.csv, "
+        "probes.csv.gz; claims must be registered before their rows exist: register in a clean "
+        "working tree (`git worktree add`)\n"
+    )
+    assert not (tmp_path / "profiles").exists()
+
+
+def test_rows_exist_once_all_tables_do_and_a_part_of_them_is_refused(tmp_path):
+    assert not rows_exist(tmp_path)
+    (tmp_path / "data").mkdir()  # as for DVC, without a run
+    assert not rows_exist(tmp_path)
+    for name in results.TABLES:
+        file = results.file_of(tmp_path, name)
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+        if name != results.TABLES[-1]:
+            with pytest.raises(UserError, match="unfinished run: .*register in a clean"):
+                rows_exist(tmp_path)
+    assert rows_exist(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.runner import shim
-from tests.faults.tiny_project import DVC, PROJECT, Runner, new_project, within
+from tests.faults.tiny_project import DVC, PROJECT, Runner, new_project
+from tests.processes import within
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +25,11 @@ def runner() -> Iterator[Runner]:
         command = [sys.executable, "-m", "tests.faults.runner", str(address)]
         env = os.environ | {"OMP_NUM_THREADS": "1"}
         with subprocess.Popen(command, cwd=PROJECT, env=env) as server:
-            assert within(120, lambda: address.exists() or server.poll() is not None)
-            yield Runner(address, shim(Path(folder) / "bin", address))
-            server.kill()
+            try:
+                assert within(120, lambda: address.exists() or server.poll() is not None)
+                yield Runner(address, shim(Path(folder) / "bin", address))
+            finally:
+                server.kill()
 
 
 @pytest.fixture(scope="session")

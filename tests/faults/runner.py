@@ -19,6 +19,9 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
+LIMIT = 120.0
+"""Seconds after which a command is taken to hang, also beside other work."""
+
 HEAVY = ("torch", "datasets", "pandas", "matplotlib.pyplot", "scipy.stats", "seaborn", "jinja2")
 HEAVY += ("sklearn.cluster", "dvc.cli", "dvc.commands.repro", "dvc.stage.run", "ruamel.yaml")
 HEAVY += ("transformers", "torchvision", "multiprocessing.forkserver", "tqdm", "dvc_data.index")
@@ -28,21 +31,42 @@ class Running:
     """A command that the server runs."""
 
     def __init__(self, address, arguments, folder, environment, outputs):
+        self.command = " ".join(arguments)
         self.connection = socket.socket(socket.AF_UNIX)
+        self.connection.settimeout(LIMIT)
         self.connection.connect(str(address))
         request = json.dumps([list(arguments), str(folder), dict(environment)]).encode()
         socket.send_fds(self.connection, [len(request).to_bytes(8, "big")], outputs)
         self.connection.sendall(request)
         self.answers = self.connection.makefile()
-        self.pid = int(self.answers.readline())
+        self.pid = int(self._reply())
 
-    def wait(self) -> int:
-        """Return the exit code, negative for a signal."""
-        return int(self.answers.readline())
+    def wait(self, limit=LIMIT) -> int:
+        """Return the exit code, negative for a signal; what runs longer is killed and fails.
+
+        `limit` is in seconds; None means none.
+        """
+        self.connection.settimeout(limit)
+        return int(self._reply())
+
+    def kill(self) -> None:
+        """Kill its session, unless it has ended."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     def ended(self) -> bool:
         """Return whether it has ended."""
         return bool(select.select([self.connection], [], [], 0)[0])
+
+    def _reply(self) -> str:
+        try:
+            answer = self.answers.readline()
+        except TimeoutError:
+            self.answers.close()
+            self.connection.close()  # at which the server kills the session
+            raise AssertionError(f"{self.command}: not ended within the limit") from None
+        assert answer, f"{self.command}: who runs it was killed"
+        return answer
 
 
 def shim(folder: Path, address: Path) -> Path:
@@ -132,4 +156,4 @@ if __name__ == "__main__":
         serve(sys.argv[1])
     asked = Running(sys.argv[1], sys.argv[2:], os.getcwd(), os.environ, [1, 2])
     signal.signal(signal.SIGINT, lambda *_: os.killpg(asked.pid, signal.SIGINT))
-    sys.exit(asked.wait() % 256)
+    sys.exit(asked.wait(None) % 256)  # who asked has a limit

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import tiny_project as tiny
+from tests.processes import within
 from tests.test_pipeline import edit
 
 pytestmark = pytest.mark.pipeline
@@ -46,7 +47,7 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(
         time.sleep(draw.uniform(0, ROUTES[route]))
     else:  # at a moment when files are being written
         temporary = project / ".cache" / "tmp"
-        tiny.within(60, lambda: temporary.exists() or process.ended())
+        within(60, lambda: temporary.exists() or process.ended())
         time.sleep(draw.uniform(0, ROUTES[route] / 3))
     kill = draw.choice([os.killpg, os.kill])  # alone: what it has started sees to itself
     with suppress(ProcessLookupError):

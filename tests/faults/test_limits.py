@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import tiny_project as tiny
+from tests.processes import within
 from tests.test_pipeline import edit
 
 pytestmark = pytest.mark.pipeline
@@ -33,7 +34,7 @@ def test_an_item_whose_worker_is_killed_is_trained_again(
     tiny.without(finished, project, "train plain")
     edit(project, "workers: 1", "workers: 2")
     process = runner.start(project, *tiny.script("train plain"))
-    assert tiny.within(60, lambda: temporary.exists() and any(temporary.iterdir()))
+    assert within(60, lambda: temporary.exists() and any(temporary.iterdir()))
     worker = next(temporary.iterdir()).name.partition("-")[0]
     os.kill(int(worker), signal.SIGKILL)  # as the system does when memory runs out
     assert process.wait() == 0

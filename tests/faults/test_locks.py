@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import tiny_project as tiny
+from tests.processes import within
 
 pytestmark = pytest.mark.pipeline
 
@@ -31,8 +31,9 @@ def test_a_second_run_is_told_of_the_first_and_changes_nothing(
     process = runner.start(copy, *first)
     try:
         # DVC notes what a stage writes, then deletes it, then runs the stage.
-        assert tiny.within(60, lambda: not claims.exists())
+        assert within(60, lambda: not claims.exists())
         before = tiny.content(copy)
+        assert not process.ended(), "killed from outside"
         for second in (("stages/repro.py", "tiny"), ("stages/repro.py", "smoke"), SWITCH):
             line = runner.refuse(copy, *second)
             assert f"(process {process.pid}" in line and "nothing was changed" in line
@@ -42,9 +43,9 @@ def test_a_second_run_is_told_of_the_first_and_changes_nothing(
         assert done.returncode and f"(PID {process.pid})" in done.stderr
         assert tiny.content(copy) == before
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
     assert process.wait() == -signal.SIGKILL
-    assert tiny.within(10, lambda: tiny.group_is_gone(process.pid))
+    assert within(10, lambda: tiny.group_is_gone(process.pid))
     # What is left of the killed one keeps nobody out, half-written or not.
     if first == tiny.DVC:
         (copy / ".dvc" / "tmp" / "rwlock").write_text("")

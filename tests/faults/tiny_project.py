@@ -6,13 +6,12 @@ import hashlib
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
 from basins import results
-from tests.faults.runner import Running
+from tests.faults.runner import LIMIT, Running
 from tests.test_pipeline import PROJECT, commit, environment, lay_out, succeed
 
 HERE = Path(__file__).parent
@@ -50,16 +49,18 @@ class Runner:
             output = nowhere.fileno() if said is None else said
             return Running(self.address, command, project, given, [output, output])
 
-    def run(self, project: Path, *command: str, **more: str) -> CompletedProcess[str]:
-        """Run a command to its end; both its outputs are `stderr`."""
+    def run(
+        self, project: Path, *command: str, limit: float = LIMIT, **more: str
+    ) -> CompletedProcess[str]:
+        """Run a command to its end, within `limit` seconds; both its outputs are `stderr`."""
         with tempfile.TemporaryFile("w+") as said:
-            code = self.start(project, *command, said=said.fileno(), **more).wait()
+            code = self.start(project, *command, said=said.fileno(), **more).wait(limit)
             said.seek(0)
             return CompletedProcess(command, code, "", said.read())
 
     def succeed(self, project: Path, *command: str) -> str:
-        """Return what a command says, which is to succeed."""
-        done = self.run(project, *command)
+        """Return what a command says, which is to succeed; it may be a whole run."""
+        done = self.run(project, *command, limit=5 * LIMIT)
         assert done.returncode == 0, done.stderr
         return done.stderr
 
@@ -139,14 +140,6 @@ def items(project: Path) -> dict[Path, int]:
     """Return the finished items of the store, with when they were made."""
     found = (project / ".cache").glob("*/*/item.json")
     return {path: path.stat().st_mtime_ns for path in found if path.parts[-3] != "tmp"}
-
-
-def within(seconds: float, happened: Callable[[], bool]) -> bool:
-    """Wait until something has happened, so long at most; tell whether it has."""
-    end = time.monotonic() + seconds
-    while not (now := happened()) and time.monotonic() < end:
-        time.sleep(0.005)
-    return bool(now)
 
 
 def group_is_gone(number: int) -> bool:

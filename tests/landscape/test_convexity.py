@@ -12,6 +12,7 @@ from torch import nn
 from torch.func import functional_call, hessian
 from torch.nn import functional
 
+from basins.errors import UserError
 from basins.landscape import convexity
 from tests.landscape.analytic import terrain, values
 
@@ -88,6 +89,16 @@ def test_the_negative_share_is_that_of_the_dense_hessian(steps):
     )
     assert found.highest == pytest.approx(values_[-1], rel=1e-3)
     assert found.lowest == pytest.approx(values_[0], rel=1e-2)
+
+
+def cusp(w):
+    """A loss whose second derivative is infinite where a weight is 0."""
+    return 1 + (w.abs() ** 1.5).sum()
+
+
+def test_a_hessian_that_is_not_finite_is_named_with_its_models():
+    with pytest.raises(UserError, match="^end of net/seed0: Lanczos, step 1: .* is not finite; "):
+        measured(terrain(cusp, CORNERS), test="A5 ends")
 
 
 def test_the_radius_is_where_the_loss_has_risen():

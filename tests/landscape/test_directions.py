@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from basins.data.resident import Resident
+from basins.errors import UserError
 from basins.item import get
 from basins.landscape import plane
 from basins.landscape.directions import Displaced, directions
@@ -33,16 +34,23 @@ def test_the_leading_vectors_of_a_known_matrix():
         assert np.abs(vector).max() == vector.max()
 
 
+@pytest.mark.parametrize("factor", [np.nan, np.inf, 1e30])  # the square of the last overflows
+def test_products_that_are_not_finite_are_one_line(factor):
+    with pytest.raises(UserError, match="step 1: a Hessian-vector product is not finite; .*other"):
+        lanczos(lambda v: factor * v.flip(0), torch.tensor([1.0, 2.0, 3.0]), 3)
+
+
 class Valley(nn.Module):
     """Logits whose loss is steep in the second weight and less so in the first."""
 
-    def __init__(self):
+    def __init__(self, curve=torch.square):
         super().__init__()
         self.w = nn.Parameter(torch.zeros(1, 4))
         self.register_buffer("running", torch.zeros(3))
+        self.curve = curve
 
     def forward(self, images):
-        curved = (torch.tensor([2.0, 9.0, 0.5, 0.1]) * self.w[0] ** 2).sum()
+        curved = (torch.tensor([2.0, 9.0, 0.5, 0.1]) * self.curve(self.w[0])).sum()
         wanted = (0.1 + curved).expand(len(images))
         return torch.stack([torch.zeros_like(wanted), wanted.expm1().log()], dim=1)
 
@@ -56,6 +64,14 @@ def test_the_hessians_directions_are_those_of_the_highest_curvature():
     expected[0, engine.flat.places["w"].start + 1] = 1
     expected[1, engine.flat.places["w"].start] = 1
     torch.testing.assert_close(torch.stack(found), expected, atol=1e-4, rtol=0)
+
+
+def test_a_network_whose_hessian_is_not_finite_has_no_directions_of_it():
+    """Of weights to the power of 1.5, which are 0."""
+    engine = Engine(Valley(lambda w: w.abs() ** 1.5))
+    images = Resident(torch.zeros(3, 2, 2, 3, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64))
+    with pytest.raises(UserError, match="a Hessian-vector product is not finite"):
+        directions("hessian", engine, engine.flat.vector.clone(), images, 1, "x")
 
 
 def test_random_directions_are_as_long_as_each_filter(models):
