@@ -170,7 +170,7 @@ class Bench:
         missing = 3 - len(controls)
         if which != "models":
             if batchnorm == "repair":
-                line = "--batchnorm repair: it is for mixtures of trained models alone"
+                line = "--batchnorm repair: it applies only to mixtures of trained models"
                 raise UserError(line)
             training, stream = self.task.training, self.models.hashes[names[0]]
             found = directions(which, engine, controls[0], training, missing, stream)
