@@ -145,6 +145,9 @@ def test_the_probe_of_some_recipes_shows_them_in_their_order(tables):
     for recipes in (["spurious"], ["spurious", "plain"]):
         ax = counterfactual_probe.draw(tables, **{**chosen, "recipes": recipes}).axes[0]
         assert [text.get_text() for text in ax.get_yticklabels()] == recipes
+    with style.labelled({"spurious": "with a cue"}):
+        ax = counterfactual_probe.draw(tables, **{**chosen, "recipes": ["spurious"]}).axes[0]
+        assert [text.get_text() for text in ax.get_yticklabels()] == ["with a cue"]
     chosen["recipes"] = ["absent"]
     with pytest.raises(UserError, match="recipe 'absent'; there are: plain, spurious"):
         counterfactual_probe.draw(tables, **chosen)
