@@ -118,6 +118,34 @@ def recipes(params: Params) -> list[str]:
     return [*params.train, *tuned, *texts, *early]
 
 
+def keys(params: Params) -> list[str]:
+    """Return all keys that a label may name: entries of sections, and models as in rows."""
+    return [
+        *recipes(params),
+        *(key for part in (*EACH, *TOGETHER) for key in getattr(params, part)),
+    ]
+
+
+def matching(label: str, known: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return the keys that a label is for, with what its parts in braces stand for in each."""
+    pattern = re.sub(r"{(\w+)}", r"(?P<\1>\\w+)", label)
+    found = {key: re.fullmatch(pattern, key) for key in known}
+    return {key: match.groupdict() for key, match in found.items() if match}
+
+
+def labels(params: Params) -> dict[str, str]:
+    """Return the words of every key that has a label; of two labels for a key, the later counts.
+
+    `cued_{share}: cue-trained, {share} %` is for `cued_60`, whose words are "cue-trained, {60} %".
+    """
+    known = keys(params)
+    return {
+        key: re.sub(r"{(\w+)}", lambda part, own=own: f"{{{own.get(part[1], part[1])}}}", words)
+        for label, words in params.labels.items()
+        for key, own in matching(label, known).items()
+    }
+
+
 def starts_from(params: Params, models: str) -> Any:
     """Return what the models with that name share: a net, or the encoder's name."""
     name = models.partition("/")[0]

@@ -88,6 +88,7 @@ def checked(content: Any, check: Collection[str] = SECTIONS) -> Params:
         else:
             _check_options(params, section)
     _check_names(params)
+    _check_labels(params)
     return params
 
 
@@ -203,6 +204,13 @@ def _check_names(params: Params) -> None:
             for name in _leaves(choice.options.get(option)):
                 pick(section, name, f"{where}.{option}")
         _check_parts(params, choice, where)
+
+
+def _check_labels(params: Params) -> None:
+    known = layout.keys(params)
+    for label in params.labels:
+        if not layout.matching(label, known):
+            pick(dict.fromkeys(known), label, "labels")
 
 
 def _check_merge(

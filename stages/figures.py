@@ -22,7 +22,8 @@ def main() -> None:
     params = read(parser.parse_args().params, check=["figures"])
     tables = failures.read_all(params)
     read_by = {}
-    with whole_folder(layout.reports(params) / "figures") as folder:
+    labels = style.labelled(layout.labels(params))
+    with labels, whole_folder(layout.reports(params) / "figures") as folder:
         for key, choice in params.figures.items():
             watched = rows.Watched(tables)
             figure = find("figures", choice.name, "draw")(watched, **choice.options)

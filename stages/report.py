@@ -7,6 +7,7 @@ from pathlib import Path
 
 from basins import layout
 from basins.errors import one_line
+from basins.figures import style
 from basins.params import read
 from basins.report import cards, contents, profile, tables
 from basins.store import whole_file, whole_folder
@@ -22,7 +23,8 @@ def main() -> None:
     params = read(parser.parse_args().params, check=["tables"])
     reports = layout.reports(params)
     made = profile.load(params)
-    with whole_folder(reports / "tables") as folder:
+    labels = style.labelled(layout.labels(params))
+    with labels, whole_folder(reports / "tables") as folder:
         linked = contents.ledger(made.claims, made.sources, linked=True)
         plain = contents.ledger(made.claims, made.sources)
         (folder / "ledger.md").write_text(tables.markdown(linked))

@@ -360,3 +360,38 @@ def test_settings_of_text_are_checked(at: str, value: Any, says: list[str], tmp_
         return
     line = refusal(file)
     assert all(part in line for part in says), line
+
+
+@pytest.mark.parametrize(
+    ("label", "words", "says"),
+    [
+        ("nli_force", "x", ["labels: no 'nli_force'; there are: nli_forced", "others"]),
+        ("nli_forced/nothing", "x", ["labels: no 'nli_forced/nothing'; there are: nli_forced/"]),
+        ("cued_{share}/{method}", "x", ["labels: no 'cued_{share}/{method}'; there are: "]),
+        ("{a}_{a}", "x", ["labels.{a}_{a}", "'{a}' is there twice"]),
+        ("NLI", "x", ["labels.NLI", "pattern"]),
+        ("nli", 3, ["labels.nli: 3", "valid string"]),
+        ("nli", "", ["labels.nli: ''", "pattern"]),
+        ("nli", None, ["labels.nli: None", "valid string"]),
+        ("nli/step160", "NLI models after half of training", []),
+        ("nli_forks/fork{steps}", "forks after {steps} steps", []),
+        ("theory", "toy networks", []),
+    ],
+)
+def test_labels_are_checked(label: str, words: Any, says: list[str], tmp_path: Path) -> None:
+    file = written(tmp_path, edited(("labels", label), words))
+    if not says:
+        assert read(file, check=[]).labels[label] == words
+        return
+    line = refusal(file)
+    assert all(part in line for part in says), line
+
+
+def test_the_words_of_a_label_follow_the_keys_that_it_is_for(tmp_path: Path) -> None:
+    content = edited(
+        ("labels",), {"cued_{share}": "{share} %", "nli_{kind}/fork{steps}": "{steps}"}
+    )
+    made = layout.labels(read(written(tmp_path, content), check=[]))
+    assert made == {"cued_all": "{all} %", "nli_forks/fork40": "{40}", "nli_forks/fork160": "{160}"}
+    content["labels"] |= {"cued_all": "all"}
+    assert layout.labels(read(written(tmp_path, content), check=[]))["cued_all"] == "all"

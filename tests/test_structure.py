@@ -25,6 +25,16 @@ def test_a_stage_depends_on_its_code_and_on_no_module_by_name(name):
     assert STAGES[name].get("foreach", f"${{{name}}}") == f"${{{name}}}"
 
 
+def test_labels_concern_only_the_stages_that_write_words():
+    """The report depends on them through the copy of all params, and the ledger is in keys."""
+    stages = {name: stage.get("do", stage) for name, stage in STAGES.items()}
+    assert [name for name in stages if "labels" in stages[name].get("params", [])] == ["figures"]
+    assert "reports/${profile}/params.yaml" in stages["report"]["deps"]
+    params = read(PROJECT / "params.yaml", check=[])
+    bare = params.model_copy(update={"labels": {}})
+    assert params.labels and [*layout.stages(params)] == [*layout.stages(bare)]
+
+
 def test_the_layout_knows_the_same_stages():
     params = read(PROJECT / "params.yaml", check=[])
     expected = set()

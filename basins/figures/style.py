@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
 from itertools import cycle
 from pathlib import Path
 
@@ -55,9 +57,6 @@ DEFINITIONS = {
 }
 """The five barrier definitions, which are kept separate."""
 
-ALONE = r"(?<![^(]){}(?![^,)])"
-"""For keys that are also English words: match a whole text, or the first item in brackets."""
-
 NAMES: Mapping[str, str] = {
     r"bezier_nocue": "Bézier path fitted without the cue",
     r"bezier_plain": "Bézier path fitted without counterexamples",
@@ -97,100 +96,36 @@ NAMES: Mapping[str, str] = {
     r"/entailment": ", entailed",
     r"(?<=entailed)/[lsc][en]_": ", ",
     r"\bhans\b": "HANS",
-    r"\bmnli_early\b": "MNLI models halfway through training",
-    r"\bmnli_new_head\b": "MNLI models with a new head each",
-    r"\bmnli_two_heads\b": "MNLI models of two heads",
-    r"\bmnli_factorial\b": "MNLI models with crossed heads and orders",
-    r"\bmnli_swept\b": "MNLI models by their counterexamples",
     r"\bmnli\b": "MNLI models",
     r"\bcola\b": "CoLA models",
     r"\bpaws\b": "PAWS",
     r"\bood\b": "out of distribution",
     r"\bcifar(\d+)": r"CIFAR-\1",
-    r"\bqqp_forced\b": "QQP models with PAWS",
     r"\bqqp\b": "QQP models",
-    r"\bnli_forced/none": "NLI models without counterexamples",
-    r"\bnli_forced/(some|many)": r"NLI models with \1 counterexamples",
-    r"\bnli_forced": "NLI models without counterexamples and with many",
-    r"\bnli_early": "NLI models early in training",
-    r"\bnli_streams": "NLI models with crossed heads and orders",
-    r"\bnli_forks": "NLI models that fork during training",
-    r"\bnli_perturbed/none": "NLI models, not perturbed",
-    r"\bnli_perturbed": "NLI models, perturbed",
-    r"\bnli_swept/(slow|fast)": r"NLI models, \1 learning rate",
-    r"\bnli_swept/(clean|noisy)": r"NLI models, \1 labels",
-    r"\bfour_heads/h(\d+)": r"head \1",
-    r"\bone_head_early\b": "models of one head, early in training",
-    r"\bnew_head_matched\b": "models with a new head each, matched",
-    r"\bprobed_new_head\b": "models with new heads, trained first",
-    r"\bprobed_head\b": "models of one head, trained first",
-    r"\bdenser_head\b": "models of one head, more counterexamples",
-    r"\bone_head\b": "models of one head",
-    r"\bnew_head\b": "models with a new head each",
-    r"\bnew_pooler\b": "models with a new pooler each",
-    r"\btwo_heads\b": "models of two heads",
-    r"\bone_basin\b": "models that fork late in training",
-    r"\bhead_(\d+)\b": r"models of head \1",
-    r"\bhead_line\b": "models between two heads",
-    r"\border_forks\b": "models whose orders fork",
-    ALONE.format("factorial"): "models with crossed heads and orders",
-    r"/(slow|middle|fast)_(\d+)\b": r" at a \1 rate, \2 steps",
-    r"\bshares/none\b": "models without counterexamples",
-    r"\bshares/five\b": "models with 5 % counterexamples",
-    r"\bshares/twenty\b": "models with 20 % counterexamples",
-    r"\bnli_curves\b": "curves between NLI models",
-    r"\bnli_swept\b": "NLI models, one setting changed",
     r"\bnli(?=\b|_)": "NLI models",
-    r"/(?:eps)?(\d+)e_(\d+)\b": r" by \1e-\2",
-    r"/eps0\b": " by 0",
     r"/step(\d+)": r", step \1",
     r"/fork(\d+)": r" after \1 steps",
-    ALONE.format(r"selves"): "each model to itself",
-    ALONE.format(r"early_selves"): "each model to itself, early",
     r"\bf1\b": "F1",
     r"\bauc\b": "AUC",
-    r"\b(finetuned\w*|dominoes)/small": r"\1/low-rate fine-tuning",
-    r"\b(finetuned\w*|dominoes)/medium": r"\1/medium-rate fine-tuning",
-    r"\b(finetuned\w*|dominoes)/large": r"\1/high-rate fine-tuning",
-    r"\bfinetuned\w*/scratch": "training from scratch on clean images",
     r"\bcbft_no_(barrier|invariance)\b": r"CBFT without its \1 loss",
     r"\bcbft\b": "CBFT",
     r"\bllrt\b": "LLRT",
     r"\blpft\b": "LP-FT",
-    r"\bfinetuned_(\d+)/([\w-]+( fine-tuning)?)": r"\2 from \1 % cue",
-    r"\brates_(\d+)/(\w+)": r"\2 from \1 % cue",
-    r"\brates/lr_(\d+)": r"fine-tuning at rate .\1",
-    r"\brates/cbft_(\d+)": r"CBFT at rate .\1",
-    r"\bdominoes/([\w-]+( fine-tuning)?)": r"\1, Dominoes",
-    r"\bdominoes_curves\b": "curves, Dominoes",
-    r"\bdominoes_tuned\b": "cue-trained to fine-tuned, Dominoes",
-    ALONE.format("dominoes"): "no-cue to cue-trained, Dominoes",
-    ALONE.format("rates"): "cue-trained to fine-tuned at several rates",
-    r"\bcued_dominoes\b": "cue-trained, Dominoes",
-    r"\bnocue_dominoes\b": "no-cue, Dominoes",
-    r"\bwidth_(\d+)": r"no-cue and cue-trained, width \1",
-    r"\bcued_(16|32|64)\b": r"cue-trained, width \1",
-    r"\bnocue_(?:width)?(\d+)\b": r"no-cue, width \1",
-    r"\bfinetuned_all/([\w-]+( fine-tuning)?)": r"\1 from 100 % cue",
-    r"\bfinetuned/": "",
-    r"\bfinetuned_(\d+)": r"fine-tuned from \1 % cue",
-    r"\bfinetuned_all": "fine-tuned from 100 % cue",
     r"\bfinetuned\b": "fine-tuned",
-    r"\bpublished_(\d+)/(\w+)": r"\2 from \1 % cue, protocol as published",
-    r"\bpublished_(\d+)": r"no-cue to cue-trained, \1 %, protocol as published",
-    r"\bmechanisms_(\d+)": r"no-cue to cue-trained, \1 %",
-    r"\brepair_(\d+)": r"no-cue to cue-trained, \1 %, REPAIR",
-    r"\bcurves_(\d+)": r"curves, no-cue to cue-trained, \1 %",
-    r"\bseeds_(\d+)": r"no-cue and cue-trained, \1 %",
-    ALONE.format("mechanisms"): "no-cue to cue-trained",
-    ALONE.format("seeds"): "no-cue and cue-trained",
-    r"\bcued_(\d+)\b": r"cue-trained, \1 %",
-    r"\bcued_all\b": "cue-trained, 100 %",
     r"\bcued\b": "cue-trained",
-    r"\bnocue_reordered\b": "no-cue, other order",
     r"\bnocue\b": "no-cue",
 }
-"""Display names of the keys of `params.yaml` by pattern, applied in this order."""
+"""Display names by pattern, in this order, for all profiles; their `labels` have their own."""
+
+METHODS = {
+    "small": "low-rate fine-tuning",
+    "medium": "medium-rate fine-tuning",
+    "large": "high-rate fine-tuning",
+    "scratch": "training from scratch on clean images",
+}
+"""Methods of fine-tuning whose keys are English words; a label names them in braces."""
+
+_LABELS: ContextVar[Mapping[str, str]] = ContextVar("labels")
 
 LINESTYLES = {"shared": "-", "separate": (0, (3, 1))}
 """Line style by whether the two models of a pair started from the same weights."""
@@ -252,11 +187,47 @@ def dataset(name: str) -> str:
     return DATA.get(name, display(name))
 
 
-def display(name: str) -> str:
-    """Return a text with keys of the settings replaced by words: `nocue` by "no-cue"."""
+@contextmanager
+def labelled(labels: Mapping[str, str]) -> Iterator[None]:
+    """Within this, write the keys of one profile by its labels (`layout.labels`)."""
+    token = _LABELS.set(labels)
+    try:
+        yield
+    finally:
+        _LABELS.reset(token)
+
+
+def display(name: str, labels: Mapping[str, str] | None = None) -> str:
+    """Return a text with keys of the settings replaced by words: `nocue` by "no-cue".
+
+    `labels` are those of the keys' profile, by default those of `labelled`. Their words are final,
+    but for keys in braces.
+    """
+    labels = _LABELS.get({}) if labels is None else labels
+    pieces = re.split(_any_of(tuple(labels)), name)
+    return "".join(_label(labels[p]) if k % 2 else _general(p) for k, p in enumerate(pieces))
+
+
+@cache
+def _any_of(keys: Sequence[str]) -> re.Pattern[str]:
+    """Return a pattern of keys, the longest first.
+
+    A key of letters alone may be an English word, so it has to be a whole text, or the first item
+    in brackets.
+    """
+    longest = sorted(keys, key=len, reverse=True)
+    found = [rf"(?<![^(]){key}(?![^,)])" if key.isalpha() else key for key in longest]
+    return re.compile(rf"(?<![\w/])({'|'.join(found) or '(?!)'})(?!\w)")
+
+
+def _label(words: str) -> str:
+    return re.sub(r"{(\w+)}", lambda key: METHODS.get(key[1]) or _general(key[1]), words)
+
+
+def _general(text: str) -> str:
     for pattern, word in NAMES.items():
-        name = re.sub(pattern, word, name)
-    return name.replace("_", " ")
+        text = re.sub(pattern, word, text)
+    return text.replace("_", " ")
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:

@@ -14,7 +14,6 @@ from basins.claims.ledger import KINDS, Shown
 from basins.figures import style
 from basins.registry import module
 from basins.report import tables as text
-from basins.report import words
 from basins.results import file_of
 
 Choices = Mapping[str, Mapping[str, Any]]  # the name of a file with its options, by key
@@ -104,7 +103,7 @@ def headline(claims: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return one sentence for each of the paper's claims that is contradicted."""
     return [
         f"“{shown['statement']}” Contradicted: "
-        f"{words.plain(shown['statistic'])} is {shown['estimate']} [{shown['ci_low']}, "
+        f"{shown['statistic']} is {shown['estimate']} [{shown['ci_low']}, "
         f"{shown['ci_high']}]{shown['unit']}, threshold {shown['threshold']}{shown['unit']}, "
         f"n = {shown['n']}"
         + (
@@ -118,7 +117,10 @@ def headline(claims: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def written(claim: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `claim` with its numbers as text, with common units and decimals."""
+    """Return `claim` in words, and its numbers as text, with common units and decimals.
+
+    Its `labels` are those of its profile, by default those of `style.labelled`.
+    """
     names = ("estimate", "ci_low", "ci_high", "threshold", "smallest_effect", "reported")
     share = bool(SHARE.search(str(claim["statistic"])))
     factor = 100 if share else 1
@@ -137,7 +139,9 @@ def written(claim: Mapping[str, Any]) -> dict[str, Any]:
         if left
         else ""
     )
-    said["why"] = words.plain(claim["reason"]) or beyond
+    texts = ("statistic", "confound", "reason")
+    said |= {k: style.display(claim[k], claim.get("labels")) for k in texts}
+    said["why"] = said["reason"] or beyond
     return {**claim, **shown, **said}
 
 

@@ -69,27 +69,28 @@ def load(params: Params) -> Profile:
     _, rows, claims = rows_of(params)
     sections = params.model_dump(include={"claims", "figures", "tables"})
     read = json.loads((reports / "figures" / "rows.json").read_text())
-    return Profile(
-        params,
-        rows,
-        claims,
-        {
-            key: page.Drawing(
-                heading(choice.name, rows, choice.options),
-                find("figures", choice.name, "caption")(**choice.options),
-                (reports / "figures" / f"{key}.svg").read_text(),
-                read[key],
-            )
-            for key, choice in params.figures.items()
-        },
-        {
-            key: find("tables", choice.name, "table")(rows, **choice.options)
-            for key, choice in params.tables.items()
-        },
-        contents.all_sources(sections),
-        presets(sections["claims"]),
-        json.loads((reports / "provenance.json").read_text()),
-    )
+    with style.labelled(layout.labels(params)):
+        return Profile(
+            params,
+            rows,
+            claims,
+            {
+                key: page.Drawing(
+                    heading(choice.name, rows, choice.options),
+                    find("figures", choice.name, "caption")(**choice.options),
+                    (reports / "figures" / f"{key}.svg").read_text(),
+                    read[key],
+                )
+                for key, choice in params.figures.items()
+            },
+            {
+                key: find("tables", choice.name, "table")(rows, **choice.options)
+                for key, choice in params.tables.items()
+            },
+            contents.all_sources(sections),
+            presets(sections["claims"]),
+            json.loads((reports / "provenance.json").read_text()),
+        )
 
 
 def heading(name: str, rows: Mapping[str, pd.DataFrame], options: Mapping[str, Any]) -> str:
@@ -151,33 +152,34 @@ def about(params: Params, data_of: str = "") -> str:
 def render(profile: Profile, tabs: Sequence[page.Tab] = ()) -> str:
     """Return a profile's page."""
     params = profile.params
-    return page.render(
-        title=TITLE,
-        profile=params.profile,
-        headline=contents.headline(profile.claims),
-        claims=profile.claims,
-        figures=profile.figures,
-        tables=profile.tables,
-        params=(layout.reports(params) / "params.yaml").read_text(),
-        provenance=profile.provenance,
-        sources=profile.sources,
-        curves=None
-        if profile.rows["paths"].empty
-        else explorer.pack(
-            profile.rows,
-            confidence=params.statistics.confidence,
-            datasets=datasets(params),
-        ),
-        about=about(params),
-        presets=profile.presets,
-        cards=findings.cards(
-            {params.profile: profile.claims},
-            {params.profile: profile.rows},
-            {params.profile: [*profile.figures]},
-            params.statistics.confidence,
-        ),
-        tabs=tabs,
-    )
+    with style.labelled(layout.labels(params)):
+        return page.render(
+            title=TITLE,
+            profile=params.profile,
+            headline=contents.headline(profile.claims),
+            claims=profile.claims,
+            figures=profile.figures,
+            tables=profile.tables,
+            params=(layout.reports(params) / "params.yaml").read_text(),
+            provenance=profile.provenance,
+            sources=profile.sources,
+            curves=None
+            if profile.rows["paths"].empty
+            else explorer.pack(
+                profile.rows,
+                confidence=params.statistics.confidence,
+                datasets=datasets(params),
+            ),
+            about=about(params),
+            presets=profile.presets,
+            cards=findings.cards(
+                {params.profile: profile.claims},
+                {params.profile: profile.rows},
+                {params.profile: [*profile.figures]},
+                params.statistics.confidence,
+            ),
+            tabs=tabs,
+        )
 
 
 def datasets(params: Params) -> dict[str, str]:

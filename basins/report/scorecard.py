@@ -93,8 +93,7 @@ def _row(
                 **shown,
                 "profile": claim.get("profile", ""),
                 "anchor": anchor(claim),
-                "statistic": words.linked(words.plain(shown["statistic"])),
-                "confound": words.plain(shown["confound"]),
+                "statistic": words.linked(shown["statistic"]),
                 "links": links(sources.get(claim["id"], Shown()), anchors),
                 "preset": presets.get(claim["id"], ""),
             }

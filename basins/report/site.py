@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from basins import layout
 from basins.claims.ledger import Shown
 from basins.report import findings, page, profile, scorecard, words
 from basins.report.findings import Card
@@ -24,6 +25,7 @@ class Profile(NamedTuple):
     presets: Mapping[str, str]
     figures: Mapping[str, page.Drawing]
     commit: str
+    labels: Mapping[str, str] = {}
 
     @classmethod
     def of(cls, made: profile.Profile) -> Profile:
@@ -36,6 +38,7 @@ class Profile(NamedTuple):
             made.presets,
             made.figures,
             _short(str(made.provenance["commit"])),
+            layout.labels(made.params),
         )
 
 
@@ -68,7 +71,9 @@ def render(
         hero: the data of the slider (`hero.pack`), if there are any.
         hero_about: its data and networks, in a line.
     """
-    claims = [{**claim, "profile": p.name} for p in profiles for claim in p.claims]
+    claims = [
+        {**claim, "profile": p.name, "labels": p.labels} for p in profiles for claim in p.claims
+    ]
     figures = {(p.name, key): drawing for p in profiles for key, drawing in p.figures.items()}
     said, sentences = answer(cards, claims)
     data = {"hero-data": hero} if hero else {}

@@ -22,7 +22,7 @@ from basins.settings.measures import (
     Sharpness,
 )
 from basins.settings.models import Classification, Data, FineTuning, Pretraining, Recipe
-from basins.settings.values import Choice, Name, Strict
+from basins.settings.values import Choice, Label, Name, Strict
 
 
 class Statistics(Strict):
@@ -77,6 +77,7 @@ class Params(Strict):
     claims: dict[Name, dict[Name, Choice]]
     figures: dict[Name, Choice]
     tables: dict[Name, Choice]
+    labels: dict[Label, Annotated[str, Field(pattern=r"^[^\n]+$")]] = {}
 
     @field_validator("claims", mode="before")
     @classmethod

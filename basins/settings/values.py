@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -20,6 +21,19 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
 # Models in a folder of others: a method of a group, a variant or an early step of a recipe.
 Models = Annotated[
     str, Field(pattern=r"^[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*){0,3}$", max_length=256)
+]
+
+
+def _parts_differ(label: str) -> str:
+    without_repeats(re.findall(r"{\w+}", label))
+    return label
+
+
+# A key, or a pattern of keys: `finetuned_{share}/{method}`.
+Label = Annotated[
+    str,
+    Field(pattern=r"^([a-z0-9_]|\{[a-z]+\})+(/([a-z0-9_]|\{[a-z]+\})+){0,2}$", max_length=256),
+    AfterValidator(_parts_differ),
 ]
 BatchNorm = Literal["reset", "reset_cued", "moving", "interpolate", "repair"]
 # One model: `seed<k>` of such a folder.

@@ -145,6 +145,9 @@ def test_the_probe_of_some_recipes_shows_them_in_their_order(tables):
     for recipes in (["spurious"], ["spurious", "plain"]):
         ax = counterfactual_probe.draw(tables, **{**chosen, "recipes": recipes}).axes[0]
         assert [text.get_text() for text in ax.get_yticklabels()] == recipes
+    with style.labelled({"spurious": "with a cue"}):
+        ax = counterfactual_probe.draw(tables, **{**chosen, "recipes": ["spurious"]}).axes[0]
+        assert [text.get_text() for text in ax.get_yticklabels()] == ["with a cue"]
     chosen["recipes"] = ["absent"]
     with pytest.raises(UserError, match="recipe 'absent'; there are: plain, spurious"):
         counterfactual_probe.draw(tables, **chosen)
@@ -152,15 +155,37 @@ def test_the_probe_of_some_recipes_shows_them_in_their_order(tables):
 
 def test_keys_are_written_in_words():
     assert style.display("nocue") == "no-cue"
-    assert style.display("finetuned_80/small") == "low-rate fine-tuning from 80 % cue"
-    assert style.display("finetuned/cbft") == "CBFT"
-    assert style.display("(one_head, linear, none), less that of new_head") == (
-        "(models of one head, straight path, units not matched), less that of models with a new "
-        "head each"
+    assert style.display("(one_head, linear, none), less that of nli") == (
+        "(one head, straight path, units not matched), less that of NLI models"
     )
-    assert style.display("one_head/fast_188") == "models of one head at a fast rate, 188 steps"
-    assert style.display("head_61") == "models of head 61"
+    assert style.display("nli/step160") == "NLI models, step 160"
     assert style.display("sum_of_parts") == "sum of parts"
+
+
+def test_a_profile_has_words_for_its_own_keys():
+    labels = {"one_head": "models of one head", "one_head/fast": "at a fast rate"}
+    labels |= {"tuned/small": "{small} of the cue", "ends": "models without linear or none"}
+    with style.labelled(labels):
+        assert style.display("(one_head, linear), less one_head/step5, one_head/fast") == (
+            "(models of one head, straight path), less models of one head, step 5, at a fast rate"
+        )
+        assert style.display("tuned/small") == "low-rate fine-tuning of the cue"
+        assert style.display("one_head_more, x/one_head") == "one head more, x/one head"
+        # The words of a label are final, and a key that is an English word is one only alone.
+        assert style.display("ends") == "models without linear or none"
+        assert style.display("(ends, reset) of both ends") == (
+            "(models without linear or none, BatchNorm recomputed) of both ends"
+        )
+
+
+def test_labels_are_those_of_one_profile():
+    with style.labelled({"own": "of one profile"}):
+        with style.labelled({"other": "of the other"}):
+            assert style.display("own") == "own" and style.display("other") == "of the other"
+        with pytest.raises(UserError), style.labelled({"other": "of the other"}):
+            raise UserError("a profile whose figures fail")
+        assert style.display("own") == "of one profile" and style.display("other") == "other"
+    assert style.display("own") == "own"
 
 
 def test_a_sentence_names_sets_as_readers_do():

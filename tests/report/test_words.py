@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from basins import layout
 from basins.figures import style
 from basins.params import read
 from basins.registry import find
@@ -69,22 +70,25 @@ def texts(name: str) -> list[str]:
     params = read(PROJECT / "reports" / name / "params.yaml", check=[])
     _, rows, claims = profile.rows_of(params)
     sections = params.model_dump(include={"claims", "figures", "tables"})
-    made = profile.Profile(
-        params,
-        rows,
-        claims,
-        {
+    with style.labelled(layout.labels(params)):
+        figures = {
             key: page.Drawing(
                 profile.heading(choice.name, rows, choice.options),
                 find("figures", choice.name, "caption")(**choice.options),
                 '<svg xmlns="http://www.w3.org/2000/svg"/>',
             )
             for key, choice in params.figures.items()
-        },
-        {
+        }
+        tables = {
             key: find("tables", choice.name, "table")(rows, **choice.options)
             for key, choice in params.tables.items()
-        },
+        }
+    made = profile.Profile(
+        params,
+        rows,
+        claims,
+        figures,
+        tables,
         contents.all_sources(sections),
         profile.presets(sections["claims"]),
         json.loads((PROJECT / "reports" / name / "provenance.json").read_text()),
@@ -109,7 +113,8 @@ def test_no_key_of_the_settings_is_shown(name, monkeypatch):
 @pytest.mark.parametrize("name", PROFILES)
 def test_the_words_of_experiments_tell_them_apart_and_are_no_keys(name):
     params = read(PROJECT / "reports" / name / "params.yaml", check=[])
-    shown = [words.plain(experiment) for experiment in params.connect]
+    with style.labelled(layout.labels(params)):
+        shown = [words.plain(experiment) for experiment in params.connect]
     assert len(set(shown)) == len(shown)
     assert not [word for word in shown if keys(word) or word == "mechanisms"]
 
@@ -122,30 +127,38 @@ def test_the_line_at_the_top_names_data_and_networks(name):
     assert data and networks and seeds.endswith(" seeds")
 
 
-def test_a_key_that_is_an_english_word_is_one_where_it_stands_alone():
-    assert style.display("mechanisms") == "no-cue to cue-trained"
-    assert style.display("(mechanisms, reset)") == "(no-cue to cue-trained, BatchNorm recomputed)"
-    assert style.display("their mechanisms differ") == "their mechanisms differ"
+def labels(name: str) -> dict[str, str]:
+    return layout.labels(read(PROJECT / "reports" / name / "params.yaml", check=[]))
 
 
-def test_a_number_is_the_width_or_the_share_of_the_cue():
-    assert style.display("cued_16 to rates/cbft_01") == "cue-trained, width 16 to CBFT at rate .01"
-    assert style.display("cued_60") == "cue-trained, 60 %"
+def test_a_profile_names_its_keys_by_patterns_and_one_by_one():
+    own = labels("cifar")
+    assert own["cued_80"] == "cue-trained, {80} %" and "cued_60" not in own
+    assert own["finetuned_80/cbft_no_barrier"] == "CBFT from 80 % cue without its {barrier} loss"
+    shown = {key: style.display(key, own) for key in own}
+    assert shown["finetuned_80"] == "fine-tuned from 80 % cue"
+    assert shown["finetuned_80/small"] == "low-rate fine-tuning from 80 % cue"
+    assert shown["finetuned_80/lpft"] == "LP-FT from 80 % cue"
+    assert shown["finetuned_80/scratch"] == "training from scratch on clean images"
 
 
-def test_variants_and_steps_are_words():
-    assert style.display("nli_forced/none") == "NLI models without counterexamples"
-    assert style.display("nli/step160") == "NLI models, step 160"
-    assert style.display("finetuned_80/cbft_no_barrier") == (
-        "CBFT from 80 % cue without its barrier loss"
-    )
+def test_profiles_of_one_site_use_their_own_words():
+    claim = {
+        "statistic": "mean accuracy on RI of cued_16", "confound": "", "reason": "", "unseen": 0,
+        "p_holm": None, "matches": "", "reported": None,
+        **dict.fromkeys(("estimate", "ci_low", "ci_high", "threshold", "smallest_effect"), 0.5),
+    }  # fmt: skip
+    named = contents.written({**claim, "labels": labels("study_images")})
+    assert named["statistic"] == "mean accuracy on RI of cue-trained, width 16"
+    assert contents.written({**claim, "labels": labels("cifar")})["statistic"].endswith("cued 16")
+    assert contents.written(claim)["unit"] == " %"
 
 
 def test_provenance_is_told_in_words():
     made = {
         "commit": "0" * 40,
         "data": {"nli": {"sha256": "ab", "files_md5": {}}, "cifar10": {"files_md5": {"a_1": "cd"}}},
-        "double_entry": {"nli_early": {"largest_difference": 4.919e-07, "by_batch": 0}},
+        "double_entry": {"early": {"largest_difference": 4.919e-07, "by_batch": 0}},
     }
     assert words.facts(made) == {
         "commit": "0" * 40,
@@ -154,7 +167,7 @@ def test_provenance_is_told_in_words():
             "CIFAR-10": {"MD5 of its files": ["a_1: cd"]},
         },
         "losses computed twice": {
-            "NLI models early in training": {
+            "early": {
                 "largest difference (nats, over the largest logit above 1)": "4.9e-07",
                 "items whose losses depend on the rest of a batch": 0,
             }
