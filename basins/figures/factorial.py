@@ -25,6 +25,7 @@ def draw(
     experiment: str,
     slice: str,
     line: str | None = None,
+    forks: bool = True,
     eval_set: str = "test",
     high: float = 0.2,
     confidence: float = 0.95,
@@ -39,6 +40,7 @@ def draw(
         experiment: one of `connect`, whose models are a factorial.
         slice: the slice of the probes whose accuracy is the strategy.
         line: one of `connect`, whose models begin on a line between two heads.
+        forks: whether there are runs that fork after a step, for a panel of their barriers.
         eval_set: the evaluation set of the barriers.
         high: the upper end of the scale of barriers (nats).
         confidence: the confidence of the intervals.
@@ -61,11 +63,13 @@ def draw(
         ax.set_title(" ", pad=14)  # room for the strip, which the layout ignores
         _blocks(ax, np.array(keys[1])[order], by)
     scales(top, panels, high, slice)
-    axes = bottom.subplots(1, 3 if line else 2, width_ratios=(1, 1.15, 1.25) if line else (1, 1.3))
-    _shares(axes[0], tables, levels, experiment, slice, eval_set, confidence)
-    _forks(axes[1], tables[f"aspects/{aspect}"])
+    widths = [1.0, *([1.15 if line else 1.3] if forks else []), *([1.25] if line else [])]
+    first, *others = bottom.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+    _shares(first, tables, levels, experiment, slice, eval_set, confidence)
+    if forks:
+        _forks(others[0], tables[f"aspects/{aspect}"])
     if line:
-        _line(axes[2], tables, levels, line, slice, eval_set)
+        _line(others[-1], tables, levels, line, slice, eval_set)
     return figure
 
 
@@ -94,6 +98,7 @@ def caption(
     experiment: str,
     slice: str,
     line: str | None = None,
+    forks: bool = True,
     eval_set: str = "test",
     high: float = 0.2,
     confidence: float = 0.95,
@@ -105,6 +110,7 @@ def caption(
         experiment: one of `connect`, whose models are a factorial.
         slice: the slice of the probes.
         line: one of `connect`, whose models begin on a line between two heads.
+        forks: whether there are runs that fork after a step, for a panel of their barriers.
         eval_set: the evaluation set of the barriers.
         high: the upper end of the scale of barriers (nats).
         confidence: the confidence of the intervals.
@@ -115,9 +121,13 @@ def caption(
         f"sorted by head and by order; the strips show the accuracy on {style.on(slice)}. Below: "
         "the share that each factor explains of the barrier and "
         f"of the variance of that accuracy, with {100 * confidence:g} % intervals over heads and "
-        "orders; the barrier between runs of one head that see the same batches until a step "
-        f"({style.display(aspect)}, B1)"
+        "orders"
     )
+    if forks:
+        words += (
+            "; the barrier between runs of one head that see the same batches until a step "
+            f"({style.display(aspect)}, B1)"
+        )
     if line:
         words += (
             "; and models that begin on the straight line between two heads: their barriers to "

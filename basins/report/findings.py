@@ -108,9 +108,20 @@ FINDINGS = (
         "Neither the initial head nor the order of the rows alone determines the barrier",
         {
             "lcrgs/share_head": "share of the barriers that the head explains",
-            "lcrgs/more": "the same, less the share of the order",
+            "lcrgs/more|lcrgs/share_more": "the same, less the share of the order",
         },
-        "factorial",
+        "mnli_factorial|factorial",
+    ),
+    Finding(
+        "cause",
+        "Does what determines the barrier between two models determine their strategy, too?",
+        "The initial head, more than the order of the rows, determines a model's strategy",
+        "The order of the rows, more than the initial head, determines a model's strategy",
+        {
+            "lcrgs/more_strategy|lcrgs/share_more_strategy": "share of the variance of HANS "
+            "accuracy that the head explains, less that of the order"
+        },
+        "mnli_factorial|factorial",
     ),
     Finding(
         "midpoint",

@@ -79,6 +79,14 @@ def test_without_a_line_there_are_two_panels_below():
     assert "line between" not in factorial.caption(**{**CHOICE, "line": None})
 
 
+def test_without_forks_neither_panel_nor_caption_mentions_them():
+    choice = {**CHOICE, "forks": False}
+    titles = [ax.get_title() for ax in factorial.draw(planted(), **choice).subfigs[1].axes]
+    assert [title for title in titles if title] == ["share explained", "between two heads"]
+    assert "same batches until" in factorial.caption(**CHOICE)
+    assert "same batches until" not in factorial.caption(**choice)
+
+
 def test_near_models_are_side_by_side_with_their_strategy_above():
     figure = ordered_matrix.draw(planted(), experiments={"six": "crossed"}, slice=SLICE)
     ax = figure.axes[0]

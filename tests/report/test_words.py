@@ -23,6 +23,7 @@ PROFILES = (
     "merging",
     "merging_text",
     "mnli",
+    "mnli_factors",
     "mnli_regime",
     "quora",
     "study",
