@@ -262,7 +262,7 @@ def test_the_documented_files_are_all_that_is_added(copy: Path):
     assert "Running stage 'connect" not in repro(copy, "connect@mechanisms")
     assert set((copy / ".cache" / "points").iterdir()) == evaluated
     edit(copy, "  shapes:\n    name: shapes ", "  stripes:\n    name: stripes ")
-    edit(copy, "    size: 16             # pixels a side\n", "")
+    edit(copy, "    size: 16             # pixels per side\n", "")
     edit(copy, "data: shapes", "data: stripes")
     edit(copy, "dataset: shapes", "dataset: stripes")
     resnet, lenet = ["name: resnet", "depth: 8", "width: 8"], ["name: lenet", "width: 6"]

@@ -33,7 +33,7 @@ TEXT = IMAGES | {
 @pytest.fixture
 def check(tmp_path: Path):
     content = YAML(typ="safe").load(profiles.render(PROFILES, "laptop"))
-    content["figures"], content["tables"] = {}, {}
+    content["figures"], content["tables"], content["labels"] = {}, {}, {}
     content = json.loads(json.dumps(content))
 
     def check(merge: dict[str, Any]) -> Params:

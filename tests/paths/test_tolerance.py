@@ -72,4 +72,4 @@ def test_losses_and_barriers_are_those_of_one_thread(where, nets, data):
         assert np.abs(one - other).max() < LOSS
         barriers = [barrier_linear(TS, curve.mean(1, dtype=np.float64)) for curve in (one, other)]
         assert abs(barriers[0] - barriers[1]) < BARRIER
-        assert barriers[0] > 0.05  # there is something to move
+        assert barriers[0] > 100 * BARRIER  # there is something to move
