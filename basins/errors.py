@@ -33,8 +33,8 @@ def explained(error: BaseException) -> str | None:
     where = f"{file}: " if (file := getattr(error, "filename", None)) else ""
     if isinstance(error, MemoryError) or number == errno.ENOMEM or _of_torch(error):
         return (
-            "out of memory: lower `workers` in params.yaml and run the same command "
-            "again; finished items are kept"
+            "out of memory: use fewer processes (`workers` in params.yaml, `--jobs` of `basins`) "
+            "and run the same command again; finished items are kept"
         )
     if number in (errno.ENOSPC, errno.EDQUOT):
         return (

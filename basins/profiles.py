@@ -28,8 +28,9 @@ def render(folder: Path, name: str) -> str:
     """Return the whole params file of a profile, with the comments of the base and its own.
 
     A profile's file contains only differences from the profile in `extends`, by default `laptop`;
-    `null` removes a key, and sections listed in `replaces` keep nothing of that profile. Raises
-    `UserError` if a profile, section or key does not exist, or a file cannot be read.
+    `null` removes a key, and sections listed in `replaces` keep nothing of that profile; nor then
+    does `labels`, whose words are for entries of other sections. Raises `UserError` if a profile,
+    section or key does not exist, or a file cannot be read.
     """
     yaml = YAML()
     yaml.width, yaml.preserve_quotes = 4096, True  # lines are not wrapped
@@ -44,7 +45,8 @@ def render(folder: Path, name: str) -> str:
         name = overlays[-1].pop("extends", BASE)
     content = _mapping(yaml, folder / f"{BASE}.yaml")
     for overlay in reversed(overlays):
-        for section in overlay.pop("replaces", None) or []:
+        replaced = overlay.pop("replaces", None) or []
+        for section in [*replaced, *(["labels"] if replaced and "labels" in content else [])]:
             if not isinstance(content.get(str(section)), Mapping):
                 raise UserError(f"a profile replaces {str(section)!r:.60}, which is no section")
             _merge(content[section], dict.fromkeys(content[section]))

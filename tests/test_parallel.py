@@ -138,7 +138,7 @@ def test_failing_items_are_named_and_the_others_finish(workers: int) -> None:
     with pytest.raises(UserError) as caught:
         run(odd_fail, [0, 1, 2, 3], workers)
     line = str(caught.value)
-    assert line.startswith("square: 1: is odd; 3: out of memory: lower `workers` in params.yaml")
+    assert line.startswith("square: 1: is odd; 3: out of memory: use fewer processes (`workers`")
     assert line.endswith(" (2 others finished and are kept)")
 
 

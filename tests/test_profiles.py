@@ -80,6 +80,15 @@ def test_a_section_that_is_replaced_keeps_nothing_of_the_base(folder: Path) -> N
         rendered(folder, "replaces: [pictures]\n")
 
 
+def test_with_the_sections_that_a_profile_replaces_go_their_labels(folder: Path) -> None:
+    base = folder / "laptop.yaml"
+    base.write_text(base.read_text() + "labels:\n  cued: cue-trained\n")
+    read = YAML(typ="safe").load
+    assert read(rendered(folder, "workers: 3\n"))["labels"] == {"cued": "cue-trained"}
+    own = "replaces: [train]\ntrain: {text: {name: z}}\nlabels: {text: read}\n"
+    assert read(rendered(folder, own))["labels"] == {"text": "read"}
+
+
 def test_what_is_inherited_follows_the_recipe_it_is_from(folder: Path) -> None:
     content = YAML(typ="safe").load(rendered(folder, "train: {nocue: {seeds: [7]}}\n"))
     assert content["train"]["cued"]["seeds"] == [7]

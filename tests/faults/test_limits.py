@@ -23,7 +23,7 @@ def test_too_little_memory_is_one_line_that_says_what_to_do(
     edit(copy, "{name: mlp, width: 16}", "{name: mlp, width: 2000000000}")  # 6 TB
     before = tiny.content(copy)
     line = runner.refuse(copy, *tiny.script("train plain"))
-    assert "train plain: seed 0: out of memory: lower" in line and "seed 1: out of" in line
+    assert "train plain: seed 0: out of memory: use fewer" in line and "seed 1: out of" in line
     assert tiny.content(copy) == before
 
 

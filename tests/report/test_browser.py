@@ -173,13 +173,20 @@ def test_an_experiment_is_chosen_and_keeps_what_it_can(opened):
     ]
 
 
+def tab_to(page, reached):
+    for _ in range(100):
+        page.keyboard.press("Tab")
+        if page.evaluate(reached):
+            return
+    pytest.fail(f"after 100 steps of the keyboard not {reached}")
+
+
 def test_everything_can_be_done_by_keyboard(opened):
     opened.locator('[name="experiment"]').focus()
     opened.keyboard.press("ArrowDown")
     assert opened.input_value('[name="experiment"]') == "alone"
     opened.keyboard.press("ArrowUp")
-    while not opened.evaluate("document.activeElement.role === 'gridcell'"):
-        opened.keyboard.press("Tab")
+    tab_to(opened, "document.activeElement.role === 'gridcell'")
     opened.keyboard.press("End")
     opened.keyboard.press("ArrowDown")
     said = opened.locator('[data-part="cell"]')
@@ -188,8 +195,7 @@ def test_everything_can_be_done_by_keyboard(opened):
     assert opened.input_value('[name="pair"]') == "plain/seed1 → plain/seed10"
     opened.keyboard.press("Tab")
     assert not opened.evaluate("document.activeElement.role === 'gridcell'")
-    while opened.evaluate("document.activeElement.name") != "step":
-        opened.keyboard.press("Tab")
+    tab_to(opened, "document.activeElement.name === 'step'")
     opened.keyboard.press("ArrowRight")
     slider = opened.locator('[name="step"]')
     assert slider.get_attribute("aria-valuetext") == "t = 0.5"
