@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from basins import devices, seeds
 from basins.data.resident import Resident
@@ -26,7 +25,7 @@ from basins.weights import flatten
 from benchmarks.evaluation import ours
 from benchmarks.fixtures import dataset, models, pairs
 from benchmarks.harness import Row, interleaved, quantity, seconds, threads
-from benchmarks.peak import peak_rate
+from benchmarks.peak import operations, peak_rate
 
 SIDE = 32
 MIDDLE = [(0.5, 0.5)]
@@ -48,9 +47,7 @@ def share_of_peak(
 ) -> Row:
     """Return the rate at which the engine evaluates a point, in % of the peak rate."""
     point = Point(net, images)
-    with FlopCounterMode(display=False) as counter:
-        net(torch.zeros(1, 3, SIDE, SIDE))
-    flops = counter.get_total_flops() * 5 * images
+    flops = operations(net, torch.zeros(1, 3, SIDE, SIDE)) * 5 * images
     before = peak_rate(1, torch.float32)
     with threads(1):
         point.evaluate()

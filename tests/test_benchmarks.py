@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from benchmarks.__main__ import document, part
 from benchmarks.harness import (
@@ -19,6 +20,17 @@ from benchmarks.harness import (
     rounds,
     threads,
 )
+from benchmarks.peak import operations
+
+
+def test_products_with_padding_are_not_operations():
+    # Of 4 x 4 pixels, 3 x 3 windows see (2 + 3 + 3 + 2) ** 2 = 100 pixels, of 144 with padding.
+    net = nn.Sequential(
+        nn.Conv2d(2, 6, 3, padding=1, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(96, 5)
+    )
+    assert operations(net, torch.zeros(7, 2, 4, 4)) == 2 * 7 * (100 * 6 + 96 * 5)
+    strided = nn.Conv2d(1, 1, 3, padding=1, stride=2)  # windows at pixels 0 and 2: 2 + 3 a side
+    assert operations(strided, torch.zeros(1, 1, 4, 4)) == 2 * 25
 
 
 def row(low: float, *, must: float | None = 2, aim: float | None = 4, at_most: bool = False) -> Row:

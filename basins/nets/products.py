@@ -14,6 +14,7 @@ from basins import devices
 
 FASTER = "Intel" not in devices.processor()  # whether oneDNN is, of the two
 WORTH = 2**21  # multiplications; with fewer, the overhead of a call exceeds its gain
+PLAIN = ("none", [], "")  # oneDNN's function of the result, with its arguments: none
 ROWS = 64  # in training, rows are padded to a multiple: oneDNN keeps 2 MB for each number of rows
 
 
@@ -26,10 +27,12 @@ class Linear(nn.Linear):
         if not _offered(input) or rows * self.weight.numel() < WORTH:
             return functional.linear(input, self.weight, self.bias)
         flat = input.reshape(rows, self.in_features)
-        if torch.is_grad_enabled() and rows % ROWS:
-            flat = functional.pad(flat, (0, 0, 0, -rows % ROWS))
-        output = Product.apply(flat, self.weight)[:rows]
-        output = output if self.bias is None else output + self.bias
+        if not torch.is_grad_enabled():
+            output = torch.ops.mkldnn._linear_pointwise(flat, self.weight, self.bias, *PLAIN)
+        else:
+            padded = functional.pad(flat, (0, 0, 0, -rows % ROWS)) if rows % ROWS else flat
+            output = Product.apply(padded, self.weight)[:rows]
+            output = output if self.bias is None else output + self.bias
         return output.view(*input.shape[:-1], self.out_features)
 
 
@@ -39,7 +42,7 @@ class Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx, left: Tensor, right: Tensor) -> Tensor:  # noqa: D102 (autograd's interface)
         ctx.save_for_backward(left, right)
-        return torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise(left, right, None, *PLAIN)
 
     @staticmethod
     def backward(ctx, slope: Tensor) -> tuple[Tensor | None, Tensor | None]:  # noqa: D102

@@ -56,6 +56,20 @@ def test_the_product_and_its_gradients_are_torchs(layers, monkeypatch, rows):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-4)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_evaluation_adds_the_bias_within_the_product(layers, monkeypatch, bias):
+    (plain, ours), seen = layers, calls(monkeypatch)
+    if not bias:
+        plain.bias = ours.bias = None
+    inputs = torch.randn(2, ROWS // 2 + 7, WIDTH)
+    expected = plain(inputs)
+    monkeypatch.setattr(products.functional, "linear", None)
+    outputs = ours(inputs)
+    assert not seen  # `Product` is for gradients
+    torch.testing.assert_close(outputs, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_it_can_be_differentiated_twice(layers):
     found = []
     for layer in layers:
