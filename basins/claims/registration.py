@@ -34,20 +34,26 @@ def rows_exist(folder: Path) -> bool:
         UserError: the run was not finished. Which claims' rows are among those that it has left
             is not known until they are gathered.
     """
-    tables = sorted(
-        file.relative_to(folder).as_posix()
-        for pattern in ("*.csv", "*.csv.gz")
-        for file in folder.rglob(pattern)
-    )
-    gathered = (results.file_of(folder, name).exists() for name in results.TABLES)
-    if tables and not all(gathered):
-        more = f" and {len(tables) - NAMED} more" if len(tables) > NAMED else ""
+    tables = sorted(file for end in ("*.csv", "*.csv.gz") for file in folder.rglob(end))
+    gathered = all(results.file_of(folder, name).exists() for name in results.TABLES)
+    left = [*_later(folder)] if gathered else tables
+    if left:
+        named = ", ".join(file.relative_to(folder).as_posix() for file in left[:NAMED])
+        more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
         raise UserError(
-            f"{folder} has tables of an unfinished run: {', '.join(tables[:NAMED])}{more}; claims "
-            "must be registered before their rows exist: register in a clean working tree "
-            "(`git worktree add`)"
+            f"{folder} has tables of an unfinished run: {named}{more}; claims must be registered "
+            "before their rows exist: register in a clean working tree (`git worktree add`)"
         )
     return bool(tables)
+
+
+def _later(folder: Path) -> Iterator[Path]:
+    """Yield the tables of experiments and probes that are not among the gathered rows."""
+    for kind, table, column in (("connect", "paths", "experiment"), ("probe", "probes", "recipe")):
+        if files := sorted((folder / kind).glob("*.csv")):
+            rows = results.read(results.file_of(folder, table))
+            known = {str(name).partition("/")[0] for name in rows[column]}
+            yield from (file for file in files if file.name.partition(".")[0] not in known)
 
 
 @dataclass

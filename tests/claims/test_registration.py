@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from basins import profiles, results
@@ -80,6 +81,20 @@ def test_rows_exist_once_all_tables_do_and_a_part_of_them_is_refused(tmp_path):
             with pytest.raises(UserError, match="unfinished run: .*register in a clean"):
                 rows_exist(tmp_path)
     assert rows_exist(tmp_path)
+
+
+def test_rows_of_an_experiment_that_was_added_later_are_of_an_unfinished_run(tmp_path):
+    for name in results.TABLES:
+        file = results.file_of(tmp_path, name)
+        results.write(pd.DataFrame({"experiment": ["first"], "recipe": ["plain/5"]}), file)
+    for left in ("connect/first", "connect/first.barriers", "probe/plain"):
+        results.write(pd.DataFrame({"t": [0]}), tmp_path / f"{left}.csv")
+    assert rows_exist(tmp_path)  # a run leaves these beside the gathered tables
+    for left in ("connect/second", "probe/other"):
+        results.write(pd.DataFrame({"t": [0]}), tmp_path / f"{left}.csv")
+        with pytest.raises(UserError, match=f"unfinished run: {left}.csv; claims must"):
+            rows_exist(tmp_path)
+        (tmp_path / f"{left}.csv").unlink()
 
 
 @pytest.mark.parametrize(
