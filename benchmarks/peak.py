@@ -8,6 +8,7 @@ rate seem that much higher.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ def operations(net: nn.Module, images: Tensor) -> int:
         if isinstance(layer, nn.Conv2d):
             ones = torch.ones(1, 1, *inputs[0].shape[2:])
             window = torch.ones(1, 1, *layer.kernel_size)
-            how = (layer.stride, layer.padding, layer.dilation)
+            how: Any = (layer.stride, layer.padding, layer.dilation)
             products = int(functional.conv2d(ones, window, None, *how).sum())
             channels = layer.out_channels * layer.in_channels // layer.groups
             total += 2 * len(output) * channels * products

@@ -22,7 +22,8 @@ from basins.statistics.strategies import in_domain
 part = Paper("lcrgs", "the strategies of its models")
 SCORES = Shown(("strategy",), (), ("association",))
 RIVALS = Shown(("strategy", "sharpness"), (), ("association",))
-CLUSTERS = Shown(("convexity_gaps",), ("clusters",), ("barriers",))
+CLUSTERS = Shown(("convexity_gaps",), ("clusters",), ("barriers", "probes", "paths"))
+PAIRS = Shown(("strategy",), (), ("barriers", "probes", "paths"))
 BY_CLUSTER = Shown(("cluster_histogram",), (), ("association",))
 SLICES = Shown(("cluster_histogram",), (), ("probes", "clusters"))
 PUBLISHED = Shown(("published_models",), ("published_models",), ("published_models",))
@@ -46,7 +47,7 @@ def strategy_between(
     return Measured(f"{words}: between clusters less within ({experiment})", interval)
 
 
-@part.above("strategy_gap", "related to the scatter plots", kind="ours").says(
+@part.above("strategy_gap", "related to the scatter plots", kind="ours", shown=PAIRS).says(
     "The larger the convexity gap between two models in distribution, the more they differ in "
     "strategy, at equal accuracy."
 )

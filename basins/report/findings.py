@@ -72,10 +72,11 @@ FINDINGS = (
         "Convexity gaps split the seeds of one recipe into clusters",
         "No clusters are shown among the seeds of one recipe",
         {
-            "lcrgs/c3_several_mnli|lcrgs/c3_several|lcrgs/cell_several_one_head": "p for "
-            "gaps without structure, the first of four conditions for clusters"
+            "lcrgs/c3_several_mnli|lcrgs/c3_several_paws|lcrgs/c3_several|"
+            "lcrgs/cell_several_one_head": "p for gaps without structure, the first of four "
+            "conditions for clusters"
         },
-        "mnli_gaps|nli_gaps|qqp_gaps|qqp_forced_gaps",
+        "mnli_gaps|nli_gaps|paws_gaps",
     ),
     Finding(
         "heads",
@@ -86,7 +87,7 @@ FINDINGS = (
             "lcrgs/head_apart|lcrgs/cell_head": "mean barrier (nats), a new head each less one "
             "head for all"
         },
-        "mnli_new_head_gaps|cell_heads",
+        "mnli_new_head_gaps|cell_heads|paws_new_head_gaps",
     ),
     Finding(
         "distance",
@@ -134,7 +135,7 @@ FINDINGS = (
             "lcrgs/c7_any_out|lcrgs/c7_any_lexical_overlap|lcrgs/cell_any_lexical_overlap": "loss "
             "at the midpoint less the mean of the endpoints"
         },
-        "mnli_types|nli_types|qqp_types",
+        "mnli_types|nli_types|paws_types",
     ),
     Finding(
         "published",

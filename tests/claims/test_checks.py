@@ -17,7 +17,7 @@ from basins.statistics.seeds import summarise_models
 from basins.statistics.summary import MODEL
 
 PROJECT = Path(__file__).parents[2]
-PROFILES = ("laptop", "cifar", "cifar_control", "quora")
+PROFILES = ("laptop", "cifar", "cifar_control", "mnli")
 
 
 @pytest.fixture(scope="module")

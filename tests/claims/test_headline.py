@@ -75,7 +75,7 @@ def test_a_run_without_claims_or_straight_paths_has_what_it_has():
     assert "barrier" not in found and len(headline.summary([], found)) == 1
 
 
-@pytest.mark.parametrize("profile", ["laptop", "cifar", "quora"])
+@pytest.mark.parametrize("profile", ["laptop", "cifar", "mnli"])
 def test_committed_profiles_have_a_few_headline_numbers(profile: str):
     ledger = json.loads((REPORTS / profile / "claims.json").read_text())
     found = headline.metrics(ledger, results.read_all(REPORTS / profile / "results"))
@@ -83,7 +83,7 @@ def test_committed_profiles_have_a_few_headline_numbers(profile: str):
     assert len(headline.summary(ledger, found)) <= 5
 
 
-@pytest.mark.parametrize("profile", ["laptop", "cifar", "quora", "study"])
+@pytest.mark.parametrize("profile", ["laptop", "cifar", "mnli", "study"])
 def test_what_is_written_does_not_depend_on_the_last_digits_of_a_processor(profile: str):
     for name in ("claims", "metrics"):
         content = json.loads((REPORTS / profile / f"{name}.json").read_text())

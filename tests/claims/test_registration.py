@@ -29,18 +29,18 @@ def run(folder: Path, params: str) -> subprocess.CompletedProcess[str]:
 
 
 def register(folder: Path, params: str) -> dict[str, dict]:
-    """Return the registration of quora's claims after the stage has written down these."""
+    """Return the registration of mnli's claims after the stage has written down these."""
     run(folder, params).check_returncode()
-    return json.loads((folder / "profiles/registered/quora.json").read_text())
+    return json.loads((folder / "profiles/registered/mnli.json").read_text())
 
 
 def test_a_claim_whose_rows_are_there_is_exploratory(tmp_path):
-    quora = PROJECT / "reports/quora"
-    params = (quora / "params.yaml").read_text(encoding="utf-8")
+    mnli = PROJECT / "reports/mnli"
+    params = (mnli / "params.yaml").read_text(encoding="utf-8")
     before = register(tmp_path, params)
-    assert len(before) == len(json.loads((quora / "claims.json").read_text()))
+    assert len(before) == len(json.loads((mnli / "claims.json").read_text()))
     assert not [key for key, claim in before.items() if "exploratory" in claim]
-    for part in ("quora/results", "published"):
+    for part in ("mnli/results", "published"):
         shutil.copytree(PROJECT / "reports" / part, tmp_path / "reports" / part)
     assert register(tmp_path, params) == before
     moved = params.replace("ratio: 3.0", "ratio: 2.0")
@@ -55,14 +55,14 @@ def test_a_claim_whose_rows_are_there_is_exploratory(tmp_path):
 
 
 def test_an_unfinished_run_is_named_and_nothing_is_registered(tmp_path):
-    quora = PROJECT / "reports/quora"
-    left = tmp_path / "reports/quora/results"
+    mnli = PROJECT / "reports/mnli"
+    left = tmp_path / "reports/mnli/results"
     left.mkdir(parents=True)
     for name in ("clusters", "probes"):
-        shutil.copy(results.file_of(quora / "results", name), left)
-    done = run(tmp_path, (quora / "params.yaml").read_text(encoding="utf-8"))
+        shutil.copy(results.file_of(mnli / "results", name), left)
+    done = run(tmp_path, (mnli / "params.yaml").read_text(encoding="utf-8"))
     assert done.returncode and done.stderr == (
-        "error: reports/quora/results has tables of an unfinished run: clusters.csv, "
+        "error: reports/mnli/results has tables of an unfinished run: clusters.csv, "
         "probes.csv.gz; claims must be registered before their rows exist: register in a clean "
         "working tree (`git worktree add`)\n"
     )
@@ -111,7 +111,7 @@ def test_what_is_registered_and_not_retired_are_the_claims_of_the_profile(profil
 
 
 def test_a_claim_that_a_profile_has_no_more_is_retired_until_it_is_written_down_anew(tmp_path):
-    params = (PROJECT / "reports/quora/params.yaml").read_text(encoding="utf-8")
+    params = (PROJECT / "reports/mnli/params.yaml").read_text(encoding="utf-8")
     before = register(tmp_path, params)
     (line,) = (line for line in params.splitlines() if line.strip().startswith("c1_ratio:"))
     without = register(tmp_path, params.replace(line, ""))

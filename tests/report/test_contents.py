@@ -90,7 +90,7 @@ def test_a_method_is_found_in_its_group_and_a_table_without_options_shows_all():
     assert contents.sources("lcrgs", several, {}, tables).tables == ("clusters",)
 
 
-@pytest.mark.parametrize("profile", ["laptop", "cifar", "quora"])
+@pytest.mark.parametrize("profile", ["laptop", "cifar", "mnli", "paws"])
 def test_every_claim_leads_to_the_rows_that_decided_it_and_to_a_figure_or_table(profile):
     class Recorder(dict):
         def __getitem__(self, name):

@@ -25,7 +25,7 @@ PROFILES = (
     "mnli",
     "mnli_factors",
     "mnli_regime",
-    "quora",
+    "paws",
     "study",
     "study_followup",
     "study_images",
