@@ -100,6 +100,8 @@ def draw(
         bar = figure.colorbar(ax.collections[0], ax=beside, location=side, aspect=30, pad=0.03)
         bar.set_label(label, fontsize=7)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+        if side == "top":  # numbers of many digits would overlap
+            bar.formatter.set_powerlimits((-3, 4))
         if side == "right" and metric == "accuracy":
             style.in_percent(bar.ax.yaxis)
     return figure

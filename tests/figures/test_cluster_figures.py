@@ -272,3 +272,13 @@ def test_the_table_of_published_models_has_a_line_a_set(tables):
         f"{row['auc']:.3f}",
     ]  # fmt: skip
     assert frame.at[1, "r"] == f"{row['r']:.2f} [{row['r_low']:.2f}, {row['r_high']:.2f}]"
+
+
+def test_small_gaps_have_short_numbers(tables):
+    gaps = tables["barriers"]["convexity_gap"]
+    barriers = tables["barriers"].assign(convexity_gap=3.2e-4 * gaps / gaps.max())
+    figure = convexity_gaps.draw({**tables, "barriers": barriers}, **OPTIONS["convexity_gaps"])
+    figure.canvas.draw()
+    (axis,) = (ax.xaxis for ax in figure.axes if "convexity gap" in ax.get_xlabel())
+    assert axis.get_offset_text().get_text().startswith("1e")
+    assert max(len(label.get_text()) for label in axis.get_ticklabels()) <= 4
