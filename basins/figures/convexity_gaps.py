@@ -101,7 +101,7 @@ def draw(
         bar.set_label(label, fontsize=7)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
         if side == "top":  # numbers of many digits would overlap
-            bar.formatter.set_powerlimits((-3, 4))
+            bar.ax.ticklabel_format(axis="x", scilimits=(-3, 4))
         if side == "right" and metric == "accuracy":
             style.in_percent(bar.ax.yaxis)
     return figure
