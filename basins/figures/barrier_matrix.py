@@ -97,7 +97,7 @@ def draw(
         ax.set_axis_off()
     figure.set_layout_engine("constrained")
     bar = figure.colorbar(panels[0].collections[0], ax=panels.tolist(), shrink=0.6, aspect=30)
-    bar.set_label(f"{style.DEFINITIONS[definition]}, {style.METRICS[metric]}")
+    bar.set_label(f"{style.DEFINITIONS[definition]}, {style.quantity(metric)}")
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     if metric == "error":
         style.in_percent(bar.ax.yaxis)
@@ -143,8 +143,8 @@ def caption(
         path: the kind of path.
     """
     return (
-        f"{style.DEFINITIONS[definition].capitalize()}, {style.METRICS[metric]}, between all pairs "
-        f"of models of “{style.display(experiment)}” ({style.display(path)}, "
+        f"{style.DEFINITIONS[definition].capitalize()}, {style.quantity(metric)}, between all "
+        f"pairs of models of “{style.display(experiment)}” ({style.display(path)}, "
         f"{style.display(alignment)}, {style.display(batchnorm)}). Rows and columns: models by "
         "recipe and seed; grey: not measured. Figures before and after matching share a colour "
         "scale."

@@ -14,7 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from pydantic import Field
 
 from basins.figures import rows, style
-from basins.figures.strategy import SHARES, name_of
+from basins.figures.strategy import name_of
+from basins.statistics.seeds import SHARES
 
 FEW = 30
 """Up to so many models, each is drawn as a dot."""
@@ -70,7 +71,7 @@ def draw(
             style.in_percent(ax.xaxis)
     for ax in panels[len(slices) :]:
         ax.set_axis_off()
-    figure.supxlabel(f"{metric}{' (%)' if metric in SHARES else ''}", fontsize=7.5)
+    figure.supxlabel(style.quantity(metric), fontsize=7.5)
     figure.supylabel("models", fontsize=7.5)
     style.legend(figure, [Patch(color=colours[name], label=name) for name in names])
     return figure
@@ -106,7 +107,8 @@ def title(
     values = known["value"].to_numpy(float)
     write = style.percent if metric in SHARES else "{:.2f}".format
     low, high = (write(float(value)) for value in (values.min(), values.max()))
-    return f"{len(values)} models reach {low} to {high} {metric} on {style.on(slices[0])}"
+    reached = f"{low} to {high} {style.display(metric)}"
+    return f"{len(values)} models reach {reached} on {style.on(slices[0])}"
 
 
 def caption(
@@ -119,7 +121,7 @@ def caption(
 ) -> str:
     """Describe what `draw` shows with the same options."""
     return (
-        f"Histogram of the {metric} of {style.display(experiment)} on "
+        f"Histogram of the {style.display(metric)} of {style.display(experiment)} on "
         f"{style.joined(map(style.on, slices))}, by the two groups into which their "
         f"{style.display(measure)} in distribution divides them best, whether or not a test shows "
         "clusters. After LCRGS, histograms."

@@ -25,7 +25,7 @@ LOOKS: Mapping[str, dict[str, Any]] = {
 }
 """The kinds of pair: colours show the same or different data, dashes shared initial weights."""
 
-BARRIER = f"{style.DEFINITIONS['barrier_linear']}, {style.METRICS['error']}"
+BARRIER = f"{style.DEFINITIONS['barrier_linear']}, {style.quantity('error')}"
 
 Names = Annotated[list[str], Field(min_length=1)]
 
@@ -97,7 +97,7 @@ def by_alignment(alignments: Sequence[str], height: float) -> tuple[Figure, list
     figure = style.new(style.PAGE_WIDTH if len(alignments) > 1 else style.COLUMN_WIDTH, height)
     panels = figure.subplots(1, len(alignments), sharex=True, sharey=True, squeeze=False)[0]
     for alignment, ax in zip(alignments, panels, strict=True):
-        ax.set_title(style.display(alignment).capitalize())
+        ax.set_title(style.sentence(alignment))
     return figure, [*panels]
 
 

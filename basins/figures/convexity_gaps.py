@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from basins.figures import rows, style
+from basins.statistics.seeds import SHARES
 
 Measure = Literal["convexity_gap", "barrier_linear", "distance"]
 
@@ -90,10 +91,10 @@ def draw(
             ax.axhline(end, color="white", linewidth=2)
         panels[0].axvline(end, color="white", linewidth=2)
     names = {**style.DEFINITIONS, "distance": "Euclidean distance"}
-    unit = "" if measure == "distance" else f", {style.METRICS['loss']}"
+    unit = "" if measure == "distance" else f", {style.quantity('loss')}"
     labels = [
         names[measure] + unit,
-        f"{style.METRICS.get(metric, metric)} on\n{style.on(slice or '')}",
+        f"{style.quantity(metric)} on\n{style.on(slice or '')}",
     ]
     for ax, label, side in zip(panels, labels, ("top", "right"), strict=False):
         beside = ax if side == "top" else [*panels]
@@ -102,7 +103,7 @@ def draw(
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
         if side == "top":  # numbers of many digits would overlap
             bar.ax.ticklabel_format(axis="x", scilimits=(-3, 4))
-        if side == "right" and metric == "accuracy":
+        if side == "right" and metric in SHARES:
             style.in_percent(bar.ax.yaxis)
     return figure
 
@@ -127,7 +128,7 @@ def title(
     """State how many clusters the gaps show."""
     found = rows.select(tables, "clusters", experiment=experiment, measure=measure)
     clusters, several = count(tables, experiment, measure), found["model"].nunique()
-    name = style.display(measure).capitalize()
+    name = style.sentence(measure)
     if clusters is None:
         return f"{name}s between {several} models"
     if clusters == 1:
@@ -158,9 +159,9 @@ def caption(
         alignment: how the second model of a pair was matched to the first.
         batchnorm: the BatchNorm mode along the path.
     """
-    beside = "" if slice is None else f" Beside it: {metric} on {style.on(slice)}."
+    beside = "" if slice is None else f" Beside it: {style.display(metric)} on {style.on(slice)}."
     return (
-        f"{style.display(measure).capitalize()} between all pairs of {style.display(experiment)} "
+        f"{style.sentence(measure)} between all pairs of {style.display(experiment)} "
         f"on {style.on(eval_set)} ({style.display(path)}, {style.display(alignment)}, "
         f"{style.display(batchnorm)} where there is any). Models are ordered by the best division "
         "into two, and by score within; white lines separate clusters if a test shows them."

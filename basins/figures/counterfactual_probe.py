@@ -69,7 +69,7 @@ def draw(
         style.in_percent(ax.xaxis)
     panels[0].set_yticks(range(len(recipes)), [style.display(recipe) for recipe in recipes])
     panels[0].set_ylim(len(recipes) - 0.5, -0.5)
-    figure.supxlabel(style.METRICS["accuracy"], fontsize=7.5)
+    figure.supxlabel(style.quantity("accuracy"), fontsize=7.5)
     return figure
 
 

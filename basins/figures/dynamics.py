@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from basins.figures import rows, style
-from basins.figures.strategy import SHARES, name_of
+from basins.figures.strategy import name_of
+from basins.statistics.seeds import SHARES
 
 
 @style.styled()
@@ -69,7 +70,7 @@ def draw(
     ax.set_xlim(-1.1, 1.1)
     ax.set_xticks([-1, -0.5, 0, 0.5, 1])
     ax.set_xlabel("score in distribution (relative to the largest), early → final")
-    ax.set_ylabel(f"{metric} (%)" if metric in SHARES else metric)
+    ax.set_ylabel(style.quantity(metric))
     if metric in SHARES:
         ax.set_ylim(-0.03, 1.03)
         style.in_percent(ax.yaxis)
@@ -111,8 +112,8 @@ def caption(
         measure: the measure that clusters and scores come from.
     """
     return (
-        f"{metric.capitalize()} on {style.on(slice)} at the end of training, against the score of "
-        f"each model by its {style.display(measure)}s: early (dot, {style.display(early)}) "
+        f"{style.sentence(metric)} on {style.on(slice)} at the end of training, against the score "
+        f"of each model by its {style.display(measure)}s: early (dot, {style.display(early)}) "
         f"and at the end (tip, {style.display(final)}), in units of the largest. "
         "A dot without an arrow did not move. Colours: the best "
         "division at the end, whether or not a test shows clusters; dashed: models that were in "

@@ -68,7 +68,7 @@ def draw(
         panels[-1].text(1.03, block.mean(), f"{proportion} %\ncue", linespacing=1.3, **right)
     panels[0].set_yticks(y, len(proportions) * [*methods.values()])
     panels[0].set_ylim(y[-1] + 0.7, -0.7)
-    figure.supxlabel(style.METRICS["accuracy"], fontsize=7.5)
+    figure.supxlabel(style.quantity("accuracy"), fontsize=7.5)
     style.legend(figure, keys)
     return figure
 

@@ -108,7 +108,7 @@ def caption(
 ) -> str:
     """Describe what `draw` shows with the same options."""
     return (
-        f"{style.display(metric).capitalize()} on {style.on(eval_set)} of the network whose "
+        f"{style.sentence(metric)} on {style.on(eval_set)} of the network whose "
         f"weights are the mean of two models' ({style.display(experiment)}), against the mean of "
         f"the two; dark: pairs that differ by {100 * apart:g} points or more. Right: its position "
         "between the two for these pairs, with the median. Like the lower: in the lowest quarter "

@@ -64,7 +64,7 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
     for ax in panels.flat[len(pairs) :]:
         ax.set_visible(False)
     figure.supxlabel(
-        f"{style.DEFINITIONS['barrier_linear']}, {style.METRICS['loss']}", fontsize=7.5
+        f"{style.DEFINITIONS['barrier_linear']}, {style.quantity('loss')}", fontsize=7.5
     )
     handles = [
         Line2D([], [], color=colours[k], marker=markers[k], markersize=4, linestyle="", label=label)

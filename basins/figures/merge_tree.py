@@ -63,7 +63,7 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
     right.tick_params(axis="x", rotation=0 if alone else 90, length=0)
     right.set(xlabel="model (seed)" if alone else "model", ylabel="")
     bar = figure.colorbar(right.collections[0], ax=right, location="right", aspect=30, pad=0.03)
-    bar.set_label(f"{style.DEFINITIONS['barrier_linear']}, {style.METRICS['loss']}", fontsize=7)
+    bar.set_label(f"{style.DEFINITIONS['barrier_linear']}, {style.quantity('loss')}", fontsize=7)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     return figure
 

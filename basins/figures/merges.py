@@ -117,7 +117,7 @@ def draw(
         loss = metric == "loss"
         name = f"loss on\n{style.on(eval_set)}" if loss else style.set_title(eval_set)
         ax.set_title(name.replace(": ", "\n").replace(", ", ",\n"))
-        ax.set_xlabel(style.METRICS[metric])
+        ax.set_xlabel(style.quantity(metric))
     if not several:
         panels[0].set_yticks(range(len(order)), [called(name) for name in order])
         panels[0].set_ylim(len(order) - 0.4, -0.6)

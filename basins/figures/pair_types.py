@@ -73,7 +73,7 @@ def draw(
         pairs = found.loc[found["pair_type"] == kind, "pairs"]
         ax.set_title(f"{kind} ({pairs.iloc[0]})")
     figure.supxlabel("position on the path, starting in the larger cluster", fontsize=7.5)
-    figure.supylabel(style.METRICS[metric], fontsize=7.5)
+    figure.supylabel(style.quantity(metric), fontsize=7.5)
     if len(lines) > 1:
         style.legend(
             figure,
@@ -100,7 +100,7 @@ def title(
             change = means[0.5] - (means[0.0] + means[1.0]) / 2
             way = "higher" if change > 0 else "lower"
             said.append(f"{way} by {abs(change):.2f} on {style.on(str(eval_set))}")
-    kind = f"{metric.capitalize()} between two models"
+    kind = f"{style.sentence(metric)} between two models"
     return f"{kind} at the midpoint, less their mean: {', '.join(said)}" if said else kind
 
 
@@ -114,7 +114,7 @@ def caption(
 ) -> str:
     """Describe what `draw` shows with the same options."""
     return (
-        f"{metric.capitalize()} along paths between two {style.display(experiment)} "
+        f"{style.sentence(metric)} along paths between two {style.display(experiment)} "
         f"({style.display(alignment)}, {style.display(batchnorm)} where there is any), by the "
         "clusters of their endpoints by convexity gaps in distribution (the best division, whether "
         "or not a test shows clusters). Means over pairs, whose number is in brackets, with 95 % "

@@ -87,11 +87,11 @@ def draw(
                 a, b, init = group[GROUP].iloc[0]
                 pair = _recipes(a, b)
                 _mean_line(ax, group, pair, init, colours[pair], markers[pair])
-            ax.set(xlabel="position on the path", ylabel=style.METRICS[metric], xticks=(0, 0.5, 1))
+            ax.set(xlabel="position on the path", ylabel=style.quantity(metric), xticks=(0, 0.5, 1))
             ax.margins(x=0.02)
             if metric == "loss":
                 ax.set_ylim(bottom=0)
-                ax.set_ylabel(style.METRICS[metric] if ax is line[0] else "")
+                ax.set_ylabel(style.quantity(metric) if ax is line[0] else "")
             else:
                 ax.label_outer()
     for eval_set, ax in zip(eval_sets, panels[0], strict=True):
@@ -130,7 +130,7 @@ def title(
     name, how = style.on(first), style.display(f"{alignment}, {batchnorm}")
     said = f": accuracy on {name} {style.percent(ends)} at the endpoints"
     said += f", {style.percent(middle)} at the midpoint" if middle == middle else ""
-    return f"{style.display(path).capitalize()}s, {how}{said}"
+    return f"{style.sentence(path)}s, {how}{said}"
 
 
 def caption(

@@ -101,7 +101,7 @@ def draw(
         ax.set(xticks=(0, 0.5, 1))
         ax.margins(x=0.02)
     figure.supxlabel("position on the path", fontsize=7.5)
-    figure.supylabel(style.METRICS[metric], fontsize=7.5)
+    figure.supylabel(style.quantity(metric), fontsize=7.5)
     style.legend(
         figure,
         [Line2D([], [], color=colours[k], marker=markers[k], label=k) for k in shown],
@@ -135,7 +135,7 @@ def title(
     write = style.percent if metric == "accuracy" else "{:.2f}".format
     worst, best = (f"“{k}” {word} {write(extremes[k])}" for k in (order[0], order[-1]))
     name, one = style.on(first), f" ({row})" if len(found) > 1 else ""
-    return f"{metric.capitalize()} on {name} along paths{one}: {worst}, {best}"
+    return f"{style.sentence(metric)} on {name} along paths{one}: {worst}, {best}"
 
 
 def caption(
@@ -151,7 +151,7 @@ def caption(
     how = f" ({', '.join(map(style.display, modes))})" if modes else ""
     some = " (not all rows have all)" if len(experiments) > 1 else ""
     return (
-        f"{metric.capitalize()} on the test sets (columns) along paths between models{how}. "
+        f"{style.sentence(metric)} on the test sets (columns) along paths between models{how}. "
         f"Lines{some}: {'; '.join(lines)}. Bold: mean over seeds; thin: single pairs, or if "
         f"there are many, a band of the 95 % interval.{guessing} After MMC, Fig. 4 and 5."
     )

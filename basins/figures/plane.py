@@ -70,7 +70,7 @@ def draw(
             drawn = _contours(ax, plane, metric, levels)
             _paths(ax, plane.dropna(subset="model"))
             _mark(ax, plane.dropna(subset="model"))
-        bar = figure.colorbar(drawn, ax=line, label=style.METRICS[metric], pad=0.01)
+        bar = figure.colorbar(drawn, ax=line, label=style.quantity(metric), pad=0.01)
         bar.ax.tick_params(length=0)
         if metric == "accuracy":
             style.in_percent(bar.ax.yaxis)
@@ -119,13 +119,13 @@ def caption(
     shown = style.joined(map(style.on, eval_sets))
     if directions != "models":
         return (
-            f"{metric.capitalize()} over planes{SPANNED[directions]}, on {shown}. Both axes are "
+            f"{style.sentence(metric)} over planes{SPANNED[directions]}, on {shown}. Both axes are "
             "Euclidean distances between weights; crosses: models; dots: measured points, with "
             "cubic interpolation between them. The planes of a row share one scale, which ends at "
             f"the {worst} halfway to their edges; values beyond have its last colour."
         )
     return (
-        f"{metric.capitalize()} over planes through three models, on {shown}. "
+        f"{style.sentence(metric)} over planes through three models, on {shown}. "
         "Both axes are Euclidean distances between weights, so that lengths and angles are "
         "correct; crosses: the models; dashed: the straight paths between them; squares: the "
         "mean of two models' weights, diamond: that of all three (uniform soups); dots: measured "

@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from basins.errors import UserError
 from basins.figures import rows, style
 from basins.statistics import association
+from basins.statistics.seeds import SHARES
 
-SHARES = ("accuracy", "error", "f1")
 """Metrics of a probe that are shares of 1, and drawn in percent."""
 
 
@@ -66,11 +66,10 @@ def draw(
         )
     (epsilon,) = points["epsilon"].unique()
     ax.set_xlabel(f"sharpness (%), ε = {_power(epsilon)}\nr = {_correlation(points)}")
-    unit = " (%)" if metric in SHARES else ""
-    ax.set_ylabel(f"{style.display(metric)}{unit} on\n{style.set_title(slice)}")
+    ax.set_ylabel(f"{style.quantity(metric)} on\n{style.set_title(slice)}")
     ax.margins(x=0.08)
     ax.locator_params(axis="x", nbins=6)
-    if unit:
+    if metric in SHARES:
         ax.set_ylim(-0.02, 1.02)
         style.in_percent(ax.yaxis)
     if len(recipes) > 1:
@@ -120,7 +119,7 @@ def _power(value: float) -> str:
 def caption(*, sharpness: str, diagnostic: str, slice: str, metric: str = "accuracy") -> str:
     """Describe what `draw` shows with the same options."""
     return (
-        f"{style.display(metric).capitalize()} on {style.on(slice)}, against sharpness, the rise "
+        f"{style.sentence(metric)} on {style.on(slice)}, against sharpness, the rise "
         f"of the loss in a small box around the model ({style.display(sharpness)}): 100 "
         "(max L - L(w)) / (1 + L(w)), where no weight changes by more than "
         "ε (|w| + 1). Points: single models. After LCRGS, section 4.7."

@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from pydantic import Field
 
 from basins.figures import rows, style
+from basins.statistics.seeds import SHARES
 
-SHARES = ("accuracy", "f1")
 """Metrics that are shares of 1, and drawn in percent."""
 
 
@@ -81,8 +81,7 @@ def draw(
             style.in_percent(ax.yaxis)
     for ax in panels[len(slices) :]:
         ax.set_axis_off()
-    unit = " (%)" if metric in SHARES else ""
-    figure.supylabel(f"{metric}{unit}", fontsize=7.5)
+    figure.supylabel(style.quantity(metric), fontsize=7.5)
     figure.supxlabel("score in distribution: |w − c₀| − |w − c₁|", fontsize=7.5)
     style.legend(
         figure,
@@ -115,7 +114,7 @@ def caption(
 ) -> str:
     """Describe what `draw` shows with the same options."""
     return (
-        f"{metric.capitalize()} on {style.joined(map(style.on, slices))}, against the score of "
+        f"{style.sentence(metric)} on {style.joined(map(style.on, slices))}, against the score of "
         f"each of the {style.display(experiment)} by {style.display(measure)}: its distance, in "
         "the spectral embedding, to the centre of the larger cluster less that to the centre of "
         "the smaller. Clusters are the best division, whether or not a test shows any. r: "

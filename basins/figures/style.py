@@ -46,7 +46,13 @@ DATA = {
 }
 """Names of datasets whose keys also name experiments; others use the words of their key."""
 
-METRICS = {"accuracy": "accuracy (%)", "error": "error (%)", "loss": "loss (nats)"}
+METRICS = {
+    "accuracy": "accuracy (%)",
+    "error": "error (%)",
+    "f1": "F1 (%)",
+    "loss": "loss (nats)",
+    "mcc": "MCC",
+}
 
 DEFINITIONS = {
     "barrier_linear": "barrier above the chord",
@@ -106,6 +112,7 @@ NAMES: Mapping[str, str] = {
     r"/step(\d+)": r", step \1",
     r"/fork(\d+)": r" after \1 steps",
     r"\bf1\b": "F1",
+    r"\bmcc\b": "MCC",
     r"\bauc\b": "AUC",
     r"\bcbft_no_(barrier|invariance)\b": r"CBFT without its \1 loss",
     r"\bcbft\b": "CBFT",
@@ -166,7 +173,8 @@ def ordered_sets(eval_sets: Iterable[str]) -> list[str]:
 def set_title(eval_set: str) -> str:
     """Return the display name of `eval_set`, such as "NC: without cue"."""
     if eval_set not in EVAL_SETS:
-        return "test set" if eval_set == "test" else display(eval_set)
+        # A recipe may have the same key, and its label is not a name of the set.
+        return "test set" if eval_set == "test" else _general(eval_set)
     return f"{eval_set.upper()}: {EVAL_SETS[eval_set]}"
 
 
@@ -174,6 +182,17 @@ def on(eval_set: str) -> str:
     """Return the name of `eval_set` in a sentence: "NC" or "the test set"."""
     name = set_title(eval_set).partition(":")[0]
     return f"the {name}" if eval_set == "test" else name
+
+
+def quantity(metric: str) -> str:
+    """Return what an axis of `metric` is called, with its unit: "accuracy (%)"."""
+    return METRICS.get(metric, display(metric))
+
+
+def sentence(key: str) -> str:
+    """Return the words of `key` as the beginning of a sentence; capitals within them stay."""
+    words = display(key)
+    return words[:1].upper() + words[1:]
 
 
 def joined(words: Iterable[str]) -> str:

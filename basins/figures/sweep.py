@@ -14,8 +14,8 @@ from pydantic import Field
 from basins.errors import UserError
 from basins.figures import rows, style
 from basins.statistics.merges import averages
+from basins.statistics.seeds import SHARES
 
-SHARES = ("accuracy", "f1")
 TOUCHING = 0.08  # share of the axis below which labels of two values overlap
 LINES = ((0, (4, 2)), (0, (1, 1.5)))
 
@@ -88,7 +88,7 @@ def draw(
     last.set_xlabel(setting)
     if experiments:
         _draw_gaps(last, at, _gaps(tables, recipes, experiments, eval_set))
-    ax.set_ylabel(f"{metric} (%)" if metric in SHARES else metric)
+    ax.set_ylabel(style.quantity(metric))
     if metric in SHARES:
         ax.set_ylim(-0.03, 1.03)
         style.in_percent(ax.yaxis)
@@ -160,7 +160,7 @@ def title(
         style.percent(value) if metric in SHARES else f"{value:.2f}" for value in ends.loc[slice_]
     )
     first, last = (end if end[0] in "−.0123456789" else f"“{end}”" for end in (first, last))
-    what = f"{metric.capitalize()} on {style.on(slice_)}"
+    what = f"{style.sentence(metric)} on {style.on(slice_)}"
     return f"{what}, {setting}: {low} at {first}; {high} at {last}"
 
 
@@ -194,7 +194,7 @@ def caption(
     )
     lines = f" Horizontal lines: the means of {' and '.join(beside)}." if beside else ""
     return (
-        f"{metric.capitalize()} on {style.joined(map(style.on, slices))}, against the {setting} "
+        f"{style.sentence(metric)} on {style.joined(map(style.on, slices))}, against the {setting} "
         f"({'; '.join(recipes)}): every {every}, and the mean with its 95 % interval over seeds."
         f"{lines}{below if experiments else ''}"
     )

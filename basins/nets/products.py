@@ -1,7 +1,8 @@
 """Matrix products of linear layers by oneDNN, which torch includes in addition to MKL.
 
-MKL uses AVX-512 only on Intel processors. On others, oneDNN's fp32 products are twice as fast; on
-Intel's they are slower, and a step of fine-tuning takes a third longer (docs/speed.md).
+MKL uses AVX-512 only on Intel's processors. On others that have it, oneDNN's fp32 products are
+twice as fast. Elsewhere they are slower: a step of fine-tuning takes a third longer, on Intel's
+processors and on AMD's without AVX-512 alike (docs/speed.md).
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from torch.nn import functional
 
 from basins import devices
 
-FASTER = "Intel" not in devices.processor()  # whether oneDNN is, of the two
+WIDE = torch.backends.cpu.get_cpu_capability() == "AVX512"
+FASTER = WIDE and "Intel" not in devices.processor()  # whether oneDNN is, of the two
 WORTH = 2**21  # multiplications; with fewer, the overhead of a call exceeds its gain
 PLAIN = ("none", [], "")  # oneDNN's function of the result, with its arguments: none
 ROWS = 64  # in training, rows are padded to a multiple: oneDNN keeps 2 MB for each number of rows

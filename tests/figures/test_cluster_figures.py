@@ -184,6 +184,18 @@ def test_no_lines_part_clusters_that_the_null_model_does_not_leave(tables):
     assert "2 clusters" in convexity_gaps.title(clustered(tables, 2), **options)
 
 
+@pytest.mark.parametrize("name", ["convexity_gaps", "strategy", "cluster_histogram"])
+def test_an_axis_whose_name_is_in_percent_has_ticks_in_percent(tables, name):
+    measured = {**tables, "probes": tables["probes"].assign(metric="f1")}
+    measured["association"] = tables["association"].assign(metric="f1")
+    figure = find("figures", name, "draw")(measured, **OPTIONS[name], metric="f1")
+    named = [ax.yaxis for ax in figure.axes if "F1 (%)" in ax.get_ylabel()]
+    named += [ax.xaxis for ax in figure.axes] if "F1 (%)" in figure.get_supxlabel() else []
+    named += [ax.yaxis for ax in figure.axes] if "F1 (%)" in figure.get_supylabel() else []
+    assert named
+    assert all(axis.get_major_formatter()(0.5) == "50" for axis in named)
+
+
 def test_distances_do_not_start_at_zero(tables):
     options = {"experiment": "nli", "eval_set": "test", "measure": "distance"}
     gaps, _ = convexity_gaps.draw(tables, **options).axes

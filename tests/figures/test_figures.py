@@ -188,6 +188,18 @@ def test_labels_are_those_of_one_profile():
     assert style.display("own") == "own"
 
 
+def test_a_set_is_not_called_by_the_label_of_a_recipe_with_its_key():
+    with style.labelled({"paws": "QQP models"}):
+        assert style.display("paws") == "QQP models"
+        assert style.set_title("paws") == style.on("paws") == "PAWS"
+
+
+def test_capitals_stay_where_a_name_begins_a_sentence():
+    assert [style.sentence(key) for key in ("f1", "accuracy", "convexity_gap")] == [
+        "F1", "Accuracy", "Convexity gap"
+    ]  # fmt: skip
+
+
 def test_a_sentence_names_sets_as_readers_do():
     assert [style.on(name) for name in ("nc", "test", "ood")] == [
         "NC", "the test set", "out of distribution"
