@@ -55,7 +55,7 @@ def draw(
     """
     seeds, means = _values(tables, recipes, slices, metric, merge)
     colours, markers = style.colours(slices), style.markers(slices)
-    at = _places(list(recipes))
+    at, lines = _places(list(recipes)), _lines(recipes)
     places = dict(zip(recipes.values(), at, strict=True))
     figure = style.new(4.5, 3.3 if experiments else 2.4)
     ratios = {"height_ratios": (2, 1)} if experiments else None
@@ -65,6 +65,7 @@ def draw(
         shift = 0.06 * (k - (len(slices) - 1) / 2)
         look: dict[str, Any] = {"color": colours[slice_], "marker": markers[slice_]}
         dots, mean = (table.loc[table["slice"] == slice_] for table in (seeds, means))
+        line = mean["recipe"].map(lines)
         ax.plot(
             dots["recipe"].map(places) + shift - 0.015,
             dots["value"],
@@ -74,16 +75,17 @@ def draw(
             label=f"{slice_} seeds",
             **look,
         )
-        ax.errorbar(
-            mean["recipe"].map(places) + shift,
-            mean["mean"],
-            (mean["mean"] - mean["ci_low"], mean["ci_high"] - mean["mean"]),
-            label=f"{slice_} mean",
-            elinewidth=1.2,
-            **look,
-        )
+        for _, part in mean.groupby(line, sort=False):
+            ax.errorbar(
+                part["recipe"].map(places) + shift,
+                part["mean"],
+                (part["mean"] - part["ci_low"], part["ci_high"] - part["mean"]),
+                label=f"{slice_} mean",
+                elinewidth=1.2,
+                **look,
+            )
     for panel in panels:
-        panel.set_xticks(at, list(recipes))
+        panel.set_xticks(at, [_folded(label) for label in recipes])
         panel.set_xlim(-0.3, len(recipes) - 0.7)
     last.set_xlabel(setting)
     if experiments:
@@ -121,6 +123,21 @@ def _values(
     names = {"technique": "recipe", "eval_set": "slice"}
     means = averages(found, 0.95).rename(columns=names)
     return found.rename(columns={**names, metric: "value"}), means.loc[means["metric"] == metric]
+
+
+def _lines(recipes: Mapping[str, str]) -> dict[str, int]:
+    """Return the number of the line on which each recipe is: 0, or its own.
+
+    A label of several settings, such as ".01, batch 32", is its own among labels of one.
+    """
+    several = [", " in label for label in recipes]
+    own = [0 if all(several) else k * value for k, value in enumerate(several, 1)]
+    return dict(zip(recipes.values(), own, strict=True))
+
+
+def _folded(label: str) -> str:
+    """Return a label of several settings on as many lines, if it is long."""
+    return label.replace(", ", ",\n") if len(label) > 10 else label
 
 
 def _places(labels: Sequence[str]) -> list[float]:

@@ -62,6 +62,14 @@ def test_a_sweep_draws_every_model_and_the_means(tables):
         np.testing.assert_allclose(span - mean.get_ydata()[0], [-0.1, 0.2])
 
 
+def test_a_label_of_several_settings_is_not_joined_to_those_of_one(tables):
+    recipes = {".1": "forced/many", ".3": "forced/none", ".1, more epochs": "nli"}
+    (ax,) = sweep.draw(tables, **{**SWEEP, "recipes": recipes}).axes
+    assert [text.get_text() for text in ax.get_xticklabels()] == [".1", ".3", ".1,\nmore epochs"]
+    points = [len(bar.lines[0].get_xydata()) for bar in ax.containers]
+    assert points == [2, 1] * len(SWEEP["slices"])
+
+
 def test_a_sweep_over_techniques_of_a_merge():
     """Sets stand for seeds: what is subtracted, nothing, and what is added; an end beside them."""
     options = {"recipes": {"−1": "less", "0": "nothing", "1": "more"}, "merge": "vector"}

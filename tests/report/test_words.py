@@ -19,6 +19,7 @@ PROJECT = Path(__file__).parents[2]
 PROFILES = (
     "cifar",
     "cifar_control",
+    "cifar_rates",
     "laptop",
     "merging",
     "merging_text",
