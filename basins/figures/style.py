@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import PercentFormatter
 
+from basins.statistics.seeds import SHARES
 from basins.store import whole_file
 
 COLUMN_WIDTH = 3.25
@@ -45,14 +46,6 @@ DATA = {
     "acceptability": "synthetic acceptability",
 }
 """Names of datasets whose keys also name experiments; others use the words of their key."""
-
-METRICS = {
-    "accuracy": "accuracy (%)",
-    "error": "error (%)",
-    "f1": "F1 (%)",
-    "loss": "loss (nats)",
-    "mcc": "MCC",
-}
 
 DEFINITIONS = {
     "barrier_linear": "barrier above the chord",
@@ -186,7 +179,8 @@ def on(eval_set: str) -> str:
 
 def quantity(metric: str) -> str:
     """Return what an axis of `metric` is called, with its unit: "accuracy (%)"."""
-    return METRICS.get(metric, display(metric))
+    unit = " (%)" if metric in SHARES else " (nats)" if metric == "loss" else ""
+    return f"{display(metric)}{unit}"
 
 
 def sentence(key: str) -> str:
