@@ -1,11 +1,19 @@
 """What all tests share."""
 
 import os
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.faults.runner import shim
+from tests.processes import within
+from tests.projects import PROJECT, Runner
 
 # How long a generated case takes depends on what else the machine does; it is no property. Cases
 # are the same in every run; BASINS_CASES is how many there are of each property (tests/junk).
@@ -35,3 +43,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 began: list[float] = []
+
+
+@pytest.fixture(scope="session")
+def runner() -> Iterator[Runner]:
+    """The server that commands run by, with a short name: that of a socket may have 100 letters."""
+    with tempfile.TemporaryDirectory() as folder:
+        address = Path(folder) / "socket"
+        command = [sys.executable, "-m", "tests.faults.runner", str(address)]
+        env = os.environ | {"OMP_NUM_THREADS": "1"}
+        with subprocess.Popen(command, cwd=PROJECT, env=env) as server:
+            try:
+                assert within(120, lambda: address.exists() or server.poll() is not None)
+                yield Runner(address, shim(Path(folder) / "bin", address))
+            finally:
+                server.kill()

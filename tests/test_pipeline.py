@@ -6,7 +6,6 @@ Tests run in the order of the file and share one finished run, which none of the
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -22,81 +21,25 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from basins import results
 from basins.store import file_hash, folder_hash
 from tests.processes import LIMIT, within
+from tests.projects import PROJECT, Runner, commit, edit, environment, lay_out, refuse, succeed
 
 pytestmark = pytest.mark.pipeline
 
-PROJECT = Path(__file__).parents[1]
-BY_HAND = ("basins", "stages", "profiles", "params.yaml", "dvc.yaml", ".dvc/config", ".dvcignore")
-BY_HAND = (*BY_HAND, ".dvc/plots", "reports/published")
 RECIPES = ("nocue", "cued", "nocue_reordered")
 METHODS = {"small", "medium", "large", "llrt", "lpft", "scratch"}
 METHODS |= {"cbft", "cbft_no_barrier", "cbft_no_invariance"}
 
 
-def environment(project: Path, **more: str) -> dict[str, str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(project), **more}
-
-
-def run(project: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, cwd=project, env=environment(project, **more), capture_output=True, text=True
-    )
-
-
-def succeed(project: Path, *command: str) -> str:
-    done = run(project, *command)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def refuse(project: Path, *command: str, **more: str) -> str:
-    """Return the one line that a command ends with, after checking that it is one."""
-    done = run(project, *command, **more)
-    assert done.returncode != 0
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("error: ")
-    return lines[0]
-
-
-def lay_out(folder: Path) -> None:
-    """Copy what was written by hand, and nothing that was made."""
-    for name in BY_HAND:
-        source, target = PROJECT / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target)
-    for name in ("data", "models", "losses"):
-        (folder / name).mkdir()
-        shutil.copy(PROJECT / name / ".gitignore", folder / name)
-    shutil.copy(PROJECT / ".gitignore", folder)
-
-
-def new_project(folder: Path) -> Path:
+def new_project(runner: Runner, folder: Path) -> Path:
     lay_out(folder)
     succeed(folder, "git", "init", "--quiet")
     commit(folder)
-    succeed(folder, sys.executable, "stages/switch.py", "smoke", "--discard")
+    runner.succeed(folder, "stages/switch.py", "smoke", "--discard")
     return folder
 
 
-def commit(project: Path) -> None:
-    author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-    succeed(project, "git", "add", "--all")
-    succeed(project, "git", *author, "commit", "--quiet", "--message", "as it is")
-
-
-def repro(project: Path, *targets: str) -> str:
-    return succeed(project, sys.executable, "-m", "dvc", "repro", *targets)
-
-
-def edit(project: Path, old: str, new: str, file: str = "params.yaml") -> None:
-    text = (project / file).read_text()
-    assert old in text
-    (project / file).write_text(text.replace(old, new))
+def repro(runner: Runner, project: Path, *targets: str) -> str:
+    return runner.succeed(project, "-m", "dvc", "repro", *targets)
 
 
 def key(item: Path) -> dict[str, Any]:
@@ -105,9 +48,9 @@ def key(item: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = new_project(tmp_path_factory.mktemp("finished"))
-    repro(project)
+def finished(runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = new_project(runner, tmp_path_factory.mktemp("finished"))
+    repro(runner, project)
     commit(project)
     return project
 
@@ -157,27 +100,27 @@ def test_one_command_leaves_everything(finished: Path):
     assert not list((finished / ".cache" / "tmp").iterdir())
 
 
-def test_repro_again_does_nothing(finished: Path):
+def test_repro_again_does_nothing(runner: Runner, finished: Path):
     before = (finished / "dvc.lock").read_text()
-    assert "Running stage" not in repro(finished)
+    assert "Running stage" not in repro(runner, finished)
     assert (finished / "dvc.lock").read_text() == before
     assert succeed(finished, "git", "status", "--porcelain") == ""
 
 
-def test_a_clone_without_models_redraws_everything(finished: Path, tmp_path: Path):
+def test_a_clone_without_models_redraws_everything(runner: Runner, finished: Path, tmp_path: Path):
     clone = tmp_path / "clone"
     succeed(tmp_path, "git", "clone", "--quiet", str(finished), str(clone))
     for stage in ("claims", "figures", "report"):
         params = "reports/smoke/params.yaml"
-        succeed(clone, sys.executable, f"stages/{stage}.py", "--params", params)
+        runner.succeed(clone, f"stages/{stage}.py", "--params", params)
     assert succeed(clone, "git", "status", "--porcelain") == ""
-    assert "Running stage" not in repro(clone, "--allow-missing")
+    assert "Running stage" not in repro(runner, clone, "--allow-missing")
 
 
-def test_adding_a_seed_trains_that_seed_only(copy: Path):
+def test_adding_a_seed_trains_that_seed_only(runner: Runner, copy: Path):
     made = {item: item.stat().st_mtime_ns for item in (copy / ".cache" / "train").iterdir()}
     edit(copy, "seeds: [0, 1]", "seeds: [1, 0, 2]")
-    repro(copy, "train@nocue")
+    repro(runner, copy, "train@nocue")
     assert sorted(path.name for path in (copy / "models" / "nocue").iterdir()) == [
         "SHA256SUMS",
         "seed0",
@@ -253,13 +196,13 @@ def documented(file: str) -> str:
     return code
 
 
-def test_the_documented_files_are_all_that_is_added(copy: Path):
+def test_the_documented_files_are_all_that_is_added(runner: Runner, copy: Path):
     """A dataset, a net and a path, each one file, then its name in the params."""
     for file in ("basins/data/stripes.py", "basins/nets/lenet.py", "basins/paths/arc.py"):
         (copy / file).write_text(documented(file))
     made, evaluated = (set((copy / ".cache" / kind).iterdir()) for kind in ("train", "points"))
     # Nothing names them yet: they are looked at, and nothing is run again.
-    assert "Running stage 'connect" not in repro(copy, "connect@mechanisms")
+    assert "Running stage 'connect" not in repro(runner, copy, "connect@mechanisms")
     assert set((copy / ".cache" / "points").iterdir()) == evaluated
     edit(copy, "  shapes:\n    name: shapes ", "  stripes:\n    name: stripes ")
     edit(copy, "    size: 16             # pixels per side\n", "")
@@ -268,7 +211,7 @@ def test_the_documented_files_are_all_that_is_added(copy: Path):
     resnet, lenet = ["name: resnet", "depth: 8", "width: 8"], ["name: lenet", "width: 6"]
     edit(copy, *("".join(f"      {line}\n" for line in net) for net in (resnet, lenet)))
     edit(copy, "- {name: linear}", "- {name: linear}\n      - {name: arc}")
-    repro(copy, "connect@mechanisms")
+    repro(runner, copy, "connect@mechanisms")
     assert made < set((copy / ".cache" / "train").iterdir())
     assert '"lenet"' in (copy / "models" / "cued" / "seed1" / "config.json").read_text()
     rows = copy / "reports" / "smoke" / "results" / "connect" / "mechanisms.csv"
@@ -276,9 +219,9 @@ def test_the_documented_files_are_all_that_is_added(copy: Path):
     assert sum(",arc," in row for row in rows) == sum(",linear," in row for row in rows) > 0
 
 
-def test_a_change_of_a_figure_draws_and_nothing_else(copy: Path):
+def test_a_change_of_a_figure_draws_and_nothing_else(runner: Runner, copy: Path):
     edit(copy, "chance: 0.1", "chance: 0.2")
-    said = repro(copy)
+    said = repro(runner, copy)
     ran = {line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")}
     # analyze keeps the params beside the results
     assert ran == {"check", "analyze", "figures", "report"}
@@ -313,9 +256,9 @@ def test_names_that_are_not_there_are_refused(finished: Path):
     assert "no profile 'nothing'" in refuse(finished, sys.executable, "stages/switch.py", "nothing")
 
 
-def test_missing_real_data_is_said_file_by_file(tmp_path: Path):
-    project = new_project(tmp_path / "real")
-    succeed(project, sys.executable, "stages/switch.py", "cifar")
+def test_missing_real_data_is_said_file_by_file(runner: Runner, tmp_path: Path):
+    project = new_project(runner, tmp_path / "real")
+    runner.succeed(project, "stages/switch.py", "cifar")
     batches = tmp_path / "cifar-10-batches-py"
     batches.mkdir()
     (batches / "data_batch_1").write_bytes(b"not a batch")
@@ -325,10 +268,10 @@ def test_missing_real_data_is_said_file_by_file(tmp_path: Path):
     assert list((project / "data").iterdir()) == [project / "data" / ".gitignore"]
 
 
-def test_edits_by_hand_survive_a_switch(copy: Path):
+def test_edits_by_hand_survive_a_switch(runner: Runner, copy: Path):
     edit(copy, "epochs: 2", "epochs: 3")
     edited = file_hash(copy / "params.yaml")
     line = refuse(copy, sys.executable, "stages/switch.py", "laptop")
     assert "train.nocue.method.epochs: 2 -> 3" in line and "--discard" in line
-    assert "edited" in succeed(copy, sys.executable, "stages/switch.py", "smoke")
+    assert "edited" in runner.succeed(copy, "stages/switch.py", "smoke")
     assert file_hash(copy / "params.yaml") == edited

@@ -273,7 +273,7 @@ def _curvature(
     for place, models, vector in places:
         drawn = [random_start(terrain, vector) for _ in range(starts)]
         try:
-            found = spectrum(lambda d, at=vector: terrain.curvature(at, d, data), drawn, lanczos)
+            found = spectrum(terrain.hessian(vector, data, keep=True), drawn, lanczos)
         except UserError as error:
             raise UserError(f"{place} of {', '.join(models)}: {error}") from None
         yield row("A5", f"top eigenvalue, {place}", found.highest, models)

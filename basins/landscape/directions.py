@@ -50,7 +50,7 @@ def directions(
     if which == "random":
         return [filter_normalised(terrain, at) for _ in range(count)]
     start = random_start(terrain, at)
-    found = lanczos(lambda direction: terrain.curvature(at, direction), start, STEPS)
+    found = lanczos(terrain.hessian(at), start, STEPS)
     if len(found.values) < count:
         raise UserError(f"the Hessian has {len(found.values)} directions here, not {count}")
     return list(found.leading(count))

@@ -9,8 +9,7 @@ values of its keyword `test`, so that tests can run in parallel.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -82,42 +81,63 @@ class Terrain(NamedTuple):
 
         BatchNorm statistics are constant, and their gradient is 0.
         """
-        return self._derivative(vector, None, data or self.train)
-
-    def curvature(self, vector: Tensor, direction: Tensor, data: Examples | None = None) -> Tensor:
-        """Return the Hessian of the same mean loss at `vector`, times `direction` [size]."""
-        return self._derivative(vector, direction, data or self.train)
-
-    def _derivative(self, vector: Tensor, direction: Tensor | None, data: Examples) -> Tensor:
-        flat, net = self.engine.flat, self.engine.net
-        flat.vector.copy_(vector)
-        self.engine.settle(self.batchnorm, self.calibration)
-        parameters = dict(net.named_parameters())
-        places = [flat.places[name] for name in parameters]
-        plain = devices.memory_format(net) is torch.contiguous_format  # images are channels-last
-        found = torch.zeros_like(flat.vector)
-        count = 0
-        for given, labels in data.batches():
-            # Fused attention kernels have no second derivatives.
-            with sdpa_kernel(SDPBackend.MATH) if direction is not None else nullcontext():
-                output = net(*(x.contiguous() if plain and x is not None else x for x in given))
-                total = _total(logits_of(output), labels, data.merge)
-                parts = torch.autograd.grad(
-                    total, list(parameters.values()), create_graph=direction is not None
-                )
-                if direction is not None:
-                    along = sum(
-                        (part.flatten() * direction[place]).sum()
-                        for part, place in zip(parts, places, strict=True)
-                    )
-                    assert isinstance(along, Tensor)
-                    parts = torch.autograd.grad(
-                        along, list(parameters.values()), materialize_grads=True
-                    )
-            for part, place in zip(parts, places, strict=True):
-                found[place] += part.flatten()
-            count += len(labels)
+        found, count = torch.zeros_like(vector), 0
+        for total, size in self._totals(vector, data or self.train):
+            self._add(found, torch.autograd.grad(total, [*self.engine.net.parameters()]))
+            count += size
         return found / count
+
+    def hessian(
+        self, vector: Tensor, data: Examples | None = None, *, keep: bool = False
+    ) -> Callable[[Tensor], Tensor]:
+        """Return the product of the Hessian of that loss at `vector` with a direction [size].
+
+        `keep` makes the graph of the gradient once for all products, which saves a third of the
+        time and takes the memory of all examples at once instead of a batch's.
+        """
+        flat, parameters = self.engine.flat, dict(self.engine.net.named_parameters())
+        kept = [*self._gradients(vector, data or self.train)] if keep else None
+
+        def product(direction: Tensor) -> Tensor:
+            along = [direction[flat.places[name]].view_as(p) for name, p in parameters.items()]
+            found, total = torch.zeros_like(vector), 0
+            for gradient, count in kept or self._gradients(vector, data or self.train):
+                self._add(
+                    found,
+                    torch.autograd.grad(
+                        gradient,
+                        [*parameters.values()],
+                        along,
+                        retain_graph=keep,
+                        materialize_grads=True,
+                    ),
+                )
+                total += count
+            return found / total
+
+        return product
+
+    def _gradients(self, vector: Tensor, data: Examples) -> Iterator[tuple[Sequence[Tensor], int]]:
+        """Yield the gradient of each batch's summed loss, with its graph, and the batch's size."""
+        parameters = [*self.engine.net.parameters()]
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention kernels have no second derivatives
+            for total, count in self._totals(vector, data):
+                yield torch.autograd.grad(total, parameters, create_graph=True), count
+
+    def _totals(self, vector: Tensor, data: Examples) -> Iterator[tuple[Tensor, int]]:
+        """Yield the summed loss at `vector` of each batch, and the batch's size."""
+        net = self.engine.net
+        self.engine.flat.vector.copy_(vector)
+        self.engine.settle(self.batchnorm, self.calibration)
+        plain = devices.memory_format(net) is torch.contiguous_format  # images are channels-last
+        for given, labels in data.batches():
+            output = net(*(x.contiguous() if plain and x is not None else x for x in given))
+            yield _total(logits_of(output), labels, data.merge), len(labels)
+
+    def _add(self, found: Tensor, parts: Sequence[Tensor]) -> None:
+        """Add tensors in the order of the parameters to a flat vector [size]."""
+        for (name, _), part in zip(self.engine.net.named_parameters(), parts, strict=True):
+            found[self.engine.flat.places[name]] += part.flatten()
 
 
 def row(

@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults.runner import shim
-from tests.faults.tiny_project import DVC, PROJECT, Runner, new_project
-from tests.processes import within
-
-
-@pytest.fixture(scope="session")
-def runner() -> Iterator[Runner]:
-    """The server that commands run by, with a short name: that of a socket may have 100 letters."""
-    with tempfile.TemporaryDirectory() as folder:
-        address = Path(folder) / "socket"
-        command = [sys.executable, "-m", "tests.faults.runner", str(address)]
-        env = os.environ | {"OMP_NUM_THREADS": "1"}
-        with subprocess.Popen(command, cwd=PROJECT, env=env) as server:
-            try:
-                assert within(120, lambda: address.exists() or server.poll() is not None)
-                yield Runner(address, shim(Path(folder) / "bin", address))
-            finally:
-                server.kill()
+from tests.faults.tiny_project import DVC, new_project
+from tests.projects import Runner
 
 
 @pytest.fixture(scope="session")

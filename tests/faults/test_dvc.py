@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import tiny_project as tiny
-from tests.test_pipeline import commit, edit, refuse, succeed
+from tests.projects import commit, edit, refuse, succeed
 
 pytestmark = pytest.mark.pipeline
 

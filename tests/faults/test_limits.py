@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults import tiny_project as tiny
 from tests.processes import within
-from tests.test_pipeline import edit
+from tests.projects import edit
 
 pytestmark = pytest.mark.pipeline
 

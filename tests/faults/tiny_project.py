@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from subprocess import CompletedProcess
 
 from basins import results
-from tests.faults.runner import LIMIT, Running
-from tests.test_pipeline import PROJECT, commit, environment, lay_out, succeed
+from tests.projects import PROJECT, Runner, commit, lay_out, succeed
 
 HERE = Path(__file__).parent
 DVC = ("-m", "dvc", "repro")
@@ -33,43 +29,6 @@ STAGES = {
     "report": ["reports/tiny/tables", "reports/tiny/models.md", "reports/tiny/index.html"],
 }
 NOT_OURS = (".git", ".dvc", "__pycache__", "seconds.csv")  # the last differs from run to run
-
-
-class Runner:
-    """What runs `python ...` in a project by the server at `address`; `path` has it for DVC."""
-
-    def __init__(self, address: Path, path: Path) -> None:
-        self.address, self.path = address, path
-
-    def start(self, project: Path, *command: str, said: int | None = None, **more: str) -> Running:
-        """Start a command in a session of its own; what it says goes to the file `said`."""
-        path = f"{self.path}{os.pathsep}{os.environ['PATH']}"
-        given = environment(project, **{"PATH": path, "OMP_NUM_THREADS": "1", **more})
-        with open(os.devnull, "w") as nowhere:
-            output = nowhere.fileno() if said is None else said
-            return Running(self.address, command, project, given, [output, output])
-
-    def run(
-        self, project: Path, *command: str, limit: float = LIMIT, **more: str
-    ) -> CompletedProcess[str]:
-        """Run a command to its end, within `limit` seconds; both its outputs are `stderr`."""
-        with tempfile.TemporaryFile("w+") as said:
-            code = self.start(project, *command, said=said.fileno(), **more).wait(limit)
-            said.seek(0)
-            return CompletedProcess(command, code, "", said.read())
-
-    def succeed(self, project: Path, *command: str) -> str:
-        """Return what a command says, which is to succeed; it may be a whole run."""
-        done = self.run(project, *command, limit=5 * LIMIT)
-        assert done.returncode == 0, done.stderr
-        return done.stderr
-
-    def refuse(self, project: Path, *command: str, **more: str) -> str:
-        """Return the one line that a command ends with, after checking that it is one."""
-        done = self.run(project, *command, **more)
-        lines = done.stderr.strip().splitlines()
-        assert done.returncode > 0 and len(lines) == 1 and lines[0].startswith("error: "), done
-        return lines[0]
 
 
 def script(stage: str) -> tuple[str, ...]:

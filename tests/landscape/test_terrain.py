@@ -62,8 +62,10 @@ def test_derivatives_are_those_of_torch():
     torch.testing.assert_close(here.gradient(at), gradient, atol=1e-6, rtol=1e-4)
     hessian = torch.func.hessian(loss)(at)
     direction = torch.randn(len(at), generator=torch.Generator().manual_seed(0))
-    found = here.curvature(at, direction)
-    torch.testing.assert_close(found, hessian @ direction, atol=1e-5, rtol=1e-3)
+    for keep in (False, True):
+        product = here.hessian(at, keep=keep)
+        for along in (direction, direction.flip(0)):
+            torch.testing.assert_close(product(along), hessian @ along, atol=1e-5, rtol=1e-3)
     assert here.loss([at]) == pytest.approx(float(loss(at)), rel=1e-5)
     assert here.loss([at, direction], (1.0, 0.1)) == pytest.approx(
         float(loss(at + 0.1 * direction)), rel=1e-5
@@ -80,7 +82,7 @@ def test_attention_has_a_curvature():
     here = ground(net, data)
     at = here.engine.flat.vector.clone()
     direction = terrain.random_like(here, at)
-    found = here.curvature(at, direction)
+    found = here.hessian(at)(direction)
     step = 1e-2
     sides = [here.gradient(at + s * step * direction).double() for s in (1, -1)]
     expected = (sides[0] - sides[1]) / (2 * step)
