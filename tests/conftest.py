@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.faults.runner import shim
 from tests.processes import within
 from tests.projects import PROJECT, Runner
+from tests.runner import shim
 
 # How long a generated case takes depends on what else the machine does; it is no property. Cases
 # are the same in every run; BASINS_CASES is how many there are of each property (tests/junk).
@@ -50,7 +50,7 @@ def runner() -> Iterator[Runner]:
     """The server that commands run by, with a short name: that of a socket may have 100 letters."""
     with tempfile.TemporaryDirectory() as folder:
         address = Path(folder) / "socket"
-        command = [sys.executable, "-m", "tests.faults.runner", str(address)]
+        command = [sys.executable, "-m", "tests.runner", str(address)]
         env = os.environ | {"OMP_NUM_THREADS": "1"}
         with subprocess.Popen(command, cwd=PROJECT, env=env) as server:
             try:

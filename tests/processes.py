@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from subprocess import Popen
 
-from tests.faults.runner import LIMIT
+from tests.runner import LIMIT
 
 
 def within(seconds: float, happened: Callable[[], bool]) -> bool:

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from tests.faults.runner import LIMIT, Running
+from tests.runner import LIMIT, Running
 
 PROJECT = Path(__file__).parents[1]
 BY_HAND = ("basins", "stages", "profiles", "params.yaml", "dvc.yaml", ".dvc/config", ".dvcignore")

@@ -1,7 +1,7 @@
 """Run stages, and DVC, in forks of a server that has imported what takes seconds.
 
-    python -m tests.faults.runner SOCKET        serves
-    python tests/faults/runner.py SOCKET ...    runs `python ...` by it: `shim` makes a command so
+    python -m tests.runner SOCKET        serves
+    python tests/runner.py SOCKET ...    runs `python ...` by it: `shim` makes a command so
 
 What is run is a process of its own session, with the arguments, the folder, the environment and the
 output of whoever asked; when that one is killed, so is the session.
@@ -73,7 +73,7 @@ def shim(folder: Path, address: Path) -> Path:
     """Make a command `python` in `folder` that runs by the server."""
     folder.mkdir()
     script = folder / "python"
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {__file__} {address} "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E -P {__file__} {address} "$@"\n')
     script.chmod(0o755)
     return folder
 

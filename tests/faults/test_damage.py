@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import tiny_project as tiny
+from tests.projects import Runner
 
 pytestmark = pytest.mark.pipeline
 
@@ -32,9 +33,7 @@ def flip(file: Path, unseen: bool = False) -> None:
 @pytest.mark.parametrize(
     ("file", "stage"), [(MODEL, "connect pairs"), (MODEL, "probe"), (ARROW, "connect pairs")]
 )
-def test_no_stage_uses_a_damaged_input(
-    file: str, stage: str, runner: tiny.Runner, copy: Path
-) -> None:
+def test_no_stage_uses_a_damaged_input(file: str, stage: str, runner: Runner, copy: Path) -> None:
     flip(copy / file)
     before = tiny.content(copy)
     line = runner.refuse(copy, *tiny.script(stage))
@@ -43,7 +42,7 @@ def test_no_stage_uses_a_damaged_input(
     assert tiny.content(copy) == before
 
 
-def test_what_dvc_sees_it_has_made_again(runner: tiny.Runner, finished: Path, copy: Path) -> None:
+def test_what_dvc_sees_it_has_made_again(runner: Runner, finished: Path, copy: Path) -> None:
     results = copy / "reports" / "tiny" / "results"
     tables = [results / "connect" / "pairs.csv", results / "paths.csv.gz"]
     files = [copy / MODEL, copy / ARROW, *tables]
@@ -58,7 +57,7 @@ def test_what_dvc_sees_it_has_made_again(runner: tiny.Runner, finished: Path, co
 
 
 def test_what_dvc_does_not_see_is_made_again_as_the_line_says(
-    runner: tiny.Runner, finished: Path, copy: Path
+    runner: Runner, finished: Path, copy: Path
 ) -> None:
     flip(copy / MODEL, unseen=True)
     done = runner.run(copy, *tiny.DVC, "--force", "--single-item", "connect@pairs")
@@ -69,7 +68,7 @@ def test_what_dvc_does_not_see_is_made_again_as_the_line_says(
 
 
 def test_every_kind_of_item_is_checked_before_it_is_used(
-    runner: tiny.Runner, finished: Path, copy: Path
+    runner: Runner, finished: Path, copy: Path
 ) -> None:
     items = [item.parent for item in tiny.items(copy)]
     for item in items:
@@ -81,9 +80,7 @@ def test_every_kind_of_item_is_checked_before_it_is_used(
     assert tiny.content(copy) == tiny.content(finished)
 
 
-def test_files_of_the_future_change_nothing(
-    runner: tiny.Runner, finished: Path, copy: Path
-) -> None:
+def test_files_of_the_future_change_nothing(runner: Runner, finished: Path, copy: Path) -> None:
     """As they are when the clock was set back after a run."""
     remade = copy / "reports" / "tiny" / "figures"
     shutil.rmtree(remade)

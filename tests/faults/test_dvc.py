@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import tiny_project as tiny
-from tests.projects import commit, edit, refuse, succeed
+from tests.projects import Runner, commit, edit, refuse, succeed
 
 pytestmark = pytest.mark.pipeline
 
@@ -28,11 +28,11 @@ def project(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def dvc(runner: tiny.Runner, project: Path, *command: str) -> str:
+def dvc(runner: Runner, project: Path, *command: str) -> str:
     return runner.succeed(project, "-m", "dvc", *command)
 
 
-def said(runner: tiny.Runner, project: Path, *command: str) -> dict:
+def said(runner: Runner, project: Path, *command: str) -> dict:
     """Return what a command says as JSON, after the warnings that it begins with."""
     text = dvc(runner, project, *command, "--json")
     return json.loads(text[text.index("{") :])

@@ -9,6 +9,7 @@ import pytest
 
 from basins.code import PLUMBING
 from tests.faults import tiny_project as tiny
+from tests.projects import Runner
 
 pytestmark = pytest.mark.pipeline
 SCRIPT = str(Path(__file__).with_name("executed.py"))
@@ -16,7 +17,7 @@ SCRIPT = str(Path(__file__).with_name("executed.py"))
 
 @pytest.mark.parametrize("stage", tiny.STAGES)
 def test_every_module_that_a_stage_calls_is_in_its_code(
-    stage: str, runner: tiny.Runner, finished: Path, tmp_path: Path
+    stage: str, runner: Runner, finished: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(finished, tmp_path / "copy"))
     for kind in ("train", "points", "align", "probe"):  # so that all is made again

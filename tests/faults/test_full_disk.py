@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import tiny_project as tiny
+from tests.projects import Runner
 
 pytestmark = pytest.mark.pipeline
 
@@ -52,7 +53,7 @@ def test_every_stage_is_tried() -> None:
 
 
 @pytest.fixture(scope="module")
-def made(runner: tiny.Runner, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(runner: Runner, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished run; where every stage is tried, with what the others write."""
     if not EVERY:
         return finished
@@ -108,7 +109,7 @@ def fill(disk: Path, free: int) -> None:
 
 
 @pytest.mark.parametrize("stage", ALL if EVERY else CHEAP)
-def test_one_line_and_nothing_half_written(stage: str, runner: tiny.Runner, disk: Path) -> None:
+def test_one_line_and_nothing_half_written(stage: str, runner: Runner, disk: Path) -> None:
     for free in (0, 16 * 1024):
         shutil.rmtree(disk / ".cache", ignore_errors=True)
         fill(disk, free)

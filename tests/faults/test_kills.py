@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults import tiny_project as tiny
 from tests.processes import within
-from tests.projects import edit
+from tests.projects import Runner, edit
 
 pytestmark = pytest.mark.pipeline
 
@@ -27,7 +27,7 @@ ROUTES = {"data shapes": 0.7, "train plain": 0.7, "connect pairs": 1.0, "figures
 
 @pytest.mark.parametrize("number", range(KILLS))
 def test_killed_it_goes_on_and_ends_with_the_same_bytes(
-    number: int, runner: tiny.Runner, finished: Path, tmp_path: Path
+    number: int, runner: Runner, finished: Path, tmp_path: Path
 ) -> None:
     draw = random.Random(number)
     route = list(ROUTES)[number % len(ROUTES)]

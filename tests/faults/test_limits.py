@@ -12,14 +12,12 @@ import pytest
 
 from tests.faults import tiny_project as tiny
 from tests.processes import within
-from tests.projects import edit
+from tests.projects import Runner, edit
 
 pytestmark = pytest.mark.pipeline
 
 
-def test_too_little_memory_is_one_line_that_says_what_to_do(
-    runner: tiny.Runner, copy: Path
-) -> None:
+def test_too_little_memory_is_one_line_that_says_what_to_do(runner: Runner, copy: Path) -> None:
     edit(copy, "{name: mlp, width: 16}", "{name: mlp, width: 2000000000}")  # 6 TB
     before = tiny.content(copy)
     line = runner.refuse(copy, *tiny.script("train plain"))
@@ -28,7 +26,7 @@ def test_too_little_memory_is_one_line_that_says_what_to_do(
 
 
 def test_an_item_whose_worker_is_killed_is_trained_again(
-    runner: tiny.Runner, finished: Path, tmp_path: Path
+    runner: Runner, finished: Path, tmp_path: Path
 ) -> None:
     project, temporary = tmp_path / "project", tmp_path / "project" / ".cache" / "tmp"
     tiny.without(finished, project, "train plain")
@@ -60,7 +58,7 @@ def sealed(copy: Path) -> Iterator[Path]:
 
 
 def test_data_that_is_read_only_is_read_and_not_written(
-    runner: tiny.Runner, finished: Path, sealed: Path
+    runner: Runner, finished: Path, sealed: Path
 ) -> None:
     line = runner.refuse(sealed, *tiny.script("data shapes"))
     assert "error: data/" in line and "read-only file system" in line

@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults import tiny_project as tiny
 from tests.processes import within
+from tests.projects import Runner
 
 pytestmark = pytest.mark.pipeline
 
@@ -24,7 +25,7 @@ def slow(project: Path) -> None:
 
 @pytest.mark.parametrize("first", [("stages/repro.py", "tiny"), tiny.DVC])
 def test_a_second_run_is_told_of_the_first_and_changes_nothing(
-    first: tuple[str, ...], runner: tiny.Runner, copy: Path
+    first: tuple[str, ...], runner: Runner, copy: Path
 ) -> None:
     slow(copy)
     claims = copy / "reports" / "tiny" / "claims.json"

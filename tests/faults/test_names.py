@@ -8,6 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.faults import tiny_project as tiny
+from tests.projects import Runner
 
 pytestmark = pytest.mark.pipeline
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.pipeline
     ],
 )
 def test_dvc_by_itself_runs_and_removes_nothing_of_a_bad_name(
-    section: str, name: str, more: tuple[str, ...], runner: tiny.Runner, copy: Path
+    section: str, name: str, more: tuple[str, ...], runner: Runner, copy: Path
 ) -> None:
     for folder in (copy / "precious", copy.parent / "precious" / "results"):
         folder.mkdir(parents=True)

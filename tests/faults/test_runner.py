@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.faults import tiny_project as tiny
-from tests.faults.runner import Running
 from tests.processes import first_line, within
+from tests.projects import Runner
+from tests.runner import Running
 
 pytestmark = pytest.mark.pipeline
 
 
 @pytest.fixture
-def hangs(runner: tiny.Runner, tmp_path: Path) -> Running:
+def hangs(runner: Runner, tmp_path: Path) -> Running:
     """A command that would run for hours."""
     (tmp_path / "hangs.py").write_text("import time; time.sleep(10_000)\n")
     return runner.start(tmp_path, "hangs.py")
