@@ -231,6 +231,12 @@ def _card(finding: Finding, ledgers: Ledgers, figures: Mapping[str, Sequence[str
     decides = verdict in DECIDED or verdict.startswith("decided")
     if decides and any(claim["verdict_holm"] != claim["verdict"] for claim in first):
         verdict += "; not after correction for multiple comparisons"
+    verdict += "".join(
+        f"; not in {words.spaced(profile)}"
+        for profile in decided
+        if decided[profile]
+        and holds != all(contents.side(claim) for of, _, claim in measured if of == profile)
+    )
     keys = finding.figures.split("|")
     return Card(
         finding.key,

@@ -102,6 +102,16 @@ def test_a_profile_that_decides_a_finding_goes_before_one_that_does_not():
     assert [effect.profile for effect in card.effects] == ["few", "many"]
 
 
+def test_a_profile_in_which_a_finding_does_not_hold_is_named():
+    sure = {**CLAIM, "id": "mmc/c12_contrast", "verdict": "supported", "verdict_holm": "supported"}
+    against = {**sure, "estimate": 0.1, "verdict": "contradicted", "verdict_holm": "contradicted"}
+    (card,) = findings.cards({"one": [sure], "other": [against], "third": [sure]}, {}, {})
+    assert card.status == "supported; not in other"
+    open_ = {**against, "verdict": "inconclusive"}
+    (card,) = findings.cards({"one": [sure], "other": [open_]}, {}, {})
+    assert card.status == "supported"
+
+
 def merges(ensemble: float) -> dict[str, pd.DataFrame]:
     accuracy = {("deep_ensemble", "nc"): 0.8, ("uniform_soup", "nc"): 0.79}
     accuracy |= {("deep_ensemble", "ri"): ensemble, ("uniform_soup", "ri"): 0.1}

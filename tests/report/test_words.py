@@ -18,6 +18,7 @@ from basins.report import contents, page, profile, site, words
 PROJECT = Path(__file__).parents[2]
 PROFILES = (
     "cifar",
+    "cifar100",
     "cifar_control",
     "cifar_rates",
     "laptop",
