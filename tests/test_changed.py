@@ -59,7 +59,7 @@ def test_no_test_begins_after_the_time_that_is_given(tmp_path: Path) -> None:
     done = subprocess.run(
         command,
         cwd=tmp_path,
-        env={**os.environ, "BASINS_DEADLINE": "0"},
+        env={**os.environ, "BASINS_DEADLINE": "0", "PYTHONPATH": str(PROJECT)},
         capture_output=True,
         text=True,
     )

@@ -333,8 +333,8 @@ def test_streams_vary_by_themselves_or_with_another() -> None:
         ("classify.nli.encoder", "bert", ["classify.nli.encoder: no 'bert'", "grammar"]),
         (
             "classify.nli.encoder",
-            "nli_streams/seed99",
-            ["encoder: nli_streams: no 'seed99'", "seed0"],
+            "nli_forced/none/seed99",
+            ["encoder: nli_forced/none: no 'seed99'", "seed0"],
         ),
         ("classify.nli.encoder", "nli/seed0", ["classify.nli.encoder: no 'nli/seed0'"]),
         ("classify.nli.seeds", {"head": [0], "orders": [1]}, ["classify.nli.seeds"]),
