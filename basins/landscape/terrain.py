@@ -97,8 +97,10 @@ class Terrain(NamedTuple):
         """
         flat, parameters = self.engine.flat, dict(self.engine.net.named_parameters())
         kept = [*self._gradients(vector, data or self.train)] if keep else None
+        settled = flat.vector.clone()  # with BatchNorm's statistics
 
         def product(direction: Tensor) -> Tensor:
+            flat.vector.copy_(settled)  # the graph reads the weights where they were
             along = [direction[flat.places[name]].view_as(p) for name, p in parameters.items()]
             found, total = torch.zeros_like(vector), 0
             for gradient, count in kept or self._gradients(vector, data or self.train):
