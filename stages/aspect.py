@@ -5,7 +5,7 @@ from __future__ import annotations
 from basins import parallel
 
 if __name__ == "__main__":
-    parallel.start("basins.landscape.terrain")
+    parallel.start("basins.landscape.aspects")
 
 from typing import Any
 
@@ -15,8 +15,7 @@ import common
 from basins import layout
 from basins.data.calibration import Calibration
 from basins.errors import one_line
-from basins.landscape import terrain
-from basins.landscape.aspects import measurements, tunes
+from basins.landscape.aspects import Measurement, gathered, measurements, tunes
 from basins.nets.control import Control
 from basins.settings import Params, measures
 from basins.store import folder_hash
@@ -33,7 +32,7 @@ def main() -> None:
     common.write(params, "aspects", tables)
 
 
-def tests(params: Params, settings: measures.Aspect, device: Any) -> list[terrain.Measurement]:
+def tests(params: Params, settings: measures.Aspect, device: Any) -> list[Measurement]:
     """Return every test of one entry's aspect on its models."""
     data, early = layout.data(settings.data), layout.early(params, settings.models)
     calibration = settings.calibration and settings.calibration.model_dump()
@@ -50,7 +49,7 @@ def tests(params: Params, settings: measures.Aspect, device: Any) -> list[terrai
         train=Sample(data, settings.rows, **settings.shares(), seed=seed),
         batchnorm=settings.batchnorm,
         calibration=calibration and Calibration(data, **calibration),
-        tables=terrain.gathered(layout.results(params), settings.experiments),
+        tables=gathered(layout.results(params), settings.experiments),
         device=device,
     )
 

@@ -164,7 +164,7 @@ class Sharpness(Strict):
 
 
 class Aspect(Sampled):
-    """An aspect of the landscape, and the models on which it is measured (`landscape/terrain.py`).
+    """An aspect of the landscape, and the models on which it is measured (`landscape/aspects.py`).
 
     `aspect` is its file with its options. The first of `eval_sets` is in distribution; at most
     `rows` rows of each set and of the training rows are used. `experiments` are those whose curves,

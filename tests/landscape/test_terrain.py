@@ -17,7 +17,7 @@ from basins.data.calibration import Calibration
 from basins.data.resident import normalise
 from basins.errors import UserError
 from basins.item import get
-from basins.landscape import terrain
+from basins.landscape import aspects, terrain
 from basins.nets import bert, checkpoint, mlp, resnet
 from basins.params import read
 from basins.paths.engine import Engine
@@ -148,9 +148,9 @@ def test_groups_and_kinds():
 
 
 @pytest.fixture
-def job(models, sets) -> terrain.Measurement:
-    terrain._terrains.clear()
-    return terrain.Measurement(
+def job(models, sets) -> aspects.Measurement:
+    aspects._terrains.clear()
+    return aspects.Measurement(
         aspect={"name": "convexity", "sizes": [2], "draws": 3}, test="A2", models=tuple(models),
         origins=(None,) * 3, early={}, data=Path("data"), fingerprint=folder_hash(Path("data")),
         sets=("test",), rows=40, train=Sample(Path("data"), 40), batchnorm="reset",
@@ -160,12 +160,12 @@ def job(models, sets) -> terrain.Measurement:
 
 def test_an_aspect_is_measured_once(job, monkeypatch):
     found = get(job, nothing)
-    assert list(found) == list(terrain.COLUMNS)
+    assert list(found) == list(aspects.COLUMNS)
     assert set(found["aspect"]) == {"convexity"} and len(found) == 3
     again = job.terrain()
     assert again.models == tuple(map(str, job.models))
     assert sum(len(labels) for _, labels in again.sets["test"].batches()) == 40
-    monkeypatch.setattr(terrain.Measurement, "_read", lambda self: pytest.fail("read again"))
+    monkeypatch.setattr(aspects.Measurement, "_read", lambda self: pytest.fail("read again"))
     pd.testing.assert_frame_equal(get(job, nothing), found)
 
 
@@ -184,9 +184,9 @@ def test_what_decides_an_aspect_is_in_its_key(job):
 def test_a_start_is_drawn_as_training_drew_it(models, tmp_path):
     with seeds.torch_stream("init", 1):
         new = checkpoint.initialise(checkpoint.read_config(models[1].model)).state_dict()
-    found = terrain.start(models[1].model, None)
+    found = aspects.start(models[1].model, None)
     assert all(torch.equal(new[name], tensor) for name, tensor in found.items())
-    tuned = terrain.start(models[1].model, models[0].model)
+    tuned = aspects.start(models[1].model, models[0].model)
     kept = weights.load(models[0].model / "model.safetensors")
     assert all(torch.equal(kept[name], tensor) for name, tensor in tuned.items())
 
@@ -198,11 +198,11 @@ def test_a_text_model_starts_from_its_encoder_and_its_own_head(tmp_path):
         folder.mkdir()
         config = inner.config.to_dict() | {"streams": {"head": 3, "order": 0, "dropout": 0}}
         checkpoint.save(inner, config, folder)
-    found = terrain.start(model, encoder)
+    found = aspects.start(model, encoder)
     shared = net.bert.state_dict()
     assert all(torch.equal(found[f"bert.{name}"], tensor) for name, tensor in shared.items())
     assert torch.equal(
-        terrain.start(model, encoder)["classifier.weight"], found["classifier.weight"]
+        aspects.start(model, encoder)["classifier.weight"], found["classifier.weight"]
     )
     assert not torch.equal(found["classifier.weight"], net.classifier.weight)
 
