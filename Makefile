@@ -36,11 +36,7 @@ lint: installed
 	PYRIGHT_PYTHON_USE_BUNDLED_PYRIGHT=1 pyright
 
 figures: installed  ## claims, figures, tables and report of every profile, from rows alone
-	@printf '%s\n' reports/*/params.yaml | xargs -n 1 -P "$$(getconf _NPROCESSORS_ONLN)" sh -ec \
-	  'for stage in claims figures report; do \
-	     echo "$$stage of $$0"; python stages/$$stage.py --params "$$0"; \
-	   done'
-	@python stages/readme.py
+	@python stages/redraw.py
 
 site: figures  ## all reports as one site that works offline: site/index.html
 	@python stages/site.py

@@ -30,8 +30,16 @@ def pytest_runtest_teardown() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the file that takes longest, so that two workers end at about the same time."""
-    items.sort(key=lambda item: item.get_closest_marker("pipeline") is None)
+    """Begin with the longest file, so that two workers end at about the same time.
+
+    The others that run DVC follow, so that the other worker alone makes what they share.
+    """
+    items.sort(
+        key=lambda item: (
+            item.path.name != "test_pipeline.py",
+            item.get_closest_marker("pipeline") is None,
+        )
+    )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -21,7 +21,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from basins import results
 from basins.store import file_hash, folder_hash
 from tests.processes import LIMIT, within
-from tests.projects import PROJECT, Runner, commit, edit, environment, lay_out, refuse, succeed
+from tests.projects import PROJECT, Runner, commit, edit, environment, lay_out, succeed
 
 pytestmark = pytest.mark.pipeline
 
@@ -35,6 +35,7 @@ def new_project(runner: Runner, folder: Path) -> Path:
     succeed(folder, "git", "init", "--quiet")
     commit(folder)
     runner.succeed(folder, "stages/switch.py", "smoke", "--discard")
+    edit(folder, "workers: auto", "workers: 1")  # the cores are shared with the other tests
     return folder
 
 
@@ -163,23 +164,23 @@ def test_interrupted_it_says_so_and_leaves_nothing_half_written(finished: Path, 
     assert not list((project / ".cache").glob("train/*")) and not list(temporary.iterdir())
 
 
-def test_one_worker_and_two_give_the_same_bytes(finished: Path, copy: Path):
+def test_one_worker_and_two_give_the_same_bytes(runner: Runner, finished: Path, copy: Path):
     shutil.rmtree(copy / ".cache")
-    edit(copy, "workers: auto", "workers: 1")
-    succeed(copy, sys.executable, "stages/train.py", "cued")
-    succeed(copy, sys.executable, "stages/finetune.py", "finetuned")
-    succeed(copy, sys.executable, "stages/connect.py", "mechanisms")
+    edit(copy, "workers: 1", "workers: 2")
+    runner.succeed(copy, "stages/train.py", "cued")
+    runner.succeed(copy, "stages/finetune.py", "finetuned")
+    runner.succeed(copy, "stages/connect.py", "mechanisms")
     for folder in ("models/cued", "models/finetuned", "losses/mechanisms"):
         assert folder_hash(copy / folder) == folder_hash(finished / folder)
     rows = "reports/smoke/results/connect/mechanisms.csv"
     assert (copy / rows).read_bytes() == (finished / rows).read_bytes()
 
 
-def test_a_divergent_method_is_named_and_the_others_are_kept(copy: Path):
+def test_a_divergent_method_is_named_and_the_others_are_kept(runner: Runner, copy: Path):
     edit(copy, "        lr: 0.001\n", "        lr: 1.0e+30\n")
     made = set((copy / ".cache" / "train").iterdir())
     edit(copy, "llrt: {name: llrt, ", "llrt: {name: llrt, epochs: 100, ")
-    line = refuse(copy, sys.executable, "stages/finetune.py", "finetuned")
+    line = runner.refuse(copy, "stages/finetune.py", "finetuned")
     assert "finetune finetuned: small, seed 0: diverged in epoch 1" in line
     assert "small, seed 1: diverged" in line and "others finished and are kept" in line
     added = set((copy / ".cache" / "train").iterdir()) - made
@@ -238,32 +239,31 @@ def test_a_change_of_a_figure_draws_and_nothing_else(runner: Runner, copy: Path)
         ("data: shapes", "data: shape", "no 'shape'; there are: shapes"),
     ],
 )
-def test_bad_params_are_refused_before_any_work(finished, tmp_path, old, new, expected):
+def test_bad_params_are_refused_before_any_work(runner, finished, tmp_path, old, new, expected):
     project = tmp_path / "bad"
     project.mkdir()
     for name in ("basins", "stages"):
         (project / name).symlink_to(finished / name)
     shutil.copy(finished / "params.yaml", project)
     edit(project, old, new)
-    assert expected in refuse(project, sys.executable, "stages/train.py", "cued")
+    assert expected in runner.refuse(project, "stages/train.py", "cued")
     assert not (project / ".cache").exists() and not (project / "models").exists()
 
 
-def test_names_that_are_not_there_are_refused(finished: Path):
+def test_names_that_are_not_there_are_refused(runner: Runner, finished: Path):
     for stage, section in (("data", "data"), ("train", "train"), ("connect", "connect")):
-        line = refuse(finished, sys.executable, f"stages/{stage}.py", "nothing")
+        line = runner.refuse(finished, f"stages/{stage}.py", "nothing")
         assert f"{section}: no 'nothing'; there are: " in line
-    assert "no profile 'nothing'" in refuse(finished, sys.executable, "stages/switch.py", "nothing")
+    assert "no profile 'nothing'" in runner.refuse(finished, "stages/switch.py", "nothing")
 
 
 def test_missing_real_data_is_said_file_by_file(runner: Runner, tmp_path: Path):
     project = new_project(runner, tmp_path / "real")
-    runner.succeed(project, "stages/switch.py", "cifar")
+    runner.succeed(project, "stages/switch.py", "cifar", "--discard")
     batches = tmp_path / "cifar-10-batches-py"
     batches.mkdir()
     (batches / "data_batch_1").write_bytes(b"not a batch")
-    command = (sys.executable, "stages/data.py", "cifar10")
-    line = refuse(project, *command, BASINS_DATA=str(tmp_path))
+    line = runner.refuse(project, "stages/data.py", "cifar10", BASINS_DATA=str(tmp_path))
     assert "missing data_batch_2" in line and "damaged data_batch_1" in line
     assert list((project / "data").iterdir()) == [project / "data" / ".gitignore"]
 
@@ -271,7 +271,7 @@ def test_missing_real_data_is_said_file_by_file(runner: Runner, tmp_path: Path):
 def test_edits_by_hand_survive_a_switch(runner: Runner, copy: Path):
     edit(copy, "epochs: 2", "epochs: 3")
     edited = file_hash(copy / "params.yaml")
-    line = refuse(copy, sys.executable, "stages/switch.py", "laptop")
+    line = runner.refuse(copy, "stages/switch.py", "laptop")
     assert "train.nocue.method.epochs: 2 -> 3" in line and "--discard" in line
     assert "edited" in runner.succeed(copy, "stages/switch.py", "smoke")
     assert file_hash(copy / "params.yaml") == edited

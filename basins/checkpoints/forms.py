@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from basins.checkpoints import examples, files, pictures
+from basins.checkpoints.columns import tensors
 from basins.checkpoints.models import Models
 from basins.checkpoints.objectives import IGNORED, Objective
 from basins.data.images import Evaluation
@@ -115,14 +116,15 @@ class Form:
         elif self.read.text and "input_ids" not in columns:
             yield from self._sentences(data, label, where)
         else:
-            for batch in data.with_format("torch").iter(BATCH):
-                odd = [key for key, x in batch.items() if not isinstance(x, Tensor)]  # type: ignore
+            for start in range(0, len(data), BATCH):
+                batch = tensors(data.select(range(start, min(len(data), start + BATCH))))
+                odd = [key for key, x in batch.items() if not isinstance(x, Tensor)]
                 if odd:
                     raise UserError(f"{where}: {odd[0]!r} is no column of numbers; leave it out")
-                given = {k: x for k, x in batch.items() if k != label}  # type: ignore
+                given = {k: x for k, x in batch.items() if k != label}
                 if len(given) > 1 and all(x.ndim == 1 for x in given.values()):  # a table's
                     given = {"columns": torch.stack([x.float() for x in given.values()], 1)}
-                yield given if label is None else {**given, label: batch[label]}  # type: ignore
+                yield given if label is None else {**given, label: batch[label]}
 
     def _sentences(self, data: Dataset, label: str | None, where: str) -> Iterator[Any]:
         """Yield ids, attention mask and types of sentences, padded at the end, and targets."""

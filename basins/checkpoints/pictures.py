@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, Image
 
+from basins.checkpoints import columns
 from basins.checkpoints.models import Models
 from basins.checkpoints.states import short
 from basins.data import disk
@@ -54,7 +55,8 @@ def _decoded(split: Dataset, column: str, where: str) -> list[np.ndarray]:
     than 8 bits per value, or only some have transparency.
     """
     if not isinstance(split.features[column], Image):
-        return [np.asarray(picture) for picture in split.with_format("numpy")[column]]
+        stacked = columns.stacked(split.with_format("arrow")[:][column])
+        return [*(split.with_format("numpy")[column] if stacked is None else stacked)]
     alone, found, moving = split.select_columns([column]), [], 0
     for row in range(len(split)):
         try:

@@ -101,8 +101,10 @@ def strip(
     shown = {name: values for name, values in columns.items() if len(values)}
     colours = colours or style.colours(columns)
     for place, (name, values) in enumerate(shown.items()):
-        # Spread by rank of value: reproducible, and no point hides another.
-        spread = (np.argsort(np.argsort(values)) * 0.618) % 1 - 0.5
+        # Spread by rank of value: reproducible, and no point hides another. A sort that is not
+        # stable orders equal values as the processor's instructions happen to.
+        ranks = np.argsort(np.argsort(values, kind="stable"))
+        spread = (ranks * 0.618) % 1 - 0.5
         ax.plot(place + 0.4 * spread, values, "o", color=colours[name], alpha=0.5, markersize=2.2)
         ax.hlines(values.mean(), place - 0.3, place + 0.3, color="#222222", linewidth=1.2)
     ax.set_xticks(range(len(shown)), [name.replace(" ", "\n") for name in shown])

@@ -84,7 +84,7 @@ def title(
     chosen = {"diagnostic": diagnostic, "metric": "accuracy", "recipe": recipes}
     means = rows.select(tables, "summary/probes", **chosen)
     last = style.ordered_sets(means["slice"])[-1]
-    found = means.loc[means["slice"] == last].sort_values("mean")
+    found = means.loc[means["slice"] == last].sort_values("mean", kind="stable")
     low, high = (
         f"{style.percent(row['mean'])} ({style.display(str(row['recipe']))})"
         for row in (found.iloc[0], found.iloc[-1])

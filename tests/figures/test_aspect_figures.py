@@ -168,3 +168,11 @@ def test_files_repeat_and_captions_say_what_it_is(tables, aspect, tmp_path):
     assert files[0][0].read_bytes() == files[1][0].read_bytes()
     caption = PAGES[aspect].caption(aspect=aspect)
     assert "perationalised and tested here" in caption or "operationalised" in caption
+
+
+def test_equal_values_are_spread_in_their_order():
+    """A sort that is not stable orders them by the processor's instructions."""
+    ax = style.new(2, 2).subplots()
+    aspect_convexity.strip(ax, {"pairs": np.tile([0.0, 1.0], 100)})
+    ranks = np.add.outer(np.arange(100), [0, 100]).ravel()
+    np.testing.assert_allclose(ax.lines[0].get_xdata(), 0.4 * (ranks * 0.618 % 1 - 0.5))

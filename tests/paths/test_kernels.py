@@ -20,7 +20,7 @@ from basins.nets.bert import build_text
 from basins.paths.engine import Engine
 from basins.paths.evaluation import evaluate
 
-images = Resident(torch.zeros(128, 32, 32, 3, dtype=torch.uint8), torch.zeros(128).long())
+images = Resident(torch.zeros(64, 32, 32, 3, dtype=torch.uint8), torch.zeros(64).long())
 for net in (resnet.build((32, 32, 3), 10, depth=8, width=16), vgg.build((32, 32, 3), 10)):
     evaluate(Engine(net).settle("reset", images, sys.argv[1]), images, sys.argv[1])
 with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=sys.argv[1] == "bf16"):
