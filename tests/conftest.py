@@ -43,7 +43,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Begin no test after the time that `make check` gives, but for those of the first seconds."""
+    """Begin no test after the time that `make check` gives, but for those of the first seconds.
+
+    Let torch use one thread, since two workers share the cores.
+    """
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
     now = time.time()
     began.append(now)
     if now > max(float(os.environ.get("BASINS_DEADLINE", "inf")), began[0] + 10):

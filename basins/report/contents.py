@@ -100,20 +100,27 @@ def side(claim: Mapping[str, Any]) -> bool:
 
 
 def headline(claims: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return one sentence for each of the paper's claims that is contradicted."""
-    return [
-        f"“{shown['statement']}” Contradicted: "
-        f"{shown['statistic']} is {shown['estimate']} [{shown['ci_low']}, "
-        f"{shown['ci_high']}]{shown['unit']}, threshold {shown['threshold']}{shown['unit']}, "
-        f"n = {shown['n']}"
-        + (
-            "."
-            if shown["verdict_holm"] == shown["verdict"]
-            else f"; {shown['verdict_holm']} after correction for multiple comparisons."
+    """Return one sentence for each of the paper's claims that is contradicted.
+
+    It says where the number that the paper reports for the same case contradicts the claim, too.
+    """
+    sentences = []
+    for claim in claims:
+        if claim["verdict"] != "contradicted" or claim["kind"] != "paper":
+            continue
+        shown, paper = written(claim), claim["reported"]
+        above = claim["direction"] == "above"
+        same = paper is not None and (paper > claim["threshold"]) != above
+        unit, left = shown["unit"], shown["verdict_holm"] != "contradicted"
+        sentences.append(
+            f"“{shown['statement']}” Contradicted"
+            + (f", as by the paper's own {shown['reported']}{unit}" if same else "")
+            + f": {shown['statistic']} is {shown['estimate']} [{shown['ci_low']}, "
+            f"{shown['ci_high']}]{unit}, threshold {shown['threshold']}{unit}, n = {shown['n']}"
+            + (f"; {shown['verdict_holm']} after correction for multiple comparisons" * left)
+            + "."
         )
-        for shown in map(written, claims)
-        if shown["verdict"] == "contradicted" and shown["kind"] == "paper"
-    ]
+    return sentences
 
 
 def written(claim: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 
 from basins import cli
 
-torch.set_num_threads(1)
 WORDS = ["the", "a", "dog", "cat", "bird", "sees", "hears"]
 MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 MNLI = ("entailment", "neutral", "contradiction")

@@ -30,7 +30,6 @@ def net(seed: int) -> nn.Module:
 @pytest.fixture(autouse=True)
 def saved(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    torch.set_num_threads(1)
     for seed, prefix in ((0, ""), (1, "module.")):
         state = {prefix + name: t for name, t in net(seed).state_dict().items()}
         save_file(state, f"m{seed}.safetensors")

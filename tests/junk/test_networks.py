@@ -32,7 +32,6 @@ from basins.paths.pairs import grid
 from basins.weights import flatten
 from tests.conftest import CASES
 
-torch.set_num_threads(1)
 WIDTH, CLASSES = 4, 3
 TS = grid(4)
 DRAW = np.random.default_rng(0)

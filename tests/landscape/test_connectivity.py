@@ -40,7 +40,6 @@ def ultrametric(seed, n=8):
 
 @pytest.fixture(scope="module")
 def terrain():
-    torch.set_num_threads(1)
     random = np.random.default_rng(0)
     images = torch.from_numpy(random.integers(0, 255, (40, 4, 4, 3), dtype=np.uint8))
     data = Resident(images, torch.from_numpy(random.integers(0, 3, 40)))

@@ -13,7 +13,6 @@ from basins.data.resident import Resident
 from basins.merges.sources import Sources
 from basins.nets.permutation import Net, PermutationSpec
 
-torch.set_num_threads(1)
 CLASSES = 3
 Make = Callable[..., Sources]
 

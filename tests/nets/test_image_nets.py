@@ -25,7 +25,6 @@ def test_parameter_counts(build, classes, options, parameters):
 
 @pytest.mark.parametrize("build", [vgg.build, resnet.build, mlp.build])
 def test_full_size_logits(build):
-    torch.set_num_threads(1)
     net = build((32, 32, 3), 10).eval()
     with torch.no_grad():
         logits = net(torch.randn(2, 3, 32, 32))

@@ -8,7 +8,6 @@ from torch import nn
 
 from basins.nets import products
 
-torch.set_num_threads(1)
 ROWS, WIDTH = 256, 128  # twice as many multiplications as are worth it
 
 

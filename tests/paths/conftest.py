@@ -16,7 +16,6 @@ from basins.nets import mlp, resnet
 from basins.nets.permutation import Net
 from basins.training.scratch import train
 
-torch.set_num_threads(1)
 CPU = torch.device("cpu")
 
 

@@ -71,6 +71,10 @@ def test_each_of_the_papers_claims_that_is_contradicted_has_its_sentence():
     ]
     (sentence,) = headline([{**claims[6], "verdict_holm": "inconclusive"}])
     assert sentence.endswith("n = 3; inconclusive after correction for multiple comparisons.")
+    contradicted = claims[6]
+    (sentence,) = headline([{**contradicted, "reported": 0.02}])
+    assert "Contradicted, as by the paper's own 0.0200: mean barrier is" in sentence
+    assert headline([{**contradicted, "reported": 0.06}]) == headline([contradicted])
 
 
 def test_a_claim_is_shown_by_the_figures_of_its_kind_that_name_its_subjects():

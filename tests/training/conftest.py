@@ -10,7 +10,6 @@ from basins.data import shapes
 from basins.data.resident import Resident, resident
 from basins.nets import resnet
 
-torch.set_num_threads(1)
 CPU = torch.device("cpu")
 
 

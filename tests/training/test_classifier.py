@@ -14,7 +14,6 @@ from basins.training.classifier import perturb, tune
 from basins.training.rows import Rows, rows
 from basins.weights import flatten
 
-torch.set_num_threads(1)
 CPU = torch.device("cpu")
 OPTIONS = {"epochs": 2, "batch_size": 8, "lr": 1e-3}
 

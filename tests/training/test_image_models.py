@@ -16,7 +16,6 @@ from basins.item import get
 from basins.nets import checkpoint
 from basins.training.image_models import FineTuning, Training
 
-torch.set_num_threads(1)
 SGD = {"epochs": 2, "batch_size": 32, "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4}
 SCRATCH = {"name": "scratch", **SGD, "schedule": "one_cycle"}
 NAIVE = {"name": "naive", **SGD}

@@ -12,7 +12,6 @@ from basins.nets import bert
 from basins.training.replaced_tokens import Followers, batches, corrupt, near, pretrain
 from basins.training.rows import Rows, rows
 
-torch.set_num_threads(1)
 CPU = torch.device("cpu")
 CLS, SEP = SPECIAL.index("[CLS]"), SPECIAL.index("[SEP]")
 

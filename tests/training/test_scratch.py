@@ -17,7 +17,6 @@ from basins.errors import UserError
 from basins.nets import mlp, resnet
 from basins.training.scratch import train
 
-torch.set_num_threads(1)
 OPTIONS = {"epochs": 2, "batch_size": 32, "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4}
 DATA = shapes.load(source="synthetic", root=Path("."), seed=0, train=200, test=10, size=16).train
 

@@ -42,7 +42,6 @@ from basins.training.mixed import inputs, mixed
 from basins.training.sample import Sample
 from basins.training.starts import Streams, started
 
-torch.set_num_threads(1)
 CPU = torch.device("cpu")
 NAMES = ("cat", "dog", "hen", "cow", "pig", "fox")
 PAIRS = [(f"the {a} sees a {b}", f"a {b} sees the {a}") for a in NAMES for b in NAMES]
