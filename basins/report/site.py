@@ -11,7 +11,8 @@ from basins.report import findings, page, profile, scorecard, words
 from basins.report.findings import Card
 
 TITLE = "Same loss, same mechanism?"
-ORDER = ("cifar", "cifar_control", "cifar100", "mnli", "mnli_factors", "paws", "laptop", "study")
+ORDER = ("cifar", "cifar_control", "cifar100", "mnli", "mnli_factors", "paws", "cola", "laptop")
+ORDER += ("study",)
 """The order of the profiles; any others follow."""
 
 

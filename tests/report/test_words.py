@@ -21,6 +21,7 @@ PROFILES = (
     "cifar100",
     "cifar_control",
     "cifar_rates",
+    "cola",
     "laptop",
     "merging",
     "merging_text",
