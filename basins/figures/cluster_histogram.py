@@ -48,7 +48,8 @@ def draw(
     """
     found = rows.select(tables, "clusters", experiment=experiment, measure=measure)
     clusters = sorted(found["cluster"].unique())
-    names = [name_of(cluster, clusters) for cluster in clusters]
+    part = rows.part(tables, experiment, measure)
+    names = [name_of(cluster, clusters, part) for cluster in clusters]
     colours = style.colours(names)
     columns = min(3, len(slices))
     lines = -(-len(slices) // columns)

@@ -83,7 +83,7 @@ def draw(
     panels[0].tick_params(rotation=0, length=0)
     if not several:
         panels[0].set(xlabel="model (seed)", ylabel="model (seed)")
-    several_clusters = count(tables, experiment, measure) != 1
+    several_clusters = rows.clusters_shown(tables, experiment, measure) != 1
     if not several_clusters:
         panels[0].set_xlabel("models; no clusters are shown")
     for end in np.flatnonzero(np.diff(ordered["cluster"])) + 1 if several_clusters else ():
@@ -108,16 +108,6 @@ def draw(
     return figure
 
 
-def count(tables: Mapping[str, pd.DataFrame], experiment: str, measure: str) -> int | None:
-    """Return the number of clusters that the test shows, or None without a test."""
-    choice = tables.get("cluster_choice", pd.DataFrame())
-    if choice.empty:
-        return None
-    own = choice.query("experiment == @experiment and measure == @measure")
-    found = own.loc[own["statistic"] == "chosen", "k"]
-    return int(found.iloc[0]) if len(found) else None
-
-
 def title(
     tables: Mapping[str, pd.DataFrame],
     *,
@@ -127,7 +117,7 @@ def title(
 ) -> str:
     """State how many clusters the gaps show."""
     found = rows.select(tables, "clusters", experiment=experiment, measure=measure)
-    clusters, several = count(tables, experiment, measure), found["model"].nunique()
+    clusters, several = rows.clusters_shown(tables, experiment, measure), found["model"].nunique()
     name = style.sentence(measure)
     if clusters is None:
         return f"{name}s between {several} models"

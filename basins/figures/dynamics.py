@@ -46,7 +46,8 @@ def draw(
         moves[column] / moves[column].abs().max() for column in ("score_early", "score")
     )
     clusters = sorted(moves["cluster"].unique())
-    names = [name_of(cluster, clusters) for cluster in clusters]
+    part = rows.part(tables, final, measure)
+    names = [name_of(cluster, clusters, part) for cluster in clusters]
     colours = style.colours(names)
     figure = style.new(style.COLUMN_WIDTH, 2.5)
     ax = figure.subplots()
@@ -58,7 +59,7 @@ def draw(
             (start, value),
             arrowprops={
                 "arrowstyle": "->",
-                "color": colours[name_of(cluster[k], clusters)],
+                "color": colours[name_of(cluster[k], clusters, part)],
                 "linestyle": "solid" if cluster[k] == was[k] else (0, (3, 2)),
                 "linewidth": 1.1,
                 "shrinkA": 0,

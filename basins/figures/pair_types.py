@@ -50,6 +50,7 @@ def draw(
     sets, lines = (list(dict.fromkeys(found[name])) for name in ("eval_set", "path"))
     types = [kind for kind in PAIR_TYPES if kind in set(found["pair_type"])]
     colours, markers = style.colours(lines), style.markers(lines)
+    part = rows.part(tables, experiment, "convexity_gap")
 
     figure = style.new(style.PAGE_WIDTH, 0.5 + 1.35 * len(sets))
     panels = figure.subplots(len(sets), len(types), sharex=True, sharey="row", squeeze=False)
@@ -71,8 +72,8 @@ def draw(
             style.in_percent(row[0].yaxis)
     for kind, ax in zip(types, panels[0], strict=True):
         pairs = found.loc[found["pair_type"] == kind, "pairs"]
-        ax.set_title(f"{kind} ({pairs.iloc[0]})")
-    figure.supxlabel("position on the path, starting in the larger cluster", fontsize=7.5)
+        ax.set_title(f"{kind.replace('cluster', part)} ({pairs.iloc[0]})")
+    figure.supxlabel(f"position on the path, starting in the larger {part}", fontsize=7.5)
     figure.supylabel(style.quantity(metric), fontsize=7.5)
     if len(lines) > 1:
         style.legend(
@@ -116,7 +117,7 @@ def caption(
     return (
         f"{style.sentence(metric)} along paths between two {style.display(experiment)} "
         f"({style.display(alignment)}, {style.display(batchnorm)} where there is any), by the "
-        "clusters of their endpoints by convexity gaps in distribution (the best division, whether "
-        "or not a test shows clusters). Means over pairs, whose number is in brackets, with 95 % "
+        "best division of their endpoints by convexity gaps in distribution; its parts are called "
+        "clusters where a test shows any. Means over pairs, whose number is in brackets, with 95 % "
         "intervals over seeds. After LCRGS, Fig. 1."
     )

@@ -67,6 +67,21 @@ def probed(tables: Mapping[str, pd.DataFrame], slice_: str, metric: str) -> pd.D
     return found.assign(model=model).loc[:, ["model", "value"]]
 
 
+def clusters_shown(tables: Mapping[str, pd.DataFrame], experiment: str, measure: str) -> int | None:
+    """Return the number of clusters that the test shows, or None without a test."""
+    choice = tables.get("cluster_choice", pd.DataFrame())
+    if choice.empty:
+        return None
+    own = choice.query("experiment == @experiment and measure == @measure")
+    found = own.loc[own["statistic"] == "chosen", "k"]
+    return int(found.iloc[0]) if len(found) else None
+
+
+def part(tables: Mapping[str, pd.DataFrame], experiment: str, measure: str) -> str:
+    """Return what a part of the best division is called: a group, if no clusters are shown."""
+    return "group" if clusters_shown(tables, experiment, measure) == 1 else "cluster"
+
+
 def called(models: Sequence[str]) -> list[str]:
     """Return short names of models: by seed alone if all have the same recipe."""
     several = len({recipe(model) for model in models}) > 1

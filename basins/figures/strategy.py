@@ -47,7 +47,8 @@ def draw(
     figure = style.new(min(2.25 * columns + 0.3, style.PAGE_WIDTH), 0.35 + 2.15 * lines)
     panels = figure.subplots(lines, columns, sharex=True, squeeze=False).ravel()
     clusters = sorted(found["cluster"].unique())
-    names = [name_of(cluster, clusters) for cluster in clusters]
+    part = rows.part(tables, experiment, measure)
+    names = [name_of(cluster, clusters, part) for cluster in clusters]
     colours, markers = style.colours(names), style.markers(names)
     for ax, slice_ in zip(panels, slices, strict=False):
         points = found.merge(rows.probed(tables, slice_, metric), on="model")
@@ -116,20 +117,20 @@ def caption(
     return (
         f"{style.sentence(metric)} on {style.joined(map(style.on, slices))}, against the score of "
         f"each of the {style.display(experiment)} by {style.display(measure)}: its distance, in "
-        "the spectral embedding, to the centre of the larger cluster less that to the centre of "
-        "the smaller. Clusters are the best division, whether or not a test shows any. r: "
+        "the spectral embedding, to the centre of the larger part of the best division less that "
+        "to the centre of the smaller; parts are called clusters where a test shows any. r: "
         "Pearson's; partial: given the accuracy in distribution; with 95 % intervals over models. "
         "After LCRGS."
     )
 
 
-def name_of(cluster: int, clusters: list[int]) -> str:
-    """Return the name of a cluster; clusters are numbered from the largest."""
+def name_of(cluster: int, clusters: list[int], part: str) -> str:
+    """Return the name of a cluster, or other `part`; they are numbered from the largest."""
     if len(clusters) == 1:
         return "all models"
     if cluster == 0:
-        return "larger cluster"
-    return "smaller cluster" if len(clusters) == 2 else f"cluster {cluster}"
+        return f"larger {part}"
+    return f"smaller {part}" if len(clusters) == 2 else f"{part} {cluster}"
 
 
 def _told(row: pd.Series) -> str:

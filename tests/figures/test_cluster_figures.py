@@ -129,7 +129,8 @@ def test_what_is_absent_is_named(name, table, tables):
 
 
 def test_curves_are_the_means_by_type_of_pair(tables):
-    panels = np.array(pair_types.draw(tables, **OPTIONS["pair_types"]).axes).reshape(2, 3)
+    shown = clustered(tables, 2)
+    panels = np.array(pair_types.draw(shown, **OPTIONS["pair_types"]).axes).reshape(2, 3)
     assert [ax.get_title() for ax in panels[0]] == [
         "within the larger cluster (6)", "between clusters (8)", "within a smaller cluster (1)"
     ]  # fmt: skip
@@ -184,6 +185,15 @@ def test_no_lines_part_clusters_that_the_null_model_does_not_leave(tables):
     assert "2 clusters" in convexity_gaps.title(clustered(tables, 2), **options)
 
 
+@pytest.mark.parametrize("name", ["pair_types", "strategy", "cluster_histogram"])
+def test_parts_are_called_clusters_only_where_the_test_shows_some(tables, name):
+    for count, word, other in ((1, "group", "cluster"), (2, "cluster", "group")):
+        figure = find("figures", name, "draw")(clustered(tables, count), **OPTIONS[name])
+        legends = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+        said = " ".join([*(ax.get_title() for ax in figure.axes), *legends, figure.get_supxlabel()])
+        assert f"larger {word}" in said and other not in said
+
+
 @pytest.mark.parametrize("name", ["convexity_gaps", "strategy", "cluster_histogram"])
 def test_an_axis_whose_name_is_in_percent_has_ticks_in_percent(tables, name):
     measured = {**tables, "probes": tables["probes"].assign(metric="f1")}
@@ -209,7 +219,7 @@ def test_points_are_the_models_and_titles_say_how_sure(tables):
     for slice_, ax in zip(SLICES, (first, second), strict=True):
         values = tables["probes"].set_index("slice").loc[slice_, "value"].to_numpy()
         drawn = {str(line.get_label()): line for line in ax.lines}
-        for name, label in (("larger cluster", 0), ("smaller cluster", 1)):
+        for name, label in (("larger group", 0), ("smaller group", 1)):
             own = (found["cluster"] == label).to_numpy()
             np.testing.assert_array_equal(drawn[name].get_xdata(), found["score"][own])
             np.testing.assert_array_equal(drawn[name].get_ydata(), values[own])
