@@ -143,6 +143,7 @@ def test_interrupted_it_says_so_and_leaves_nothing_half_written(finished: Path, 
         (project / name).symlink_to(finished / name)
     shutil.copy(finished / "params.yaml", project)
     edit(project, "epochs: 2", "epochs: 2000")
+    edit(project, "workers: 1", "workers: 2")
     command = [sys.executable, "stages/train.py", "nocue"]
     env = environment(project)
     hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a script's background does not

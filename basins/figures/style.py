@@ -42,6 +42,7 @@ DATA = {
     "nli": "synthetic sentence pairs (NLI)",
     "qqp": "QQP",
     "mnli": "MNLI",
+    "cola": "CoLA",
     "paraphrase": "synthetic paraphrases",
     "acceptability": "synthetic acceptability",
 }
