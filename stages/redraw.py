@@ -15,6 +15,7 @@ from basins import parallel
 from basins.errors import UserError, one_line
 
 REPORTS = Path("reports")
+STAGES = (claims, figures, report)
 
 
 def main() -> None:
@@ -29,9 +30,6 @@ def main() -> None:
     cores = os.cpu_count() or 1
     parallel.run(redraw, every, workers=cores, title="redraw", steps=len(STAGES))
     readme.main()
-
-
-STAGES = (claims, figures, report)
 
 
 def redraw(params: str, step: parallel.Step) -> None:
