@@ -69,7 +69,7 @@ def probed(tables: Mapping[str, pd.DataFrame], slice_: str, metric: str) -> pd.D
 
 def clusters_shown(tables: Mapping[str, pd.DataFrame], experiment: str, measure: str) -> int | None:
     """Return the number of clusters that the test shows, or None without a test."""
-    choice = tables.get("cluster_choice", pd.DataFrame())
+    choice = tables["cluster_choice"] if "cluster_choice" in tables else pd.DataFrame()
     if choice.empty:
         return None
     own = choice.query("experiment == @experiment and measure == @measure")

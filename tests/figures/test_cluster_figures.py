@@ -18,6 +18,7 @@ from basins.figures import (
     strategy,
     style,
 )
+from basins.figures.rows import Watched
 from basins.registry import check_options, find
 from basins.statistics import published
 from basins.statistics.cluster_rows import summarise_types
@@ -188,7 +189,9 @@ def test_no_lines_part_clusters_that_the_null_model_does_not_leave(tables):
 @pytest.mark.parametrize("name", ["pair_types", "strategy", "cluster_histogram"])
 def test_parts_are_called_clusters_only_where_the_test_shows_some(tables, name):
     for count, word, other in ((1, "group", "cluster"), (2, "cluster", "group")):
-        figure = find("figures", name, "draw")(clustered(tables, count), **OPTIONS[name])
+        watched = Watched(clustered(tables, count))
+        figure = find("figures", name, "draw")(watched, **OPTIONS[name])
+        assert "cluster_choice" in watched.read
         legends = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
         said = " ".join([*(ax.get_title() for ax in figure.axes), *legends, figure.get_supxlabel()])
         assert f"larger {word}" in said and other not in said
