@@ -261,7 +261,7 @@ def share_of(
     """Return the share of the barrier, or of the variance of a diagnostic, a factor explains."""
     rows = _factorial(results, aspect, experiment, slice)
     words = f"share of {_explained(slice)} explained by the {factor} ({experiment})"
-    return Measured(words, results.leave_out(partial(shared, rows, factor), rows))
+    return Measured(words, results.over_factors(partial(shared, rows, factor), rows, factor))
 
 
 @paper.above("share_more", "related to Fig. 1", kind="ours").says(
@@ -280,7 +280,7 @@ def share_more(
     words = (
         f"share of {_explained(slice)} explained by the head, less that by the order ({experiment})"
     )
-    return Measured(words, results.leave_out(more, rows))
+    return Measured(words, results.over_factors(more, rows))
 
 
 @paper.below("c11_triangles", "transitivity").says(

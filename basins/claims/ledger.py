@@ -14,13 +14,13 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from basins.claims.registration import Registration
-from basins.claims.results import Results
+from basins.claims.results import ANY, Results
 from basins.errors import UserError
 from basins.registry import check_options, module, split_options
-from basins.statistics.verdict import Direction, holm, p_value, unseen, verdict
+from basins.statistics.verdict import Direction, holm, on_logit, p_value, unseen, verdict
 
 Kind = Literal["paper", "control", "ours"]
 Side = Direction | Literal["test"]
@@ -35,7 +35,7 @@ class Measured(NamedTuple):
         statistic: in words.
         interval: `mean`, `ci_low` and `ci_high` over `seeds` units; for a `test`, `mean` is p. If
             `decides` is false, the coverage of the interval is not guaranteed, and `note` says why;
-            `method` says how it was computed, `scale` on which scale (`plain` or `logit`), and
+            `method` says how it was computed, `scale` on which scale (`verdict.Scale`), and
             `bounds` are the range of the statistic. `p` is that of an exact test against 0, if
             there is one.
         needs: what must exist for the claim to apply, in words.
@@ -270,7 +270,8 @@ def decide(
         p, word = mean, "supported" if mean < threshold else "inconclusive"
         reason = "" if p < threshold else "the test does not reject the null hypothesis"
     else:
-        p = p_value(mean, low, high, threshold, direction, confidence, n)
+        scale, bounds = interval.get("scale", "plain"), interval.get("bounds", ANY)
+        p = p_value(mean, low, high, threshold, direction, confidence, n, scale, bounds)
         p = float(interval["p"]) if "p" in interval and threshold == 0 else p
         word = verdict(low, high, threshold, direction)
         effect = smallest_effect(measured, threshold, direction)
@@ -306,7 +307,7 @@ def _whatever(interval: Mapping[str, Any], threshold: float, direction: Directio
 
     Their share of the values is `touched`, and `bounds` are the extreme values.
     """
-    touched, bounds = interval.get("touched", 1.0), interval.get("bounds", (-np.inf, np.inf))
+    touched, bounds = interval.get("touched", 1.0), interval.get("bounds", ANY)
     if not touched:
         bounds = (0.0, 0.0)
     low, high = (
@@ -322,10 +323,9 @@ def smallest_effect(measured: Measured, threshold: float, direction: Direction) 
     None if it is outside the range of the statistic, so that no estimate would.
     """
     mean, low, high = (float(measured.interval[name]) for name in ("mean", "ci_low", "ci_high"))
-    least, most = measured.interval.get("bounds", (-np.inf, np.inf))
+    least, most = measured.interval.get("bounds", ANY)
     if bounded := measured.interval.get("scale") == "logit":
-        shares = (np.array([mean, low, high, threshold]) - least) / (most - least)
-        mean, low, high, held = logit(np.clip(shares, 1e-12, 1 - 1e-12))
+        mean, low, high, held = on_logit((mean, low, high, threshold), (least, most))
         start, end = -np.inf, np.inf
     else:
         held, start, end = threshold, least, most

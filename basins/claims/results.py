@@ -13,10 +13,11 @@ from scipy.special import ndtri
 from basins.errors import UserError
 from basins.results import BASE
 from basins.seeds import generator
-from basins.statistics import cluster_rows
+from basins.statistics import cluster_rows, factorial
 from basins.statistics.clusters import adjusted_rand, matrix
-from basins.statistics.seeds import FEWEST, contrast, ends, jackknife, leave_out
+from basins.statistics.seeds import FEWEST, contrast, ends, jackknife, leave_out, over_factors
 from basins.statistics.structure import SURE, Several, unsteady
+from basins.statistics.verdict import Scale
 
 if TYPE_CHECKING:
     from basins.settings import Params
@@ -181,7 +182,7 @@ class Results:
     ) -> Interval:
         """Return the mean of a column over rows less that over others, within `bounds`.
 
-        Each unit is left out of both at once.
+        Each unit is left out of both at once; `seeds` are those of the group with fewer.
         """
         both = pd.concat([rows, others])
         first = np.arange(len(both)) < len(rows)
@@ -205,6 +206,16 @@ class Results:
             note = f"{rough}: no interval over models has its nominal coverage"
             interval |= {"decides": False, "note": note}
         return _held(interval, bounds)
+
+    def over_factors(
+        self, statistic: Callable[[np.ndarray], float], pairs: pd.DataFrame, *factors: str
+    ) -> Interval:
+        """Return a statistic of the kept `pairs` of a factorial with its interval over its levels.
+
+        These are the levels of head, order and `factors`.
+        """
+        levels = factorial.crossed(pairs, *factors)
+        return _held(over_factors(statistic, levels, self.confidence), ANY)
 
     def typed(self, rows: pd.DataFrame, experiment: str) -> pd.DataFrame:
         """Return rows of pairs with their `pair_type`, within or between clusters, cross-fitted.
@@ -259,7 +270,7 @@ def one(
     high: str = "ci_high",
     *,
     bounds: Bounds = ANY,
-    scale: Literal["plain", "logit"] = "plain",
+    scale: Scale = "plain",
 ) -> Interval:
     """Return the interval of a row of estimates over its `n` models.
 
@@ -284,7 +295,7 @@ def one(
 def _held(interval: Interval, bounds: Bounds) -> Interval:
     """Return an interval over seeds with its range and the scale on which it was computed."""
     logit = np.isfinite(bounds).all() and "jackknife" in interval["method"]
-    return interval | {"bounds": bounds, "scale": "logit" if logit else "plain"}
+    return {"scale": "logit" if logit else "plain", **interval, "bounds": bounds}
 
 
 def _listed(names: Iterable[object]) -> str:

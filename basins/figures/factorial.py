@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from basins.figures import rows, style
 from basins.figures.ordered_matrix import heat, scales, square, strategies
-from basins.statistics.factorial import FACTORIAL, pairs, shared, units
-from basins.statistics.seeds import leave_out
+from basins.statistics.factorial import FACTORIAL, crossed, pairs, shared
+from basins.statistics.seeds import over_factors
 
 
 @style.styled()
@@ -173,7 +173,7 @@ def _shares(
         factors = [factor for factor in FACTORIAL if not table[factor].to_numpy().all()]
         means, low, high = [], [], []
         for factor in factors:
-            found = leave_out(partial(shared, table, factor), units(table), confidence)
+            found = over_factors(partial(shared, table, factor), crossed(table, factor), confidence)
             means.append(found["mean"])
             low.append(found["mean"] - found["ci_low"])
             high.append(found["ci_high"] - found["mean"])

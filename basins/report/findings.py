@@ -58,8 +58,8 @@ FINDINGS = (
         "Does a barrier after matching mean different mechanisms?",
         "After matching, networks of different data keep a higher barrier than networks of the "
         "same data",
-        "After matching, barriers are about as high between networks of the same data as between "
-        "networks of different data",
+        "After matching, the barrier between networks of different data is less than 5 points "
+        "above that between networks of the same data",
         {
             "mmc/c12_contrast|mmc/c12_contrast_64": "barrier (error), different data less the same "
             "data"
@@ -105,8 +105,10 @@ FINDINGS = (
     Finding(
         "factorial",
         "Does the head or the order of the rows determine the barrier between two models?",
-        "The initial head, not the order of the rows, determines the barrier between two models",
-        "Neither the initial head nor the order of the rows alone determines the barrier",
+        "The initial head determines the barrier between two models more than the order of the "
+        "rows does",
+        "The initial head does not determine the barrier between two models more than the order "
+        "of the rows does",
         {
             "lcrgs/share_head": "share of the barriers that the head explains",
             "lcrgs/more|lcrgs/share_more": "the same, less the share of the order",
@@ -132,8 +134,8 @@ FINDINGS = (
         "Out of distribution, the average of two fine-tuned models does not have a lower loss than "
         "the mean of the two",
         {
-            "lcrgs/c7_any_out|lcrgs/c7_any_lexical_overlap|lcrgs/cell_any_lexical_overlap": "loss "
-            "at the midpoint less the mean of the endpoints"
+            "lcrgs/c7_any_out|lcrgs/c7_any_lexical_overlap|lcrgs/c7_any_ood|"
+            "lcrgs/cell_any_lexical_overlap": "loss at the midpoint less the mean of the endpoints"
         },
         "mnli_types|nli_types|paws_types",
     ),
@@ -156,7 +158,6 @@ APART = (
 MIXED = "An ensemble and a weight average of the same networks may rely on different features"
 
 DECIDED = ("supported", "contradicted")
-"""The first profile with one of these verdicts provides the text of a card."""
 
 CLOSE, FAR = 0.05, 0.2
 """Thresholds for equal accuracy on the task, and for a difference in reliance on the cue."""
@@ -179,13 +180,19 @@ class Effect(NamedTuple):
 
 
 class Card(NamedTuple):
-    """A finding with its result; `figure` is a profile and a key of its figures."""
+    """A finding with its result, from one profile.
+
+    `effects` begin with those of this profile. `others` are the other profiles by what they show:
+    the same (`also`), the opposite (`not in`) or neither (`undecided in`). `figure` is a profile
+    and a key of its figures.
+    """
 
     key: str
     asks: str
     title: str
     status: str
     effects: list[Effect]
+    others: dict[str, list[str]]
     figure: tuple[str, str] | None
 
 
@@ -197,9 +204,12 @@ def cards(
 ) -> list[Card]:
     """Return the findings for which the profiles have claims or merges.
 
+    A finding's text is that of the first profile that decides it: after correction for multiple
+    comparisons if any does, and by claims registered before the run if any does. If none decides
+    it, it is that of the first that has it.
+
     Args:
-        ledgers: the claims of each profile, in order of preference; the first profile that decides
-            a finding provides its text, or else the first that has it.
+        ledgers: the claims of each profile, in order of preference.
         tables: the rows of each profile, of which `merge/...` are read.
         figures: the keys of each profile's figures.
         confidence: the confidence of intervals over sets of merged models.
@@ -210,42 +220,52 @@ def cards(
 
 
 def _card(finding: Finding, ledgers: Ledgers, figures: Mapping[str, Sequence[str]]) -> Card | None:
-    measured: list[tuple[str, str, Mapping[str, Any]]] = []
+    measured: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     for profile, claims in ledgers.items():
         known = {claim["id"]: claim for claim in claims}
         for keys, what in finding.claims.items():
             if claim := next((known[key] for key in keys.split("|") if key in known), None):
-                measured.append((profile, what, claim))
+                measured.setdefault(profile, []).append((what, claim))
     if not measured:
         return None
-    decided = {
-        profile: status([claim for of, _, claim in measured if of == profile]) in DECIDED
-        for profile, _, _ in measured
-    }
-    measured.sort(key=lambda one: not decided[one[0]])  # stable: otherwise in the given order
-    first = [claim for profile, _, claim in measured if profile == measured[0][0]]
-    holds = all(contents.side(claim) for claim in first)
-    verdict = status(first)
-    if verdict == "contradicted" and not holds:  # the card states the opposite of the claim
-        verdict = "decided: the claim is contradicted"
-    decides = verdict in DECIDED or verdict.startswith("decided")
-    if decides and any(claim["verdict_holm"] != claim["verdict"] for claim in first):
-        verdict += "; not after correction for multiple comparisons"
-    verdict += "".join(
-        f"; not in {words.spaced(profile)}"
-        for profile in decided
-        if decided[profile]
-        and holds != all(contents.side(claim) for of, _, claim in measured if of == profile)
-    )
-    keys = finding.figures.split("|")
+    found = {profile: [claim for _, claim in own] for profile, own in measured.items()}
+    profiles = sorted(found, key=lambda profile: _doubts(found[profile]))  # stable
+    first, *rest = profiles
+    holds = {profile: all(map(contents.side, claims)) for profile, claims in found.items()}
+    others: dict[str, list[str]] = {}
+    for profile in rest:
+        same = "also" if holds[profile] == holds[first] else "not in"
+        word = same if status(found[profile]) in DECIDED else "undecided in"
+        others.setdefault(word, []).append(profile)
     return Card(
         finding.key,
         finding.asks,
-        finding.holds if holds else finding.fails,
-        verdict,
-        [_effect(*one) for one in measured],
-        _figure(keys, list(dict.fromkeys(p for p, _, _ in measured)), figures),
+        finding.holds if holds[first] else finding.fails,
+        _status_in_full(found[first], holds[first]),
+        [_effect(profile, *one) for profile in profiles for one in measured[profile]],
+        others,
+        _figure(finding.figures.split("|"), profiles, figures),
     )
+
+
+def _doubts(claims: Sequence[Mapping[str, Any]]) -> tuple[bool, bool, bool]:
+    """Return whether claims are undecided, undecided after correction, or exploratory."""
+    return (
+        status(claims) not in DECIDED,
+        any(claim["verdict_holm"] not in DECIDED for claim in claims),
+        any(claim["registered"] != "yes" for claim in claims),
+    )
+
+
+def _status_in_full(claims: Sequence[Mapping[str, Any]], holds: bool) -> str:
+    """Return the status of a card that states that claims hold, or the opposite."""
+    undecided, uncorrected, exploratory = _doubts(claims)
+    said = status(claims)
+    if said == "contradicted" and not holds:
+        said = "decided: the opposite claim is contradicted"
+    if not undecided and uncorrected:
+        said += "; not after correction for multiple comparisons"
+    return said + ("; exploratory" if exploratory else "")
 
 
 def status(claims: Sequence[Mapping[str, Any]]) -> str:
@@ -298,6 +318,9 @@ def merged(
         return None
     effects = [effect for _, _, own, _ in found for effect in own]
     profile, key, _, apart = found[0]
+    others: dict[str, list[str]] = {}
+    for other, _, _, same in found[1:]:
+        others.setdefault("also" if same == apart else "not in", []).append(other)
     names = [name for name in figures.get(profile, ()) if name.startswith("merges")]
     return Card(
         "merging",
@@ -305,6 +328,7 @@ def merged(
         APART if apart else MIXED,
         f"exploratory, n = {effects[0].n}",
         effects,
+        others,
         (profile, names[0]) if names else None,
     )
 
@@ -341,7 +365,8 @@ def _merges(
                 for said, technique in (("ensemble", "deep_ensemble"), ("average", "uniform_soup"))
                 for row in [means.loc[(technique, place)]]
             ]
-            apart = abs(near["mean"]) < CLOSE and cue["mean"] > FAR and cue["ci_low"] > 0
+            equal = near["ci_low"] > -CLOSE and near["ci_high"] < CLOSE
+            apart = equal and cue["mean"] > FAR and cue["ci_low"] > 0
             yield profile, key, effects, bool(apart)
 
 

@@ -34,12 +34,11 @@ def _findings(cards: Sequence[Card]) -> Iterator[str]:
     for card in cards:
         first = card.effects[0]
         own = [effect for effect in card.effects if effect.profile == first.profile]
-        others = list(dict.fromkeys(e.profile for e in card.effects if e.profile != first.profile))
         papers = (f" (paper: {e.paper})" if e.paper[:1].isdigit() else "" for e in own)
         said = [f"{e.what}: {e.value}{paper}" for e, paper in zip(own, papers, strict=True)]
         claims = [f"`{first.profile}`", *(f"`{e.claim}`" for e in own if e.claim)]
-        also = f"; also `{'`, `'.join(others)}`" if others else ""
-        cells = [card.title, "<br>".join(said), " ".join(claims) + also, first.n, card.status]
+        others = "".join(f"; {word} `{'`, `'.join(of)}`" for word, of in card.others.items())
+        cells = [card.title, "<br>".join(said), " ".join(claims) + others, first.n, card.status]
         yield f"| {' | '.join(cells)} |\n"
 
 

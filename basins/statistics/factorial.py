@@ -21,10 +21,11 @@ FACTORIAL = ("head", "order", "dropout")
 def pairs(
     rows: pd.DataFrame, levels: Mapping[str, pd.Series], strategy: pd.Series | None = None
 ) -> pd.DataFrame:
-    """Return the pairs of a factorial: whether they share each factor, their `value`, and `models`.
+    """Return the pairs of a factorial: their `value`, levels, and whether they share each factor.
 
-    The value is `barrier_linear`, or the squared difference of `strategy`. The units of `models`,
-    which intervals leave out, are heads and orders, not models (`head 60 + order 700 + ..`).
+    The value is `barrier_linear`, or the squared difference of `strategy`. For each factor there is
+    a column of its name, which says if a pair shares its level, and the levels of both models
+    (`head_a`, `head_b`).
 
     Args:
         rows: pairs with `model_a`, `model_b` and `barrier_linear`.
@@ -35,18 +36,22 @@ def pairs(
         pd.DataFrame({f: np.asarray(levels[f][rows[side]]) for f in FACTORIAL}, rows.index)
         for side in ("model_a", "model_b")
     ]
-    crossed = [f + " " + side[f].astype(str) for side in sides for f in ("head", "order")]
     value = rows["barrier_linear"]
     if strategy is not None:
         first, second = (np.asarray(strategy[rows[side]]) for side in ("model_a", "model_b"))
         value = (first - second) ** 2
-    models = [" + ".join(own) for own in zip(*crossed, strict=True)]
-    return (sides[0] == sides[1]).assign(value=value, models=models)
+    named = [side.add_suffix(end) for side, end in zip(sides, ("_a", "_b"), strict=True)]
+    return pd.concat([sides[0] == sides[1], *named], axis=1).assign(value=value)
 
 
-def units(rows: pd.DataFrame) -> list[np.ndarray]:
-    """Return the units of each row of `pairs`, as one array [n] for each position."""
-    return list(np.array([models.split(" + ") for models in rows["models"]], str).T)
+def crossed(rows: pd.DataFrame, *factors: str) -> dict[str, list[np.ndarray]]:
+    """Return the levels of both models of each row of `pairs`, by factor, for `over_factors`.
+
+    Intervals are over heads and orders, and over other `factors` whose share is measured; the rest
+    is taken as it is.
+    """
+    over = dict.fromkeys(("head", "order", *factors))
+    return {f: [rows[f + side].to_numpy() for side in ("_a", "_b")] for f in over}
 
 
 def shared(rows: pd.DataFrame, factor: str, kept: np.ndarray) -> float:

@@ -6,7 +6,7 @@ therefore give wide intervals. Measured coverage is in docs/statistics.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,7 +93,7 @@ def contrast(
     """Return the mean of values where `first` is true, less that where it is not.
 
     Otherwise as `jackknife`. A seed is left out of both groups at once, so an effect that it has on
-    both cancels.
+    both cancels. The smaller group limits what the interval knows, so `seeds` is its number.
 
     Args:
         values: each of a model, or of a pair of models [n].
@@ -110,8 +110,9 @@ def contrast(
     _, kept = _kept(seeds)
     extra = sum(_alone(values[part], kept[:, part]) for part in (first, ~first))
     whole, without = difference(np.ones(len(values), bool)), np.array([*map(difference, kept)])
+    fewer = min(int((~kept[:, part]).any(1).sum()) for part in (first, ~first))
     estimate = _described(
-        whole, without, confidence, within, within, extra if _crossed(seeds) else 0.0
+        whole, without, confidence, within, within, extra if _crossed(seeds) else 0.0, fewer
     )
     return estimate | {"touched": _touched(estimate["unseen"], seeds)}
 
@@ -132,6 +133,37 @@ def leave_out(
     return _described(whole, without, confidence, within, within, 0.0)
 
 
+def over_factors(
+    statistic: Callable[[np.ndarray], float],
+    factors: Mapping[str, Sequence[np.ndarray]],
+    confidence: float,
+) -> dict[str, Any]:
+    """Return the jackknife of `statistic` over a design whose random factors are crossed.
+
+    Each level of each factor is left out in turn. A factor's levels alone give an interval as in
+    `leave_out`; that over all factors adds their half-widths in quadrature (Zou & Donner 2008). It
+    decides if each factor has at least `FEWEST` levels; `seeds` is the smallest number.
+
+    Args:
+        statistic: a smooth function of the mask of kept values, bool [n].
+        factors: by name, the levels of each value, one array [n] for each place in a pair.
+        confidence: two-sided.
+    """
+    whole = statistic(np.ones(len(next(iter(factors.values()))[0]), bool))
+    parts = {name: leave_out(statistic, levels, confidence) for name, levels in factors.items()}
+    rarest = min(parts, key=lambda name: parts[name]["seeds"])
+    count = parts[rarest]["seeds"]
+    below, above = (
+        float(np.sqrt(sum((whole - part[end]) ** 2 for part in parts.values())))
+        for end in ("ci_low", "ci_high")
+    )
+    note = f"{count} levels of {rarest}: with fewer than {FEWEST}, two groups may look like one"
+    levels = " and ".join(f"{part['seeds']} of {name}" for name, part in parts.items())
+    method = f"jackknife t, levels left out: {levels}"
+    ends = (whole - below, whole + above)
+    return _estimate(whole, *ends, count, confidence, method, note if count < FEWEST else "")
+
+
 def interval(
     whole: np.ndarray,
     without: np.ndarray,
@@ -140,6 +172,7 @@ def interval(
     within: tuple[float, float] = EVERYTHING,
     near: tuple[float, float] = EVERYTHING,
     extra: np.ndarray | float = 0.0,
+    seeds: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the ends of intervals of estimates [...], and the widening factors [2, ...].
 
@@ -157,14 +190,17 @@ def interval(
         near: the range that is used to detect long tails.
         extra: the variance added for effects of pairs: if seeds form two equal groups, leaving one
             out changes nothing.
+        seeds: the number of seeds of the smaller of two groups, if not K: the degrees of freedom
+            are then one less than this, and sides are widened for so many.
     """
     count = without.shape[-1]
+    few = count if seeds is None else seeds
     off = (count - 1) * (without.mean(-1, keepdims=True) - without)  # of pseudo-values
     second, third, fourth = ((off**power).mean(-1) for power in (2, 3, 4))
     spread = np.sqrt(second * count / max(count - 1, 1))
     error = np.sqrt(np.where(second == 0, 0, spread**2 / max(count, 1) + extra))
     sides = np.ones((2, *np.shape(whole)))
-    if count >= FEWEST:
+    if few >= FEWEST:
         scale = np.where(second > 0, second, 1.0)
         skew = third / scale**1.5
         two = fourth / scale**2 - skew**2 < TWO
@@ -172,8 +208,8 @@ def interval(
         closest = np.minimum(below, above) < NEAR * spread
         wide = [(skew < 0) | two | (closest & (above < below))]
         wide += [(skew > 0) | two | (closest & (below < above))]
-        sides = np.where(wide, 1 + SKEW / np.sqrt(count), 1.0)
-    half = sides * stdtrit(max(count - 1, 1), (1 + confidence) / 2) * error
+        sides = np.where(wide, 1 + SKEW / np.sqrt(few), 1.0)
+    half = sides * stdtrit(max(few - 1, 1), (1 + confidence) / 2) * error
     low, high = within
     if np.isfinite(low) and np.isfinite(high):
         share = np.clip((whole - low) / (high - low), 1e-12, 1 - 1e-12)
@@ -310,14 +346,15 @@ def _described(
     within: tuple[float, float],
     near: tuple[float, float],
     extra: float,
+    fewer: int | None = None,
 ) -> dict[str, Any]:
-    count = len(without)
+    count = len(without) if fewer is None else fewer
     low = high = np.nan
     below = above = False
     method, note = "none", f"{count} seeds have no interval"
     if count > 1:
         start, end, sides = interval(
-            np.array(whole), without, confidence, within=within, near=near, extra=extra
+            np.array(whole), without, confidence, within=within, near=near, extra=extra, seeds=count
         )
         low, high = float(start), float(end)
         below, above = (bool(side > 1) for side in sides)
@@ -341,7 +378,7 @@ def _exact(hits: int, count: int, confidence: float) -> dict[str, Any]:
     low = float(betaincinv(hits, count - hits + 1, tail)) if hits else 0.0
     high = float(betaincinv(hits + 1, count - hits, 1 - tail)) if hits < count else 1.0
     estimate = _estimate(hits / count, low, high, count, confidence, "exact (binomial)", "")
-    return estimate | {"touched": 0.0}  # it covers all seeds
+    return estimate | {"touched": 0.0, "scale": "exact"}  # it covers all seeds
 
 
 def _estimate(

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import bdtr, bdtrc, logit, stdtr, stdtrit
 
 Direction = Literal["above", "below", "within"]
+Scale = Literal["plain", "logit", "exact"]
+"""On which an interval has the shape of a t interval; `exact` is that of a share of yes or no."""
 Verdict = Literal["supported", "contradicted", "inconclusive"]
 
 
@@ -53,11 +55,14 @@ def p_value(
     direction: Direction,
     confidence: float,
     seeds: int,
+    scale: Scale = "plain",
+    bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> float:
     """Return the level at which the interval would end exactly at the threshold.
 
     `verdict` decides if and only if this is below 1 - confidence. Each side is treated as that of
-    a t interval with (seeds - 1) degrees of freedom. NaN without an interval, or if its width is 0.
+    a t interval with (seeds - 1) degrees of freedom, on the interval's scale. NaN without an
+    interval, or if its width is 0.
 
     Args:
         estimate: the point estimate.
@@ -67,18 +72,31 @@ def p_value(
         direction: on which side of it the claim expects the estimate.
         confidence: the confidence of the interval, two-sided.
         seeds: the number of seeds of the interval.
+        scale: on which it was computed.
+        bounds: the range of the estimate, finite for `logit`.
     """
     if direction == "within":
         ends = (estimate, ci_low, ci_high)
-        sides = [
-            p_value(*ends, side, "above", confidence, seeds) for side in (-threshold, threshold)
-        ]
-        return float(np.max(sides))
+        of = (confidence, seeds, scale, bounds)
+        return float(np.max([p_value(*ends, t, "above", *of) for t in (-threshold, threshold)]))
+    if scale == "exact":  # Clopper & Pearson (1934)
+        hits = round(estimate * seeds)
+        above = bdtrc(hits - 1, seeds, threshold) if hits else 1.0
+        return float(min(1.0, 2 * min(above, bdtr(hits, seeds, threshold))))
+    if scale == "logit":
+        values = on_logit((estimate, ci_low, ci_high, threshold), bounds)
+        estimate, ci_low, ci_high, threshold = values
     half = estimate - ci_low if threshold < estimate else ci_high - estimate
     if not half > 0 or not np.isfinite(half) or seeds < 2:
         return np.nan
     t = abs(estimate - threshold) / half * stdtrit(seeds - 1, (1 + confidence) / 2)
     return float(2 * stdtr(seeds - 1, -t))
+
+
+def on_logit(values: Sequence[float], bounds: tuple[float, float]) -> np.ndarray:
+    """Return values [n] of a range on its logit scale; those at its ends become finite."""
+    low, high = bounds
+    return logit(np.clip((np.asarray(values) - low) / (high - low), 1e-12, 1 - 1e-12))
 
 
 def holm(ps: Sequence[float]) -> np.ndarray:

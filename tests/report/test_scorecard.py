@@ -79,7 +79,7 @@ def test_a_finding_says_what_its_estimates_say_and_how_certain_it_is():
     assert card.title.startswith("After matching, networks of different data keep a higher")
     assert card.figure == ("p", "control") and card.effects[0].claim == few["id"]
     (card,) = findings.cards({"p": [{**few, "estimate": 0.1}]}, {}, {})
-    assert card.title.startswith("After matching, barriers are about as high")
+    assert card.title.endswith("less than 5 points above that between networks of the same data")
     assert card.figure is None
     sure = {**few, "verdict": "supported", "verdict_holm": "supported"}
     (card,) = findings.cards({"p": [sure]}, {}, {})
@@ -95,21 +95,33 @@ def test_a_profile_that_decides_a_finding_goes_before_one_that_does_not():
     many["verdict_holm"] = "contradicted"
     (card,) = findings.cards({"few": [few], "many": [many]}, {}, {"few": ["control"]})
     assert (card.status, [effect.profile for effect in card.effects]) == (
-        "decided: the claim is contradicted", ["many", "few"],
+        "decided: the opposite claim is contradicted", ["many", "few"],
     )  # fmt: skip
-    assert card.title.startswith("After matching, barriers are about as high")
-    (card,) = findings.cards({"few": [few], "many": [{**many, "verdict": "inconclusive"}]}, {}, {})
+    assert card.others == {"undecided in": ["few"]}
+    many |= {"verdict": "inconclusive", "verdict_holm": "inconclusive"}
+    (card,) = findings.cards({"few": [few], "many": [many]}, {}, {})
     assert [effect.profile for effect in card.effects] == ["few", "many"]
 
 
-def test_a_profile_in_which_a_finding_does_not_hold_is_named():
+def test_other_profiles_are_named_with_what_they_show():
     sure = {**CLAIM, "id": "mmc/c12_contrast", "verdict": "supported", "verdict_holm": "supported"}
     against = {**sure, "estimate": 0.1, "verdict": "contradicted", "verdict_holm": "contradicted"}
-    (card,) = findings.cards({"one": [sure], "other": [against], "third": [sure]}, {}, {})
-    assert card.status == "supported; not in other"
-    open_ = {**against, "verdict": "inconclusive"}
-    (card,) = findings.cards({"one": [sure], "other": [open_]}, {}, {})
+    open_ = {**against, "verdict": "inconclusive", "verdict_holm": "inconclusive"}
+    ledgers = {"one": [sure], "other": [against], "open": [open_], "third": [sure]}
+    (card,) = findings.cards(ledgers, {}, {})
     assert card.status == "supported"
+    assert card.others == {"not in": ["other"], "also": ["third"], "undecided in": ["open"]}
+
+
+def test_the_surest_profile_provides_the_text():
+    sure = {**CLAIM, "id": "mmc/c12_contrast"}
+    once = {**sure, "verdict_holm": "inconclusive"}
+    late = {**sure, "registered": "no"}
+    (card,) = findings.cards({"once": [once], "late": [late], "sure": [sure]}, {}, {})
+    assert [effect.profile for effect in card.effects] == ["sure", "late", "once"]
+    assert card.status == "supported"
+    (card,) = findings.cards({"late": [{**late, "verdict_holm": "inconclusive"}]}, {}, {})
+    assert card.status == "supported; not after correction for multiple comparisons; exploratory"
 
 
 def merges(ensemble: float) -> dict[str, pd.DataFrame]:

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from basins.statistics.factorial import FACTORIAL, pairs, shared, units
-from basins.statistics.seeds import leave_out
+from basins.statistics.factorial import FACTORIAL, crossed, pairs, shared
+from basins.statistics.seeds import FEWEST, leave_out, over_factors
 
 CROSSED = list(product(range(60, 66), range(700, 706), range(2)))
 MODELS = [f"factorial/seed{k}" for k in range(len(CROSSED))]
@@ -36,8 +36,11 @@ def test_barriers_are_split_by_what_pairs_share():
     every = np.ones(len(table), bool)
     found = [shared(table, factor, every) for factor in FACTORIAL]
     assert found == pytest.approx([0.7, 0.2, 0.0])
-    assert table["models"].iloc[0] == "head 60 + order 700 + head 60 + order 700"
-    assert len(units(table)) == 4 and len(set(np.concatenate(units(table)))) == 12
+    assert {f: len(np.unique(both)) for f, both in crossed(table, "dropout").items()} == {
+        "head": 6,
+        "order": 6,
+        "dropout": 2,
+    }
 
 
 def test_a_factor_at_one_level_is_no_part_of_the_design():
@@ -61,6 +64,25 @@ def test_intervals_over_heads_and_orders_cover_the_component_of_variance():
     covered = []
     for seed in range(60):
         table = pairs(JOINED.assign(barrier_linear=0.0), LEVELS, strategies(1, 0.6, 0.8, seed))
-        found = leave_out(partial(shared, table, "head"), units(table), 0.95)
+        found = over_factors(partial(shared, table, "head"), crossed(table), 0.95)
         covered.append(found["ci_low"] <= 0.5 <= found["ci_high"])
-    assert np.mean(covered) >= 0.8
+    assert np.mean(covered) >= 0.95
+
+
+def test_no_factor_with_few_levels_decides():
+    table = pairs(JOINED.assign(barrier_linear=0.0), LEVELS, strategies(1, 0.6, 0.8, 0))
+    five = table.loc[(table["order_a"] < 705) & (table["order_b"] < 705)]
+    for own, factor, few in ((table, "dropout", 2), (five, "order", 5), (table, "head", 6)):
+        found = over_factors(partial(shared, own, factor), crossed(own, factor), 0.95)
+        assert found["seeds"] == few and found["decides"] == (few >= FEWEST)
+        assert found["decides"] or f"{few} levels of {factor}" in found["note"]
+
+
+def test_the_interval_over_factors_has_the_half_widths_over_each_in_quadrature():
+    table = pairs(JOINED.assign(barrier_linear=0.0), LEVELS, strategies(1, 0.6, 0.8, 1))
+    share = partial(shared, table, "head")
+    levels = crossed(table)
+    found = over_factors(share, levels, 0.95)
+    for end in ("ci_low", "ci_high"):
+        alone = [leave_out(share, both, 0.95)[end] - found["mean"] for both in levels.values()]
+        assert abs(found[end] - found["mean"]) == pytest.approx(np.hypot(*alone))

@@ -242,6 +242,18 @@ def test_contrast_by_hand():
     assert [swapped["ci_low"], swapped["ci_high"]] == [-found["ci_high"], -found["ci_low"]]
 
 
+def test_the_smaller_group_limits_a_contrast():
+    """Seeds that are added to the other group make the interval no narrower."""
+    values = np.concatenate([RNG.exponential(size=6), np.zeros(24)])
+    first, seeds = np.arange(30) < 6, [np.concatenate([np.arange(6), np.arange(24)])]
+    found = contrast(values, first, seeds, 0.95)
+    alone = jackknife(values[first], [np.arange(6)], 0.95)
+    assert found["seeds"] == 6 and found["decides"]
+    assert found["ci_low"] < alone["ci_low"] and found["ci_high"] > alone["ci_high"]
+    few = (seeds[0] != 5) | ~first  # five in the first group, 24 in the other
+    assert not contrast(values[few], first[few], [seeds[0][few]], 0.95)["decides"]
+
+
 def test_contrast_covers_when_groups_share_seeds():
     """What a seed does to both groups cancels, and the rest is covered as the interval says."""
     rng = np.random.default_rng(4)
@@ -398,6 +410,23 @@ def test_p_is_below_the_level_where_the_verdict_is_out_and_nowhere_else(directio
         ends, threshold = (mean - low, mean + high), rng.gamma(1, 0.5)
         p = p_value(mean, *ends, threshold, direction, 0.9, 5)
         assert (p < 0.1) == (verdict(*ends, threshold, direction) != "inconclusive")
+
+
+@pytest.mark.parametrize("scale", ["plain", "logit", "exact"])
+def test_at_the_level_of_p_the_interval_ends_at_the_threshold(scale):
+    values = RNG.beta(8, 2, size=9)
+    if scale == "exact":
+        values = (values > 0.75).astype(float)
+    bounds = (-np.inf, np.inf) if scale == "plain" else (0, 1)
+
+    def interval(confidence: float) -> dict[str, float]:
+        return jackknife(values, [np.arange(9)], confidence, bounds, outcomes=scale == "exact")
+
+    for threshold, end in ((0.3, "ci_low"), (0.97, "ci_high")):
+        found = (interval(0.95)[name] for name in ("mean", "ci_low", "ci_high"))
+        p = p_value(*found, threshold, "above", 0.95, 9, scale, bounds)
+        assert 1e-9 < p < 0.5
+        assert interval(1 - p)[end] == pytest.approx(threshold, rel=1e-6)
 
 
 def test_p_of_a_t_interval_is_that_of_the_t_test():
