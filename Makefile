@@ -41,8 +41,8 @@ figures: installed  ## claims, figures, tables and report of every profile, from
 site: figures  ## all reports as one site that works offline: site/index.html
 	@python stages/site.py
 
-api: installed  ## reference of the Python interface, from docstrings: build/api (needs `pip install '.[api]'`)
-	@python -c 'import pdoc' 2>/dev/null || { echo "error: pdoc is not installed; pip install '.[api]'" >&2; exit 1; }
+api: installed  ## reference of the Python interface, from docstrings: build/api (needs pdoc)
+	@python -c 'import pdoc' 2>/dev/null || { echo "error: pdoc is not installed; .venv/bin/pip install -e '.[api]'" >&2; exit 1; }
 	@python -m pdoc --docformat google --output-directory build/api $(INTERFACE)
 	@echo "reference: build/api/index.html"
 

@@ -41,6 +41,7 @@ BATCHNORM = (
     "statistics along the path; default: reset, on training images, where there are any; repair: "
     "REPAIR on these, with BatchNorm or without"
 )
+STEPS = "intervals a side, or from the model to each end of a direction; default 5"
 BARRIERS = [
     "model_a",
     "model_b",
@@ -85,7 +86,9 @@ def parser() -> argparse.ArgumentParser:
     measured.add_argument("--truncate", action="store_true", help="cut text that is too long")
     measured.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     measured.add_argument("--jobs", metavar="N", type=_at_least(1), default=1, help=JOBS)
-    joined.add_argument("--path", default="linear", help="a file of basins/paths/")
+    joined.add_argument(
+        "--path", default="linear", help="linear, or another path without a trained point"
+    )
     joined.add_argument("--points", type=_at_least(3), default=11, help="on a path, with its ends")
     alignments = ("none", "weight_matching", "activation_matching", "straight_through", "annealing")
     mixed.add_argument("--alignment", choices=alignments, default="none")
@@ -109,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument(
         "--clusters",
         metavar="K",
-        type=_at_least(1),
+        type=_at_least(2),
         help="default: as many as a test shows, of 12 models or more",
     )
     own = command(probe, needed, measured, kept)
@@ -127,7 +130,7 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("models", metavar="MODEL", nargs="+", help=f"one to three; {MODEL}")
     own.add_argument("--directions", choices=("random", "hessian"), help=DIRECTIONS)
     own.add_argument("--reach", type=float, default=1.0, help=REACH)
-    own.add_argument("--steps", type=_at_least(2), default=5, help="points a side, or a direction")
+    own.add_argument("--steps", type=_at_least(2), default=5, help=STEPS)
     own.add_argument(
         "--margin", type=float, default=0.5, help="sides beyond the models; default .5"
     )

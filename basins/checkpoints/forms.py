@@ -120,7 +120,8 @@ class Form:
                 batch = tensors(data.select(range(start, min(len(data), start + BATCH))))
                 odd = [key for key, x in batch.items() if not isinstance(x, Tensor)]
                 if odd:
-                    raise UserError(f"{where}: {odd[0]!r} is no column of numbers; leave it out")
+                    line = f"{where}: {odd[0]!r} is no column of numbers, which this network reads"
+                    raise UserError(f"{line}; leave it out, or give a network that reads it")
                 given = {k: x for k, x in batch.items() if k != label}
                 if len(given) > 1 and all(x.ndim == 1 for x in given.values()):  # a table's
                     given = {"columns": torch.stack([x.float() for x in given.values()], 1)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack, cast
@@ -23,6 +24,7 @@ from basins.landscape.plane import Plane, nodes
 from basins.paths.pairs import grid
 from basins.paths.points import Losses
 from basins.statistics.paths import plane_rows
+from basins.statistics.structure import FEWEST
 
 
 @takes(Joining)
@@ -90,6 +92,11 @@ def cluster(
     nets = named(networks)
     if len(nets) < 4:
         raise UserError(f"cluster: {len(nets)} models; clusters take 4 or more")
+    if k is not None and k not in range(2, len(nets)):
+        raise UserError(f"cluster: k={k!r} (--clusters); give 2 to {len(nets) - 1}, or nothing")
+    if k is None and len(nets) < FEWEST:
+        line = f"{len(nets)} models are too few to test for clusters, which takes {FEWEST}"
+        warnings.warn(f"{line}: all are in one; k= (--clusters) divides them", stacklevel=3)
     session = opened("cluster", nets, data, options)
     joins = session.joins()
     paths, barriers = tables.path_tables("cluster", joins, session.bench.task)
@@ -139,7 +146,7 @@ def plane(
         directions: with fewer than three networks, the directions from the first: `random`,
             normalised by filter, or `hessian`, the leading eigenvectors on training rows.
         reach: the distance along these, both ways: in units of the filters' norms, or Euclidean.
-        steps: points per side, or along a direction.
+        steps: intervals per side, or from the first network to each end of a direction.
         margin: how far the plane extends beyond three networks, in sides.
         options: those of `Settling`.
 
@@ -150,6 +157,8 @@ def plane(
         UserError: something cannot be measured; the message is one line.
     """
     nets = named(networks)
+    if directions not in (None, "random", "hessian"):
+        raise UserError(f"plane: directions={directions!r}; there are only random and hessian")
     if (len(nets) == 3) != (directions is None) or len(nets) > 3:
         raise UserError(
             f"plane: {len(nets)} models, --directions {directions}; three models "
@@ -157,6 +166,8 @@ def plane(
         )
     if not (reach > 0 and margin >= 0):
         raise UserError(f"plane: --reach {reach} --margin {margin}; give more than 0")
+    if not isinstance(steps, int) or steps < 2:
+        raise UserError(f"plane: steps={steps!r}; give 2 or more")
     session = opened("plane", nets, data, options)
     if session.bench.task.metrics:
         raise UserError("plane: it is drawn of classification; leave `loss` as it is")

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, cached_property
 from itertools import combinations
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import torch
@@ -63,8 +63,11 @@ class Measured(NamedTuple):
 def batchnorm_mode(net: nn.Module, asked: BatchNorm | None) -> BatchNorm:
     """Return the mode asked for; by default `reset` for networks with BatchNorm statistics.
 
-    Raises `UserError` if `reset` is asked for and there are no such statistics.
+    Raises `UserError` if there is no such mode, or `reset` is asked for and there are no such
+    statistics.
     """
+    if asked not in (None, *(modes := get_args(BatchNorm))):
+        raise UserError(f"batchnorm={asked!r}: there are only {', '.join(modes)}")
     there = any(
         isinstance(module, _BatchNorm) and module.track_running_stats for module in net.modules()
     )

@@ -165,6 +165,8 @@ def build(factory: str) -> nn.Module:
     """
     library = factory.partition(":")[0]
     if library in LIBRARIES:
+        line = f"--net {library}: images are from -1 to 1"
+        warnings.warn(f"{line}; other scales need a FILE.py:FUNCTION (docs/use.md)", stacklevel=2)
         return _named(factory)
     net = written(factory, "--net", lambda make: make())
     if not isinstance(net, nn.Module):

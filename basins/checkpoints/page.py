@@ -105,7 +105,7 @@ def drawn(
         found = {**found, "summary/paths": summary(found["paths"])}
     for number, (_, part) in enumerate(found["barriers"].groupby(JOIN, sort=False), 1):
         chosen: dict[str, Any] = {column: part[column].iloc[0] for column in JOIN}
-        what = f"{chosen['path']}, alignment {chosen['alignment']}, BatchNorm {chosen['batchnorm']}"
+        what = f"{chosen['path']}, {chosen['alignment']}, {chosen['batchnorm']}"
         what = style.display(f"{chosen['experiment']}: {what}")
         pairs = len(part[["model_a", "model_b"]].drop_duplicates())
         if not classes:

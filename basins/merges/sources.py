@@ -114,7 +114,8 @@ class Sources(NamedTuple):
         Raises `UserError` if there is no base.
         """
         if self.base is None:
-            raise UserError("this technique needs what the models were fine-tuned from; set `base`")
+            line = "this technique needs the model that all were fine-tuned from"
+            raise UserError(f"{line}; give it as `base` (--base)")
         return mixed(self.states) | self.base
 
     def combined(self, formula: Formula, scope: Scope = "vector") -> State:

@@ -55,7 +55,10 @@ def _counts(profiles: Sequence[profile.Rows]) -> Iterator[str]:
                     cells = [_cell([claim["verdict"] for claim in own], word) for word in VERDICTS]
                     held = [_cell([c["verdict_holm"] for c in own], word) for word in VERDICTS]
                     both = (a if a == b else f"{a} ({b})" for a, b in zip(cells, held, strict=True))
-                    yield f"| {short}, `{one.params.profile}`, {words} | {' | '.join(both)} |\n"
+                    ledger = (
+                        f"[`{one.params.profile}`](reports/{one.params.profile}/tables/ledger.md)"
+                    )
+                    yield f"| {short}, {ledger}, {words} | {' | '.join(both)} |\n"
 
 
 def _cell(verdicts: Sequence[str], word: str) -> str:

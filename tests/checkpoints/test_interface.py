@@ -201,6 +201,12 @@ def test_clusters_where_nothing_is_right_or_wrong():
     assert set(found.association["metric"]) == {"loss"}
 
 
+def test_few_networks_are_not_tested_for_clusters_and_a_warning_says_so():
+    with pytest.warns(UserWarning, match="4 models are too few .* takes 12"):
+        found = basins.cluster([net(k) for k in range(4)], LOADER, points=3)
+    assert set(found.clusters["cluster"]) == {0}
+
+
 def test_a_merge_of_modules_is_saved_as_a_state_dict(tmp_path):
     made = basins.merge([net(0), net(1)], LOADER, out=tmp_path / "soup")
     file = tmp_path / "soup" / "model.safetensors"
@@ -308,6 +314,22 @@ REFUSED = {
     "batch": (lambda: basins.probe(net(0), [(X, X, X)]), r"give \(inputs, targets\)"),
     "form": (lambda: basins.probe(net(0), 4), "give a loader"),
     "few": (lambda: basins.cluster([net(0)], LOADER), "clusters take 4 or more"),
+    "mode": (
+        lambda: basins.connect(net(0), net(1), LOADER, batchnorm="moving"),
+        "batchnorm='moving': there are only interpolate, reset, repair",
+    ),
+    "clusters": (
+        lambda: basins.cluster([net(k) for k in range(4)], LOADER, k=4), "k=4 .*give 2 to 3"
+    ),
+    "directions": (
+        lambda: basins.plane(net(0), LOADER, directions="pca"), "only random and hessian"
+    ),
+    "steps": (
+        lambda: basins.plane(net(0), LOADER, directions="random", steps=0), "give 2 or more"
+    ),
+    "base": (
+        lambda: basins.merge([net(0), net(1)], LOADER, technique="ties"), "give it as `base`"
+    ),
     "train": (
         lambda: basins.merge([net(0), net(1)], LOADER, technique="fisher"),
         "takes training rows: give them as train=",
