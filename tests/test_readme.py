@@ -18,7 +18,8 @@ from basins.report.contents import SHARE, VERDICTS
 PROJECT = Path(__file__).parents[1]
 NUMBER = re.compile(r": (-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]")
 COUNT = re.compile(
-    r"\| (?P<paper>[^|,]+), `(?P<profile>\w+)`, (?P<kind>[a-z' ]+) \| (?P<counts>.+) \|"
+    r"\| (?P<paper>[^|,]+), \[`(?P<profile>\w+)`\]\(reports/(?P=profile)/tables/ledger\.md\), "
+    r"(?P<kind>[a-z' ]+) \| (?P<counts>.+) \|"
 )
 
 

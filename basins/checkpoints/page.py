@@ -64,6 +64,7 @@ def write(folder: Path) -> Path:
         params="",
         provenance=rows.provenance(folder),
         curves=curves,
+        rows="{}.csv",
     )
     with whole_file(folder / "index.html") as file:
         file.write_text(text)

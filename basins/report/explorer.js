@@ -490,7 +490,7 @@
   });
   addEventListener("hashchange", follow);
   if (data.shown !== null) {
-    part("shown").textContent = `Only the paths between the first ${data.shown} models of each kind are shown; the table paths has all.`;
+    part("shown").textContent = `Only the paths between the first ${data.shown} models of each kind are shown; the table of paths has all.`;
     part("shown").hidden = false;
   }
   app.hidden = false;

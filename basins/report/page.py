@@ -69,6 +69,7 @@ def render(
     presets: Mapping[str, str] | None = None,
     cards: Sequence[Card] = (),
     tabs: Sequence[Tab] = (),
+    rows: str = "results/{}.csv.gz",
 ) -> str:
     """Return the report as the text of one HTML file that loads no other files.
 
@@ -87,6 +88,7 @@ def render(
         presets: the explorer's state for the claims that it can show, by their ids.
         cards: the findings that summarise the claims.
         tabs: the other pages of the site; if there are any, files are stored beside the page.
+        rows: where the tables of the explorer are, relative to the page, by their name.
 
     The output is deterministic.
     """
@@ -97,6 +99,7 @@ def render(
         **frame(scripts, {"explorer-data": curves} if curves else {}, tabs, claims),
         **scores(claims, sources or {}, anchors, presets),
         title=title,
+        rows=rows,
         description=f"{title} Rows, claims and figures of the profile {profile}.",
         profile=profile,
         about=about,

@@ -199,12 +199,13 @@ def crossed(head: float, order: float):
 def test_shares_of_a_factorial_are_those_that_were_planted(read_gaps):
     options = {"aspect": "cell", "experiment": "nli", "threshold": 0.3}
     tables = crossed(0.7, 0.1)
-    for factor, share, verdict in (
-        ("head", 0.7, "supported"), ("order", 0.1, "contradicted"), ("dropout", 0, "contradicted")
+    for factor, share, verdict, levels in (
+        ("head", 0.7, "supported", 6), ("order", 0.1, "contradicted", 6),
+        ("dropout", 0, "inconclusive", 2),
     ):  # fmt: skip
         entry = decide("share_of", {**options, "factor": factor}, tables)
         assert entry["estimate"] == pytest.approx(share, abs=0.03)
-        assert (entry["verdict"], entry["n"]) == (verdict, 12)  # heads and orders, not models
+        assert (entry["verdict"], entry["n"]) == (verdict, levels)  # of the rarest, not models
     entry = decide("share_more", options, tables)
     assert entry["estimate"] == pytest.approx(0.6, abs=0.03) and entry["verdict"] == "supported"
     assert decide("share_more", options, crossed(0.2, 0.2))["verdict"] == "contradicted"
