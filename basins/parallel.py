@@ -9,19 +9,21 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Generator, MutableSequence, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, MutableSequence, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from functools import partial
 from multiprocessing import connection, forkserver
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
-from basins.errors import UserError, explained
+from basins import code
+from basins.errors import Edited, UserError, explained
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -61,8 +63,8 @@ def run(
     """Return `function(item, step)` for every item, in the items' order, with a progress bar.
 
     An item that fails in a foreseeable way does not stop the others, except for errors of the
-    disk. An item whose worker dies is tried again (locally once, after the others; a cluster
-    decides how often) before it counts as failed.
+    disk and edits of the code. An item whose worker dies is tried again (locally once, after the
+    others; a cluster decides how often) before it counts as failed.
 
     Args:
         function: importable by other processes; it may call `step()` to report progress (a
@@ -77,7 +79,7 @@ def run(
             first half of an item. Their results and errors are ignored here.
 
     Raises:
-        UserError: at the end, naming every item that failed.
+        UserError: at the end, naming every item that failed; at once if code was edited.
     """
     shared = multiprocessing.RawArray("i", len(items))
     counts: Counts = shared
@@ -104,6 +106,7 @@ def run(
                     results[index] = outcome()
                 except Exception as error:
                     ours = isinstance(error, (UserError, MemoryError, RuntimeError))  # not disks'
+                    ours &= not isinstance(error, Edited)
                     if not (ours and (line := explained(error))):
                         raise
                     failures[index] = line
@@ -216,14 +219,15 @@ def _serve(modules: Sequence[str]) -> None:
 
 
 def _pool(context: BaseContext, counts: Counts, worker: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, context, _start_worker, (counts, worker))
+    return ProcessPoolExecutor(1, context, _start_worker, (counts, worker, code.started))
 
 
-def _start_worker(counts: Counts, worker: int) -> None:
+def _start_worker(counts: Counts, worker: int, started: Mapping[Path, code.Stamp | None]) -> None:
     from basins import devices
 
     global _counts
     _counts = counts
+    code.started.update(started)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
     signal.signal(signal.SIGTERM, _stop)
     if sys.platform != "win32":
