@@ -35,11 +35,12 @@ from basins.weights import State, flatten, unflatten
 FILE = "losses.safetensors"
 DOUBLE_ENTRY = "double_entry.json"
 MEMORY = 2**30  # bytes of models that a process keeps
+KEPT = 8  # datasets that a process keeps, enough for the tasks of most merges
 BLOCK = 16  # models: pairs of two blocks are consecutive, so that most are in memory
 
 
 class Sets(NamedTuple):
-    """The sets on which points are evaluated, and how; hashable, so that a process loads them once.
+    """The sets on which points are evaluated, and how.
 
     `names` are evaluation sets in the dataset's folder `data`, whose hash is `fingerprint`;
     `calibration` says on which images BatchNorm statistics are re-estimated, and `batchnorm` are
@@ -229,11 +230,15 @@ def vector(control: Control, net: Net) -> Tensor:
     return flatten(permute(state, net.permutation_spec(), permutations))
 
 
-_loaded: dict[Sets, dict[str, Examples]] = {}
+_loaded: OrderedDict[tuple[Any, ...], dict[str, Examples]] = OrderedDict()  # the latest last
 
 
 def _examples(sets: Sets, model: Path) -> dict[str, Examples]:
-    """Return the evaluation sets, which are the same for all networks of an experiment."""
-    if sets not in _loaded:
-        _loaded[sets] = {name: inputs(sets.data, name, model, sets.device) for name in sets.names}
-    return _loaded[sets]
+    """Return the evaluation sets as inputs of a model; recently used ones are kept in memory."""
+    key = sets.data, sets.fingerprint, sets.names, sets.device, checkpoint.encoding(model)
+    if key not in _loaded:
+        while len(_loaded) >= KEPT:
+            _loaded.popitem(last=False)
+        _loaded[key] = {name: inputs(sets.data, name, model, sets.device) for name in sets.names}
+    _loaded.move_to_end(key)
+    return _loaded[key]
