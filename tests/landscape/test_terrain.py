@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,6 +73,13 @@ def test_derivatives_are_those_of_torch():
     assert here.loss([at, direction], (1.0, 0.1)) == pytest.approx(
         float(loss(at + 0.1 * direction)), rel=1e-5
     )
+
+
+def test_directions_are_drawn_on_the_device_of_the_weights():
+    flat = weights.FlatModule(small().to("meta"))
+    here: Any = SimpleNamespace(engine=SimpleNamespace(flat=flat), generator=seeds.generator("a"))
+    assert flat.trained.is_meta and flat.where([]).is_meta
+    assert terrain.random_like(here, flat.vector).is_meta
 
 
 def text_net():
