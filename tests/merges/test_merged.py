@@ -159,6 +159,22 @@ def test_an_encoder_is_the_base_of_its_classifiers(tmp_path, monkeypatch):
         base_state(other, Control(Path("x"), ""), net)  # pyright: ignore
 
 
+def test_what_a_technique_draws_from_torch_does_not_depend_on_earlier_draws(
+    models, sets, tmp_path, monkeypatch
+):
+    drawn = []
+
+    def drawing(sources):
+        drawn.append(float(torch.rand(())))
+        return [sources.states[0]]
+
+    monkeypatch.setattr(merged, "find", lambda *names: drawing)
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        job(models, sets=sets).make(folder, nothing)
+    assert drawn[0] == drawn[1]
+
+
 def test_what_does_not_fit_is_named(models, sets):
     wide = CONFIG | {"net": {"name": "resnet", "depth": 8, "width": 6}}
     other = saved(checkpoint.initialise(wide), "wide/seed0", wide)
