@@ -118,10 +118,8 @@ def prepared(
     net, engine = _engine(json.dumps(shape), sets.device)
     vectors = [vector(control, net).to(sets.device) for control in controls]
     repair = ["repair"] if disk.is_image(sets.data) else []
-    sources = dict.fromkeys([*ESTIMATES, *repair], sets.calibration)
-    sources["reset_cued"] = sets.calibration._replace(cue_proportion=1.0)
     batchnorm = {
-        mode: sources[mode].load(sets.device) if mode in sources else None
+        mode: sets.calibration.of(mode).load(sets.device) if mode in (*ESTIMATES, *repair) else None
         for mode in sets.batchnorm
     }
     return engine, vectors, batchnorm, _examples(sets, controls[0].model)

@@ -178,6 +178,12 @@ def test_an_aspect_is_measured_once(job, monkeypatch):
     pd.testing.assert_frame_equal(get(job, nothing), found)
 
 
+def test_statistics_with_the_cue_are_of_images_with_the_cue(job):
+    found = replace(job, batchnorm="reset_cued").terrain().calibration
+    plain, cued = (Calibration(Path("data"), share, 128).load(CPU) for share in (0.0, 1.0))
+    assert torch.equal(found.images, cued.images) and not torch.equal(found.images, plain.images)
+
+
 def test_what_decides_an_aspect_is_in_its_key(job):
     table = pd.DataFrame({"model": ["net/seed0"], "measure": "convexity_gap", "cluster": 0})
     others = [
