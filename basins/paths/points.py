@@ -95,7 +95,7 @@ class Points(Item):
     def make(self, folder: Path, step: Step) -> None:
         """Write `losses.safetensors` and the double entry's outcome, `double_entry.json`."""
         engine, controls, batchnorm, examples = prepared(self.face, self.sets)
-        precision, bends, entry = self.sets.precision, bent(self.face), engine.anew()
+        precision, bends, entry = self.sets.precision, bent(self.face), engine.double_entry
         curves = engine.along(controls, self.points, batchnorm, examples, precision, bends)
         trained = [control[engine.flat.trained].double() for control in controls]
         distances = [[float(torch.dist(x, y)) for y in trained] for x in trained]
@@ -112,10 +112,12 @@ def prepared(
 ) -> tuple[Engine, list[Tensor], dict[str, Resident | None], dict[str, Examples]]:
     """Return this process's engine, the controls' flat weights, and the data, all on the device.
 
-    The data are each BatchNorm mode's images, and the evaluation sets.
+    The data are each BatchNorm mode's images, and the evaluation sets. The engine's double entry is
+    new, so that results do not depend on earlier items.
     """
     shape = checkpoint.description(checkpoint.read_config(controls[0].model))
     net, engine = _engine(json.dumps(shape), sets.device)
+    engine.anew()
     vectors = [vector(control, net).to(sets.device) for control in controls]
     repair = ["repair"] if disk.is_image(sets.data) else []
     batchnorm = {

@@ -19,7 +19,8 @@ from basins.merges import experiment, merged, uniform_soup
 from basins.merges.merged import FILE, Merged, base_state, check_shapes
 from basins.nets import bert, checkpoint
 from basins.nets.control import Control
-from basins.paths.evaluation import evaluate
+from basins.paths.evaluation import double_entry, evaluate
+from basins.paths.points import prepared
 from basins.store import Store
 from basins.training.sample import Sample
 from basins.weights import save
@@ -173,6 +174,16 @@ def test_what_a_technique_draws_from_torch_does_not_depend_on_earlier_draws(
         folder.mkdir()
         job(models, sets=sets).make(folder, nothing)
     assert drawn[0] == drawn[1]
+
+
+def test_a_merge_is_evaluated_as_if_nothing_came_before(models, sets):
+    """After a fold that went wrong, an earlier item evaluated the plain network."""
+    engine, *_ = prepared(models, sets)
+    nets = engine.net, engine.folded.function
+    for net in nets:
+        double_entry(net).plain = True
+    get(job(models, sets=sets), nothing)
+    assert not any(double_entry(net).plain for net in nets)
 
 
 def test_what_does_not_fit_is_named(models, sets):
