@@ -151,17 +151,28 @@ def _in_processes(
     idle, waiting, more = deque(range(len(pools))), deque(range(len(items))), deque(spare)
     running: dict[Future[Result], tuple[int, int | None]] = {}  # index: None if spare
     died: set[int] = set()
+
+    def replace(worker: int) -> None:
+        pools[worker].shutdown()
+        pools[worker] = _pool(context, counts, worker)
+
+    def submit(item: Item, index: int | None) -> None:
+        worker = idle.popleft()
+        try:
+            future = pools[worker].submit(_call, function, item, index)
+        except BrokenProcessPool:  # it died while it was idle
+            replace(worker)
+            future = pools[worker].submit(_call, function, item, index)
+        running[future] = worker, index
+
     try:
         while waiting or running:
             while idle and waiting:
-                worker, index = idle.popleft(), waiting.popleft()
-                future = pools[worker].submit(_call, function, items[index], index)
-                running[future] = worker, index
+                index = waiting.popleft()
+                submit(items[index], index)
             ours = [index for _, index in running.values() if index is not None]
             while idle and more and any(counts[index] < steps / 2 for index in ours):
-                worker = idle.popleft()
-                future = pools[worker].submit(_call, function, more.popleft(), None)
-                running[future] = worker, None
+                submit(more.popleft(), None)
             done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
             refresh()
             for future in done:
@@ -169,8 +180,7 @@ def _in_processes(
                 idle.append(worker)
                 broken = isinstance(future.exception(), BrokenProcessPool)
                 if broken:
-                    pools[worker].shutdown()
-                    pools[worker] = _pool(context, counts, worker)
+                    replace(worker)
                 if index is None:
                     continue
                 if not broken:
