@@ -13,6 +13,7 @@ from basins import code
 from basins.errors import UserError
 from basins.item import Item, Step, get, runner
 from basins.store import Store
+from tests.paths.test_points import nothing
 
 DEVICES = Path(code.__file__).with_name("devices.py")
 
@@ -57,11 +58,11 @@ def test_code_edited_since_the_start_stores_nothing_in_any_process(
 
 def test_code_edited_while_an_item_is_made_stores_nothing(store: Path) -> None:
     with pytest.raises(UserError, match=r"devices.py: edited during the run"):
-        get(Edits("a"), int)
+        get(Edits("a"), nothing)
     assert not store.exists()
 
 
 def test_other_edits_do_not_matter(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(code.started, DEVICES.with_name("__main__.py"), None)
-    get(Empty("a"), int)
+    get(Empty("a"), nothing)
     assert len(list(store.iterdir())) == 1

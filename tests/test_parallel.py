@@ -169,7 +169,7 @@ def kills_the_idle(item: tuple[str, Path], step: Callable) -> str:
         pid.write_text(str(os.getpid()))
     elif not again.exists():
         again.touch()
-        assert within(30, lambda: pid.exists() and pid.read_text())
+        assert within(30, lambda: pid.exists() and pid.read_text() != "")
         time.sleep(1)  # until its result has arrived
         os.kill(int(pid.read_text()), signal.SIGKILL)
         time.sleep(1)  # until its pool knows
