@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from basins.errors import UserError
+from basins.errors import Edited, UserError
 
 ROOT = Path(__file__).parents[1]
 PLUMBING = {
@@ -31,6 +31,8 @@ PLUMBING = {
     "basins.store": "where items are stored",
 }
 """Modules whose changes do not alter results, each with the reason."""
+
+Stamp = tuple[int, int, int]  # a file's time of change (ns), size (bytes) and inode
 
 
 class Source(NamedTuple):
@@ -115,15 +117,36 @@ def read(name: str) -> Source:
             rooms.append(first.value)
     ours = [ours for name in imports if (ours := _ours(name, file))]
     beside = sorted(path for path in file.parent.iterdir() if path.suffix not in ("", ".py"))
+    beside = beside if file.parent not in (ROOT / "basins", ROOT / "stages") else []
     digest = hashlib.sha256(_syntax(tree).encode())
-    for path in beside if file.parent not in (ROOT / "basins", ROOT / "stages") else ():
+    for path in beside:
         digest.update(path.name.encode() + path.read_bytes())
+    _counted.update([file, *beside])
     return Source(
         digest.hexdigest()[:16],
         tuple(dict.fromkeys(ours)),
         tuple(dict.fromkeys(rooms)),
         frozenset(strings),
     )
+
+
+def check() -> None:
+    """Raise `Edited` if a file that `read` has counted was changed since the start of the run.
+
+    The modules in memory are then not those on the disk, and keys of the store would name the
+    wrong ones.
+    """
+    for file in _counted & started.keys():
+        if _stamp(file) != started[file]:
+            raise Edited(f"{file}: edited during the run; start it again (finished items are kept)")
+
+
+def _stamp(file: Path) -> Stamp | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _names(settings: Any) -> Iterator[str]:
@@ -200,3 +223,13 @@ def _syntax(node: Any) -> str:
 def _is_docstring(node: ast.stmt) -> bool:
     """Return whether a statement is a bare string, which documents its neighbour."""
     return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)
+
+
+# A worker has those of the process that started it, whose modules may be older than its own.
+started: dict[Path, Stamp | None] = {
+    path: _stamp(path)
+    for room in ("basins", "stages")
+    for path in (ROOT / room).rglob("*.*")
+    if path.suffix != ".pyc"
+}
+_counted: set[Path] = set()

@@ -7,6 +7,8 @@ import os
 import platform
 import sys
 from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +16,9 @@ import torch
 from torch import nn
 
 from basins.errors import UserError
+
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "transformers", "tokenizers")
+"""They decide random draws, assignments, splits, networks and the pieces of a text."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
@@ -93,6 +98,11 @@ def memory_format(net: nn.Module) -> torch.memory_format:
 
 
 def identity(device: torch.device) -> dict[str, str]:
-    """Return the properties of the machine that affect a result's bytes, for fingerprints."""
+    """Return what affects a result's bytes beside the code: the device and libraries' versions."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    return {"torch": torch.__version__, "device": name}
+    return {"torch": torch.__version__, **_versions(), "device": name}
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES}

@@ -21,6 +21,10 @@ class UserError(Exception):
         super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
 
 
+class Edited(UserError):
+    """The code was edited during the run, so no further item can be made in it."""
+
+
 def explained(error: BaseException) -> str | None:
     """Return the message for a foreseeable failure, or None for a defect of the program.
 

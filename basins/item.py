@@ -46,13 +46,17 @@ class Item(ABC):
         return 1
 
     def key(self) -> dict[str, Any]:
-        """Return the item's key in the store: everything that determines it."""
+        """Return the item's key in the store: everything that determines it.
+
+        Raises `UserError` if its code was edited during the run.
+        """
         decides = self.decides()
         roots = [cls.__module__ for cls in type(self).__mro__ if cls.__module__ != __name__]
         ours = [name for name in roots if name.startswith("basins.")]
-        machine = devices.identity(self.device)
         # `devices` sets up workers: threads, rounding, determinism.
-        return {**decides, "code": code.identity([*ours, "basins.devices"], decides), **machine}
+        digest = code.identity([*ours, "basins.devices"], decides)
+        code.check()
+        return {**decides, "code": digest, **devices.identity(self.device)}
 
     def find(self) -> Path | None:
         """Return the item's folder in the store, or None."""
@@ -75,11 +79,15 @@ def runner(workers: int, scheduler: str | None = None) -> Run:
 
 
 def get(item: Item, step: Step) -> Any:
-    """Return an item's result from the store, after making it if necessary."""
+    """Return an item's result from the store, after making it if necessary.
+
+    Raises `UserError`, and stores nothing, if its code was edited during the run.
+    """
     store, key = Store(), item.key()
     folder = store.find(item.kind, key)
     if folder is None:
         with store.making(item.kind, key) as empty:
             item.make(empty, step)
+            code.check()  # it may have imported modules that its key does not name
         folder = store.folder(item.kind, key)
     return item.result(folder)

@@ -9,19 +9,21 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Generator, MutableSequence, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, MutableSequence, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from functools import partial
 from multiprocessing import connection, forkserver
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
-from basins.errors import UserError, explained
+from basins import code
+from basins.errors import Edited, UserError, explained
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -61,8 +63,8 @@ def run(
     """Return `function(item, step)` for every item, in the items' order, with a progress bar.
 
     An item that fails in a foreseeable way does not stop the others, except for errors of the
-    disk. An item whose worker dies is tried again (locally once, after the others; a cluster
-    decides how often) before it counts as failed.
+    disk and edits of the code. An item whose worker dies is tried again (locally once, after the
+    others; a cluster decides how often) before it counts as failed.
 
     Args:
         function: importable by other processes; it may call `step()` to report progress (a
@@ -77,7 +79,7 @@ def run(
             first half of an item. Their results and errors are ignored here.
 
     Raises:
-        UserError: at the end, naming every item that failed.
+        UserError: at the end, naming every item that failed; at once if code was edited.
     """
     shared = multiprocessing.RawArray("i", len(items))
     counts: Counts = shared
@@ -104,6 +106,7 @@ def run(
                     results[index] = outcome()
                 except Exception as error:
                     ours = isinstance(error, (UserError, MemoryError, RuntimeError))  # not disks'
+                    ours &= not isinstance(error, Edited)
                     if not (ours and (line := explained(error))):
                         raise
                     failures[index] = line
@@ -148,17 +151,28 @@ def _in_processes(
     idle, waiting, more = deque(range(len(pools))), deque(range(len(items))), deque(spare)
     running: dict[Future[Result], tuple[int, int | None]] = {}  # index: None if spare
     died: set[int] = set()
+
+    def replace(worker: int) -> None:
+        pools[worker].shutdown()
+        pools[worker] = _pool(context, counts, worker)
+
+    def submit(item: Item, index: int | None) -> None:
+        worker = idle.popleft()
+        try:
+            future = pools[worker].submit(_call, function, item, index)
+        except BrokenProcessPool:  # it died while it was idle
+            replace(worker)
+            future = pools[worker].submit(_call, function, item, index)
+        running[future] = worker, index
+
     try:
         while waiting or running:
             while idle and waiting:
-                worker, index = idle.popleft(), waiting.popleft()
-                future = pools[worker].submit(_call, function, items[index], index)
-                running[future] = worker, index
+                index = waiting.popleft()
+                submit(items[index], index)
             ours = [index for _, index in running.values() if index is not None]
             while idle and more and any(counts[index] < steps / 2 for index in ours):
-                worker = idle.popleft()
-                future = pools[worker].submit(_call, function, more.popleft(), None)
-                running[future] = worker, None
+                submit(more.popleft(), None)
             done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
             refresh()
             for future in done:
@@ -166,8 +180,7 @@ def _in_processes(
                 idle.append(worker)
                 broken = isinstance(future.exception(), BrokenProcessPool)
                 if broken:
-                    pools[worker].shutdown()
-                    pools[worker] = _pool(context, counts, worker)
+                    replace(worker)
                 if index is None:
                     continue
                 if not broken:
@@ -216,14 +229,15 @@ def _serve(modules: Sequence[str]) -> None:
 
 
 def _pool(context: BaseContext, counts: Counts, worker: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, context, _start_worker, (counts, worker))
+    return ProcessPoolExecutor(1, context, _start_worker, (counts, worker, code.started))
 
 
-def _start_worker(counts: Counts, worker: int) -> None:
+def _start_worker(counts: Counts, worker: int, started: Mapping[Path, code.Stamp | None]) -> None:
     from basins import devices
 
     global _counts
     _counts = counts
+    code.started.update(started)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
     signal.signal(signal.SIGTERM, _stop)
     if sys.platform != "win32":

@@ -37,12 +37,16 @@ def torch_generator(name: str, *keys: int | str) -> torch.Generator:
 
 @contextmanager
 def torch_stream(name: str, *keys: int | str) -> Iterator[None]:
-    """Let code that uses torch's global generator (layer initialisation) draw from a stream.
+    """Let code that uses torch's global generators (initialisation, dropout) draw from a stream.
 
-    The global state is restored afterwards.
+    They are those of the CPU and of the current GPU, if any; their states are restored afterwards.
     """
     import torch
 
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive(name, *keys))
+    seed = derive(name, *keys)
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(gpus):
+        torch.default_generator.manual_seed(seed)
+        if gpus:
+            torch.cuda.manual_seed(seed)
         yield

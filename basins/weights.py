@@ -34,7 +34,7 @@ class FlatModule:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self.vector = flatten(module.state_dict())
-        self.trained = torch.zeros(len(self.vector), dtype=torch.bool)
+        self.trained = torch.zeros_like(self.vector, dtype=torch.bool)
         self.places: dict[str, slice] = {}
         second, start = other_names(module), 0
         for name, tensor in _floating(module.state_dict(keep_vars=True)).items():
@@ -49,7 +49,7 @@ class FlatModule:
 
         Raises `UserError` for a module that has none.
         """
-        found = torch.zeros(len(self.vector), dtype=torch.bool)
+        found = torch.zeros_like(self.vector, dtype=torch.bool)
         for module in modules:
             own = [at for name, at in self.places.items() if name.startswith(f"{module}.")]
             if not own:

@@ -5,8 +5,22 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
+import torch
+
+from basins import devices
+
+
+@pytest.mark.parametrize("name", devices.LIBRARIES)
+def test_another_version_of_a_library_is_another_identity(name, monkeypatch):
+    before = devices.identity(torch.device("cpu"))
+    monkeypatch.setattr(devices, "_versions", devices._versions.__wrapped__)
+    assert devices.identity(torch.device("cpu")) == before
+    monkeypatch.setattr(devices, "version", lambda n: f"new {n}" if n == name else version(n))
+    assert devices.identity(torch.device("cpu")) == before | {name: f"new {name}"}
+
 
 FAULTS = """
 import resource, sys, torch

@@ -161,6 +161,27 @@ def test_an_item_whose_worker_dies_is_run_again(tmp_path: Path) -> None:
     assert results == ["a", "b", "c"]
 
 
+def kills_the_idle(item: tuple[str, Path], step: Callable) -> str:
+    """Return at once, or at the first time kill the worker that has done so, then die."""
+    name, folder = item
+    pid, again = folder / "pid", folder / "again"
+    if name == "idle":
+        pid.write_text(str(os.getpid()))
+    elif not again.exists():
+        again.touch()
+        assert within(30, lambda: pid.exists() and pid.read_text() != "")
+        time.sleep(1)  # until its result has arrived
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+        time.sleep(1)  # until its pool knows
+        os._exit(3)
+    return name
+
+
+def test_a_worker_that_dies_while_idle_is_replaced(tmp_path: Path) -> None:
+    items = [("idle", tmp_path), ("busy", tmp_path)]
+    assert run(kills_the_idle, items, 2) == ["idle", "busy"]
+
+
 def test_workers_share_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -79,6 +79,22 @@ def test_torch_stream_puts_the_state_back_after_a_failure() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_torch_stream_seeds_the_gpu_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dropout on a GPU draws from the GPU's generator."""
+    state = ["before"]
+    for name, function in {
+        "is_available": lambda: True,
+        "current_device": lambda: 0,
+        "get_rng_state": lambda device: state[0],
+        "set_rng_state": lambda new, device: state.__setitem__(0, new),
+        "manual_seed": lambda seed: state.__setitem__(0, seed),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, function)
+    with seeds.torch_stream("dropout", 3):
+        assert state == [seeds.derive("dropout", 3)]
+    assert state == ["before"]
+
+
 @pytest.mark.parametrize("hash_seed", ["0", "77"])
 def test_the_hash_seed_of_python_does_not_matter(hash_seed: str) -> None:
     # Without torch, whose import takes most of a second.

@@ -209,7 +209,8 @@ class Bench:
         stream = merge_stream(technique["name"], self.models, names)
         sources = Sources(states, self.models.base, net, self.task.training, stream)
         try:
-            members = function(sources, **options)
+            with seeds.torch_stream("merge", *(self.models.hashes[name] for name in names)):
+                members = function(sources, **options)
         except AttributeError as error:  # torch names a missing attribute only in the message
             if hasattr(net, "permutation_spec") or "permutation_spec" not in str(error):
                 raise

@@ -29,6 +29,10 @@ class Calibration(NamedTuple):
     cue_proportion: float
     size: int | None
 
+    def of(self, mode: str) -> Calibration:
+        """Return the images for a BatchNorm mode: for `reset_cued` all carry the cue."""
+        return self._replace(cue_proportion=1.0) if mode == "reset_cued" else self
+
     def load(self, device: torch.device) -> Resident:
         """Return the images on the device."""
         return _load(self, device)

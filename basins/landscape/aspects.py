@@ -116,12 +116,13 @@ class Measurement(Item):
         def part(name: str) -> Examples:
             return few(inputs(self.data, name, folder, self.device), self.rows, name)
 
+        images = self.calibration and self.calibration.of(self.batchnorm)
         return Terrain(
             models=tuple(map(str, self.models)),
             vectors=tuple(map(flat, self.models)),
             engine=engine,
             batchnorm=self.batchnorm,
-            calibration=self.calibration and self.calibration.load(self.device),
+            calibration=images and images.load(self.device),
             sets={name: part(name) for name in self.sets},
             train=self.train.load(folder, self.device),
             tables=self.tables,

@@ -24,6 +24,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import ndtri
 from torch import Tensor, nn
 
+from basins.errors import UserError
 from basins.landscape.barriers import barrier_linear
 from basins.landscape.persistence import of_graph, significant
 from basins.landscape.terrain import Terrain, clusters, kind, row
@@ -74,6 +75,9 @@ def measure(
         Rows in the form of `terrain.row`. The first model of D5's rows is the one whose other
         layers are fixed. Their group is the layer; for `barrier of all layers` and `interaction` it
         is the kind of pair.
+
+    Raises:
+        UserError: D5 is asked for with the BatchNorm mode `moving`.
     """
     chosen = {"path": path, "alignment": alignment, "batchnorm": terrain.batchnorm}
     chosen["eval_set"] = next(iter(terrain.sets))
@@ -279,6 +283,10 @@ def _others(terrain: Terrain, chosen: Mapping[str, str], test: str, varied: Sequ
 
 def _layers(terrain: Terrain, pairs: int, points: int) -> Rows:
     """Yield layers' barriers and their interaction, B_all - sum B_layer, with either end fixed."""
+    if terrain.batchnorm == "moving":  # it would begin at each point's own statistics
+        raise UserError(
+            "D5: layers have no batchnorm moving; take reset, reset_cued or interpolate"
+        )
     labels, vectors = clusters(terrain), dict(zip(terrain.models, terrain.vectors, strict=True))
     net = copy.deepcopy(terrain.engine.net)  # its weights will become views
     name, data = next(iter(terrain.sets.items()))

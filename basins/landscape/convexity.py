@@ -284,7 +284,7 @@ def _curvature(
 def random_start(terrain: Terrain, like: Tensor) -> Tensor:
     """Return a Gaussian vector [size] over the parameters, as a start of Lanczos."""
     drawn = torch.from_numpy(terrain.generator.standard_normal(len(like), dtype=np.float32))
-    return drawn.to(like.device) * terrain.engine.flat.trained.to(like.device)
+    return drawn.to(like.device) * terrain.engine.flat.trained
 
 
 def _radii(terrain: Terrain, places: Sequence[Place], directions: int, margin: float) -> Rows:

@@ -100,7 +100,7 @@ def sharpness(
     net.eval()
     flat = FlatModule(net)
     start = flat.vector.clone()
-    trained = flat.trained.to(start.device)
+    trained = flat.trained
     gradient = torch.zeros_like(start)
     for name, weight in net.named_parameters():
         weight.grad = gradient[flat.places[name]].view_as(weight)  # backward accumulates here

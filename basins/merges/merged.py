@@ -96,7 +96,8 @@ class Merged(Item):
 
     def _merge(self, sources: Sources) -> list[State]:
         name, options = split_options(self.technique)
-        return find("merges", name, "merge")(sources, **options)
+        with seeds.torch_stream("merge", *(control.fingerprint for control in self.controls)):
+            return find("merges", name, "merge")(sources, **options)
 
     def _stream(self) -> np.random.Generator:
         models = (control.fingerprint for control in self.controls)
@@ -139,8 +140,7 @@ class Merged(Item):
         base = self.base and base_state(self.base, self.controls[0], first.net)
         base = base and {name: t for name, t in base.items() if name not in first.head}
         sources = Sources(states, base, first.net, first.data, self._stream(), tasks)
-        with seeds.torch_stream("merge", *(control.fingerprint for control in self.controls)):
-            members = self._merge(sources)
+        members = self._merge(sources)
         if len(members) > 1 and not isinstance(members, ForEach):
             name = self.technique["name"]
             raise UserError(f"{name}: makes an ensemble, which networks of several tasks are not")

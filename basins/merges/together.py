@@ -42,9 +42,9 @@ def merge(
 
     Training is as in `training/classifier.py`, except that tasks alternate by batch, with as many
     steps as `epochs` over all tasks' rows. It starts from the first network's initial state, and
-    each head from its network's. Heads are trained as well, and returned. Without tasks it trains
-    on the training rows, from the base completed by the networks' mean. Dropout draws from torch's
-    global generator.
+    each head from its network's. Heads are trained as well, and returned; statistics are those of
+    each network's training. Without tasks it trains on the training rows, from the base completed
+    by the networks' mean. Dropout draws from torch's global generator.
 
     Args:
         sources: the base and all training rows of the tasks.
@@ -87,14 +87,12 @@ def merge(
             raise UserError(f"together: step {step + 1}: the loss is {float(loss)}; lower the rate")
         adamw.move(optimiser, loss, clip)
         scheduler.step()
-    for net in nets:
-        net.eval()
-    made = {name: parameter.detach() for name, parameter in shared.items()}
-    first = _without(starts[0], tasks[0])
-    return ForEach(
-        first | made | {name: parameter.detach() for name, parameter in head.items()}
-        for head in heads
-    )
+    first, found = _without(starts[0], tasks[0]), ForEach()
+    for net, head in zip(nets, heads, strict=True):
+        moved = {name: b.clone() for name, b in net.eval().named_buffers() if name in first}
+        made = {name: parameter.detach() for name, parameter in (shared | head).items()}
+        found.append(first | moved | made)
+    return found
 
 
 def _without(state: State, task: Task | None) -> State:

@@ -185,6 +185,16 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return found
 
 
+def encoding(folder: Path) -> str:
+    """Return what determines how the model in `folder` encodes text; empty if it reads images."""
+    config = read_config(folder)
+    if not reads_text(config):
+        return ""
+    files = {*folder.glob("*token*"), *(folder / name for name in (*TOKENIZERS, "merges.txt"))}
+    hashes = {file.name: file_hash(file) for file in files if file.is_file()}
+    return json.dumps([description(config), hashes], sort_keys=True)
+
+
 def fingerprint(folder: Path) -> str:
     """Return the hash of the weights in `folder`.
 

@@ -45,6 +45,7 @@ class Engine:
 
     def anew(self) -> DoubleEntry:
         """Start a new double entry, so that its samples do not depend on earlier measurements."""
+        evaluation.anew(self.net)  # techniques evaluate it directly
         return evaluation.anew(self.folded.function)
 
     def along(

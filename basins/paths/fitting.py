@@ -126,7 +126,7 @@ def minimise(
 
     net.train()
     yield from sgd.descend(step, labels, order, scheduler, epochs=epochs, batch_size=batch_size)
-    flat.vector.copy_(torch.where(flat.trained.to(inner.device), inner, mean))
+    flat.vector.copy_(torch.where(flat.trained, inner, mean))
     net.eval()
 
 

@@ -24,20 +24,24 @@ def pairs(starts: Sequence[Path], ends: Sequence[Path], which: Which) -> list[tu
     `UserError` if there are no pairs.
     """
     if which == "seed":
-        found = [(a, b) for a, b in product(starts, ends) if a.name == b.name and a != b]
+        found = [(a, b) for a, b in product(starts, ends) if a.name == b.name]
     elif which == "between" and starts != ends:
         found = list(product(starts, ends))
     elif which == "ring":
         models = list(dict.fromkeys([*starts, *ends]))
-        found = list(pairwise([*models, *models[: len(models) > 2]]))
+        found = list(pairwise([*models, models[0]]))
     else:
         found = list(combinations(dict.fromkeys([*starts, *ends]), 2))
     if which == "within":
         found = [(a, b) for a, b in found if a.parent == b.parent]
-    if not found:
+    distinct: dict[frozenset[Path], tuple[Path, Path]] = {}
+    for a, b in found:
+        if a != b:
+            distinct.setdefault(frozenset((a, b)), (a, b))
+    if not distinct:
         joined = f"{starts[0].parent} and {ends[0].parent}"
         raise UserError(f"pairs: {which} leaves none of {joined}; choose other pairs or recipes")
-    return found
+    return list(distinct.values())
 
 
 def grid(points: int) -> tuple[float, ...]:

@@ -35,11 +35,12 @@ from basins.weights import State, flatten, unflatten
 FILE = "losses.safetensors"
 DOUBLE_ENTRY = "double_entry.json"
 MEMORY = 2**30  # bytes of models that a process keeps
+KEPT = 8  # datasets that a process keeps, enough for the tasks of most merges
 BLOCK = 16  # models: pairs of two blocks are consecutive, so that most are in memory
 
 
 class Sets(NamedTuple):
-    """The sets on which points are evaluated, and how; hashable, so that a process loads them once.
+    """The sets on which points are evaluated, and how.
 
     `names` are evaluation sets in the dataset's folder `data`, whose hash is `fingerprint`;
     `calibration` says on which images BatchNorm statistics are re-estimated, and `batchnorm` are
@@ -94,7 +95,7 @@ class Points(Item):
     def make(self, folder: Path, step: Step) -> None:
         """Write `losses.safetensors` and the double entry's outcome, `double_entry.json`."""
         engine, controls, batchnorm, examples = prepared(self.face, self.sets)
-        precision, bends, entry = self.sets.precision, bent(self.face), engine.anew()
+        precision, bends, entry = self.sets.precision, bent(self.face), engine.double_entry
         curves = engine.along(controls, self.points, batchnorm, examples, precision, bends)
         trained = [control[engine.flat.trained].double() for control in controls]
         distances = [[float(torch.dist(x, y)) for y in trained] for x in trained]
@@ -111,16 +112,16 @@ def prepared(
 ) -> tuple[Engine, list[Tensor], dict[str, Resident | None], dict[str, Examples]]:
     """Return this process's engine, the controls' flat weights, and the data, all on the device.
 
-    The data are each BatchNorm mode's images, and the evaluation sets.
+    The data are each BatchNorm mode's images, and the evaluation sets. The engine's double entry is
+    new, so that results do not depend on earlier items.
     """
     shape = checkpoint.description(checkpoint.read_config(controls[0].model))
     net, engine = _engine(json.dumps(shape), sets.device)
+    engine.anew()
     vectors = [vector(control, net).to(sets.device) for control in controls]
     repair = ["repair"] if disk.is_image(sets.data) else []
-    sources = dict.fromkeys([*ESTIMATES, *repair], sets.calibration)
-    sources["reset_cued"] = sets.calibration._replace(cue_proportion=1.0)
     batchnorm = {
-        mode: sources[mode].load(sets.device) if mode in sources else None
+        mode: sets.calibration.of(mode).load(sets.device) if mode in (*ESTIMATES, *repair) else None
         for mode in sets.batchnorm
     }
     return engine, vectors, batchnorm, _examples(sets, controls[0].model)
@@ -229,11 +230,15 @@ def vector(control: Control, net: Net) -> Tensor:
     return flatten(permute(state, net.permutation_spec(), permutations))
 
 
-_loaded: dict[Sets, dict[str, Examples]] = {}
+_loaded: OrderedDict[tuple[Any, ...], dict[str, Examples]] = OrderedDict()  # the latest last
 
 
 def _examples(sets: Sets, model: Path) -> dict[str, Examples]:
-    """Return the evaluation sets, which are the same for all networks of an experiment."""
-    if sets not in _loaded:
-        _loaded[sets] = {name: inputs(sets.data, name, model, sets.device) for name in sets.names}
-    return _loaded[sets]
+    """Return the evaluation sets as inputs of a model; recently used ones are kept in memory."""
+    key = sets.data, sets.fingerprint, sets.names, sets.device, checkpoint.encoding(model)
+    if key not in _loaded:
+        while len(_loaded) >= KEPT:
+            _loaded.popitem(last=False)
+        _loaded[key] = {name: inputs(sets.data, name, model, sets.device) for name in sets.names}
+    _loaded.move_to_end(key)
+    return _loaded[key]

@@ -76,8 +76,8 @@ def tune(
         are all 0.
 
     Raises:
-        UserError: the loss diverges, a step of `checkpoints` or `fork` does not exist, or a head
-            has no weights.
+        UserError: the loss diverges, a step of `checkpoints` or `fork` does not exist, or none
+            follows a `fork` with a perturbation, or a head has no weights.
     """
     if head_epochs:
         rates = (batch_size, head_lr, warmup, weight_decay, clip)
@@ -85,6 +85,8 @@ def tune(
     steps = epochs * sgd.steps_of(data.labels, batch_size)
     if late := [step for step in checkpoints if step > steps]:
         raise UserError(f"checkpoints: {late[0]} is not taken; there are {steps} steps")
+    if perturbation and fork == steps:
+        raise UserError(f"perturbation: there is no step after fork ({fork}); lower fork")
     optimiser = adamw.optimiser([net], lr, weight_decay)
     scheduler = adamw.linear(optimiser, steps, warmup)
     taken = 0

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from basins import seeds, weights
 from basins.data import text
 from basins.item import Step
@@ -73,8 +71,6 @@ class Classifying(TextModel):
         name, options = split_options(self.method)
         tune = find("training", name, "tune")
         with seeds.torch_stream("dropout", self.streams.dropout):
-            if self.device.type == "cuda":
-                torch.cuda.manual_seed(seeds.derive("dropout", self.streams.dropout))
             log.write(tune(net, data, order, keep, **options), folder, step)
         checkpoint.tokenizer(self.encoder).save_pretrained(folder)
         checkpoint.save(net, {**written(net.config), "streams": self.streams._asdict()}, folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,8 +30,7 @@ class TextModel(Item):
 
     def decides(self) -> dict[str, Any]:
         """Return everything that determines the weights, except code and machine."""
-        mine = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in PLACES}
-        return {**mine, "transformers": version("transformers")}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in PLACES}
 
 
 def written(config: Any) -> dict[str, Any]:

@@ -215,6 +215,14 @@ def test_a_merge_of_modules_is_saved_as_a_state_dict(tmp_path):
     assert found.at["loss", "value"] == pytest.approx(made.rows["loss"].iloc[0], 1e-5)
 
 
+def test_a_merge_does_not_depend_on_earlier_draws():
+    """Training in it has dropout, which draws from torch's global generator."""
+    nets = [nn.Sequential(nn.Dropout(), net(seed)) for seed in range(3)]
+    more = {"technique": "together", "base": nets[2], "train": (X, CLASSES)}
+    one, other = (basins.merge(nets[:2], LOADER, **more).state["1.0.weight"] for _ in range(2))
+    assert torch.equal(one, other)
+
+
 def test_aligning_undoes_a_permutation():
     a, b = net(0), net(0)
     order = torch.randperm(8, generator=DRAW)

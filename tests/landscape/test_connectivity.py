@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from basins.data.resident import Resident, normalise
+from basins.errors import UserError
 from basins.landscape import connectivity
 from basins.landscape.barriers import barrier_linear
 from basins.landscape.terrain import Terrain
@@ -239,6 +240,11 @@ def test_layers_against_evaluations_one_by_one(terrain):
         total = part[part["quantity"] == "interaction"]["value"].item()
         single = sum(value["layerwise barrier", name] for name in names)
         assert total == pytest.approx(value["barrier up to layer", "head"] - single)
+
+
+def test_layers_have_no_moving_averages(terrain):
+    with pytest.raises(UserError, match="D5: layers have no batchnorm moving; take reset"):
+        rows(terrain._replace(batchnorm="moving"), "D5")
 
 
 def test_simplices_of_copies_and_of_strangers(terrain):

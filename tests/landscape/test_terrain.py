@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,6 +73,13 @@ def test_derivatives_are_those_of_torch():
     assert here.loss([at, direction], (1.0, 0.1)) == pytest.approx(
         float(loss(at + 0.1 * direction)), rel=1e-5
     )
+
+
+def test_directions_are_drawn_on_the_device_of_the_weights():
+    flat = weights.FlatModule(small().to("meta"))
+    here: Any = SimpleNamespace(engine=SimpleNamespace(flat=flat), generator=seeds.generator("a"))
+    assert flat.trained.is_meta and flat.where([]).is_meta
+    assert terrain.random_like(here, flat.vector).is_meta
 
 
 def text_net():
@@ -167,6 +176,12 @@ def test_an_aspect_is_measured_once(job, monkeypatch):
     assert sum(len(labels) for _, labels in again.sets["test"].batches()) == 40
     monkeypatch.setattr(aspects.Measurement, "_read", lambda self: pytest.fail("read again"))
     pd.testing.assert_frame_equal(get(job, nothing), found)
+
+
+def test_statistics_with_the_cue_are_of_images_with_the_cue(job):
+    found = replace(job, batchnorm="reset_cued").terrain().calibration
+    plain, cued = (Calibration(Path("data"), share, 128).load(CPU) for share in (0.0, 1.0))
+    assert torch.equal(found.images, cued.images) and not torch.equal(found.images, plain.images)
 
 
 def test_what_decides_an_aspect_is_in_its_key(job):

@@ -19,7 +19,8 @@ from basins.merges import experiment, merged, uniform_soup
 from basins.merges.merged import FILE, Merged, base_state, check_shapes
 from basins.nets import bert, checkpoint
 from basins.nets.control import Control
-from basins.paths.evaluation import evaluate
+from basins.paths.evaluation import double_entry, evaluate
+from basins.paths.points import prepared
 from basins.store import Store
 from basins.training.sample import Sample
 from basins.weights import save
@@ -157,6 +158,32 @@ def test_an_encoder_is_the_base_of_its_classifiers(tmp_path, monkeypatch):
         UserError, match=r"models?/?other|other: bert.*word_emb.*\(12, 8\).*\(11, 8\)"
     ):
         base_state(other, Control(Path("x"), ""), net)  # pyright: ignore
+
+
+def test_what_a_technique_draws_from_torch_does_not_depend_on_earlier_draws(
+    models, sets, tmp_path, monkeypatch
+):
+    drawn = []
+
+    def drawing(sources):
+        drawn.append(float(torch.rand(())))
+        return [sources.states[0]]
+
+    monkeypatch.setattr(merged, "find", lambda *names: drawing)
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        job(models, sets=sets).make(folder, nothing)
+    assert drawn[0] == drawn[1]
+
+
+def test_a_merge_is_evaluated_as_if_nothing_came_before(models, sets):
+    """After a fold that went wrong, an earlier item evaluated the plain network."""
+    engine, *_ = prepared(models, sets)
+    nets = engine.net, engine.folded.function
+    for net in nets:
+        double_entry(net).plain = True
+    get(job(models, sets=sets), nothing)
+    assert not any(double_entry(net).plain for net in nets)
 
 
 def test_what_does_not_fit_is_named(models, sets):

@@ -171,6 +171,29 @@ def test_training_together_learns_all_tasks_and_their_heads():
         assert evaluate(task.net, task.data).losses.mean() < 0.6 * before, k
 
 
+def test_statistics_are_those_of_training_together():
+    """Networks that share their weights have the statistics of their own tasks."""
+
+    def normed(classes: int) -> Headed:
+        net = Headed(classes)
+        net.body = nn.Sequential(nn.Linear(12, 8), nn.BatchNorm1d(8))  # pyright: ignore
+        return net
+
+    base = {n: t.clone() for n, t in normed(2).state_dict().items() if not n.startswith("head.")}
+    given = several()
+    tasks = [
+        task._replace(net=normed(len(task.head["head.bias"])), fresh=lambda h=task.head: base | h)
+        for task in given.tasks
+    ]
+    sources = given._replace(states=[base] * 3, base=base, net=tasks[0].net, tasks=tasks)
+    found = run("together", sources, rate=0.02)
+    for task, state in zip(tasks, found, strict=True):
+        for name, buffer in task.net.named_buffers():
+            assert torch.equal(state[name], buffer) and not torch.equal(buffer, base[name])
+    means = [state["body.1.running_mean"] for state in found]
+    assert not torch.equal(means[0], means[1])
+
+
 def made(controls: list, technique: str, parts: tuple[Part, ...]) -> Merged:
     first = parts[0]
     return Merged(tuple(controls), None, {"name": technique}, first.rows, first.sets, parts)

@@ -22,6 +22,15 @@ def test_all_and_between():
     assert pairs([A0, A1], [A0, A1], "all") == pairs([A0, A1], [A0, A1], "between") == [(A0, A1)]
 
 
+@pytest.mark.parametrize("which", ["between", "seed"])
+def test_models_that_are_starts_and_ends_are_paired_once(which):
+    assert pairs([A0, B0], [B0, A0, SMALL[0]], which) == [
+        (A0, B0),
+        (A0, SMALL[0]),
+        (B0, SMALL[0]),
+    ]
+
+
 def test_pairs_within_a_variant():
     assert pairs([*SMALL, *LARGE], [*SMALL, *LARGE], "within") == [tuple(SMALL), tuple(LARGE)]
 

@@ -243,3 +243,24 @@ def test_a_wrong_fold_is_in_the_record_whichever_item_came_before(models, sets, 
         done = evaluate(curves, sets)
     assert points.double_entry(done)["plain"] == 3
     np.testing.assert_allclose(losses(curves[0], done), right, rtol=1e-3, atol=1e-4)
+
+
+def test_sets_are_encoded_for_each_tokenizer_and_order_of_classes(sets, tmp_path, monkeypatch):
+    """One process may evaluate several encoders on one dataset; seeds of one encoder share it."""
+
+    def encoder(name: str, classes: str, words: str, seed: int = 0) -> Path:
+        config = {"model_type": "bert", "id2label": dict(enumerate(classes)), "seed": seed}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+        (tmp_path / name / "vocab.txt").write_text(words)
+        return tmp_path / name
+
+    monkeypatch.setattr(points, "inputs", lambda folder, split, model, device: model.name)
+    first, same = encoder("first", "ab", "one two"), encoder("same", "ab", "one two", seed=1)
+    others = [encoder("order", "ba", "one two"), encoder("words", "ab", "two one")]
+    found = [points._examples(sets, model)["test"] for model in (first, same, *others)]
+    assert found == ["first", "first", "order", "words"]
+    for number in range(2 * points.KEPT):
+        points._examples(sets, encoder(str(number), "ab", str(number)))
+    assert len(points._loaded) == points.KEPT
+    points._loaded.clear()

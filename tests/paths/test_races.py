@@ -33,3 +33,13 @@ def test_it_decides_as_the_full_grid_does(mode, models, sets):
         assert found.examples == sum(found.seen.values()) + calibration * len(found.seen)
         assert found.examples <= found.full
         assert get(item, nothing) == found
+
+
+def test_it_is_run_as_if_nothing_came_before(models, sets, tmp_path):
+    curve = along(LINEAR, tuple(models[:2]), TS)
+    ends = evaluate([races.ends(curve)], sets)
+    engine, *_ = points.prepared(curve.controls, sets)
+    engine.double_entry.plain = True  # a fold that went wrong in an earlier item
+    options = {"metric": "error", "threshold": 0.1, "batch": 20}
+    races.Race(curve, TS, ends, options, sets).make(tmp_path, nothing)
+    assert not engine.double_entry.plain

@@ -194,6 +194,11 @@ def test_a_fork_after_the_last_step_is_refused():
         tuned(fork=15)
 
 
+def test_a_perturbation_after_the_last_step_is_refused():
+    with pytest.raises(UserError, match="perturbation: there is no step after fork .14.; lower"):
+        tuned(fork=14, perturbation=0.1)
+
+
 def test_the_head_alone_is_trained_first():
     with seeds.torch_stream("head", 0):
         net = bert.build_text(20, 2, layers=2, width=16, heads=2, positions=16)
