@@ -208,6 +208,7 @@ class Bench:
         engine, net = self.models.engine, cast(Net, self.models.net)
         stream = merge_stream(technique["name"], self.models, names)
         sources = Sources(states, self.models.base, net, self.task.training, stream)
+        entry = engine.anew()  # techniques evaluate networks, too
         try:
             with seeds.torch_stream("merge", *(self.models.hashes[name] for name in names)):
                 members = function(sources, **options)
@@ -220,7 +221,7 @@ class Bench:
             ) from None
         if len(members) != 1:
             raise UserError(f"{where}: makes an ensemble; take one that mixes weights")
-        entry, calibration = engine.anew(), cast(Any, self.calibration(batchnorm))
+        calibration = cast(Any, self.calibration(batchnorm))
         found = evaluations(engine, members, sources, calibration, self.task.sets)
         step()
         counters = {n: t for n, t in members[0].items() if not t.is_floating_point()}

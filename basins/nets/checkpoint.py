@@ -7,6 +7,7 @@ their `model_type` if it exists (`bert`), or else the general file.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -186,13 +187,14 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def encoding(folder: Path) -> str:
-    """Return what determines how the model in `folder` encodes text; empty if it reads images."""
+    """Return a hash of what determines how a model encodes text; empty if it reads images."""
     config = read_config(folder)
     if not reads_text(config):
         return ""
     files = {*folder.glob("*token*"), *(folder / name for name in (*TOKENIZERS, "merges.txt"))}
     hashes = {file.name: file_hash(file) for file in files if file.is_file()}
-    return json.dumps([description(config), hashes], sort_keys=True)
+    said = json.dumps([description(config), hashes], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def fingerprint(folder: Path) -> str:

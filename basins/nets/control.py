@@ -36,9 +36,10 @@ class Control(NamedTuple):
         return (below or self.model).as_posix()
 
     def identity(self) -> list[str]:
-        """Return what determines its weights, as part of a key of the store."""
+        """Return what determines its weights and its inputs, as part of a key of the store."""
         # The folder of permutations is named after everything that determines them.
-        return [self.fingerprint, Path(self.permutations).parent.name, self.key]
+        weights = [self.fingerprint, Path(self.permutations).parent.name, self.key]
+        return [*weights, checkpoint.encoding(self.model)]
 
     def net(self) -> dict[str, str]:
         """Return the file of this package that builds its network, as part of a store key."""

@@ -260,6 +260,8 @@ def test_sets_are_encoded_for_each_tokenizer_and_order_of_classes(sets, tmp_path
     others = [encoder("order", "ba", "one two"), encoder("words", "ab", "two one")]
     found = [points._examples(sets, model)["test"] for model in (first, same, *others)]
     assert found == ["first", "first", "order", "words"]
+    first, same, *others = (Control(m, "weights").identity() for m in (first, same, *others))
+    assert first == same and first not in others and others[0] != others[1]
     for number in range(2 * points.KEPT):
         points._examples(sets, encoder(str(number), "ab", str(number)))
     assert len(points._loaded) == points.KEPT
