@@ -31,9 +31,10 @@ from tests.landscape.test_terrain import job as measurement
 from tests.paths.conftest import data
 from tests.paths.test_points import CPU, LINEAR, evaluate, models, nothing, sets
 from tests.training.test_image_models import NAIVE, base, tuning
-from tests.training.test_text_models import classifying, here, pretraining
+from tests.training.test_text_models import classifying, encoder, here, pretrained, pretraining
 
-__all__ = ["base", "classifying", "data", "here", "measurement", "models", "pretraining", "sets"]
+__all__ = ["base", "classifying", "data", "encoder", "here", "measurement", "models"]
+__all__ += ["pretrained", "pretraining", "sets"]
 PROJECT = Path(__file__).parents[1]
 MODULES = sorted(
     ".".join(path.relative_to(PROJECT).with_suffix("").parts)
