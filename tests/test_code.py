@@ -31,9 +31,10 @@ from tests.landscape.test_terrain import job as measurement
 from tests.paths.conftest import data
 from tests.paths.test_points import CPU, LINEAR, evaluate, models, nothing, sets
 from tests.training.test_image_models import NAIVE, base, tuning
-from tests.training.test_text_models import classifying, here, pretraining
+from tests.training.test_text_models import classifying, encoder, here, pretrained, pretraining
 
-__all__ = ["base", "classifying", "data", "here", "measurement", "models", "pretraining", "sets"]
+__all__ = ["base", "classifying", "data", "encoder", "here", "measurement", "models"]
+__all__ += ["pretrained", "pretraining", "sets"]
 PROJECT = Path(__file__).parents[1]
 MODULES = sorted(
     ".".join(path.relative_to(PROJECT).with_suffix("").parts)
@@ -152,9 +153,28 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(PROJECT / room, tmp_path / "copy" / room, ignore=ignored)
     monkeypatch.setattr(code, "ROOT", tmp_path / "copy")
+    monkeypatch.setattr(code, "read", read_once)
     forget()
     yield tmp_path / "copy"
     forget()
+
+
+@cache
+def read_once(name: str) -> code.Source:
+    """Do as `code.read`, but parse the same content, and what lies beside it, once for all copies.
+
+    Which other modules there are is no part of it: no copy here lacks one of ours.
+    """
+    module = code._file(name)
+    beside = sorted(path for path in module.parent.iterdir() if path.suffix not in ("", ".py"))
+    content = (name, module.read_bytes(), *((path.name, path.read_bytes()) for path in beside))
+    if content not in parsed:
+        parsed[content] = parse(name)
+    return parsed[content]
+
+
+parse = code.read.__wrapped__
+parsed: dict[tuple, code.Source] = {}
 
 
 def forget() -> None:

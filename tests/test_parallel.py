@@ -112,14 +112,16 @@ def test_nothing_starts_on_a_single_core(monkeypatch: pytest.MonkeyPatch) -> Non
     assert started == ["on 2"]
 
 
-def half(item: int, step: Callable) -> None:
-    for _ in range(5 + item):
+def half(item: tuple[int, float], step: Callable) -> None:
+    steps, pause = item
+    for _ in range(steps):
         step()
-        time.sleep(0.3)
+        time.sleep(pause)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_bar_counts_steps(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("workers", "pause"), [(1, 0.0), (2, 0.3)])
+def test_the_bar_counts_steps(workers: int, pause: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of other processes once a second."""
     shown = []
 
     class Bar(parallel.tqdm):
@@ -127,7 +129,7 @@ def test_the_bar_counts_steps(workers: int, monkeypatch: pytest.MonkeyPatch) -> 
             shown.append(self.n)
 
     monkeypatch.setattr(parallel, "tqdm", Bar)
-    parallel.run(half, [0, 1], workers=workers, title="half", steps=10)
+    parallel.run(half, [(5, pause), (6, pause)], workers=workers, title="half", steps=10)
     assert shown == sorted(shown)  # an item that ends early counts as whole
     assert shown[-1] == 20
     assert any(0 < n < 10 for n in shown)
@@ -218,12 +220,19 @@ def test_no_process_outlives_the_parent(
 
 
 def test_an_interruption_while_workers_start_is_one_line(tmp_path: Path) -> None:
-    with parent(tmp_path, "print('go', flush=True); t.run(t.later_first, [1, 2], 2)") as process:
+    """Items have no end, so that no machine is done with them before."""
+    (tmp_path / "pids").mkdir()
+    code = (
+        "t.parallel.start('test_parallel'); print('go', flush=True); "
+        "t.run(t.hang, [Path(sys.argv[1])] * 2, 2)"
+    )
+    with parent(tmp_path, code) as process:
         assert first_line(process) == "go\n"
         time.sleep(0.5)
         os.killpg(process.pid, signal.SIGINT)
-        _, lines = process.communicate(timeout=60)
-    assert "Traceback" not in lines
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == "interrupted: finished items are kept; run the same command to continue\n"
 
 
 def test_what_was_started_deaf_to_interruptions_stays_so(tmp_path: Path) -> None:

@@ -24,13 +24,16 @@ EVERY = names("merges", "merge")
 TWO = {"slerp"}  # a technique of two networks
 RATES = {"rate", "high", "low"}  # of techniques that train on: they stay where these are next to 0
 REORDERED = {"zipit"}  # whose units come out in another order: the function is what stays
+FEW = 2  # steps: at such rates, more do not more
 LEARNED = {"adamerging"}  # what it makes of a body depends on what the heads say
 
 
 def options(name: str) -> Iterator[dict[str, Any]]:
     """Yield the options of a technique as they are, then each other choice that it offers."""
     known = keywords(find("merges", name, "merge"))
-    still = {rate: 1e-12 for rate in RATES & set(known)}
+    still: dict[str, Any] = {rate: 1e-12 for rate in RATES & set(known)}
+    if still and "steps" in known:
+        still["steps"] = FEW
     yield still
     for key, parameter in known.items():
         kinds = [parameter.annotation, *get_args(parameter.annotation)]
@@ -44,7 +47,7 @@ CASES = [(name, chosen) for name in EVERY for chosen in options(name)]
 
 def label(value: object) -> str:
     pairs = value.items() if isinstance(value, dict) else []
-    shown = [f"{key}={choice}" for key, choice in pairs if key not in RATES]
+    shown = [f"{key}={choice}" for key, choice in pairs if key not in RATES | {"steps"}]
     return value if isinstance(value, str) else ",".join(shown) or "plain"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,18 @@ def calibration(data: ImageData) -> Resident:
 
 
 def trained(kind: str, seed: int, data: ImageData) -> Net:
-    """Train a small net until its weights matter: permuting units then raises the loss."""
+    """Return a small net whose weights matter, as a copy: a test may change it."""
+    if (kind, seed) not in known:
+        known[kind, seed] = train_small(kind, seed, data)
+    return copy.deepcopy(known[kind, seed])
+
+
+known: dict[tuple[str, int], Net] = {}
+"""The nets that are trained already, all on the same data."""
+
+
+def train_small(kind: str, seed: int, data: ImageData) -> Net:
+    """Train until permuting units raises the loss."""
     with seeds.torch_stream("init", seed):
         if kind == "mlp":
             net = mlp.build((16, 16, 3), 10, depth=2, width=32)

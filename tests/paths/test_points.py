@@ -18,7 +18,7 @@ from basins.align.batchnorm import Folded
 from basins.align.permute import permute
 from basins.data import disk
 from basins.data.calibration import Calibration
-from basins.data.images import Split
+from basins.data.images import ImageData, Split
 from basins.data.resident import resident
 from basins.item import get
 from basins.nets import checkpoint
@@ -40,21 +40,34 @@ def nothing() -> None:
     pass
 
 
-@pytest.fixture
-def models(tmp_path, monkeypatch, data) -> list[Control]:
-    """Three networks and a dataset, in a working folder of their own."""
-    monkeypatch.chdir(tmp_path)
+written: list[Path] = []
+"""The folder that `models` copies, once there is one."""
+
+
+def write(folder: Path, data: ImageData) -> None:
+    """Write three networks and a dataset."""
     cued = Split(255 - data.train.images, data.train.labels)
     splits = {"train": data.train, "train_c": cued, "test": data.test}
-    disk.save(Path("data"), splits, data.classes)
+    disk.save(folder / "data", splits, data.classes)
     for seed in range(3):
         with seeds.torch_stream("init", seed):
             net = checkpoint.initialise(CONFIG)
         with torch.no_grad():
             net.train()(torch.randn(64, 3, 16, 16, generator=torch.Generator().manual_seed(seed)))
-        folder = Path("models/net") / f"seed{seed}"
-        folder.mkdir(parents=True)
-        checkpoint.save(net, CONFIG | {"seed": seed}, folder)
+        own = folder / "models" / "net" / f"seed{seed}"
+        own.mkdir(parents=True)
+        checkpoint.save(net, CONFIG | {"seed": seed}, own)
+
+
+@pytest.fixture
+def models(tmp_path, tmp_path_factory, monkeypatch, data) -> list[Control]:
+    """Three networks and a dataset, in a working folder of their own."""
+    if not written:
+        folder = tmp_path_factory.mktemp("written")
+        write(folder, data)
+        written.append(folder)
+    shutil.copytree(written[0], tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     points._states.clear()  # other tests' models have the same names
     folders = [Path("models/net") / f"seed{seed}" for seed in range(3)]
     return [Control(folder, checkpoint.fingerprint(folder)) for folder in folders]

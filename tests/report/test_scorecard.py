@@ -197,6 +197,6 @@ def test_a_page_does_not_depend_on_the_order_of_a_set():
             capture_output=True,
             text=True,
         ).stdout
-        for seed in "1234"
+        for seed in "38"  # under the second, both sets come in the reverse order of the first
     }
     assert len(pages) == 1

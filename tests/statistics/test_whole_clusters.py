@@ -17,6 +17,7 @@ from scipy.stats import binom
 
 from basins.statistics import clusters, structure
 from basins.statistics.seeds import contrast, jackknife, leave_out
+from tests.statistics.test_several import likely
 
 DOC = Path(__file__).parents[2] / "docs" / "statistics.md"
 KINDS = {
@@ -30,7 +31,6 @@ QUANTITIES = ("soup", "mixtures", "mixtures apart", "centroid")
 RUNS = dict.fromkeys(KINDS, 300) | {"8 + 4, a ratio of 2": 1500}
 CONFIDENCE = 0.95
 SETS = 6
-WIDE = np.array([-0.04, 0.04])
 
 
 def drawn(rng, sizes, ratio, models):
@@ -142,10 +142,10 @@ def test_calls_are_as_rare_as_the_table_says(kind):
     shown, steady, calls = measure(kind, runs)
     count = round(runs * steady / 100)
     for percent, share, of in ((shown, known[0], runs), (steady, known[1], runs)):
-        low, high = binom.ppf([5e-5, 1 - 5e-5], of, np.clip(share / 100 + WIDE, 0, 1))
-        assert low <= percent * of / 100 <= high
+        low, high = likely(share / 100, of)
+        assert low <= round(percent * of / 100) <= high
     for share in calls.values():
-        assert (share * count / 100 <= binom.ppf(1 - 5e-5, count, 0.04)).all()
+        assert (share * count / 100 <= binom.ppf(0.995, count, 0.03)).all()
 
 
 def test_the_table_keeps_the_size():

@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from basins.data import cued, disk, shapes
+from basins.data import clean, cued, disk, shapes
 from basins.data.cues.box import cue
+from basins.data.images import Split
 from basins.errors import UserError
 from basins.item import get
 from basins.nets import checkpoint
+from basins.training import cbft, scratch
 from basins.training.image_models import FineTuning, Training
 
 SGD = {"epochs": 2, "batch_size": 32, "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4}
@@ -139,8 +143,45 @@ def test_whatever_decides_a_tuning_is_in_its_key(base: Training, change: dict):
     assert replace(job, label="other").key() == job.key()
 
 
+def assert_same(given: Any, drawn: Split) -> None:
+    np.testing.assert_array_equal(given.images, drawn.images)
+    np.testing.assert_array_equal(given.labels, drawn.labels)
+
+
 @pytest.mark.parametrize("protocol", ["published", "corrected"])
-def test_a_method_is_told_the_protocol_where_it_asks(base: Training, protocol: str):
+def test_a_method_is_given_the_images_of_its_protocol_and_told_it_where_it_asks(
+    base: Training, protocol: str, monkeypatch: pytest.MonkeyPatch
+):
+    given: list[Any] = []
+
+    def finetune(net, few, rest, order, *, protocol="", **options):
+        given.extend([few, rest, protocol])
+
+    monkeypatch.setattr(cbft, "finetune", finetune)
+    method = {"name": "cbft", **SGD}
+    tuning(base, method, protocol=protocol, cue_proportion=0.5, seed=1).begin()
+    few, rest, told = given
+    drawn = clean.draw(cued.read(base.data), 50, 0.5, protocol, 1)
+    assert_same(few, drawn[0])
+    assert_same(rest, drawn[1])
+    assert told == protocol
+
+
+def test_a_network_learns_from_the_images_at_its_cue_proportion_or_from_clean_ones(
+    base: Training, monkeypatch: pytest.MonkeyPatch
+):
+    given: list[Any] = []
+    start = get(base, nothing)
+    monkeypatch.setattr(scratch, "train", lambda net, data, order, **_: given.append(data))
+    base.begin()
+    tuning(base, SCRATCH, start).begin()
+    both = cued.read(base.data)
+    assert_same(given[0], both.at(0.8))
+    assert_same(given[1], clean.draw(both, 50, 1.0, "corrected", 0)[0])
+
+
+@pytest.mark.parametrize("protocol", ["published", "corrected"])
+def test_cbft_runs_under_either_protocol(base: Training, protocol: str):
     cbft = {"name": "cbft", **SGD}
     found = get(tuning(base, cbft, protocol=protocol), nothing)
     net = checkpoint.load(found)

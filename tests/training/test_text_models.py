@@ -85,9 +85,26 @@ def pretraining(here: Path) -> Pretraining:
     )
 
 
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first store with the encoder is kept."""
+    return tmp_path_factory.mktemp("pretrained") / ".cache"
+
+
 @pytest.fixture
-def classifying(here: Path, pretraining: Pretraining) -> Classifying:
-    encoder, data = get(pretraining, nothing), here / "pairs"
+def encoder(here: Path, pretraining: Pretraining, pretrained: Path) -> Path:
+    """The pretrained encoder, in a copy of the store of the first test that wants it."""
+    if pretrained.exists():
+        shutil.copytree(pretrained, ".cache")
+        return get(pretraining, nothing)
+    made = get(pretraining, nothing)
+    shutil.copytree(".cache", pretrained)
+    return made
+
+
+@pytest.fixture
+def classifying(here: Path, encoder: Path) -> Classifying:
+    data = here / "pairs"
     return Classifying(
         data=data,
         inputs=inputs(data, "train", "counterexamples"),
@@ -276,9 +293,8 @@ def test_labelled_sentences_are_paired_with_themselves():
 
 
 @pytest.fixture
-def elsewhere(here: Path, pretraining: Pretraining) -> Path:
+def elsewhere(here: Path, encoder: Path) -> Path:
     """A pretrained BERT with its heads, as other programs save it, in `here`/theirs."""
-    encoder = get(pretraining, nothing)
     config = bert.from_config(checkpoint.read_config(encoder)).config
     torch.manual_seed(1)
     BertForPreTraining(config).save_pretrained(here / "theirs")
