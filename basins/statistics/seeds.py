@@ -160,8 +160,8 @@ def over_factors(
     note = f"{count} levels of {rarest}: with fewer than {FEWEST}, two groups may look like one"
     levels = " and ".join(f"{part['seeds']} of {name}" for name, part in parts.items())
     method = f"jackknife t, levels left out: {levels}"
-    ends = (whole - below, whole + above)
-    return _estimate(whole, *ends, count, confidence, method, note if count < FEWEST else "")
+    note = note if count < FEWEST else ""
+    return _estimate(whole, whole - below, whole + above, count, confidence, method, note)
 
 
 def interval(

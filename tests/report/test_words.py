@@ -22,6 +22,7 @@ PROFILES = (
     "cifar_control",
     "cifar_rates",
     "cola",
+    "dominoes",
     "laptop",
     "merging",
     "merging_text",

@@ -143,7 +143,7 @@ PROMISED = {
 
 def written(kind=""):
     """What docs/statistics.md says of every effect: by number of seeds, what is measured."""
-    text = DOC.read_text("utf-8").partition("| places |")[0]  # what follows is of clusters
+    text = DOC.read_text("utf-8").partition("## Crossed factors")[0]
     rows = re.findall(r"^\| (.+?) \| (\S+ / .+) \|$", text, re.MULTILINE)
     table = {name: [c.split(" / ") for c in cells.split(" | ")] for name, cells in rows}
     part = {name: cells for name, cells in table.items() if name.partition(": ")[2] == kind}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from itertools import combinations, product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,16 @@ import pytest
 
 from basins.statistics.factorial import FACTORIAL, crossed, pairs, shared
 from basins.statistics.seeds import FEWEST, leave_out, over_factors
+from tests.statistics.test_several import likely
+
+DOC = Path(__file__).parents[2] / "docs" / "statistics.md"
+EFFECTS = {
+    "normal": lambda draw, size: draw.normal(size=size),
+    "exponential": lambda draw, size: draw.exponential(size=size),
+    "lognormal": lambda draw, size: draw.lognormal(size=size) / np.sqrt(np.e * (np.e - 1)),
+    "of two kinds, 30 %": lambda draw, size: (draw.random(size) < 0.3) / np.sqrt(0.21),
+}
+"""Of the levels of a factor, with a variance of 1."""
 
 CROSSED = list(product(range(60, 66), range(700, 706), range(2)))
 MODELS = [f"factorial/seed{k}" for k in range(len(CROSSED))]
@@ -86,3 +98,30 @@ def test_the_interval_over_factors_has_the_half_widths_over_each_in_quadrature()
     for end in ("ci_low", "ci_high"):
         alone = [leave_out(share, both, 0.95)[end] - found["mean"] for both in levels.values()]
         assert abs(found[end] - found["mean"]) == pytest.approx(np.hypot(*alone))
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+def test_heads_and_orders_that_explain_as_much_are_told_apart_as_rarely_as_the_table_says(effect):
+    text = DOC.read_text("utf-8").partition("| 6 x 6 ")[2].partition("| 16 x 6 ")[0]
+    cells = re.findall(
+        r"^(?:\| )?\| ([a-z0-9, %]+?) \|.*\| (\S+) / (\S+) \| \S+ / \S+ \|$", text, re.M
+    )
+    known = {name: (float(low), float(high)) for name, low, high in cells}
+    assert set(known) == set(EFFECTS)
+    draw, runs, called = np.random.default_rng(0), 100, np.zeros(2)
+    alike = {f: v.iloc[::2] for f, v in LEVELS.items()}  # one dropout
+    joined = JOINED.loc[JOINED["model_a"].isin(alike["head"].index)]
+    joined = joined.loc[joined["model_b"].isin(alike["head"].index)]
+    for _ in range(runs):
+        parts = np.sqrt(0.4) * EFFECTS[effect](draw, (2, 6))
+        own = [parts[0, h - 60] + parts[1, o - 700] for h, o, d in CROSSED if not d]
+        values = pd.Series(own + np.sqrt(0.2) * draw.normal(size=36), alike["head"].index)
+        table = pairs(joined.assign(barrier_linear=0.0), alike, values)
+        more = over_factors(
+            lambda kept, of=table: shared(of, "head", kept) - shared(of, "order", kept),
+            crossed(table),
+            0.95,
+        )
+        called += more["ci_high"] < 0, more["ci_low"] > 0
+    for count, share in zip(called, known[effect], strict=True):
+        assert count <= likely(share / 100, runs)[1]
