@@ -18,7 +18,7 @@ from basins.store import folder_hash, seal, whole_file, whole_folder
 MODELS, LOSSES = Path("models"), Path("losses")
 TOGETHER = ("probe", "plane", "merge", "sharpness", "aspect", "toy", "clusters")
 """Sections whose entries share one stage, as each takes only seconds, like a stage's overhead."""
-EACH = ("data", "train", "finetune", "pretrain", "classify", "connect", "race")
+EACH = ("data", "pretrain", "train", "finetune", "classify", "connect", "race")
 """Sections whose entries are separate stages."""
 AT_END = {
     "analyze": (),

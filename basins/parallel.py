@@ -96,7 +96,7 @@ def run(
             from basins.cluster import outcomes as on_workers
 
             outcomes = on_workers(function, items, scheduler, refresh)
-        elif workers > 1 and len(items) > 1:
+        elif workers > 1 and items and len(items) + len(spare) > 1:
             outcomes = _in_processes(function, items, spare, workers, counts, steps, refresh)
         else:
             outcomes = _inline(function, items, counts, refresh)
@@ -147,7 +147,8 @@ def _in_processes(
 
     # A pool for each worker, since a pool ends all its processes when one dies.
     context = _context({function.__module__, type(items[0]).__module__})
-    pools = [_pool(context, counts, worker) for worker in range(min(workers, len(items)))]
+    used = min(workers, len(items) + len(spare))
+    pools = [_pool(context, counts, worker) for worker in range(used)]
     idle, waiting, more = deque(range(len(pools))), deque(range(len(items))), deque(spare)
     running: dict[Future[Result], tuple[int, int | None]] = {}  # index: None if spare
     died: set[int] = set()

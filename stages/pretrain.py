@@ -11,6 +11,7 @@ from basins.registry import module
 from basins.store import copy_item
 from basins.training.encoders import Pretraining
 from basins.training.mixed import inputs
+from train import spare
 
 
 def main() -> None:
@@ -32,7 +33,8 @@ def main() -> None:
         device=device,
         **settings.model_dump(include={"method", "net", "vocabulary", "long_rows", "seed"}),
     )
-    [folder] = run([item], title=f"pretrain {name}")
+    more = [] if item.find() else spare(params, device)
+    [folder] = run([item], title=f"pretrain {name}", spare=more)
     layout.lay_out(params, name, [(folder, "")], copy_item)
 
 

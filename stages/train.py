@@ -22,16 +22,24 @@ def main() -> None:
     """Train the models that are not in the store, in parallel, then write the whole folder."""
     params, name, recipe = common.entry("train", __doc__)
     device, run = common.work(params)
-    inputs = cued.fingerprint(layout.data(recipe.data))
-    mine = seeds(params, name, inputs, device)
-    # An idle process may begin a seed of another recipe, which then finds it in the store.
-    others = [key for key, other in params.train.items() if other.data == recipe.data]
-    more = [item for key in others if key != name for item in seeds(params, key, inputs, device)]
+    mine = seeds(params, name, cued.fingerprint(layout.data(recipe.data)), device)
     left = not all(item.find() for item in mine)
-    spare = [item for item in more if left and not item.find()]
-    folders = run(mine, title=f"train {name}", spare=spare)
+    folders = run(mine, title=f"train {name}", spare=spare(params, device, name) if left else [])
     places = (f"seed{item.seed}" for item in mine)
     layout.lay_out(params, name, zip(folders, places, strict=True), copy_item)
+
+
+def spare(params: Params, device: Any, name: str = "") -> list[Training]:
+    """Return what an idle process may train: seeds of recipes but `name`, on data that are there.
+
+    The stage of their recipe then finds them in the store.
+    """
+    found = []
+    for key, recipe in params.train.items():
+        folder = layout.data(recipe.data)
+        if key != name and folder.exists():
+            found += seeds(params, key, cued.fingerprint(folder), device)
+    return [item for item in found if not item.find()]
 
 
 def seeds(params: Params, name: str, inputs: str, device: Any) -> list[Training]:

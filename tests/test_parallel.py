@@ -307,6 +307,12 @@ def test_an_idle_worker_begins_what_is_spare(name: str, tmp_path: Path) -> None:
     assert (tmp_path / f"{name} ended").exists() == (name == "good")
 
 
+def test_one_item_leaves_the_other_workers_to_what_is_spare(tmp_path: Path) -> None:
+    items, spare = [("long", "spare began", tmp_path)], [("spare", "long began", tmp_path)]
+    assert parallel.run(in_turn, items, workers=2, title="test", steps=3, spare=spare) == ["long"]
+    assert (tmp_path / "spare ended").exists()
+
+
 def test_nothing_spare_is_begun_where_others_are_nearly_done(tmp_path: Path) -> None:
     items = [("short", "long began", tmp_path), ("long", "short ended", tmp_path)]
     spare = [("spare", "spare began", tmp_path)]

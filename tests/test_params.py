@@ -173,11 +173,11 @@ def test_data_root_is_used_where_the_environment_names_none(
         ("connect.mechanisms.protocol", "published", ["batchnorm: fixed by the published protoc"]),
         ("connect.mechanisms.calibration", GONE, ["connect.mechanisms.calibration: missing"]),
         ("connect.mechanisms.calibration.sise", 3, ["calibration.sise: unknown key", "size"]),
-        ("claims.mmc.c7.other", "none", ["claims.mmc.c7.other: no 'none'", "small", "scratch"]),
+        ("claims.mmc.c6_cost.other", "none", ["claims.mmc.c6_cost.other: no 'none'", "small"]),
         ("claims.mmc.c1_cued.path", "arc", ["c1_cued.path: no 'arc'", "bezier_nocue, bezier_c"]),
-        ("figures.control.experiments", ["row"], ["control.experiments: no 'row'", "same_data"]),
+        ("figures.control.experiments", ["row"], ["control.experiments: no 'row'", "mechanisms"]),
         ("tables.fine_tuning.groups", {"70": "x"}, ["fine_tuning.groups: no 'x'", "finetuned"]),
-        ("connect.same_data.end", "nocue", ["same_data.pairs: 'seed' joins two recipes that"]),
+        ("connect.curves.end", "nocue", ["curves.pairs: 'seed' joins two recipes that"]),
         ("toy.theory.name", "toy", ["toy.theory: no 'toy'", "toys/"]),
         ("tables.accuracy.name", "tab", ["tables.accuracy: no 'tab'", "accuracy"]),
         ("claims.mmc.c3_raw.experiment", "row", ["c3_raw.experiment: no 'row'", "mechanisms"]),
@@ -312,7 +312,7 @@ def test_variants_and_early_steps_of_a_recipe_are_models_of_their_own(tmp_path: 
     assert late.streams[4] == {"head": 2, "order": 4, "dropout": 0}
     folders = layout.models(params, "nli_forced/late/step50")
     assert folders == [Path(f"models/nli_forced/late/step50/seed{k}") for k in range(6)]
-    assert len(layout.models(params, "nli_forced")) == 3 + 3 + 3 + 6
+    assert len(layout.models(params, "nli_forced")) == 3 + 3 + 6
 
 
 def test_streams_vary_by_themselves_or_with_another() -> None:
@@ -388,10 +388,9 @@ def test_labels_are_checked(label: str, words: Any, says: list[str], tmp_path: P
 
 
 def test_the_words_of_a_label_follow_the_keys_that_it_is_for(tmp_path: Path) -> None:
-    content = edited(
-        ("labels",), {"cued_{share}": "{share} %", "nli_{kind}/fork{steps}": "{steps}"}
-    )
+    content = edited(("labels",), {"no{what}": "no {what}", "nli_{kind}/fork{steps}": "{steps}"})
+    content["classify"]["nli_forks"]["variants"]["fork160"] = {"method": {"fork": 160}}
     made = layout.labels(read(written(tmp_path, content), check=[]))
-    assert made == {"cued_all": "{all} %", "nli_forks/fork40": "{40}", "nli_forks/fork160": "{160}"}
-    content["labels"] |= {"cued_all": "all"}
-    assert layout.labels(read(written(tmp_path, content), check=[]))["cued_all"] == "all"
+    assert made == {"nocue": "no {cue}", "nli_forks/fork40": "{40}", "nli_forks/fork160": "{160}"}
+    content["labels"] |= {"nocue": "plain"}
+    assert layout.labels(read(written(tmp_path, content), check=[]))["nocue"] == "plain"

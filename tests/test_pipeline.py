@@ -25,9 +25,8 @@ from tests.projects import PROJECT, Runner, commit, edit, environment, lay_out, 
 
 pytestmark = pytest.mark.pipeline
 
-RECIPES = ("nocue", "cued", "nocue_reordered")
-METHODS = {"small", "medium", "large", "llrt", "lpft", "scratch"}
-METHODS |= {"cbft", "cbft_no_barrier", "cbft_no_invariance"}
+RECIPES = ("nocue", "cued")
+METHODS = {"small", "medium", "large", "llrt", "lpft", "cbft", "scratch"}
 
 
 def new_project(runner: Runner, folder: Path) -> Path:

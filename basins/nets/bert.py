@@ -247,6 +247,7 @@ def encoder(
     with torch.no_grad():
         for layer in _layers(net):
             layer.attention.self.key.weight.copy_(layer.attention.self.query.weight)
+    by_onednn(net)
     return net
 
 

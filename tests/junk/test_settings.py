@@ -25,21 +25,21 @@ PROFILES = Path(__file__).parents[2] / "profiles"
 # What is kept of the laptop's profile: something of every kind, and what that refers to.
 KEPT = {
     "data": ["shapes", "grammar", "nli"],
-    "train": ["nocue", "cued", "cued_all", "nocue_reordered"],
-    "finetune": ["finetuned_all"],
-    "classify": ["nli", "nli_forced"],
-    "connect": ["same_data", "nli", "nli_forced", "nli_early"],
+    "train": ["nocue", "cued"],
+    "finetune": ["finetuned"],
+    "classify": ["nli", "nli_forced", "nli_forks"],
+    "connect": ["mechanisms", "nli", "nli_forced", "nli_forks"],
     "probe": ["nli"],
     "plane": ["nli"],
     "merge": ["seeds"],
     "sharpness": ["nli"],
     "aspect": ["connectivity"],
-    "clusters": ["nli_early"],
+    "clusters": ["nli_forced"],
     "toy": ["theory"],
     "figures": ["published"],
     "tables": ["published"],
 }
-CLAIMS = {"mmc": "c12_shared", "lcrgs": "control_forced", "sok": "d7_volume"}
+CLAIMS = {"mmc": "c12_separate", "lcrgs": "control_forced", "sok": "d7_volume"}
 
 At = tuple[str | int, ...]
 

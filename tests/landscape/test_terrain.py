@@ -226,7 +226,9 @@ def test_the_settings_know_where_models_come_from(tmp_path):
     file = tmp_path / "params.yaml"
     text = profiles.render(PROJECT / "profiles", "laptop")
     assert "checkpoints: [40, 160]" in text
-    file.write_text(text)
+    anew = "scratch: {name: scratch, epochs: 1, batch_size: 64, lr: 0.1}"
+    tuned = "      cbft: {name: cbft,"
+    file.write_text(text.replace(tuned, f"      {anew}\n{tuned}"))
     params = read(file, check=[])
 
     def tunes(method: str) -> bool:

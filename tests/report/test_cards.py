@@ -21,9 +21,14 @@ def settings() -> dict:
 
 
 @pytest.fixture(scope="module")
-def page(settings) -> str:
-    probes = rows(PROJECT / "reports" / "laptop" / "results" / "summary" / "probes.csv")
-    return cards.markdown(settings, probes)
+def page() -> str:
+    return written("laptop")
+
+
+def written(profile: str) -> str:
+    report = PROJECT / "reports" / profile
+    settings = read(report / "params.yaml", check=[]).model_dump()
+    return cards.markdown(settings, rows(report / "results" / "summary" / "probes.csv"))
 
 
 def card(page: str, name: str) -> str:
@@ -51,7 +56,7 @@ def test_a_card_tells_data_network_training_and_scores(page):
         assert words in told
     assert "box, on 70 %" in card(page, "cued")
     assert "and others with it on 100 %" in card(page, "finetuned/cbft")
-    assert "Tuned from" not in card(page, "finetuned/scratch")
+    assert "Tuned from" not in card(written("cifar"), "finetuned_80/scratch")
     assert [line.split(" | ")[0] for line in told.splitlines() if line.startswith("| ")][2:] == [
         "| nc", "| c", "| rc", "| ri",
     ]  # fmt: skip
