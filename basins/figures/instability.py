@@ -78,7 +78,8 @@ def _instability(table: pd.DataFrame, ax: Axes) -> None:
     ax.margins(x=0.1)
     ax.set_xticks(curve.index)
     ax.set(title="B1: instability", xlabel="step of the fork", ylabel="barrier (nats)")
-    ax.set_ylim(bottom=0)
+    top = ax.get_ylim()[1]
+    ax.set_ylim(-0.04 * top, top)  # barriers of 0 are seen
 
 
 def _factors(table: pd.DataFrame, ax: Axes) -> None:
