@@ -39,6 +39,8 @@ EVAL_SETS = {
 DATA = {
     "shapes": "synthetic images",
     "dominoes": "Dominoes",
+    "fashion_mnist": "Fashion-MNIST",
+    "glyphs": "drawn digits",
     "nli": "synthetic sentence pairs (NLI)",
     "qqp": "QQP",
     "mnli": "MNLI",
@@ -46,7 +48,7 @@ DATA = {
     "paraphrase": "synthetic paraphrases",
     "acceptability": "synthetic acceptability",
 }
-"""Names of datasets whose keys also name experiments; others use the words of their key."""
+"""Names of datasets; others use the words of their key, which may also name an experiment."""
 
 DEFINITIONS = {
     "barrier_linear": "barrier above the chord",

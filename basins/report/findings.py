@@ -240,12 +240,20 @@ def _card(finding: Finding, ledgers: Ledgers, figures: Mapping[str, Sequence[str
     return Card(
         finding.key,
         finding.asks,
-        finding.holds if holds[first] else finding.fails,
+        _title(finding, found[first], holds[first]),
         _status_in_full(found[first], holds[first]),
         [_effect(profile, *one) for profile in profiles for one in measured[profile]],
         others,
         _figure(finding.figures.split("|"), profiles, figures),
     )
+
+
+def _title(finding: Finding, claims: Sequence[Mapping[str, Any]], holds: bool) -> str:
+    """Return the answer as a sentence, which does not assert what is not decided."""
+    text = finding.holds if holds else finding.fails
+    if status(claims) in DECIDED:
+        return text
+    return f"Not decided; the estimates suggest that {text[0].lower()}{text[1:]}"
 
 
 def _doubts(claims: Sequence[Mapping[str, Any]]) -> tuple[bool, bool, bool]:

@@ -17,6 +17,7 @@ from basins.figures import style
 from basins.registry import find, keywords, module
 from basins.report import contents, explorer, findings, page
 from basins.settings import Params
+from basins.settings.models import Data
 from basins.statistics import failures
 from basins.store import file_hash
 from basins.tables.table import Table
@@ -127,7 +128,6 @@ def about(params: Params, data_of: str = "") -> str:
     trained = [r for r in params.train.values() if data_of in ("", r.data)]
     texts = [r for r in params.classify.values() if data_of in ("", r.data)]
     data = dict.fromkeys(recipe.data for recipe in (*trained, *texts))
-    kinds = [params.data[name].name for name in data]
     encoders = params.pretrain.values() if texts else ()
     nets = [recipe.net for recipe in (*trained, *encoders)]
     called = [
@@ -142,11 +142,18 @@ def about(params: Params, data_of: str = "") -> str:
     many = f"{least}" if least == most else f"{least} to {most}"
     return "; ".join(
         [
-            style.joined(dict.fromkeys(style.dataset(name) for name in kinds)),
+            style.joined(dict.fromkeys(_called(params.data[name]) for name in data)),
             style.joined(dict.fromkeys(called)),
             f"{many} seeds",
         ]
     )
+
+
+def _called(data: Data) -> str:
+    """Return the name of a dataset, and of the one that its cue shows above it."""
+    above = data.cue.options.get("above") if data.cue else None
+    name = style.dataset(data.name)
+    return f"{style.dataset(above['name'])} above {name}" if above else name
 
 
 def render(profile: Profile, tabs: Sequence[page.Tab] = ()) -> str:

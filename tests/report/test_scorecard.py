@@ -76,7 +76,8 @@ def test_a_finding_says_what_its_estimates_say_and_how_certain_it_is():
     few["verdict_holm"] = "inconclusive"
     (card,) = findings.cards({"p": [few]}, {}, {"p": ["control"]})
     assert (card.key, card.status) == ("conjecture", "not decided with n = 3")
-    assert card.title.startswith("After matching, networks of different data keep a higher")
+    suggested = "Not decided; the estimates suggest that after matching, networks of different data"
+    assert card.title.startswith(f"{suggested} keep a higher barrier")
     assert card.figure == ("p", "control") and card.effects[0].claim == few["id"]
     (card,) = findings.cards({"p": [{**few, "estimate": 0.1}]}, {}, {})
     assert card.title.endswith("less than 5 points above that between networks of the same data")
@@ -84,6 +85,7 @@ def test_a_finding_says_what_its_estimates_say_and_how_certain_it_is():
     sure = {**few, "verdict": "supported", "verdict_holm": "supported"}
     (card,) = findings.cards({"p": [sure]}, {}, {})
     assert card.status == "supported"
+    assert card.title.startswith("After matching, networks of different data keep a higher")
     (card,) = findings.cards({"p": [{**sure, "verdict_holm": "inconclusive"}]}, {}, {})
     assert card.status == "supported; not after correction for multiple comparisons"
 
