@@ -33,7 +33,7 @@ def main() -> None:
         device=device,
         **settings.model_dump(include={"method", "net", "vocabulary", "long_rows", "seed"}),
     )
-    more = [] if item.find() else spare(params, device)
+    more = [] if item.find() else spare(params, device)  # one item takes one process
     [folder] = run([item], title=f"pretrain {name}", spare=more)
     layout.lay_out(params, name, [(folder, "")], copy_item)
 

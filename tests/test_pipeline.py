@@ -117,6 +117,16 @@ def test_a_clone_without_models_redraws_everything(runner: Runner, finished: Pat
     assert "Running stage" not in repro(runner, clone, "--allow-missing")
 
 
+def test_pretraining_leaves_another_process_to_train_images(copy: Path):
+    store = copy / ".cache"
+    for kind in ("text", "train"):
+        shutil.rmtree(store / kind)
+    edit(copy, "workers: 1", "workers: 2")
+    succeed(copy, "python", "stages/pretrain.py", "grammar")
+    assert len(list((store / "text").iterdir())) == 1
+    assert {key(item)["method"]["name"] for item in (store / "train").iterdir()} == {"scratch"}
+
+
 def test_adding_a_seed_trains_that_seed_only(runner: Runner, copy: Path):
     made = {item: item.stat().st_mtime_ns for item in (copy / ".cache" / "train").iterdir()}
     edit(copy, "seeds: [0, 1]", "seeds: [1, 0, 2]")
