@@ -70,7 +70,7 @@ FINDINGS = (
         "clusters",
         "Do fine-tuned text models fall into clusters of strategies?",
         "Convexity gaps split the seeds of one recipe into clusters",
-        "No clusters are shown among the seeds of one recipe",
+        "The seeds of one recipe do not form clusters",
         {
             "lcrgs/c3_several_mnli|lcrgs/c3_several_paws|lcrgs/c3_several|"
             "lcrgs/cell_several_one_head": "p for gaps without structure, the first of four "
