@@ -389,8 +389,7 @@ def test_labels_are_checked(label: str, words: Any, says: list[str], tmp_path: P
 
 def test_the_words_of_a_label_follow_the_keys_that_it_is_for(tmp_path: Path) -> None:
     content = edited(("labels",), {"no{what}": "no {what}", "nli_{kind}/fork{steps}": "{steps}"})
-    content["classify"]["nli_forks"]["variants"]["fork160"] = {"method": {"fork": 160}}
     made = layout.labels(read(written(tmp_path, content), check=[]))
-    assert made == {"nocue": "no {cue}", "nli_forks/fork40": "{40}", "nli_forks/fork160": "{160}"}
+    assert made == {"nocue": "no {cue}", "nli_forks/fork0": "{0}", "nli_forks/fork40": "{40}"}
     content["labels"] |= {"nocue": "plain"}
     assert layout.labels(read(written(tmp_path, content), check=[]))["nocue"] == "plain"
