@@ -299,8 +299,10 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     Returns the two paths. There are no dates; ids come from a fixed salt, and fonts from
     matplotlib's own files.
     """
-    # The layout changes slightly with each draw; fixing it makes a second save identical.
-    figure.draw_without_rendering()
+    # The first layout is of ticks that change with it, the second of those that are drawn. It would
+    # still change slightly with each draw; fixing it makes a second save identical.
+    for _ in range(2):
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")
     # The solver's last bits depend on memory addresses, and ids in the SVG depend on them.
     for ax in figure.axes:

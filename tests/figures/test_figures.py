@@ -21,8 +21,16 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from basins.errors import UserError
-from basins.figures import barrier_matrix, counterfactual_probe, path_curves, sample_images, style
+from basins.figures import (
+    barrier_matrix,
+    counterfactual_probe,
+    instability,
+    path_curves,
+    sample_images,
+    style,
+)
 from basins.registry import check_options, find, names
+from basins.results import read
 
 CHOSEN = {"experiment": "seeds", "alignment": "none", "batchnorm": "reset"}
 OPTIONS = {
@@ -361,6 +369,17 @@ def test_labels_stay_inside_the_page(tables):
         assert box.xmin > -0.01 and box.ymin > -0.01, name
         assert box.xmax < figure.get_figwidth() + 0.01, name
         assert box.ymax < figure.get_figheight() + 0.01, name
+
+
+def test_labels_stay_inside_where_the_layout_changes_the_ticks(tmp_path: Path):
+    results = Path(__file__).parents[2] / "reports" / "study_followup" / "results"
+    figure = instability.draw(
+        {"aspects/cell": read(results / "aspects" / "cell.csv")}, aspect="cell"
+    )
+    style.save(figure, tmp_path / "ticks")
+    with style.styled():  # ticks depend on the size of their labels
+        figure.draw_without_rendering()
+        assert figure.axes[0].yaxis.label.get_window_extent().x0 >= 0
 
 
 def test_a_long_legend_takes_more_lines_and_stays_inside():
