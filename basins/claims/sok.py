@@ -204,7 +204,7 @@ def information(results: Results, *, aspect: str) -> Measured:
     "Early in training, the weights predict the cluster in which training will end."
 )
 @measure(DETERMINISM, parted)
-def early(results: Results, *, aspect: str, step: Step, feature: str = "auc") -> Measured:
+def early(results: Results, *, aspect: str, step: Step, feature: str = "auc, weights") -> Measured:
     """Return how well early weights predict the final cluster."""
     rows = results.aspect(aspect, "B3", feature, x=step)
     words = f"{feature} of the final cluster after {step} steps"

@@ -88,13 +88,13 @@ def _factors(table: pd.DataFrame, ax: Axes) -> None:
 
 
 def _early(table: pd.DataFrame, ax: Axes) -> None:
-    own = table.loc[table["test"] == "B3"]
+    own = table.loc[table["quantity"].str.startswith("auc, ")]
     everyone = own.loc[own["models"].str.len() == own["models"].str.len().max()]
     quantities = list(dict.fromkeys(everyone["quantity"]))
     colours, markers = style.colours(quantities), style.markers(quantities)
     for quantity in quantities:
         curve = _series(everyone, quantity)
-        label = "weights" if quantity == "auc" else style.display(quantity.partition(", ")[2])
+        label = style.display(quantity.partition(", ")[2])
         ax.plot(curve.index, curve, color=colours[quantity], marker=markers[quantity], label=label)
     ax.axhline(0.5, **style.CHANCE)
     ax.set(title="B3: early prediction", xlabel="step", ylabel="AUC", ylim=(-0.03, 1.03))

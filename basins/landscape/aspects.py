@@ -180,8 +180,12 @@ def _hash(origin: Path | None) -> str | None:
 
 
 def measurements(aspect: dict[str, Any], **models: Any) -> list[Measurement]:
-    """Return every test of an aspect, a name with its options; `models` are further arguments."""
-    tests = getattr(module("landscape", aspect["name"], "measure"), "TESTS", (None,))
+    """Return every test of an aspect, or that of its option `test`; `models` are further arguments.
+
+    `aspect` is a name with its options.
+    """
+    every = getattr(module("landscape", aspect["name"], "measure"), "TESTS", (None,))
+    tests = every if aspect.get("test") is None else (aspect["test"],)
     return [Measurement(aspect=aspect, test=test, **models) for test in tests]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import product
+from itertools import combinations, product
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -19,8 +19,9 @@ import pandas as pd
 from pydantic import Field
 from scipy.optimize import minimize
 from scipy.special import expit
+from torch import Tensor
 
-from basins.landscape.terrain import Terrain, clusters, groups, mean, row
+from basins.landscape.terrain import Terrain, clusters, groups, row
 
 TESTS = ("B1", "B2", "B3", "B4")
 FACTORS = ("head", "order", "dropout")
@@ -265,12 +266,23 @@ def auc(scores: np.ndarray, positive: np.ndarray) -> float:
     return float(((difference > 0) + 0.5 * (difference == 0)).mean())
 
 
+def squared_distances(vectors: Sequence[Tensor]) -> np.ndarray:
+    """Return the squared Euclidean distances float64 [n, n] between n flat vectors [size]."""
+    found = np.zeros((len(vectors), len(vectors)))
+    for a, b in combinations(range(len(vectors)), 2):
+        found[a, b] = found[b, a] = float((vectors[a] - vectors[b]).double().square().sum())
+    return found
+
+
 def _early(terrain: Terrain) -> Rows:
     """Yield how well weights after t steps predict the final cluster (B3), by leave-one-out.
 
-    For `auc`, a model's score is how much closer it is, after t steps, to the mean of the other
-    models of the second cluster than to that of the first; for `auc, <set>`, it is its loss on each
-    further evaluation set, so that the area may also be below a half. `x` is t.
+    For `auc, weights`, a model's score is how much smaller the mean squared distance to the other
+    models of the second cluster is, after t steps, than to those of the first. Distances to the
+    clusters' means would not do: the mean of few models is noisier, so that without any structure
+    each model is nearer to the larger cluster, and the area is near 0 as each is left out of its
+    own. For `auc, <set>`, the score is the loss on each further evaluation set, so that the area
+    may also be below a half. `x` is t.
     """
     labels = clusters(terrain)
     if len(found := groups(labels)) < 2:
@@ -279,20 +291,18 @@ def _early(terrain: Terrain) -> Rows:
     positive = np.array([labels[model] == second for model in terrain.models])
     trained = terrain.engine.flat.trained
     for step, places in sorted(terrain.early.items()):
-        at = [(place * trained).double() for place in places]
+        apart = squared_distances([place * trained for place in places])
 
-        def scores(kept: Sequence[int], at: Sequence[Any] = at) -> np.ndarray:
+        def scores(kept: Sequence[int], apart: np.ndarray = apart) -> np.ndarray:
             values = []
             for k in kept:
-                sides = []
-                for side in (False, True):
-                    own = [at[j] for j in kept if j != k and positive[j] == side]
-                    sides.append(float((at[k] - mean(own)).norm()) if own else np.nan)
-                values.append(sides[0] - sides[1])
+                others = [[j for j in kept if j != k and positive[j] == s] for s in (False, True)]
+                far = [apart[k, own].mean() if own else np.nan for own in others]
+                values.append(far[0] - far[1])
             return np.array(values)
 
         everyone = list(range(len(terrain.models)))
-        features: dict[str, Callable[[list[int]], np.ndarray]] = {"auc": scores}
+        features: dict[str, Callable[[list[int]], np.ndarray]] = {"auc, weights": scores}
         for name in list(terrain.sets)[1:]:
             losses = np.array([terrain.loss([place], name=name) for place in places])
             features[f"auc, {name}"] = lambda kept, losses=losses: losses[kept]

@@ -129,7 +129,7 @@ ROUGH = {
         "coverage",
     ),
     "b3_early": (
-        {"step": 4}, whole("B3", "auc", x=4), None,
+        {"step": 4}, whole("B3", "auc, weights", x=4), None,
         "the area counts pairs of models, and each model is scored by all others: "
         "no interval over models has its nominal coverage",
     ),

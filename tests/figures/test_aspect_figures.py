@@ -40,8 +40,8 @@ def determinism():
             yield row("B1", "instability", 1 - 0.3 * k, models, group="parent 0", x=step)
         for quantity, shift in (("isotonic", 0.0), ("low", -0.1), ("high", 0.1)):
             yield row("B1", f"instability, {quantity}", 1 - 0.3 * k + shift, x=step)
-        yield row("B3", "auc", 0.5 + 0.2 * k, MODELS, x=step)
-        yield row("B3", "auc", -9.0, MODELS[1:], x=step)
+        yield row("B3", "auc, weights", 0.5 + 0.2 * k, MODELS, x=step)
+        yield row("B3", "auc, weights", -9.0, MODELS[1:], x=step)
     for size in (0.0, 1e-3, 1e-2):
         yield row("B4", "barrier", 40 * size, ("a", "b"), x=size)
 

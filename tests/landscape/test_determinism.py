@@ -173,13 +173,26 @@ def test_early_weights_tell_the_cluster_once_they_part():
     )  # fmt: skip
     rows = determinism.measure(ground, test="B3")
     everyone = " + ".join(ground.models)
-    assert values(rows, "auc", x=7, models=everyone) == [1]
+    assert values(rows, "auc, weights", x=7, models=everyone) == [1]
     assert values(rows, "auc, odd", x=7, models=everyone) == [0]
-    at_start = values(rows, "auc", x=0, models=everyone)[0]
+    at_start = values(rows, "auc, weights", x=0, models=everyone)[0]
     assert 0.1 < at_start < 0.9
-    assert len(values(rows, "auc", x=0)) == 11
+    assert len(values(rows, "auc, weights", x=0)) == 11
     single = ground._replace(tables={})
     assert determinism.measure(single, test="B3") == []
+
+
+def test_weights_of_no_structure_are_no_better_than_guessing_for_clusters_of_unequal_size():
+    drawn, labels, areas = np.random.default_rng(1), [0] * 9 + [1] * 3, []
+    for _ in range(40):
+        ends = drawn.normal(size=(12, 200)).tolist()
+        ground = terrain(bowl, ends, labels=labels, starts=[[1.1] * 200] * 12, early={7: ends})
+        rows = determinism.measure(ground, test="B3")
+        everyone = " + ".join(ground.models)
+        assert values(rows, "auc, weights", x=0, models=everyone) == [0.5]  # all start at one place
+        areas += values(rows, "auc, weights", x=7, models=everyone)
+    # With distances to the means of clusters, the mean area was .0 here.
+    assert np.mean(areas) == pytest.approx(0.5, abs=0.1)
 
 
 def test_perturbations_by_their_size():

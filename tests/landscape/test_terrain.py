@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -176,6 +176,14 @@ def test_an_aspect_is_measured_once(job, monkeypatch):
     assert sum(len(labels) for _, labels in again.sets["test"].batches()) == 40
     monkeypatch.setattr(aspects.Measurement, "_read", lambda self: pytest.fail("read again"))
     pd.testing.assert_frame_equal(get(job, nothing), found)
+
+
+def test_an_aspect_has_all_its_tests_or_the_one_that_is_named(job):
+    given = {f.name: getattr(job, f.name) for f in fields(job) if f.name not in ("aspect", "test")}
+    every = aspects.measurements({"name": "determinism"}, **given)
+    assert [item.test for item in every] == ["B1", "B2", "B3", "B4"]
+    named = aspects.measurements({"name": "determinism", "test": "B2"}, **given)
+    assert [item.test for item in named] == ["B2"]
 
 
 def test_statistics_with_the_cue_are_of_images_with_the_cue(job):
