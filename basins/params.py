@@ -348,8 +348,7 @@ def _check_options(params: Params, section: str) -> None:
                 if isinstance(entry, Data):
                     options |= {"source": entry.source, "seed": entry.seed}
                 function = find(room, choice.name, functions, where)
-                given = (*GIVEN, "test") if section == "aspect" else GIVEN
-                check_options(function, options, where, given)
+                check_options(function, options, where, GIVEN)
         if isinstance(entry, Sharpness):
             ascent = find("landscape", "sharpness", "sharpness")
             check_options(ascent, entry.ascent, f"{section}.{key}.ascent")

@@ -280,9 +280,8 @@ def _early(terrain: Terrain) -> Rows:
     For `auc, weights`, a model's score is how much smaller the mean squared distance to the other
     models of the second cluster is, after t steps, than to those of the first. Distances to the
     clusters' means would not do: the mean of few models is noisier, so that without any structure
-    each model is nearer to the larger cluster, and the area is near 0 as each is left out of its
-    own. For `auc, <set>`, the score is the loss on each further evaluation set, so that the area
-    may also be below a half. `x` is t.
+    the area is near 0, as each model is left out of its own cluster. For `auc, <set>`, the score is
+    the loss on each further evaluation set, so that the area may also be below a half. `x` is t.
     """
     labels = clusters(terrain)
     if len(found := groups(labels)) < 2:

@@ -191,7 +191,7 @@ def test_weights_of_no_structure_are_no_better_than_guessing_for_clusters_of_une
         everyone = " + ".join(ground.models)
         assert values(rows, "auc, weights", x=0, models=everyone) == [0.5]  # all start at one place
         areas += values(rows, "auc, weights", x=7, models=everyone)
-    # With distances to the means of clusters, the mean area was .0 here.
+    # With distances to the means of clusters the mean area is .14 here, and less in more dimensions.
     assert np.mean(areas) == pytest.approx(0.5, abs=0.1)
 
 
