@@ -21,7 +21,7 @@ from basins.claims import sok_merging
 from basins.claims.aspects import ends, experiment_of, lines, lowered, whole
 from basins.claims.ledger import Measured, Paper, Shown, measure
 from basins.claims.results import ANY, DIFFERENCE, LOSS, SHARE, EvalSet, Results, clustered
-from basins.landscape.persistence import merge_tree
+from basins.landscape.persistence import bottleneck, merge_tree
 from basins.statistics.cluster_rows import WITHIN
 
 paper = Paper(
@@ -39,7 +39,6 @@ LINES = Shown(("path_grid", "barrier_matrix"), ("barriers",), ("barriers",))
 ASPECTS = {"A": "convexity", "B": "determinism", "C": "directedness", "D": "connectivity"}
 Step = Annotated[int, Field(ge=0)]
 Size = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Null = Literal["shuffled labels", "random direction"]
 
 
 def _at(test: str) -> str:
@@ -75,19 +74,6 @@ def star(results: Results, *, aspect: str) -> Measured:
     rows = results.aspect(aspect, "A4", "star barrier", group="within")
     interval = results.steady(results.mean(rows, bounds=LOSS), experiment_of(results, aspect))
     return Measured("mean star barrier within clusters", interval)
-
-
-@paper.above("a1_apart", _at("A1")).says(
-    "The barrier is higher between models of different clusters than within clusters."
-)
-@measure(CONVEXITY, parted)
-def apart(results: Results, *, aspect: str) -> Measured:
-    """Return by how much the barrier is higher between clusters, which are part of the estimate."""
-    rows = lines(results, aspect, "barrier_linear")
-    words = "barrier_linear, between clusters less within, adjusted for models"
-    if rows.empty:
-        return Measured(words, results.mean(rows), needs="pairs of clustered models")
-    return Measured(words, results.between(rows, "value", experiment_of(results, aspect)))
 
 
 @paper.above("a2_apart", _at("A2")).says(
@@ -223,18 +209,9 @@ def perturbed(results: Results, *, aspect: str, size: Size) -> Measured:
     return Measured(words, results.mean(rows), needs="perturbed models")
 
 
-@paper.above("c3_secant", _at("C3"), test="C3", quantity="share positive").says(
-    "Throughout training, the negative gradient points towards where training ends."
-)
-@paper.within("c5_additive", _at("C5"), test="C5", quantity="additivity").says(
-    "The effects of two task vectors add up when both are applied."
-)
 @paper.above("c5_shared", _at("C5"), test="C5", quantity="cosine").says(
     "Task vectors of one task share a direction across seeds."
 )
-@paper.above(
-    "d2_through", _at("D2"), shown=CONNECTIVITY, test="D2", quantity="ultrametric defect"
-).says("Models with a barrier between them are connected through other models.")
 @paper.above("d5_together", _at("D5"), shown=CONNECTIVITY, test="D5", quantity="interaction").says(
     "The barrier arises from layers jointly: the barriers of single layers do not add up to it."
 )
@@ -245,7 +222,7 @@ def perturbed(results: Results, *, aspect: str, size: Size) -> Measured:
 def mean(results: Results, *, aspect: str, test: str, quantity: str) -> Measured:
     """Return the mean of a quantity over models, or sets of them."""
     rows = results.aspect(aspect, test, quantity, null=0)
-    bounds = {"share positive": SHARE, "cosine": DIFFERENCE}.get(quantity, ANY)
+    bounds = DIFFERENCE if quantity == "cosine" else ANY
     return Measured(f"mean {quantity}", results.mean(rows, bounds=bounds))
 
 
@@ -254,13 +231,13 @@ def mean(results: Results, *, aspect: str, test: str, quantity: str) -> Measured
     "find it."
 )
 @measure(DIRECTEDNESS, parted)
-def direction(results: Results, *, aspect: str, against: Null = "shuffled labels") -> Measured:
-    """Return the slope along the direction, less the 97.5 % quantile of a null."""
+def direction(results: Results, *, aspect: str) -> Measured:
+    """Return the slope along the direction, less the mean of directions by shuffled labels."""
     slopes = results.aspect(aspect, "C4", "slope", null=0)
-    nulls = results.aspect(aspect, "C4", "slope", null=1, group=against)
-    high = {m: part["value"].quantile(0.975) for m, part in nulls.groupby("models")}
-    slopes = slopes.assign(value=slopes["value"] - [high.get(m, np.nan) for m in slopes["models"]])
-    words = f"mean slope along the direction, less the 97.5 % quantile of the null ({against})"
+    nulls = results.aspect(aspect, "C4", "slope", null=1, group="shuffled labels")
+    usual = {m: part["value"].mean() for m, part in nulls.groupby("models")}
+    slopes = slopes.assign(value=slopes["value"] - [usual.get(m, np.nan) for m in slopes["models"]])
+    words = "mean slope along the direction, less that of directions by shuffled labels"
     return Measured(words, results.mean(slopes.loc[slopes["value"].notna()]))
 
 
@@ -293,9 +270,8 @@ def asymmetry(results: Results, *, aspect: str) -> Measured:
 @measure(CONNECTIVITY)
 def spanning(results: Results, *, aspect: str) -> Measured:
     """Return the mean barrier along the minimum spanning tree of all models."""
-    rows = results.aspect(aspect, "D1", "barrier", null=0)
-    models, edges = pd.factorize(np.concatenate(ends(rows))), rows["value"].to_numpy()
-    pairs, born = models[0].reshape(2, -1).T, np.full(len(models[1]), -np.inf)
+    rows, pairs, count = _graph(results, aspect)
+    born, edges = np.full(count, -np.inf), rows["value"].to_numpy()
 
     def tree(kept: np.ndarray) -> float:
         heights = merge_tree(born, pairs[kept], edges[kept]).deaths  # its edges, by Kruskal
@@ -304,6 +280,34 @@ def spanning(results: Results, *, aspect: str) -> Measured:
 
     interval = results.leave_out(tree, rows, LOSS)
     return Measured("mean barrier along the minimum spanning tree of barriers", interval)
+
+
+@paper.above("d2_through", _at("D2")).says(
+    "Models with a barrier between them are connected through other models."
+)
+@measure(CONNECTIVITY)
+def through(results: Results, *, aspect: str, margin: Size) -> Measured:
+    """Return the share of pairs with a barrier above `margin` that others join without one."""
+    rows, pairs, count = _graph(results, aspect)
+    edges = rows["value"].to_numpy()
+
+    def joined(kept: np.ndarray) -> float:
+        barriers = np.full((count, count), np.nan)
+        for a, b in (pairs[kept].T, pairs[kept].T[::-1]):
+            barriers[a, b] = edges[kept]
+        apart = barriers > margin
+        return float((bottleneck(barriers)[apart] < margin).mean()) if apart.any() else np.nan
+
+    words = f"share of the pairs with a barrier above {margin:g} that others join below it"
+    interval = results.leave_out(joined, rows, SHARE)
+    return Measured(words, interval, needs=f"pairs with a barrier above {margin:g}")
+
+
+def _graph(results: Results, aspect: str) -> tuple[pd.DataFrame, np.ndarray, int]:
+    """Return the rows of all barriers [n], the numbers of their models [n, 2], and how many."""
+    rows = results.aspect(aspect, "D1", "barrier", null=0)
+    numbers, names = pd.factorize(np.concatenate(ends(rows)))
+    return rows, numbers.reshape(2, -1).T, len(names)
 
 
 @paper.above("d3_curve", _at("D3"), shown=LINES).says(

@@ -63,13 +63,12 @@ def draw(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> Figure:
 
 
 def title(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> str:
-    """State the mean barriers of A1, or the tests that have rows."""
+    """State the mean barrier of A1 over all pairs, or the tests that have rows."""
     table = rows.select(tables, f"aspects/{aspect}", aspect="convexity")
-    barriers = {kind: picked(table, "A1", "barrier_linear", group=kind) for kind in KINDS}
-    said = [f"{v.mean():.2g} nats {kind} clusters" for kind, v in barriers.items() if len(v)]
-    if not said:
+    barriers = picked(table, "A1", "barrier_linear")
+    if not len(barriers):
         return f"Mode convexity by {', '.join(sorted(set(table['test'])))}"
-    return f"Barriers on straight paths average {' and '.join(said)}"
+    return f"Barriers on straight paths average {barriers.mean():.2g} nats over all pairs of models"
 
 
 def caption(*, aspect: str) -> str:
@@ -81,9 +80,10 @@ def caption(*, aspect: str) -> str:
         "mean of weights (soup) and of probabilities (ensemble) lowers the loss below the mean of "
         "a cluster's models. A4: the barrier between a cluster's centroid and its models (between: "
         "the centroid of all models). A5: the largest eigenvalue of the Hessian, and how far along "
-        "random directions the loss stays low. Within: models of one cluster; bars: means. The "
-        "four aspects of SoK: On Finding Common Ground in Loss Landscapes are operationalised and "
-        "tested here."
+        "random directions the loss stays low, relative to the norms of filters, which are smaller "
+        "at means. Within: models of one group of the best division by gaps, whether or not a test "
+        "shows clusters; bars: means. The four aspects of SoK: On Finding Common Ground in Loss "
+        "Landscapes are operationalised and tested here."
     )
 
 

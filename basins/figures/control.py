@@ -132,9 +132,10 @@ def caption(*, batchnorm: str, eval_set: str, path: str = "linear", **_: object)
     return (
         f"Barrier of the error on {style.on(eval_set)} ({style.display(path)}, "
         f"{style.display(batchnorm)}) by the training data of the two models. Marks: single pairs; "
-        "bars: their mean with its 95 % interval over seeds; in brackets: the mean difference "
-        "between two models' accuracies under the interventions, which measures how much their "
-        "mechanisms differ. A barrier between models of the same data is evidence against "
+        "bars: their mean with its 95 % interval over seeds; in brackets: the mean over pairs of "
+        "the largest difference between two models' accuracies under the interventions, which "
+        "measures how much their mechanisms differ, and is never 0, as images are sampled (1 to 4 "
+        "points for equal models). A barrier between models of the same data is evidence against "
         "Conjecture 1 of MMC, which has no such control."
     )
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.stats import hypergeom
 
 from basins.figures import rows, style
 from basins.figures.strategy import name_of
@@ -88,11 +90,28 @@ def title(
     measure: str = "convexity_gap",
     **_: object,
 ) -> str:
-    """State how many models change their cluster."""
+    """State how many models change their cluster, and how many would by chance."""
     moves = _moves(tables, early, final, measure)
     changed = (moves["cluster"].to_numpy() != moves["cluster_early"].to_numpy()).sum()
     models = "models changes" if changed == 1 else "models change"
-    return f"{changed} of {len(moves)} {models} groups between the early and the final division"
+    said = f"{changed} of {len(moves)} {models} groups between the early and the final division"
+    if not _in_two(moves):
+        return said
+    smaller = [int(moves[name].to_numpy().sum()) for name in ("cluster", "cluster_early")]
+    usual = by_chance(len(moves), *smaller)
+    return f"{said} ({usual:.2g} if the two were independent)"
+
+
+def by_chance(count: int, one: int, two: int) -> float:
+    """Return how many models change between independent divisions into two groups.
+
+    Of `count` models, `one` are in a group of the first division and `two` in one of the second. As
+    in `_moves`, the groups have the names with which fewer models change.
+    """
+    both = np.arange(min(one, two) + 1)
+    changed = one + two - 2 * both
+    chances = hypergeom.pmf(both, count, one, two)
+    return float(chances @ np.minimum(changed, count - changed))
 
 
 def caption(
@@ -125,11 +144,24 @@ def caption(
 def _moves(
     tables: Mapping[str, pd.DataFrame], early: str, final: str, measure: str
 ) -> pd.DataFrame:
-    """Return the cluster and score of each model at the end and, as `..._early`, early."""
+    """Return the cluster and score of each model at the end and, as `..._early`, early.
+
+    Cluster 0 is the larger one. If most models change between divisions into two, the early ones
+    are renamed and their scores change signs: such groups only swapped their sizes.
+    """
     before, after = (
         rows.select(tables, "clusters", experiment=name, measure=measure).assign(
             seed=lambda found: found["model"].map(rows.seed)
         )
         for name in (early, final)
     )
-    return after.merge(before[["seed", "cluster", "score"]], on="seed", suffixes=("", "_early"))
+    moves = after.merge(before[["seed", "cluster", "score"]], on="seed", suffixes=("", "_early"))
+    changed = moves["cluster"].to_numpy() != moves["cluster_early"].to_numpy()
+    if _in_two(moves) and changed.mean() > 0.5:
+        moves["cluster_early"] = 1 - moves["cluster_early"]
+        moves["score_early"] *= -1
+    return moves
+
+
+def _in_two(moves: pd.DataFrame) -> bool:
+    return {*moves["cluster"]} == {*moves["cluster_early"]} == {0, 1}

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from basins.figures import rows, style
+from basins.figures.instability import by_fork
 from basins.figures.ordered_matrix import heat, scales, square, strategies
 from basins.statistics.factorial import FACTORIAL, crossed, pairs, shared
 from basins.statistics.seeds import over_factors
@@ -194,15 +195,10 @@ def _barriers(tables: Mapping[str, pd.DataFrame], experiment: str, eval_set: str
 
 def _forks(ax: Axes, table: pd.DataFrame) -> None:
     own = table.loc[table["test"] == "B1"]
-    points = own.loc[own["quantity"] == "instability"]
-    curves = {
-        name: own.loc[own["quantity"] == f"instability, {name}"].sort_values("x")
-        for name in ("isotonic", "low", "high")
-    }
+    points, curve = own.loc[own["quantity"] == "instability"], by_fork(own)
     ax.plot(points["x"], points["value"], "o", color="C0", alpha=0.4, markersize=2.5)
-    steps = curves["isotonic"]["x"]
-    ax.fill_between(steps, curves["low"]["value"], curves["high"]["value"], color="C0", alpha=0.15)
-    ax.plot(steps, curves["isotonic"]["value"], color="C0")
+    ax.fill_between(curve.index, curve["ci_low"], curve["ci_high"], color="C0", alpha=0.15)
+    ax.plot(curve.index, curve["mean"], color="C0")
     ax.set(title="until when the order matters", xlabel="step of the fork")
     ax.set_ylabel("barrier (nats)")
     ax.set_ylim(bottom=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,6 +13,7 @@ from matplotlib.ticker import NullLocator
 from basins.errors import UserError
 from basins.figures import rows, style
 from basins.figures.aspect_convexity import picked, strip
+from basins.statistics.seeds import jackknife
 
 SHARED = ("same head", "same order", "both differ")
 
@@ -43,9 +45,9 @@ def title(tables: Mapping[str, pd.DataFrame], *, aspect: str) -> str:
             f"Barriers average {head} nats between models of one initial head, {order} of one "
             f"order of the rows, {neither} of neither"
         )
-    forks = _series(table, "instability, isotonic")
+    forks = by_fork(table)
     if len(forks):
-        ends = [f"{forks.iloc[k]:.2g} nats after step {forks.index[k]:g}" for k in (0, -1)]
+        ends = [f"{forks['mean'].iloc[k]:.2g} nats after step {forks.index[k]:g}" for k in (0, -1)]
         return f"Runs that fork during training end with a barrier of {ends[0]}, {ends[1]}"
     return f"Mode determinism by {', '.join(sorted(set(table['test'])))}"
 
@@ -54,13 +56,23 @@ def caption(*, aspect: str) -> str:
     """Describe what `draw` shows with the same options."""
     return (
         "What determines the mode in which training ends? B1: the barrier between runs of one "
-        "parent that see different batches after a step; bars: a non-increasing (isotonic) fit, "
-        "with its interval over parents. B2: barriers by what two models share. B3: how well "
+        "parent that see different batches after a step; bars: means, with 95 % intervals over "
+        "parents. B2: barriers by what two models share. B3: how well "
         "weights after a step predict the final cluster (dotted: guessing). B4: the barrier "
         "between models with and without a small perturbation of their weights; 0 is a rerun. "
         "Panels without rows are left out. Operationalised and tested here; SoK: On Finding Common "
         "Ground in Loss Landscapes has no experiments."
     )
+
+
+def by_fork(table: pd.DataFrame) -> pd.DataFrame:
+    """Return `mean, ci_low, ci_high` over parents of the barriers of B1 (nats), by step."""
+    own = table.loc[table["quantity"] == "instability"]
+    found = {
+        step: jackknife(part["value"].to_numpy(), [part["group"].to_numpy()], 0.95, (0, np.inf))
+        for step, part in own.groupby("x")
+    }
+    return pd.DataFrame.from_dict(found, "index")
 
 
 def _series(table: pd.DataFrame, quantity: str) -> pd.Series:
@@ -69,12 +81,10 @@ def _series(table: pd.DataFrame, quantity: str) -> pd.Series:
 
 
 def _instability(table: pd.DataFrame, ax: Axes) -> None:
-    pairs = table.loc[table["quantity"] == "instability"]
+    pairs, curve = table.loc[table["quantity"] == "instability"], by_fork(table)
     ax.plot(pairs["x"], pairs["value"], "o", color="C0", alpha=0.35, markersize=2.2)
-    curve, low, high = (_series(table, f"instability, {q}") for q in ("isotonic", "low", "high"))
-    ax.errorbar(
-        curve.index, curve, (curve - low, high - curve), fmt="_", markersize=9, markeredgewidth=1.5
-    )
+    bars = (curve["mean"] - curve["ci_low"], curve["ci_high"] - curve["mean"])
+    ax.errorbar(curve.index, curve["mean"], bars, fmt="_", markersize=9, markeredgewidth=1.5)
     ax.margins(x=0.1)
     ax.set_xticks(curve.index)
     ax.set(title="B1: instability", xlabel="step of the fork", ylabel="barrier (nats)")

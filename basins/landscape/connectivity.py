@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from basins.errors import UserError
 from basins.landscape.barriers import barrier_linear
-from basins.landscape.persistence import of_graph, significant
+from basins.landscape.persistence import bottleneck, of_graph, significant
 from basins.landscape.terrain import Terrain, clusters, kind, row
 from basins.paths import layerwise
 
@@ -105,20 +105,6 @@ def graph(low: ArrayLike, high: ArrayLike, eps: float) -> np.ndarray:
 def components(edges: ArrayLike) -> np.ndarray:
     """Return the index of each vertex's component, int [N], in a symmetric graph, bool [N, N]."""
     return connected_components(np.asarray(edges, bool), directed=False)[1]
-
-
-def bottleneck(barriers: ArrayLike) -> np.ndarray:
-    """Return the lowest barrier between any two models by way of others, float64 [N, N].
-
-    It is the minimum, over all paths through other models, of the path's highest barrier, which is
-    the height at which single linkage merges the two. A barrier of NaN is not an edge.
-    """
-    best = np.array(barriers, np.float64)
-    best[np.isnan(best)] = np.inf
-    np.fill_diagonal(best, 0)
-    for k in range(len(best)):
-        best = np.minimum(best, np.maximum(best[:, k, None], best[k]))
-    return best
 
 
 def ultrametric_defect(barriers: ArrayLike) -> np.ndarray:

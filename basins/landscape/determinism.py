@@ -37,7 +37,6 @@ def measure(
     barrier: Literal["barrier_linear", "barrier_mean", "convexity_gap"] = "barrier_linear",
     margin: Margin = 0.02,
     resamples: Count = 1000,
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95,
 ) -> list[dict[str, Any]]:
     """Return the rows of one test, or of all (operationalisation of the SoK, B).
 
@@ -46,8 +45,7 @@ def measure(
         test: the test to run; None means all.
         barrier: the measure in `barriers`, of the in-distribution loss, for B1, B2 and B4.
         margin: nats, above 0. For B4, two models have a barrier if it exceeds this.
-        resamples: how often B1 resamples parents and B2 permutes labels, at least 1.
-        confidence: the confidence of B1's intervals, between 0.5 and 1.
+        resamples: how often B2 permutes labels, at least 1.
 
     Returns:
         Rows in the form of `terrain.row`.
@@ -59,7 +57,7 @@ def measure(
     known = streams.set_index("model").loc[:, [*FACTORS]]
     draw = terrain.generator
     done: dict[str, Callable[[], Rows]] = {
-        "B1": lambda: instability(rows, known, draw, resamples, confidence),
+        "B1": lambda: instability(rows, known),
         "B2": lambda: factors(rows, known, _all_clusters(terrain), draw, resamples),
         "B3": lambda: _early(terrain),
         "B4": lambda: perturbation(rows, margin),
@@ -77,59 +75,17 @@ def straight(rows: pd.DataFrame | None, eval_set: str, batchnorm: str) -> pd.Dat
     return rows.loc[(rows[list(chosen)] == pd.Series(chosen)).all(axis=1), columns]
 
 
-def isotonic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the non-increasing values [..., K] closest to `values` in weighted least squares.
+def instability(rows: pd.DataFrame, streams: pd.DataFrame) -> Rows:
+    """Yield the barrier between two runs of one parent that diverge after step k (B1).
 
-    This is isotonic regression by the min-max formula: the minimum over i <= k of the maximum over
-    j >= k of the weighted mean of values i to j. Values with weight 0, possibly NaN, are ignored.
-    """
-    weights = np.asarray(weights, float)
-    values = np.where(weights > 0, values, 0.0)
-    count = values.shape[-1]
-    zero = np.zeros((*values.shape[:-1], 1))
-    mass = np.concatenate([zero, np.cumsum(np.broadcast_to(weights, values.shape), -1)], -1)
-    total = np.concatenate([zero, np.cumsum(values * weights, -1)], -1)
-    found = np.full(values.shape, np.nan)
-    for k in range(count):
-        best = np.full(values.shape[:-1], np.inf)
-        for i in range(k + 1):
-            tops = [
-                np.where(
-                    mass[..., j + 1] > mass[..., i],
-                    (total[..., j + 1] - total[..., i])
-                    / np.maximum(mass[..., j + 1] - mass[..., i], 1e-300),
-                    -np.inf,
-                )
-                for j in range(k, count)
-            ]
-            best = np.minimum(best, np.where(np.isneginf(t := np.max(tops, 0)), np.inf, t))
-        found[..., k] = best
-    return found
-
-
-def instability(
-    rows: pd.DataFrame,
-    streams: pd.DataFrame,
-    generator: np.random.Generator,
-    resamples: int,
-    confidence: float,
-) -> Rows:
-    """Yield I(k): the barrier between two runs of one parent that diverge after step k (B1).
-
-    A parent is a head: models of `fork<k>` with this head and different orders are its children. A
-    non-increasing curve is fitted to the means over parents.
+    A parent is a head: models of `fork<k>` with this head and different orders are its children.
 
     Args:
         rows: pairs of models, with `model_a`, `model_b` and the barrier as `value` (nats).
         streams: `head` and `order` of every model, with models as the index.
-        generator: draws the resamples.
-        resamples: how often parents are resampled.
-        confidence: of the intervals, which are from resampling parents and not pairs, as a parent's
-            children share everything before the fork. NaN if there is one parent.
 
     Yields:
-        A row for every pair, with the pair as `models` and the parent as `group`; then, at every
-        step k, the curve and both ends of its interval. `x` is k.
+        A row for every pair, with the pair as `models`, the parent as `group` and k as `x`.
     """
     steps = {
         model: int(found[1])
@@ -137,32 +93,9 @@ def instability(
         if (found := re.search(r"/fork(\d+)/seed\d+$", model)) and model in streams.index
     }
     heads = dict(zip(streams.index, streams["head"].astype(float), strict=True))
-    parents: dict[float, dict[int, list[float]]] = {}
     for a, b, value in rows[["model_a", "model_b", "value"]].itertuples(index=False):
-        if {a, b} <= set(steps) and steps[a] == steps[b]:
-            head = heads[a]
-            if head == heads[b]:
-                parents.setdefault(head, {}).setdefault(steps[a], []).append(value)
-                yield row("B1", "instability", value, (a, b), group=f"parent {head:g}", x=steps[a])
-    if not parents:
-        return
-    grid = sorted({step for own in parents.values() for step in own})
-    nothing: list[float] = []
-    table = np.array(
-        [[np.mean(own.get(s, nothing) or [np.nan]) for s in grid] for own in parents.values()]
-    )
-    drawn = generator.integers(len(table), size=(resamples, len(table)))
-    counts = (drawn[..., None] == np.arange(len(table))).sum(1)[..., None] * ~np.isnan(table)
-    means = np.where(counts > 0, np.nan_to_num(table), 0) * counts
-    mass = counts.sum(1)
-    curves = isotonic(means.sum(1) / np.maximum(mass, 1), mass)
-    there = ~np.isnan(table)
-    curve = isotonic(np.nansum(table, 0) / there.sum(0), there.sum(0))
-    tail = (1 - confidence) / 2
-    wide = np.quantile(curves, [tail, 1 - tail], axis=0) if len(table) > 1 else curves[:2] * np.nan
-    for quantity, values in (("isotonic", curve), ("low", wide[0]), ("high", wide[1])):
-        for step, value in zip(grid, values, strict=True):
-            yield row("B1", f"instability, {quantity}", value, x=step)
+        if {a, b} <= set(steps) and steps[a] == steps[b] and heads[a] == heads[b]:
+            yield row("B1", "instability", value, (a, b), group=f"parent {heads[a]:g}", x=steps[a])
 
 
 def normalised_information(first: np.ndarray, second: np.ndarray) -> float:
@@ -280,8 +213,10 @@ def _early(terrain: Terrain) -> Rows:
     For `auc, weights`, a model's score is how much smaller the mean squared distance to the other
     models of the second cluster is, after t steps, than to those of the first. Distances to the
     clusters' means would not do: the mean of few models is noisier, so that without any structure
-    the area is near 0, as each model is left out of its own cluster. For `auc, <set>`, the score is
-    the loss on each further evaluation set, so that the area may also be below a half. `x` is t.
+    the area is near 0, as each model is left out of its own cluster. (A model that is far from all
+    others still lowers it: one of twelve at twice the distance, to between .2 and .4.) For `auc,
+    <set>`, the score is the loss on each further evaluation set, so that the area may also be below
+    a half. `x` is t.
     """
     labels = clusters(terrain)
     if len(found := groups(labels)) < 2:

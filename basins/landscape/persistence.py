@@ -91,3 +91,17 @@ def significant(tree: Tree, noise: float) -> np.ndarray:
     persistence above twice the bound is not 0.
     """
     return tree.persistence > 2 * noise
+
+
+def bottleneck(barriers: ArrayLike) -> np.ndarray:
+    """Return the lowest barrier between any two models by way of others, float64 [N, N].
+
+    It is the minimum, over all paths through other models, of the path's highest barrier, which is
+    the height at which single linkage merges the two. A barrier of NaN is not an edge.
+    """
+    best = np.array(barriers, np.float64)
+    best[np.isnan(best)] = np.inf
+    np.fill_diagonal(best, 0)
+    for k in range(len(best)):
+        best = np.minimum(best, np.maximum(best[:, k, None], best[k]))
+    return best

@@ -12,6 +12,7 @@ from basins.errors import UserError
 from basins.figures import factorial, ordered_matrix
 
 SLICE = "lexical_overlap/non-entailment"
+COLUMNS = ["test", "quantity", "models", "x", "value", "group"]
 CHOICE = {"aspect": "cell", "experiment": "crossed", "slice": SLICE, "line": "line"}
 CROSSED = {
     f"crossed/seed{k}": own for k, own in enumerate(product(range(60, 66), range(700, 706), [0, 1]))
@@ -40,17 +41,16 @@ def planted() -> dict[str, pd.DataFrame]:
         pair("line", a, b, 0.07 * ((h > 60.4) != (g > 60.4)) + 0.01 * (o != p))
     for model, own in {**CROSSED, **LINE}.items():
         for factor, level in zip(("head", "order", "dropout"), own, strict=True):
-            levels.append(("B2", f"level, {factor}", model, np.nan, level))
+            levels.append(("B2", f"level, {factor}", model, np.nan, level, "recipe"))
         recipe, _, seed = model.rpartition("/seed")
         probes.append((recipe, int(seed), SLICE, "accuracy", (own[0] * 7 + own[1] % 10) % 10 / 10))
     for step, size in ((0, 0.05), (40, 0.03), (160, 0.0)):
         for k in range(6):
-            levels.append(("B1", "instability", f"m{k}", step, size * draw.uniform(0.5, 1.5)))
-        for name, factor in (("isotonic", 1), ("low", 0.7), ("high", 1.3)):
-            levels.append(("B1", f"instability, {name}", "", step, size * factor))
+            value = size * draw.uniform(0.5, 1.5)
+            levels.append(("B1", "instability", f"m{k}", step, value, f"parent {k}"))
     return {
         "barriers": pd.DataFrame(barriers),
-        "aspects/cell": pd.DataFrame(levels, columns=["test", "quantity", "models", "x", "value"]),
+        "aspects/cell": pd.DataFrame(levels, columns=COLUMNS),
         "probes": pd.DataFrame(probes, columns=["recipe", "seed", "slice", "metric", "value"]),
     }
 

@@ -141,6 +141,28 @@ def test_arrows_go_from_the_early_score_to_the_final_one(tables):
     assert dashed == [False, True, False]
 
 
+def test_the_title_says_how_many_models_change_groups_and_how_many_would_by_chance(tables):
+    # Of 3 models in 2 + 1 and 1 + 2, by names that fit best: none with probability 1/3, else one.
+    said = dynamics.title(tables, **DYNAMICS)
+    assert said.startswith("1 of 3 models changes groups")
+    assert "(0.67 if the two were independent)" in said
+    drawn = np.random.default_rng(0)
+    labels = np.array([0] * 7 + [1] * 5)
+    changed = [(labels != drawn.permutation(labels)).sum() for _ in range(4000)]
+    usual = np.mean([min(k, 12 - k) for k in changed])
+    assert dynamics.by_chance(12, 5, 5) == pytest.approx(usual, abs=0.1)
+
+
+def test_groups_that_swap_their_sizes_are_the_same_groups(tables):
+    clusters = tables["clusters"]
+    early = clusters["experiment"] == "early"
+    clusters.loc[early, "cluster"] = [1, 1, 0]  # as at the end, by other names
+    assert dynamics.title(tables, **DYNAMICS).startswith("0 of 3 models change groups")
+    (ax,) = dynamics.draw(tables, **DYNAMICS).axes
+    starts = [text.xyann[0] for text in ax.texts]
+    np.testing.assert_allclose(starts, [0.5, -0.5, -1.0])  # scores have the other sign
+
+
 @pytest.mark.parametrize(("figure", "options"), [(sweep, SWEEP), (dynamics, DYNAMICS)])
 def test_both_repeat_and_name_what_is_absent(figure, options, tables, tmp_path):
     saved = [style.save(figure.draw(tables, **options), tmp_path / f"{k}") for k in "ab"]

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from basins.data.resident import Resident, normalise
 from basins.errors import UserError
-from basins.landscape import connectivity
+from basins.landscape import connectivity, persistence
 from basins.landscape.barriers import barrier_linear
 from basins.landscape.terrain import Terrain
 from basins.nets import mlp, resnet, vgg
@@ -92,7 +92,7 @@ def test_edges_need_a_whole_interval():
 def test_the_lowest_way_round():
     """Against every path there is, one after the other."""
     for barriers in (CHAIN, ultrametric(1, 5) + planted_noise(5)):
-        found, n = connectivity.bottleneck(barriers), len(barriers)
+        found, n = persistence.bottleneck(barriers), len(barriers)
         for i, j in permutations(range(n), 2):
             between = [k for k in range(n) if k not in (i, j)]
             ways = [
@@ -101,7 +101,7 @@ def test_the_lowest_way_round():
                 for middle in permutations(between, size)
             ]
             assert found[i, j] == min(ways)
-    assert connectivity.bottleneck(CHAIN)[0, 3] == 0.3
+    assert persistence.bottleneck(CHAIN)[0, 3] == 0.3
     assert connectivity.ultrametric_defect(CHAIN)[0, 3] == pytest.approx(0.5)
 
 
@@ -123,7 +123,7 @@ def test_an_ultrametric_has_no_defect(seed):
 
 def test_pairs_that_were_not_joined_are_no_way():
     barriers = np.array([[0, 0.5, np.nan], [0.5, 0, np.nan], [np.nan, np.nan, 0]])
-    assert connectivity.bottleneck(barriers)[0].tolist() == [0, 0.5, np.inf]
+    assert persistence.bottleneck(barriers)[0].tolist() == [0, 0.5, np.inf]
 
 
 @pytest.mark.parametrize("dimensions", [1, 2, 4])
