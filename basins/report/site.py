@@ -11,8 +11,8 @@ from basins.report import findings, page, profile, scorecard, words
 from basins.report.findings import Card
 
 TITLE = "Same loss, same mechanism?"
-ORDER = ("cifar", "cifar_control", "cifar100", "dominoes", "mnli", "mnli_factors", "paws", "cola")
-ORDER += ("laptop", "study")
+ORDER = ("cifar", "cifar_control", "cifar100", "dominoes", "mnli", "mnli_crossed", "mnli_factors")
+ORDER += ("paws", "cola", "laptop", "study")
 """The order of the profiles; any others follow."""
 
 

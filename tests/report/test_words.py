@@ -27,6 +27,7 @@ PROFILES = (
     "merging",
     "merging_text",
     "mnli",
+    "mnli_crossed",
     "mnli_factors",
     "mnli_regime",
     "paws",
