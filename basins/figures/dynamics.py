@@ -72,7 +72,7 @@ def draw(
     ax.axvline(0, color="black", linewidth=0.5, alpha=0.5)
     ax.set_xlim(-1.1, 1.1)
     ax.set_xticks([-1, -0.5, 0, 0.5, 1])
-    ax.set_xlabel("score in distribution (relative to the largest), early → final")
+    ax.set_xlabel("score (relative to the largest), early → final")
     ax.set_ylabel(style.quantity(metric))
     if metric in SHARES:
         ax.set_ylim(-0.03, 1.03)

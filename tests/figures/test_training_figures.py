@@ -137,6 +137,10 @@ def test_arrows_go_from_the_early_score_to_the_final_one(tables):
     starts = np.array([text.xyann for text in ax.texts])
     np.testing.assert_allclose(tips, np.transpose([(-0.5, -0.25, 1.0), values]))
     np.testing.assert_allclose(starts, np.transpose([(-0.5, 0.5, 1.0), values]))
+    figure = ax.figure
+    figure.draw_without_rendering()
+    label = ax.xaxis.label.get_window_extent()
+    assert figure.bbox.x0 <= label.x0 and label.x1 <= figure.bbox.x1  # it was cut
     dashed = [text.arrow_patch.get_linestyle() not in ("-", "solid") for text in ax.texts]
     assert dashed == [False, True, False]
 
