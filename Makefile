@@ -9,6 +9,8 @@ override PROFILE := $(value PROFILE)
 override ROOM := $(value ROOM)
 override TORCH := $(value TORCH)
 export PROFILE ROOM TORCH
+# Reports contain characters beyond those of some locales.
+export PYTHONUTF8 := 1
 
 INTERFACE := basins.checkpoints.interface basins.checkpoints.options basins.checkpoints.found
 .PHONY: help installed profile repro encoder check test figures site api bench lint clean-cache

@@ -34,6 +34,10 @@ LOSS = (
     "classification (the default), regression, binary, multilabel, language, reward, or "
     "FILE.py:FUNCTION of output and targets, which returns a number for each example"
 )
+ALIGNMENT = (
+    "none, or a file of basins/align/ that has `align`: weight_matching, activation_matching, "
+    "straight_through, annealing, sinkhorn"
+)
 JOBS = "processes that share the work; finished steps are remembered in .cache, or BASINS_STORE"
 STREAM = "tensor by tensor from safetensors, so that "
 NAMES = "which class each output of the networks is, where their configs do not say so"
@@ -90,8 +94,7 @@ def parser() -> argparse.ArgumentParser:
         "--path", default="linear", help="linear, or another path without a trained point"
     )
     joined.add_argument("--points", type=_at_least(3), default=11, help="on a path, with its ends")
-    alignments = ("none", "weight_matching", "activation_matching", "straight_through", "annealing")
-    mixed.add_argument("--alignment", choices=alignments, default="none")
+    mixed.add_argument("--alignment", default="none", help=ALIGNMENT)
     mixed.add_argument("--batchnorm", choices=("interpolate", "reset", "repair"), help=BATCHNORM)
     kept.add_argument("--out", metavar="FOLDER", type=Path, help="of rows, beside those it has")
 

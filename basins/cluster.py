@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
+from uuid import uuid4
 
 from basins import devices
 from basins.errors import UserError
@@ -21,6 +23,8 @@ Function = Callable[[Item, Callable[[], None]], Result]
 Outcomes = Generator[tuple[int, Callable[[], Result]], None, None]
 
 PATIENCE = 5  # seconds within which a scheduler must answer
+
+_runs: list[str] = []  # in a worker: the run whose items it last made
 
 
 class _Unfit(Exception):
@@ -45,7 +49,7 @@ def outcomes(
     """
     client, killed = _connect(scheduler)
     executor = client.get_executor(pure=False)
-    there = partial(_call_there, function, folder=Path.cwd(), code=_code())
+    there = partial(_call_there, function, folder=Path.cwd(), code=_code(), run=uuid4().hex)
     waiting = deque(range(len(items)))
     running: dict[Future[Result], int] = {}
     try:
@@ -98,7 +102,9 @@ def _connect(scheduler: str) -> tuple[Any, type[Exception]]:
         ) from None
 
 
-def _call_there(function: Function[Item, Result], item: Item, *, folder: Path, code: str) -> Result:
+def _call_there(
+    function: Function[Item, Result], item: Item, *, folder: Path, code: str, run: str
+) -> Result:
     """Call `function` in a worker of a cluster as if it were called locally in `folder`."""
     from distributed import get_worker
 
@@ -111,7 +117,22 @@ def _call_there(function: Function[Item, Result], item: Item, *, folder: Path, c
     except OSError as error:
         raise _Unfit(str(error)) from None
     devices.prepare()
+    if _runs != [run]:
+        _forget()
+        _runs[:] = [run]
     return function(item, lambda: None)
+
+
+def _forget() -> None:
+    """Empty the package's caches: files of the same path may be others than in an earlier run.
+
+    Local workers live for one run. `_code` stays, as the code in memory does.
+    """
+    for name, module in list(sys.modules.items()):
+        if name.startswith("basins.") and name != __name__:
+            for value in list(vars(module).values()):
+                if callable(clear := getattr(value, "cache_clear", None)):
+                    clear()
 
 
 @cache

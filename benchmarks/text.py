@@ -8,11 +8,9 @@ tokens with MNLI's distribution of lengths.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
 from basins import seeds
+from basins.data import glue
+from basins.data.mnli import COLUMNS, LABELS, MATCHED, UNDECIDED
 from basins.data.tokens import tokens
 from basins.errors import UserError
 from basins.nets.bert import Bert, build_text
@@ -35,7 +35,7 @@ ROWS, LIMIT, CLASSES, VOCABULARY = 512, 512, 3, 30522  # the first two are LCRGS
 TIMED = 128  # rows that the baseline runs; its time is scaled to all, as rows cost the same
 BATCH = 8  # padded rows: on a CPU faster than LCRGS's 512, so the stricter baseline
 TOLERANCE = 1e-5  # nats, of one example
-EXAMPLES, WORDS = "text/mnli/dev_matched.jsonl", "bert-base-uncased/vocab.txt"
+MNLI, WORDS = "text/mnli", "bert-base-uncased/vocab.txt"
 Column = list[list[int]]
 Columns = tuple[Column, Column]  # token ids, and types, of each row
 Batch = tuple[tuple[Tensor, Tensor, Tensor], Tensor]  # ids, attention mask and types; labels
@@ -44,9 +44,9 @@ Batch = tuple[tuple[Tensor, Tensor, Tensor], Tensor]  # ids, attention mask and 
 def mnli(root: Path) -> Columns:
     """Return the first rows of MNLI's dev_matched, tokenised by BERT's tokeniser."""
     tokeniser = BertTokenizer(vocab=str(root / WORDS))
-    with (root / EXAMPLES).open() as file:
-        pairs = [json.loads(line) for line in islice(file, ROWS)]
-    made = tokeniser([pair["premise"] for pair in pairs], [pair["hypothesis"] for pair in pairs])
+    file = glue.locate(root, MNLI, MATCHED)
+    pairs = glue.read(file, COLUMNS, {**LABELS, **UNDECIDED})
+    made = tokeniser(pairs["premise"][:ROWS], pairs["hypothesis"][:ROWS])
     return made["input_ids"], made["token_type_ids"]
 
 
@@ -195,6 +195,7 @@ def small_lm(dropout: float = 0.1) -> Bert:
 def rows() -> tuple[Column, Column, str]:
     """Return token ids, token types and source: MNLI's rows, or simulated ones."""
     root = Path(os.environ.get("BASINS_DATA", ""))
-    if all((root / file).is_file() for file in (EXAMPLES, WORDS)):
+    found = any((root / MNLI / name).is_file() for name in MATCHED)
+    if found and (root / WORDS).is_file():
         return *mnli(root), "MNLI dev_matched"
     return *simulated(), "simulated"

@@ -1,6 +1,7 @@
 """Check params.yaml before DVC runs or removes what it names, and list each stage's code.
 
-Writes .cache/code/<stage>, on which that stage depends, with a line for each of its modules.
+Writes .cache/code/<stage>, on which that stage depends, with a line for each of its modules. The
+ledger also depends on the registration of its claims, which not every profile has.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from basins import code, layout
+from basins.claims.registration import Registration
 from basins.errors import UserError, one_line
 from basins.params import read
 from basins.store import whole_folder
@@ -24,6 +26,8 @@ def main() -> None:
             modules = code.closure([f"stages.{script}"], settings)
             lines = (f"{digest}  {module}\n" for module, digest in modules.items())
             (folder / stage).write_text("".join(lines))
+        with (folder / "claims").open("a") as file:
+            file.write(f"{Registration.read(params.profile).digest()}  profiles/registered\n")
 
 
 def refuse_other_code() -> None:

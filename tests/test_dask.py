@@ -13,6 +13,7 @@ import torch
 
 from basins import parallel
 from basins.errors import UserError
+from basins.landscape import aspects
 from tests.processes import within
 
 clusters = importlib.import_module("basins.cluster")  # the package's own name is a function
@@ -157,6 +158,19 @@ def test_workers_that_do_not_see_this_folder_are_refused(
     monkeypatch.setattr(clusters.Path, "cwd", lambda: tmp_path / "elsewhere")
     with pytest.raises(UserError, match="cannot run items.*No such file.*elsewhere"):
         run(odd_fail, [0, 2], scheduler)
+
+
+def hashed(folder: Path, step: Callable) -> str | None:
+    time.sleep(0.2)  # so that both workers are given one
+    return aspects._hash(folder)
+
+
+def test_workers_do_not_remember_files_of_an_earlier_run(scheduler: str, tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("one")
+    (before,) = {*run(hashed, [tmp_path] * 4, scheduler)}
+    (tmp_path / "model").write_text("other")
+    (after,) = {*run(hashed, [tmp_path] * 4, scheduler)}
+    assert before != after
 
 
 def test_workers_of_several_threads_are_refused() -> None:

@@ -117,6 +117,21 @@ def test_a_clone_without_models_redraws_everything(runner: Runner, finished: Pat
     assert "Running stage" not in repro(runner, clone, "--allow-missing")
 
 
+@pytest.mark.parametrize("stage", ["clusters", "analyze", "claims", "figures", "report"])
+def test_dvc_knows_what_a_stage_reads(copy: Path, stage: str):
+    of = YAML(typ="safe").load(copy / "dvc.yaml")["stages"][stage]
+    outs = [next(iter(out)) if isinstance(out, dict) else out for out in of["outs"]]
+    known = [*(item.replace("${profile}", "smoke") for item in [*of["deps"], *outs]), "params.yaml"]
+    succeed(copy, "python", str(PROJECT / "tests/opened.py"), "opened", f"stages/{stage}.py")
+    read = [Path(line) for line in (copy / "opened").read_text().splitlines()]
+    # Losses are written with the rows of `connect`, on which a stage depends that reads them.
+    rows = [file for file in read if file.parts[0] in ("data", "models", "reports")]
+    assert rows
+    assert [
+        str(file) for file in rows if not any(file.is_relative_to(item) for item in known)
+    ] == []
+
+
 def test_pretraining_leaves_another_process_to_train_images(copy: Path):
     store = copy / ".cache"
     for kind in ("text", "train"):

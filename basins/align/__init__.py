@@ -1,1 +1,5 @@
-"""Alignment: removing symmetries before networks are compared. One file is one method."""
+"""Alignment: removing symmetries before networks are compared.
+
+A method is a file with `align`, for two networks, or `align_all`, for any number; the others are
+what methods share.
+"""

@@ -69,7 +69,8 @@ class Mixing(Settling, total=False):
 
     Attributes:
         alignment: `none`, or how the units of other networks are permuted to match those of the
-            first: `weight_matching`, `activation_matching`, `straight_through`, `annealing`.
+            first, a file of `basins/align/`: `weight_matching`, `activation_matching`,
+            `straight_through`, `annealing`, `sinkhorn`.
     """
 
     alignment: str

@@ -53,7 +53,7 @@ def write(folder: Path) -> Path:
         curves = explorer.pack(found, confidence=CONFIDENCE)
     for key, title, caption, figure in drawn(found, rows.provenance(folder)):
         svg, _ = style.save(figure, folder / "figures" / key)
-        figures[key] = Drawing(title, caption, svg.read_text())
+        figures[key] = Drawing(title, caption, svg.read_text(encoding="utf-8"))
     text = render(
         title=TITLE,
         profile=folder.resolve().name,
@@ -67,7 +67,7 @@ def write(folder: Path) -> Path:
         rows="{}.csv",
     )
     with whole_file(folder / "index.html") as file:
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
     return folder / "index.html"
 
 

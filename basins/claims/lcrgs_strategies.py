@@ -199,7 +199,7 @@ def _association(
 def _confirmed(interval: Interval, p: float, confidence: float, *, held: bool = False) -> Interval:
     """Return an interval that, where it excludes 0, decides only if the permutation test agrees.
 
-    If `held`, the test's p also enters Holm's correction: the interval's would be too small.
+    If `held`, the test's p also enters Holm's correction: the interval's may be too small.
     """
     apart = interval["ci_low"] > 0 or interval["ci_high"] < 0
     if not interval["decides"] or not apart:

@@ -272,7 +272,8 @@ def decide(
     else:
         scale, bounds = interval.get("scale", "plain"), interval.get("bounds", ANY)
         p = p_value(mean, low, high, threshold, direction, confidence, n, scale, bounds)
-        p = float(interval["p"]) if "p" in interval and threshold == 0 else p
+        # Where a permutation test must agree, too, the verdict has the p of the weaker of the two.
+        p = max(p, float(interval["p"])) if "p" in interval and threshold == 0 else p
         word = verdict(low, high, threshold, direction)
         effect = smallest_effect(measured, threshold, direction)
         if word == "inconclusive" and np.isfinite(high - low) and effect is None:

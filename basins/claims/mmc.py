@@ -174,7 +174,7 @@ def misled(
 )
 @paper.above("c10_reliance", "Table 1", eval_set="ri").says(
     "On CIFAR-100 with the cue on 90 % of the images, the model tuned by CBFT relies on the cue "
-    "more than the naively fine-tuned one."
+    "more than a model that is fine-tuned by another method."
 )
 @measure(PROBES)
 def against(

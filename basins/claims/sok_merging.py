@@ -22,7 +22,7 @@ TASKS = "merging techniques, operationalised here by the accuracy on several tas
 
 
 @part.above("merge_relies", WHERE).says(
-    "An ensemble relies on a feature on which the average of the same networks' weights does not."
+    "An ensemble relies on a feature more than the average of the same networks' weights does."
 )
 @part.within("merge_equal", WHERE).says(
     "An ensemble of networks and the average of their weights are equally accurate."

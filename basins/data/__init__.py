@@ -1,4 +1,4 @@
-"""Datasets, synthetic or loaded from files, and how they are stored. One file is one dataset.
+"""Datasets, synthetic or loaded from files, and how they are stored.
 
-Each dataset has `load(*, source, root, seed, **options) -> ImageData` or `TextData`.
+A dataset is a file with `load(*, source, root, seed, **options) -> ImageData` or `TextData`.
 """

@@ -14,8 +14,6 @@ from basins.figures import rows, style
 from basins.statistics import association
 from basins.statistics.seeds import SHARES
 
-"""Metrics of a probe that are shares of 1, and drawn in percent."""
-
 
 @style.styled()
 def draw(

@@ -14,8 +14,6 @@ from pydantic import Field
 from basins.figures import rows, style
 from basins.statistics.seeds import SHARES
 
-"""Metrics that are shares of 1, and drawn in percent."""
-
 
 @style.styled()
 def draw(

@@ -16,7 +16,6 @@ from matplotlib.artist import Artist
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import PercentFormatter
 
 from basins.statistics.seeds import SHARES
@@ -281,15 +280,6 @@ def guessing(chance: float | None) -> str:
 def in_percent(axis: Axis) -> None:
     """Label the fractions on `axis` as percentages; the unit belongs in the axis label."""
     axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=""))
-
-
-def footer(figure: Figure, text: str) -> None:
-    """Write `text`, such as the profile, small along the lower edge; call it before `save`."""
-    strip = 0.14 / figure.get_figheight()
-    engine = figure.get_layout_engine()
-    if isinstance(engine, ConstrainedLayoutEngine):
-        engine.set(rect=(0, strip, 1, 1 - strip))
-    figure.text(0.995, strip / 4, text, ha="right", va="bottom", fontsize=5.5, color="#666666")
 
 
 @styled()

@@ -1,1 +1,4 @@
-"""Merging techniques. One file is one technique."""
+"""Merging techniques, of several networks into one or into an ensemble.
+
+A technique is a file with `merge`; the others are its inputs, and what techniques share.
+"""

@@ -1,4 +1,5 @@
-"""Networks and, beside each, its permutation spec. One file is one family.
+"""Networks and, beside each, its permutation spec.
 
-Each has `build(image_shape, num_classes, **options) -> Module` with `permutation_spec()`.
+A family is a file with `build(image_shape, num_classes, **options) -> Module`, which has
+`permutation_spec()`, or with `build_text`; the others store networks and feed them.
 """

@@ -1,4 +1,6 @@
-"""Paths between networks and the engine that evaluates them. One file is one kind of path.
+"""Paths between networks and the engine that evaluates them.
 
-Each has `coefficients(t, **options)`, the coefficient of every control point at `t`.
+A kind of path is a file with `coefficients(t, **options)`, the coefficient of every control point
+at `t`. The others evaluate it: `plan` lists points, `engine` makes them, `evaluation` has the
+losses there.
 """

@@ -1,1 +1,4 @@
-"""Diagnostic sets that distinguish strategies. One file is one diagnostic."""
+"""Diagnostic sets that distinguish strategies.
+
+A diagnostic is a file with `measures`; the others are what diagnostics share.
+"""

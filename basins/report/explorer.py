@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from basins.figures import rows, style
-from basins.report import words
 
 CURVE = ["experiment", "model_a", "model_b", "path", "alignment", "batchnorm", "eval_set"]
 """The columns that identify a curve in `paths` and `barriers`."""
@@ -79,8 +78,8 @@ def pack(
         "z": round(NormalDist().inv_cdf((1 + confidence) / 2), 4),
         "confidence": confidence,
         "measures": measures,
-        "words": {name: words.plain(name) for column in named for name in names[column]}
-        | {m: f"{words.plain(rows.recipe(m))}, seed {rows.seed(m)}" for m in names["model_a"]},
+        "words": {name: style.display(name) for column in named for name in names[column]}
+        | {m: f"{style.display(rows.recipe(m))}, seed {rows.seed(m)}" for m in names["model_a"]},
         "first": _opening(
             curves, pd.Series(outcomes), barriers.xs("loss", level="metric").reindex(wanted)
         ),

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from basins.report import contents, words
+from basins.figures import style
+from basins.report import contents
 from basins.statistics.merges import averages, gains
 
 Ledgers = Mapping[str, Sequence[Mapping[str, Any]]]  # the claims of each profile
@@ -27,6 +28,9 @@ class Finding(NamedTuple):
     claims: Mapping[str, str]
     figures: str
 
+
+OTHER_HEADS = (61, 62, 63, 64)
+"""Heads of `study` besides that of its registered claims: a finding holds for each, or is open."""
 
 FINDINGS = (
     Finding(
@@ -85,7 +89,11 @@ FINDINGS = (
         "A new head for each model does not raise the barriers between models of one encoder",
         {
             "lcrgs/head_apart|lcrgs/cell_head": "mean barrier (nats), a new head each less one "
-            "head for all"
+            "head for all",
+            **{
+                f"lcrgs/cell_head_other_head_{head}": f"the same, less head {head} for all"
+                for head in OTHER_HEADS
+            },
         },
         "mnli_new_head_gaps|cell_heads|paws_new_head_gaps",
     ),
@@ -98,7 +106,11 @@ FINDINGS = (
         "strategy",
         {
             "lcrgs/strategy_gap_lexical_overlap|lcrgs/cell_strategy_gap_lexical_overlap": "r of "
-            "gap and difference in HANS accuracy, at equal accuracy, one head for all"
+            "gap and difference in HANS accuracy, at equal accuracy, one head for all",
+            **{
+                f"lcrgs/cell_strategy_gap_other_head_{head}": f"the same, head {head} for all"
+                for head in OTHER_HEADS
+            },
         },
         "mnli_in_and_out|cell_in_and_out|cell_heads",
     ),
@@ -152,15 +164,19 @@ FINDINGS = (
 """Findings in the order of their cards, which follow that of `merged`."""
 
 APART = (
-    "An ensemble and a weight average of the same networks are equally accurate, and only the "
-    "ensemble relies on the cue"
+    "An ensemble and a weight average of the same networks are equally accurate, and the ensemble "
+    "relies on the cue more"
 )
 MIXED = "An ensemble and a weight average of the same networks may rely on different features"
 
 DECIDED = ("supported", "contradicted")
+BOTH = "decided both ways"
 
-CLOSE, FAR = 0.05, 0.2
-"""Thresholds for equal accuracy on the task, and for a difference in reliance on the cue."""
+CLOSE, FAR = 0.05, 0.1
+"""Thresholds for equal accuracy on the task, and for a difference in reliance on the cue.
+
+They are those of the claims `merge_equal` and `merge_relies`.
+"""
 
 
 class Effect(NamedTuple):
@@ -205,8 +221,9 @@ def cards(
     """Return the findings for which the profiles have claims or merges.
 
     A finding's text is that of the first profile that decides it: after correction for multiple
-    comparisons if any does, and by claims registered before the run if any does. If none decides
-    it, it is that of the first that has it.
+    comparisons if any does, and by claims registered before the run if any does. If others decide
+    the opposite as surely, the text says so. If none decides it, it is that of the first that has
+    it.
 
     Args:
         ledgers: the claims of each profile, in order of preference.
@@ -232,6 +249,8 @@ def _card(finding: Finding, ledgers: Ledgers, figures: Mapping[str, Sequence[str
     profiles = sorted(found, key=lambda profile: _doubts(found[profile]))  # stable
     first, *rest = profiles
     holds = {profile: all(map(contents.side, claims)) for profile, claims in found.items()}
+    sure = [profile for profile in profiles if _doubts(found[profile]) == _doubts(found[first])]
+    both = status(found[first]) in DECIDED and len({holds[profile] for profile in sure}) > 1
     others: dict[str, list[str]] = {}
     for profile in rest:
         same = "also" if holds[profile] == holds[first] else "not in"
@@ -240,8 +259,10 @@ def _card(finding: Finding, ledgers: Ledgers, figures: Mapping[str, Sequence[str
     return Card(
         finding.key,
         finding.asks,
-        _title(finding, found[first], holds[first]),
-        _status_in_full(found[first], holds[first]),
+        f"{finding.asks} It depends on the data"
+        if both
+        else _title(finding, found[first], holds[first]),
+        BOTH if both else _status_in_full(found[first], holds[first]),
         [_effect(profile, *one) for profile in profiles for one in measured[profile]],
         others,
         _figure(finding.figures.split("|"), profiles, figures),
@@ -299,7 +320,7 @@ def _effect(profile: str, what: str, claim: Mapping[str, Any]) -> Effect:
         str(claim["n"]),
         shown["reported"] + shown["unit"]
         if claim["reported"] is not None
-        else words.plain(claim["where"]),
+        else style.display(claim["where"]),
         claim["verdict"],
         claim["id"],
     )
@@ -328,7 +349,8 @@ def merged(
     profile, key, _, apart = found[0]
     others: dict[str, list[str]] = {}
     for other, _, _, same in found[1:]:
-        others.setdefault("also" if same == apart else "not in", []).append(other)
+        word = "undecided in" if same is None else "also" if same == apart else "not in"
+        others.setdefault(word, []).append(other)
     names = [name for name in figures.get(profile, ()) if name.startswith("merges")]
     return Card(
         "merging",
@@ -343,7 +365,8 @@ def merged(
 
 def _merges(
     tables: Mapping[str, Mapping[str, pd.DataFrame]], confidence: float
-) -> Iterator[tuple[str, str, list[Effect], bool]]:
+) -> Iterator[tuple[str, str, list[Effect], bool | None]]:
+    """Yield profiles, keys, effects, and whether the two techniques differ, if that is decided."""
     for profile, own in tables.items():
         for key, rows in own.items():
             name = key.removeprefix("merge/")
@@ -374,8 +397,9 @@ def _merges(
                 for row in [means.loc[(technique, place)]]
             ]
             equal = near["ci_low"] > -CLOSE and near["ci_high"] < CLOSE
-            apart = equal and cue["mean"] > FAR and cue["ci_low"] > 0
-            yield profile, key, effects, bool(apart)
+            unequal = near["ci_low"] > CLOSE or near["ci_high"] < -CLOSE
+            apart = True if equal and cue["ci_low"] > FAR else None
+            yield profile, key, effects, False if unequal or cue["ci_high"] < FAR else apart
 
 
 def _accuracies(summary: pd.DataFrame) -> pd.DataFrame:

@@ -28,15 +28,22 @@ def parts(profiles: Sequence[profile.Rows]) -> dict[str, str]:
 
 
 def _findings(cards: Sequence[Card]) -> Iterator[str]:
-    """Yield the lines of a table with a row for each finding, from its first profile."""
+    """Yield the lines of a table with a row for each finding, from its first profile.
+
+    Where others decide the opposite as surely, from them as well.
+    """
     yield "| finding | measured [95 % interval] | profile, claims | n | status |\n"
     yield "|---|---|---|---|---|\n"
     for card in cards:
         first = card.effects[0]
-        own = [effect for effect in card.effects if effect.profile == first.profile]
-        papers = (f" (paper: {e.paper})" if e.paper[:1].isdigit() else "" for e in own)
-        said = [f"{e.what}: {e.value}{paper}" for e, paper in zip(own, papers, strict=True)]
-        claims = [f"`{first.profile}`", *(f"`{e.claim}`" for e in own if e.claim)]
+        against = card.others.get("not in", []) if card.status == findings.BOTH else []
+        shown = [e for e in card.effects if e.profile in (first.profile, *against)]
+        where = (f", `{e.profile}`" if against else "" for e in shown)
+        papers = (f" (paper: {e.paper})" if e.paper[:1].isdigit() else "" for e in shown)
+        parts = zip(shown, where, papers, strict=True)
+        said = [f"{e.what}{place}: {e.value}{paper}" for e, place, paper in parts]
+        own = (e.claim for e in shown if e.claim and e.profile == first.profile)
+        claims = [f"`{first.profile}`", *(f"`{claim}`" for claim in own)]
         others = "".join(f"; {word} `{'`, `'.join(of)}`" for word, of in card.others.items())
         cells = [card.title, "<br>".join(said), " ".join(claims) + others, first.n, card.status]
         yield f"| {' | '.join(cells)} |\n"

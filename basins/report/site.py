@@ -9,6 +9,7 @@ from basins import layout
 from basins.claims.ledger import Shown
 from basins.report import findings, page, profile, scorecard, words
 from basins.report.findings import Card
+from basins.statistics.seeds import FEWEST
 
 TITLE = "Same loss, same mechanism?"
 ORDER = ("cifar", "cifar_control", "cifar100", "dominoes", "mnli", "mnli_crossed", "mnli_factors")
@@ -109,7 +110,7 @@ def render(
         profiles=[p._asdict() for p in profiles],
         exploratory=sum(bool(claim["exploratory"]) for claim in claims),
         lacking=sum(claim["verdict"] == "not applicable" for claim in claims),
-        few=sum(claim["n"] < 6 for claim in claims),
+        few=sum(claim["n"] < FEWEST for claim in claims),
         total=len(claims),
     )
 

@@ -105,11 +105,6 @@ def facts(entries: Mapping[str, Any], called: Callable[[str], str] = style.displ
     return told
 
 
-def plain(text: str) -> str:
-    """Return a text with keys of the settings replaced by words: `barrier_linear` by "barrier"."""
-    return style.display(text)
-
-
 def spaced(name: str) -> str:
     """Return the name of a profile as displayed: "study images" for `study_images`."""
     return name.replace("_", " ")

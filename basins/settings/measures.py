@@ -193,7 +193,7 @@ class Clusters(Strict):
     `diagnostics` are slices of the probe of the experiment's models, or `<slice>:<metric>`;
     `sharpness` is a key of that section, for comparison with the models' sharpness. With `learned`,
     models whose accuracy on `test` does not exceed the most frequent class's share by this much are
-    left out of all results on the experiment's pairs.
+    left out of clusters, claims and what is said of single pairs, but not of means in `summary/`.
     """
 
     experiment: Name

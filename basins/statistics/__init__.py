@@ -1,1 +1,1 @@
-"""Intervals over examples and over seeds. One file is one method."""
+"""From per-example losses to tidy rows and verdicts: intervals, clusters, associations."""

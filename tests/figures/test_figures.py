@@ -293,7 +293,6 @@ from basins.figures import style
 tables, options = pickle.load(open(sys.argv[1], "rb"))
 for name, chosen in options.items():
     figure = find("figures", name, "draw")(tables, **chosen)
-    style.footer(figure, "profile smoke")
     style.save(figure, Path(sys.argv[2], name))
 """
 
@@ -320,7 +319,6 @@ def test_files_are_the_same_bytes_in_every_process(tables, tmp_path: Path):
     )
     for name, options in OPTIONS.items():
         figure = find("figures", name, "draw")(tables, **options)
-        style.footer(figure, "profile smoke")
         style.save(figure, tmp_path / "here" / name)
     first, second = _digests(tmp_path / "here"), _digests(tmp_path / "there")
     assert sorted(first) == sorted(f"{name}.{kind}" for name in OPTIONS for kind in ("pdf", "svg"))
@@ -363,7 +361,6 @@ def test_the_font_is_matplotlibs_own():
 def test_labels_stay_inside_the_page(tables):
     for name, options in OPTIONS.items():
         figure = find("figures", name, "draw")(tables, **options)
-        style.footer(figure, "profile smoke")
         figure.draw_without_rendering()
         box = figure.get_tightbbox()
         assert box.xmin > -0.01 and box.ymin > -0.01, name

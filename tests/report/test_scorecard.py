@@ -108,11 +108,23 @@ def test_a_profile_that_decides_a_finding_goes_before_one_that_does_not():
 def test_other_profiles_are_named_with_what_they_show():
     sure = {**CLAIM, "id": "mmc/c12_contrast", "verdict": "supported", "verdict_holm": "supported"}
     against = {**sure, "estimate": 0.1, "verdict": "contradicted", "verdict_holm": "contradicted"}
+    against |= {"registered": "no"}
     open_ = {**against, "verdict": "inconclusive", "verdict_holm": "inconclusive"}
     ledgers = {"one": [sure], "other": [against], "open": [open_], "third": [sure]}
     (card,) = findings.cards(ledgers, {}, {})
     assert card.status == "supported"
     assert card.others == {"not in": ["other"], "also": ["third"], "undecided in": ["open"]}
+
+
+def test_profiles_that_decide_the_opposite_as_surely_have_no_common_answer():
+    sure = {**CLAIM, "id": "mmc/c12_contrast", "verdict": "supported", "verdict_holm": "supported"}
+    against = {**sure, "estimate": 0.1, "verdict": "contradicted", "verdict_holm": "contradicted"}
+    (card,) = findings.cards({"one": [sure], "other": [against]}, {}, {})
+    asked = "Does a barrier after matching mean different mechanisms?"
+    assert (card.title, card.status) == (f"{asked} It depends on the data", "decided both ways")
+    late = {**against, "registered": "no"}
+    (card,) = findings.cards({"one": [sure], "late": [late]}, {}, {})
+    assert card.status == "supported" and card.others == {"not in": ["late"]}
 
 
 def test_the_surest_profile_provides_the_text():
@@ -126,14 +138,14 @@ def test_the_surest_profile_provides_the_text():
     assert card.status == "supported; not after correction for multiple comparisons; exploratory"
 
 
-def merges(ensemble: float) -> dict[str, pd.DataFrame]:
+def merges(ensemble: float, spread: float = 0.0) -> dict[str, pd.DataFrame]:
     accuracy = {("deep_ensemble", "nc"): 0.8, ("uniform_soup", "nc"): 0.79}
     accuracy |= {("deep_ensemble", "ri"): ensemble, ("uniform_soup", "ri"): 0.1}
     table = pd.DataFrame(
         {
             "technique": technique, "alignment": "none", "batchnorm": "reset", "members": 3,
             "eval_set": eval_set, "set": seed, "n": 100, "loss": 1.0, "loss_se": 0.1,
-            "accuracy": value + 0.01 * seed,
+            "accuracy": value + 0.01 * seed + spread * (value == ensemble) * (seed - 1),
         }
         for (technique, eval_set), value in accuracy.items()
         for seed in range(3)
@@ -150,6 +162,13 @@ def test_merging_is_told_as_the_rows_have_it(ensemble, apart):
     said, sentences = site.answer([card], [CLAIM])
     assert said.startswith("Two models" if apart else "Do networks")
     assert len(sentences) == 1 + apart and "1 are supported" in sentences[-1]
+
+
+def test_profiles_whose_merges_decide_nothing_are_named_as_undecided():
+    tables = {"p": merges(0.8), "open": merges(0.4, spread=0.3), "equal": merges(0.12)}
+    (card,) = findings.cards({}, tables, {})
+    assert card.title == findings.APART
+    assert card.others == {"undecided in": ["open"], "not in": ["equal"]}
 
 
 def test_terms_lead_to_their_meaning_once_and_nothing_breaks_out():

@@ -120,7 +120,7 @@ def test_no_key_of_the_settings_is_shown(name, monkeypatch):
 def test_the_words_of_experiments_tell_them_apart_and_are_no_keys(name):
     params = read(PROJECT / "reports" / name / "params.yaml", check=[])
     with style.labelled(layout.labels(params)):
-        shown = [words.plain(experiment) for experiment in params.connect]
+        shown = [style.display(experiment) for experiment in params.connect]
     assert len(set(shown)) == len(shown)
     assert not [word for word in shown if keys(word) or word == "mechanisms"]
 
