@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from basins.figures import style
-from basins.report import contents
+from basins.report import contents, words
 from basins.statistics.merges import averages, gains
 
 Ledgers = Mapping[str, Sequence[Mapping[str, Any]]]  # the claims of each profile
@@ -251,6 +251,7 @@ def _card(finding: Finding, ledgers: Ledgers, figures: Mapping[str, Sequence[str
     holds = {profile: all(map(contents.side, claims)) for profile, claims in found.items()}
     sure = [profile for profile in profiles if _doubts(found[profile]) == _doubts(found[first])]
     both = status(found[first]) in DECIDED and len({holds[profile] for profile in sure}) > 1
+    title = _title(finding, found[first], holds[first])
     others: dict[str, list[str]] = {}
     for profile in rest:
         same = "also" if holds[profile] == holds[first] else "not in"
@@ -259,9 +260,7 @@ def _card(finding: Finding, ledgers: Ledgers, figures: Mapping[str, Sequence[str
     return Card(
         finding.key,
         finding.asks,
-        f"{finding.asks} It depends on the data"
-        if both
-        else _title(finding, found[first], holds[first]),
+        _mixed(finding, {profile: holds[profile] for profile in sure}) if both else title,
         BOTH if both else _status_in_full(found[first], holds[first]),
         [_effect(profile, *one) for profile in profiles for one in measured[profile]],
         others,
@@ -275,6 +274,16 @@ def _title(finding: Finding, claims: Sequence[Mapping[str, Any]], holds: bool) -
     if status(claims) in DECIDED:
         return text
     return f"Not decided; the estimates suggest that {text[0].lower()}{text[1:]}"
+
+
+def _mixed(finding: Finding, holds: Mapping[str, bool]) -> str:
+    """Return an answer that says in which of the profiles it holds."""
+    yes, no = (
+        " and ".join(words.spaced(profile) for profile, held in holds.items() if held is side)
+        for side in (True, False)
+    )
+    text = finding.holds
+    return f"It depends on the data: {text[0].lower()}{text[1:]} in {yes}, but not in {no}"
 
 
 def _doubts(claims: Sequence[Mapping[str, Any]]) -> tuple[bool, bool, bool]:
