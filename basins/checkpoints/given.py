@@ -61,6 +61,8 @@ def bench(recipe: Mapping[str, Any], device: torch.device) -> Bench:
     elif base is not None:
         start = _state("base", base, read.net, device)
         read = replace(read, base=start, base_hash=_hash(start))
+    if read.states:  # what is not mixed is then theirs, not that of `net`
+        read.net.load_state_dict(next(iter(read.states.values())))
     options = {name: recipe[name] for name in READ if name not in ("net", "labels")}
     return Bench(read, task(read, recipe["data"], device=device, **options))
 

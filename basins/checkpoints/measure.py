@@ -22,6 +22,7 @@ from basins.align.batchnorm import BATCH, reset, same_draws
 from basins.align.equivalence import ROUNDING, change
 from basins.align.permute import permute
 from basins.align.traced import trace
+from basins.checkpoints import states
 from basins.checkpoints.examples import Task
 from basins.checkpoints.models import Models
 from basins.checkpoints.states import short
@@ -112,12 +113,10 @@ class Bench:
         the first. Raises `UserError` if the path has a control point to train, the models'
         tokenizers differ, or the networks have no permutation symmetry or a wrong spec of it.
         """
-        self.task.joined()
         coefficients = find("paths", path, "coefficients", "--path")
         if len(coefficients(0.5)) != 2:
             raise UserError(f"--path {path}: it has a point to train, which only the pipeline does")
-        a, b = names
-        controls = [flatten(self.models.states[a]), flatten(self.aligned(a, b, alignment))]
+        controls = [flatten(state) for state in self._joined(names, alignment)]
         inner = [coefficients(t) for t in grid(points)[1:-1]]
         found = self._along(controls, inner, step, batchnorm)
         first, last = (c[self.models.engine.flat.trained].double() for c in controls)
@@ -167,9 +166,8 @@ class Bench:
             UserError: the models' tokenizers differ, they span no plane, or `repair` is asked for
                 along other directions.
         """
-        self.task.joined()
         engine = self.models.engine
-        controls = [flatten(self.models.states[name]) for name in names]
+        controls = [flatten(state) for state in self._joined(names)]
         missing = 3 - len(controls)
         if which != "models":
             if batchnorm == "repair":
@@ -199,15 +197,12 @@ class Bench:
         returns an ensemble, the models' tokenizers differ, or the networks have no permutation
         symmetry or a wrong spec of it.
         """
-        self.task.joined()
         options = {key: value for key, value in technique.items() if key != "name"}
         function, where = technique_of(technique["name"], options)
-        first, *others = names
-        states = [self.models.states[first]]
-        states += [self.aligned(first, name, alignment) for name in others]
+        mixed = self._joined(names, alignment)
         engine, net = self.models.engine, cast(Net, self.models.net)
         stream = merge_stream(technique["name"], self.models, names)
-        sources = Sources(states, self.models.base, net, self.task.training, stream)
+        sources = Sources(mixed, self.models.base, net, self.task.training, stream)
         entry = engine.anew()  # techniques evaluate networks, too
         try:
             with seeds.torch_stream("merge", *(self.models.hashes[name] for name in names)):
@@ -228,6 +223,21 @@ class Bench:
         state = {name: t.clone() for name, t in {**net.state_dict(), **counters}.items()}
         curves = {key: [evaluation] for key, evaluation in found.items()}
         return Measured(curves, np.zeros(0), entry, state)
+
+    def _joined(self, names: Sequence[str], alignment: str = "none") -> list[State]:
+        """Return the states of networks, all aligned to the first.
+
+        Raises `UserError` if any networks of the command cannot be mixed, as their tokenizers or
+        integer buffers differ, or as for `aligned`.
+        """
+        self.task.joined()
+        trained, base = dict(self.models.net.named_parameters()), self.models.base
+        states.alike({**self.models.states, **({"base": base} if base else {})}, trained)
+        first, *others = names
+        found = {name: self.aligned(first, name, alignment) for name in others}
+        found = {first: self.models.states[first], **found}
+        states.alike(found, trained)  # a permutation moves masks of units as well
+        return [found[name] for name in names]
 
     def aligned(self, a: str, b: str, alignment: str) -> State:
         """Return the state of network `b`, its units permuted to match those of `a`.

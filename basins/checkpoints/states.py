@@ -6,7 +6,7 @@ import hashlib
 import json
 import pickle
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -163,6 +163,26 @@ def _unpickled(file: Path) -> State:
         raise UserError(f"{file}: not a readable state dict ({short(error)})") from None
     weights.check_finite(state, file)
     return dict(state)
+
+
+def alike(states: Mapping[str, Mapping[str, Tensor]], trained: Collection[str]) -> None:
+    """Raise `UserError` if networks cannot be mixed, by their tensors that are not floating-point.
+
+    These are not mixed, so they must be equal, and none of the parameters `trained` may be complex.
+    No function depends on BatchNorm's batch counters, which may differ.
+    """
+    (first, like), *others = states.items()
+    for name, tensor in like.items():
+        if tensor.is_floating_point() or name.endswith("num_batches_tracked"):
+            continue
+        kind = str(tensor.dtype).removeprefix("torch.")
+        if name in trained and tensor.is_complex():
+            line = f"{first}: {name} is {kind}, which is not mixed"
+            raise UserError(f"{line}; store it as real numbers, as by torch.view_as_real")
+        for other, state in others:
+            if name in state and not torch.equal(state[name], tensor):
+                line = f"{other}: {name} ({kind}) differs from that of {first}, and is not mixed"
+                raise UserError(f"{line}; give networks that have it in common")
 
 
 def lacking(base: object, tensors: State) -> str:
