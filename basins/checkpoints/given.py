@@ -16,6 +16,8 @@ import torch
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils import prune
+from torch.optim.swa_utils import AveragedModel
 from torch.utils._pytree import tree_leaves, tree_map
 
 from basins import weights
@@ -34,6 +36,8 @@ from basins.weights import State
 Model = nn.Module | Mapping[str, Tensor] | str | Path
 
 
+WRAPPERS = nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel
+
 READ = ("net", "labels", "loss", "metrics", "train", "eval_sets", "truncate")
 """The options that determine how networks and data are read."""
 
@@ -49,7 +53,8 @@ def bench(recipe: Mapping[str, Any], device: torch.device) -> Bench:
     Raises:
         UserError: they are not readable, or not compatible.
     """
-    named, net, base = recipe["networks"], recipe["net"], recipe["base"]
+    named = {name: _bare(model) for name, model in recipe["networks"].items()}
+    net, base = _bare(recipe["net"]), _bare(recipe["base"])
     if recipe["stream"]:
         read = frame(named, net, device)
     else:
@@ -64,7 +69,11 @@ def bench(recipe: Mapping[str, Any], device: torch.device) -> Bench:
     if read.states:  # what is not mixed is then theirs, not that of `net`
         read.net.load_state_dict(next(iter(read.states.values())))
     options = {name: recipe[name] for name in READ if name not in ("net", "labels")}
-    return Bench(read, task(read, recipe["data"], device=device, **options))
+    found = Bench(read, task(read, recipe["data"], device=device, **options))
+    for name, model in named.items():
+        if isinstance(model, nn.Module):
+            found.confirm(name, _copied(model, device))
+    return found
 
 
 def networks(
@@ -100,10 +109,7 @@ def networks(
         raise UserError("weights without a network; give it as net=")
     made = models.build(net) if isinstance(net, str) else (first if net is None else net)
     assert made is not None
-    try:
-        made = copy.deepcopy(made).float().to(device).eval()
-    except Exception as error:  # torch cannot copy weights computed from other weights
-        raise UserError(f"{type(made).__name__} cannot be copied ({short(error)})") from None
+    made = _copied(made, device)
     found = {name: _state(name, model, made, device) for name, model in given.items()}
     hashes = {n: _hash(state) for n, state in found.items()}
     hashes |= {n: states.digest(states.files(path)) for n, path in paths.items()}
@@ -138,17 +144,34 @@ def frame(given: Mapping[str, Model], net: nn.Module | str | None, device: torch
     return Models({}, hashes, paths, made, first, None)
 
 
+def _bare(model: Any) -> Any:
+    """Return a network without its wrapper, if it is compiled, parallel or averaged."""
+    if isinstance(model, WRAPPERS):
+        return _bare(model.module)
+    compiled = isinstance(model, nn.Module) and hasattr(model, "_orig_mod")
+    return _bare(model._orig_mod) if compiled else model
+
+
+def _copied(net: nn.Module, device: torch.device) -> nn.Module:
+    """Return a copy of a network in float32, in evaluation mode."""
+    try:
+        return copy.deepcopy(net).float().to(device).eval()
+    except Exception as error:  # torch cannot copy weights computed from other weights
+        line = f"{type(net).__name__} cannot be copied ({short(error)})"
+        if any(map(prune.is_pruned, net.children())) or prune.is_pruned(net):
+            line += "; make its pruning permanent by torch.nn.utils.prune.remove"
+        raise UserError(line) from None
+
+
 def _state(name: str, model: Model, frame: nn.Module, device: torch.device) -> State:
     if isinstance(model, str | Path):
         files = states.files(Path(model))
-        found = states.fitting(states.read(files), frame, files[0])
+        found, where = states.read(files), files[0]
     else:
-        found = dict(model.state_dict() if isinstance(model, nn.Module) else model)
-        found = weights.conformed(states.held(found, frame), frame, name)
-        if wrong := weights.misfit(found, frame.state_dict(), types=True):
-            raise UserError(f"{name}: not of the architecture of {type(frame).__name__}: {wrong}")
-        weights.check_finite(found, Path(name))
-    like = frame.state_dict()
+        given = model.state_dict() if isinstance(model, nn.Module) else model
+        found, where = states.tensors(given, name), Path(name)
+        weights.check_finite(found, where)
+    found, like = states.fitting(found, frame, where), frame.state_dict()
     return {n: found[n].detach().to(device, like[n].dtype, copy=True) for n in like}
 
 

@@ -36,7 +36,14 @@ from basins.merges.sources import Sources
 from basins.nets.outputs import logits_of
 from basins.nets.permutation import Net, PermutationSpec
 from basins.paths.engine import Curves
-from basins.paths.evaluation import DoubleEntry, double_entry, evaluate
+from basins.paths.evaluation import (
+    TOLERANCE,
+    DoubleEntry,
+    Episodes,
+    Examples,
+    double_entry,
+    evaluate,
+)
 from basins.paths.pairs import grid
 from basins.registry import check_options, find, module
 from basins.weights import State, flatten
@@ -340,6 +347,30 @@ class Bench:
             raise UserError(f"{line}; take interpolate") from None
         return {mode: given}
 
+    def confirm(self, name: str, given: nn.Module) -> None:
+        """Check that `net`, with the weights of a network, computes what the network itself does.
+
+        It is a copy of another network, whose activations, attributes or unsaved buffers may
+        differ. Raises `UserError` if outputs on a batch do.
+        """
+        batched = (one for one in self.task.sets.values() if not isinstance(one, Episodes))
+        if (data := next(batched, None)) is None:
+            return
+        self.models.net.load_state_dict(self.models.states[name])
+        ours = _outputs(self.models.net, data)
+        try:
+            theirs = _outputs(given, data)
+        except Exception as error:  # a user's network may raise anything
+            line = f"the network does not take the first batch: {short(error)}"
+            raise UserError(f"{name}: {line}") from None
+        # Outputs that differ between two calls show nothing: no seed fixes all draws.
+        if _differ(ours, theirs) and not _differ(theirs, _outputs(given, data)):
+            raise UserError(
+                f"{name}: the code that is measured, that of the first network or of net=, gives "
+                "other outputs with its weights; only what a state dict holds may differ, not "
+                "activations, attributes or unsaved buffers (where eval() changes weights, call it)"
+            )
+
     @torch.inference_mode()
     def _said(self, name: str) -> str:
         """Return a hash of a network's outputs on the first batch of every set.
@@ -351,13 +382,31 @@ class Bench:
             return ""
         net.load_state_dict(self.models.states[name])
         for examples in self.task.own.get(name, self.task.sets).values():
-            given, _ = next(iter(examples.batches()))
-            with same_draws(net):
-                output = net(**given) if isinstance(given, Mapping) else net(*given)
-            for leaf in tree_leaves(logits_of(output)):
-                if isinstance(leaf, Tensor):
-                    digest.update(leaf.float().cpu().contiguous().numpy().tobytes())
+            for output in _outputs(net, examples):
+                digest.update(output.float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+@torch.inference_mode()
+def _outputs(net: nn.Module, data: Examples) -> list[Tensor]:
+    """Return a network's logits, or all tensors that it returns, for the first batch."""
+    given, _ = next(iter(data.batches()))
+    with same_draws(net):
+        output = net(**given) if isinstance(given, Mapping) else net(*given)
+    return [leaf for leaf in tree_leaves(logits_of(output)) if isinstance(leaf, Tensor)]
+
+
+def _differ(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
+    """Return whether outputs differ by more than rounding errors."""
+    if [one.shape for one in ours] != [one.shape for one in theirs]:
+        return True
+    for one, other in zip(ours, theirs, strict=True):
+        finite = other[other.isfinite()].abs()
+        apart = TOLERANCE["fp32"] * float(finite.max() if len(finite) else 0)
+        one = one.to(other.dtype)
+        if not torch.isclose(one, other, rtol=0, atol=apart, equal_nan=True).all():
+            return True
+    return False
 
 
 def technique_of(name: str, options: Mapping[str, Any]) -> tuple[Callable[..., Any], str]:

@@ -234,7 +234,7 @@ def base_state(path: Path, models: Models) -> State:
     `UserError` if they share no tensor, or a shape differs.
     """
     net = models.net
-    like, there = net.state_dict(), states.held(states.read(states.files(path)), net)
+    like, there = net.state_dict(), states.held(states.read(states.files(path)), net, path)
     prefix = f"{getattr(net, 'base_model_prefix', '')}."  # absent from an encoder's names
     found = weights.in_common(there, like, prefix, path, "give --base what they start from")
     for name, first in weights.other_names(net).items():
