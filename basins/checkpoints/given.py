@@ -216,7 +216,7 @@ def task(
         UserError: a set is empty or of an unknown form, or the networks do not accept it.
     """
     measured = objective(loss, metrics)
-    where = str(data) if isinstance(data, str | Path) else "data"
+    source, where = data, str(data) if isinstance(data, str | Path) else "data"
     if (splits := _splits(data, eval_sets)) is not None:
         if train is not None:
             splits["train"] = next(iter((_splits(train, None) or {"train": train}).values()))
@@ -237,7 +237,8 @@ def task(
         raise UserError(f"{where}: no sets; give one or more by name")
     form = Form(read, measured, truncate, device, where)
     made = {name: form.set(name, one) for name, one in sets.items()}
-    why = f"{where}: this takes training rows: give them as train=, or as a split `train`"
+    how = "a split `train`" if isinstance(source, str | Path) else "train="
+    why = f"{where}: this takes training rows; give them as {how}"
 
     def draw() -> Any:
         return examples.Missing(why) if train is None else form.set("train", train)

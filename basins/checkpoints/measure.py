@@ -331,7 +331,7 @@ class Bench:
         """Return the rows from which the engine computes BatchNorm's statistics, by mode."""
         if mode == "interpolate":
             return {mode: None}
-        given = self.task.batches(f"--batchnorm {mode}")
+        given = _whole(self.task.batches(f"--batchnorm {mode}"))
         images = isinstance(given, Resident)
         if mode == "repair":
             if not images:
@@ -340,7 +340,7 @@ class Bench:
                 self.symmetry()
             return {mode: given}
         try:
-            few = Resident(*(tensor[:BATCH] for tensor in given)) if images else given[:1]
+            few = Resident(*(t[:BATCH] for t in given)) if images else [min(given, key=_rows)]
             reset(self.models.net, few)
         except Exception as error:  # a user's network may raise anything
             line = f"--batchnorm reset: the network does not run in training mode: {short(error)}"
@@ -394,6 +394,21 @@ def _outputs(net: nn.Module, data: Examples) -> list[Tensor]:
     with same_draws(net):
         output = net(**given) if isinstance(given, Mapping) else net(*given)
     return [leaf for leaf in tree_leaves(logits_of(output)) if isinstance(leaf, Tensor)]
+
+
+def _rows(inputs: Any) -> int:
+    """Return the number of examples in a batch of inputs."""
+    return next((len(x) for x in tree_leaves(inputs) if isinstance(x, Tensor) and x.ndim), 0)
+
+
+def _whole(given: Resident | list[Any]) -> Resident | list[Any]:
+    """Drop a shorter last batch, which in a mean over batches would count as much as the others.
+
+    For images the engine does so.
+    """
+    if isinstance(given, Resident) or len(given) < 2 or _rows(given[-1]) >= _rows(given[0]):
+        return given
+    return given[:-1]
 
 
 def _differ(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import copy
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset, DatasetDict
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import prune
 from torch.optim.swa_utils import AveragedModel
+from transformers import BertConfig, ElectraConfig
 
 import basins
+from basins import cli
+from basins.checkpoints import models
 from basins.errors import UserError
 from basins.nets.permutation import Axis, PermutationSpec, writes
 
@@ -343,3 +348,78 @@ def test_a_network_that_takes_derivatives_is_told_how():
     net = seeded(lambda: Energy(True), 0)
     assert probed(net) == pytest.approx([float(functional.cross_entropy(net(X), Y))], 1e-5)
     assert len(basins.connect(net, seeded(lambda: Energy(True), 1), DATA, points=3).paths) == 3
+
+
+class Normed(nn.Module):
+    """A network with BatchNorm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.head = nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.first(x)).relu())
+
+
+@pytest.mark.parametrize("rest", [1, 7])
+def test_a_shorter_last_batch_gives_no_statistics_of_batchnorm(rest):
+    nets = [seeded(Normed, seed) for seed in range(2)]
+    rows = torch.randn(256 + rest, 4, generator=DRAW)
+    train = (rows, torch.zeros(len(rows)).long())
+    found = basins.connect(*nets, DATA, train=train, points=3).paths["loss"]
+    nets[0].norm.momentum = None
+    nets[0].train()(rows[:256])
+    assert found.iloc[0] == pytest.approx(loss(nets[0]), 1e-5)
+    for data in (iter([(rows[:1], Y[:1])]), [(rows[:9], Y[:9]), (rows[:1], Y[:1]), (rows, Y)]):
+        with pytest.raises(UserError, match="does not run in training mode: Expected more than 1"):
+            basins.connect(*nets, DATA, train=data, points=3)
+
+
+def test_training_rows_are_asked_for_where_they_can_be_given(capsys):
+    Path("net.py").write_text("from tests.checkpoints.test_given_models import Normed\n")
+    for seed in range(2):
+        save_file(seeded(Normed, seed).state_dict(), f"{seed}.safetensors")
+    columns = {"input": X.tolist(), "target": X[:, :3].tolist()}
+    DatasetDict(test=Dataset.from_dict(columns)).save_to_disk("data")
+    command = ["0.safetensors", "1.safetensors", "--net", "net.py:Normed", "--data", "data"]
+    command += ["--loss", "regression"]
+    cli.main(["connect", *command, "--points", "3"])
+    assert "give training rows as a split `train` to have" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="rows; give them as a split `train`$"):
+        cli.main(["merge", *command, "--technique", "fisher", "--out", "merged"])
+    nets = [seeded(Normed, seed) for seed in range(2)]
+    with pytest.warns(UserWarning, match="give training rows as train= to have"):
+        basins.connect(*nets, DATA, points=3)
+    with pytest.raises(UserError, match="rows; give them as train=$"):
+        basins.merge(nets, DATA, technique="fisher", batchnorm="interpolate")
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("odd.py", "it names no function"),
+        ("odd.py:", "it names no function"),
+        ("none.py:make", "no such file"),
+        ("odd.py:make", "AttributeError: module '__odd__' has no attribute 'make'"),
+    ],
+)
+def test_what_is_missing_of_a_function_is_named(place, message):
+    Path("odd.py").touch()
+    with pytest.raises(UserError, match=f"^--net {place}: {message}"):
+        models.build(place)
+
+
+def test_networks_of_other_kinds_are_named_by_their_kind():
+    sizes: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    for kind in (BertConfig, ElectraConfig):
+        names = [kind.__name__.replace("Config", "ForSequenceClassification")]
+        kind(**sizes, architectures=names).save_pretrained(kind.model_type)
+    folders = {f"{name}/seed0": Path(name) for name in ("bert", "electra")}
+    with pytest.raises(UserError, match="^electra: model_type is electra, in bert bert; give"):
+        models.read(folders, None, torch.device("cpu"))
+
+
+def test_the_seed_is_read_from_names_with_two_suffixes():
+    names = ["r1.pth.tar", "r1.pt", "lr0.1-seed3.ckpt", "v2/model.safetensors"]
+    found = [models.identify(name)[0] for name in names]
+    assert found == ["r/seed1", "r/seed1", "lr0.1/seed3", "v/seed2"]
