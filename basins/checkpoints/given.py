@@ -137,7 +137,7 @@ def frame(given: Mapping[str, Model], net: nn.Module | str | None, device: torch
             shapes = {} if empty else states.shapes(states.files(where))
             made = checkpoint.initialise(first) if empty else checkpoint.described(where, shapes)
         else:
-            made = models.build(net) if isinstance(net, str) else copy.deepcopy(net)
+            made = models.build(net) if isinstance(net, str) else copy.deepcopy(_bare(net))
     made = made.float().eval()
     made = made if empty else made.to(device)  # which would separate tied weights
     hashes = {name: states.digest(states.files(path)) for name, path in paths.items()}
@@ -238,7 +238,7 @@ def task(
     form = Form(read, measured, truncate, device, where)
     made = {name: form.set(name, one) for name, one in sets.items()}
     how = "a split `train`" if isinstance(source, str | Path) else "train="
-    why = f"{where}: this takes training rows; give them as {how}"
+    why = f"{where}: this takes training rows: give them as {how}"
 
     def draw() -> Any:
         return examples.Missing(why) if train is None else form.set("train", train)

@@ -385,12 +385,12 @@ def test_training_rows_are_asked_for_where_they_can_be_given(capsys):
     command += ["--loss", "regression"]
     cli.main(["connect", *command, "--points", "3"])
     assert "give training rows as a split `train` to have" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="rows; give them as a split `train`$"):
+    with pytest.raises(SystemExit, match="rows: give them as a split `train`$"):
         cli.main(["merge", *command, "--technique", "fisher", "--out", "merged"])
     nets = [seeded(Normed, seed) for seed in range(2)]
     with pytest.warns(UserWarning, match="give training rows as train= to have"):
         basins.connect(*nets, DATA, points=3)
-    with pytest.raises(UserError, match="rows; give them as train=$"):
+    with pytest.raises(UserError, match="rows: give them as train=$"):
         basins.merge(nets, DATA, technique="fisher", batchnorm="interpolate")
 
 
