@@ -16,6 +16,8 @@ import torch
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils import prune
+from torch.optim.swa_utils import AveragedModel
 from torch.utils._pytree import tree_leaves, tree_map
 
 from basins import weights
@@ -34,6 +36,8 @@ from basins.weights import State
 Model = nn.Module | Mapping[str, Tensor] | str | Path
 
 
+WRAPPERS = nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel
+
 READ = ("net", "labels", "loss", "metrics", "train", "eval_sets", "truncate")
 """The options that determine how networks and data are read."""
 
@@ -49,7 +53,8 @@ def bench(recipe: Mapping[str, Any], device: torch.device) -> Bench:
     Raises:
         UserError: they are not readable, or not compatible.
     """
-    named, net, base = recipe["networks"], recipe["net"], recipe["base"]
+    named = {name: _bare(model) for name, model in recipe["networks"].items()}
+    net, base = _bare(recipe["net"]), _bare(recipe["base"])
     if recipe["stream"]:
         read = frame(named, net, device)
     else:
@@ -61,8 +66,14 @@ def bench(recipe: Mapping[str, Any], device: torch.device) -> Bench:
     elif base is not None:
         start = _state("base", base, read.net, device)
         read = replace(read, base=start, base_hash=_hash(start))
+    if read.states:  # what is not mixed is then theirs, not that of `net`
+        read.net.load_state_dict(next(iter(read.states.values())))
     options = {name: recipe[name] for name in READ if name not in ("net", "labels")}
-    return Bench(read, task(read, recipe["data"], device=device, **options))
+    found = Bench(read, task(read, recipe["data"], device=device, **options))
+    for name, model in named.items():
+        if isinstance(model, nn.Module):
+            found.confirm(name, _copied(model, device))
+    return found
 
 
 def networks(
@@ -98,10 +109,7 @@ def networks(
         raise UserError("weights without a network; give it as net=")
     made = models.build(net) if isinstance(net, str) else (first if net is None else net)
     assert made is not None
-    try:
-        made = copy.deepcopy(made).float().to(device).eval()
-    except Exception as error:  # torch cannot copy weights computed from other weights
-        raise UserError(f"{type(made).__name__} cannot be copied ({short(error)})") from None
+    made = _copied(made, device)
     found = {name: _state(name, model, made, device) for name, model in given.items()}
     hashes = {n: _hash(state) for n, state in found.items()}
     hashes |= {n: states.digest(states.files(path)) for n, path in paths.items()}
@@ -129,24 +137,41 @@ def frame(given: Mapping[str, Model], net: nn.Module | str | None, device: torch
             shapes = {} if empty else states.shapes(states.files(where))
             made = checkpoint.initialise(first) if empty else checkpoint.described(where, shapes)
         else:
-            made = models.build(net) if isinstance(net, str) else copy.deepcopy(net)
+            made = models.build(net) if isinstance(net, str) else copy.deepcopy(_bare(net))
     made = made.float().eval()
     made = made if empty else made.to(device)  # which would separate tied weights
     hashes = {name: states.digest(states.files(path)) for name, path in paths.items()}
     return Models({}, hashes, paths, made, first, None)
 
 
+def _bare(model: Any) -> Any:
+    """Return a network without its wrapper, if it is compiled, parallel or averaged."""
+    if isinstance(model, WRAPPERS):
+        return _bare(model.module)
+    compiled = isinstance(model, nn.Module) and hasattr(model, "_orig_mod")
+    return _bare(model._orig_mod) if compiled else model
+
+
+def _copied(net: nn.Module, device: torch.device) -> nn.Module:
+    """Return a copy of a network in float32, in evaluation mode."""
+    try:
+        return copy.deepcopy(net).float().to(device).eval()
+    except Exception as error:  # torch cannot copy weights computed from other weights
+        line = f"{type(net).__name__} cannot be copied ({short(error)})"
+        if any(map(prune.is_pruned, net.children())) or prune.is_pruned(net):
+            line += "; make its pruning permanent by torch.nn.utils.prune.remove"
+        raise UserError(line) from None
+
+
 def _state(name: str, model: Model, frame: nn.Module, device: torch.device) -> State:
     if isinstance(model, str | Path):
         files = states.files(Path(model))
-        found = states.fitting(states.read(files), frame, files[0])
+        found, where = states.read(files), files[0]
     else:
-        found = dict(model.state_dict() if isinstance(model, nn.Module) else model)
-        found = weights.conformed(states.held(found, frame), frame, name)
-        if wrong := weights.misfit(found, frame.state_dict(), types=True):
-            raise UserError(f"{name}: not of the architecture of {type(frame).__name__}: {wrong}")
-        weights.check_finite(found, Path(name))
-    like = frame.state_dict()
+        given = model.state_dict() if isinstance(model, nn.Module) else model
+        found, where = states.tensors(given, name), Path(name)
+        weights.check_finite(found, where)
+    found, like = states.fitting(found, frame, where), frame.state_dict()
     return {n: found[n].detach().to(device, like[n].dtype, copy=True) for n in like}
 
 
@@ -191,7 +216,7 @@ def task(
         UserError: a set is empty or of an unknown form, or the networks do not accept it.
     """
     measured = objective(loss, metrics)
-    where = str(data) if isinstance(data, str | Path) else "data"
+    source, where = data, str(data) if isinstance(data, str | Path) else "data"
     if (splits := _splits(data, eval_sets)) is not None:
         if train is not None:
             splits["train"] = next(iter((_splits(train, None) or {"train": train}).values()))
@@ -212,7 +237,8 @@ def task(
         raise UserError(f"{where}: no sets; give one or more by name")
     form = Form(read, measured, truncate, device, where)
     made = {name: form.set(name, one) for name, one in sets.items()}
-    why = f"{where}: this takes training rows: give them as train=, or as a split `train`"
+    how = "a split `train`" if isinstance(source, str | Path) else "train="
+    why = f"{where}: this takes training rows: give them as {how}"
 
     def draw() -> Any:
         return examples.Missing(why) if train is None else form.set("train", train)

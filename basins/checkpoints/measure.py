@@ -22,6 +22,7 @@ from basins.align.batchnorm import BATCH, reset, same_draws
 from basins.align.equivalence import ROUNDING, change
 from basins.align.permute import permute
 from basins.align.traced import trace
+from basins.checkpoints import states
 from basins.checkpoints.examples import Task
 from basins.checkpoints.models import Models
 from basins.checkpoints.states import short
@@ -35,7 +36,14 @@ from basins.merges.sources import Sources
 from basins.nets.outputs import logits_of
 from basins.nets.permutation import Net, PermutationSpec
 from basins.paths.engine import Curves
-from basins.paths.evaluation import DoubleEntry, double_entry, evaluate
+from basins.paths.evaluation import (
+    TOLERANCE,
+    DoubleEntry,
+    Episodes,
+    Examples,
+    double_entry,
+    evaluate,
+)
 from basins.paths.pairs import grid
 from basins.registry import check_options, find, module
 from basins.weights import State, flatten
@@ -112,12 +120,10 @@ class Bench:
         the first. Raises `UserError` if the path has a control point to train, the models'
         tokenizers differ, or the networks have no permutation symmetry or a wrong spec of it.
         """
-        self.task.joined()
         coefficients = find("paths", path, "coefficients", "--path")
         if len(coefficients(0.5)) != 2:
             raise UserError(f"--path {path}: it has a point to train, which only the pipeline does")
-        a, b = names
-        controls = [flatten(self.models.states[a]), flatten(self.aligned(a, b, alignment))]
+        controls = [flatten(state) for state in self._joined(names, alignment)]
         inner = [coefficients(t) for t in grid(points)[1:-1]]
         found = self._along(controls, inner, step, batchnorm)
         first, last = (c[self.models.engine.flat.trained].double() for c in controls)
@@ -167,9 +173,8 @@ class Bench:
             UserError: the models' tokenizers differ, they span no plane, or `repair` is asked for
                 along other directions.
         """
-        self.task.joined()
         engine = self.models.engine
-        controls = [flatten(self.models.states[name]) for name in names]
+        controls = [flatten(state) for state in self._joined(names)]
         missing = 3 - len(controls)
         if which != "models":
             if batchnorm == "repair":
@@ -199,15 +204,12 @@ class Bench:
         returns an ensemble, the models' tokenizers differ, or the networks have no permutation
         symmetry or a wrong spec of it.
         """
-        self.task.joined()
         options = {key: value for key, value in technique.items() if key != "name"}
         function, where = technique_of(technique["name"], options)
-        first, *others = names
-        states = [self.models.states[first]]
-        states += [self.aligned(first, name, alignment) for name in others]
+        mixed = self._joined(names, alignment)
         engine, net = self.models.engine, cast(Net, self.models.net)
         stream = merge_stream(technique["name"], self.models, names)
-        sources = Sources(states, self.models.base, net, self.task.training, stream)
+        sources = Sources(mixed, self.models.base, net, self.task.training, stream)
         entry = engine.anew()  # techniques evaluate networks, too
         try:
             with seeds.torch_stream("merge", *(self.models.hashes[name] for name in names)):
@@ -228,6 +230,21 @@ class Bench:
         state = {name: t.clone() for name, t in {**net.state_dict(), **counters}.items()}
         curves = {key: [evaluation] for key, evaluation in found.items()}
         return Measured(curves, np.zeros(0), entry, state)
+
+    def _joined(self, names: Sequence[str], alignment: str = "none") -> list[State]:
+        """Return the states of networks, all aligned to the first.
+
+        Raises `UserError` if any networks of the command cannot be mixed, as their tokenizers or
+        integer buffers differ, or as for `aligned`.
+        """
+        self.task.joined()
+        trained, base = dict(self.models.net.named_parameters()), self.models.base
+        states.alike({**self.models.states, **({"base": base} if base else {})}, trained)
+        first, *others = names
+        found = {name: self.aligned(first, name, alignment) for name in others}
+        found = {first: self.models.states[first], **found}
+        states.alike(found, trained)  # a permutation moves masks of units as well
+        return [found[name] for name in names]
 
     def aligned(self, a: str, b: str, alignment: str) -> State:
         """Return the state of network `b`, its units permuted to match those of `a`.
@@ -314,7 +331,7 @@ class Bench:
         """Return the rows from which the engine computes BatchNorm's statistics, by mode."""
         if mode == "interpolate":
             return {mode: None}
-        given = self.task.batches(f"--batchnorm {mode}")
+        given = _whole(self.task.batches(f"--batchnorm {mode}"))
         images = isinstance(given, Resident)
         if mode == "repair":
             if not images:
@@ -323,12 +340,36 @@ class Bench:
                 self.symmetry()
             return {mode: given}
         try:
-            few = Resident(*(tensor[:BATCH] for tensor in given)) if images else given[:1]
+            few = Resident(*(t[:BATCH] for t in given)) if images else [min(given, key=_rows)]
             reset(self.models.net, few)
         except Exception as error:  # a user's network may raise anything
             line = f"--batchnorm reset: the network does not run in training mode: {short(error)}"
             raise UserError(f"{line}; take interpolate") from None
         return {mode: given}
+
+    def confirm(self, name: str, given: nn.Module) -> None:
+        """Check that `net`, with the weights of a network, computes what the network itself does.
+
+        It is a copy of another network, whose activations, attributes or unsaved buffers may
+        differ. Raises `UserError` if outputs on a batch do.
+        """
+        batched = (one for one in self.task.sets.values() if not isinstance(one, Episodes))
+        if (data := next(batched, None)) is None:
+            return
+        self.models.net.load_state_dict(self.models.states[name])
+        ours = _outputs(self.models.net, data)
+        try:
+            theirs = _outputs(given, data)
+        except Exception as error:  # a user's network may raise anything
+            line = f"the network does not take the first batch: {short(error)}"
+            raise UserError(f"{name}: {line}") from None
+        # Outputs that differ between two calls show nothing: no seed fixes all draws.
+        if _differ(ours, theirs) and not _differ(theirs, _outputs(given, data)):
+            raise UserError(
+                f"{name}: the code that is measured, that of the first network or of net=, gives "
+                "other outputs with its weights; only what a state dict holds may differ, not "
+                "activations, attributes or unsaved buffers (where eval() changes weights, call it)"
+            )
 
     @torch.inference_mode()
     def _said(self, name: str) -> str:
@@ -341,13 +382,46 @@ class Bench:
             return ""
         net.load_state_dict(self.models.states[name])
         for examples in self.task.own.get(name, self.task.sets).values():
-            given, _ = next(iter(examples.batches()))
-            with same_draws(net):
-                output = net(**given) if isinstance(given, Mapping) else net(*given)
-            for leaf in tree_leaves(logits_of(output)):
-                if isinstance(leaf, Tensor):
-                    digest.update(leaf.float().cpu().contiguous().numpy().tobytes())
+            for output in _outputs(net, examples):
+                digest.update(output.float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+@torch.inference_mode()
+def _outputs(net: nn.Module, data: Examples) -> list[Tensor]:
+    """Return a network's logits, or all tensors that it returns, for the first batch."""
+    given, _ = next(iter(data.batches()))
+    with same_draws(net):
+        output = net(**given) if isinstance(given, Mapping) else net(*given)
+    return [leaf for leaf in tree_leaves(logits_of(output)) if isinstance(leaf, Tensor)]
+
+
+def _rows(inputs: Any) -> int:
+    """Return the number of examples in a batch of inputs."""
+    return next((len(x) for x in tree_leaves(inputs) if isinstance(x, Tensor) and x.ndim), 0)
+
+
+def _whole(given: Resident | list[Any]) -> Resident | list[Any]:
+    """Drop a shorter last batch, which in a mean over batches would count as much as the others.
+
+    For images the engine does so.
+    """
+    if isinstance(given, Resident) or len(given) < 2 or _rows(given[-1]) >= _rows(given[0]):
+        return given
+    return given[:-1]
+
+
+def _differ(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
+    """Return whether outputs differ by more than rounding errors."""
+    if [one.shape for one in ours] != [one.shape for one in theirs]:
+        return True
+    for one, other in zip(ours, theirs, strict=True):
+        finite = other[other.isfinite()].abs()
+        apart = TOLERANCE["fp32"] * float(finite.max() if len(finite) else 0)
+        one = one.to(other.dtype)
+        if not torch.isclose(one, other, rtol=0, atol=apart, equal_nan=True).all():
+            return True
+    return False
 
 
 def technique_of(name: str, options: Mapping[str, Any]) -> tuple[Callable[..., Any], str]:

@@ -150,7 +150,8 @@ def identify(text: str) -> tuple[str, Path]:
         return name if re.fullmatch(r".+/seed\d+", name) else f"{name}/seed0", Path(path)
     path = Path(text).resolve()
     if path.suffix and not path.is_dir():
-        path = path.parent if path.name == WEIGHTS else path.with_suffix("")
+        plain = path.with_name(path.name.removesuffix(".tar")).with_suffix("")  # .pth.tar
+        path = path.parent if path.name == WEIGHTS else plain
     found = NUMBERED.fullmatch(path.name)
     recipe, seed = (found["recipe"], int(found["seed"])) if found else (path.name, 0)
     return f"{recipe or path.parent.name}/seed{seed}", Path(text)
@@ -180,6 +181,8 @@ def written(place: str, option: str, take: Callable[[Any], Any]) -> Any:
     Raises `UserError` if there is no such file or function, or it fails.
     """
     file, _, function = place.rpartition(":")
+    if not function or Path(place).is_file():
+        raise UserError(f"{option} {place}: it names no function; give FILE.py:function")
     if not Path(file).is_file():
         raise UserError(f"{option} {place}: no such file; give FILE.py:function")
     folder = str(Path(file).resolve().parent)
@@ -234,7 +237,7 @@ def base_state(path: Path, models: Models) -> State:
     `UserError` if they share no tensor, or a shape differs.
     """
     net = models.net
-    like, there = net.state_dict(), states.held(states.read(states.files(path)), net)
+    like, there = net.state_dict(), states.held(states.read(states.files(path)), net, path)
     prefix = f"{getattr(net, 'base_model_prefix', '')}."  # absent from an encoder's names
     found = weights.in_common(there, like, prefix, path, "give --base what they start from")
     for name, first in weights.other_names(net).items():
@@ -316,7 +319,7 @@ def _same(
     except Exception as error:  # the library may raise anything for a user's config
         raise UserError(f"{folders[0]}: no usable config.json ({short(error)})") from None
     for folder, other in zip(folders[1:], others, strict=True):
-        for key in sorted(first.keys() | other.keys()):
+        for key in sorted(first.keys() | other.keys(), key=lambda key: (key != "model_type", key)):
             if other.get(key) != first.get(key):
                 found = f"{key} is {other.get(key)!s:.150}, in {folders[0]} {first.get(key)!s:.150}"
                 same = (

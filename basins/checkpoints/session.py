@@ -107,9 +107,10 @@ class Session:
         asked = self.options["batchnorm"]
         mode = batchnorm_mode(self.bench.models.net, asked)
         if asked is None and mode == "reset" and isinstance(self.bench.task.training, Missing):
+            how = "as train=" if self.recipe is None else "as a split `train`"
             warnings.warn(
                 "statistics of BatchNorm are mixed as weights are (interpolate), which makes "
-                "barriers higher; give training rows as train= to have them re-estimated",
+                f"barriers higher; give training rows {how} to have them re-estimated",
                 stacklevel=4,
             )
             return "interpolate"

@@ -6,8 +6,9 @@ import hashlib
 import json
 import pickle
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -104,25 +105,39 @@ def shapes(paths: Sequence[Path]) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def held(state: Mapping[str, Tensor], net: nn.Module) -> State:
+def held(state: Mapping[str, Tensor], net: nn.Module, where: object) -> State:
     """Return a network's tensors under its own names, removing the prefix of a wrapping module.
 
-    The prefix is one attribute name, such as `net.`, in front of each of the network's names.
+    The prefix, such as `net.` or `student.net.`, is in front of each of the network's names; a
+    warning says which tensors are not the network's. Raises `UserError`, naming `where`, if there
+    are several such prefixes.
     """
     wanted = dict(net.named_parameters()).keys()  # only the first name of tied ones
-    for prefix in dict.fromkeys(f"{name.partition('.')[0]}." for name in state):
-        found = {name.removeprefix(prefix): t for name, t in state.items()}
-        inside = {name[len(prefix) :] for name in state if name.startswith(prefix)}
-        if wanted and wanted <= inside and not wanted <= state.keys():
-            return found
+    if not wanted or wanted <= state.keys():
+        return dict(state)
+    one = next(iter(wanted))
+    ends = [name.removesuffix(one) for name in state if name.endswith(f".{one}")]
+    prefixes = [prefix for prefix in ends if all(prefix + name in state for name in wanted)]
+    if len(prefixes) > 1:
+        line = f"there are weights of the network under {' and '.join(prefixes)}"
+        raise UserError(f"{where}: {line:.160}; save one of them by itself")
+    for prefix in prefixes:
+        found = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
+        more = {n: t for n, t in state.items() if not n.startswith(prefix)}
+        more.pop("n_averaged", None)  # of torch's averaged models
+        if more:
+            line = f"{where}: read is {prefix}*, and not used is {weights.listed(more)}"
+            warnings.warn(line, stacklevel=2)
+        return found
     return dict(state)
 
 
 def fitting(state: State, net: nn.Module, where: object) -> State:
     """Return a state in float32 under the names of `net`; raises `UserError` if it does not fit."""
-    state = weights.conformed(held(state, net), net, where)
-    if wrong := weights.misfit(state, net.state_dict(), types=True):
-        raise UserError(f"{where}: it does not fit the network: {wrong}")
+    like = tensors(net.state_dict(), type(net).__name__)
+    state = weights.conformed(held(state, net, where), net, where)
+    if wrong := weights.misfit(state, like, types=True):
+        raise UserError(f"{where}: not of the architecture of {type(net).__name__}: {wrong}")
     return {k: t.float() if t.is_floating_point() else t for k, t in state.items()}
 
 
@@ -141,19 +156,6 @@ def read(paths: Sequence[Path]) -> State:
 def _unpickled(file: Path) -> State:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-        for _ in NESTED:
-            inner = [key for key in (*NESTED, *AVERAGED) if isinstance(state.get(key), dict)]
-            if others := [key for key in inner[1:] if key in AVERAGED]:
-                warnings.warn(
-                    f"{file}: read is {inner[0]!r}, and not the average beside it, {others[0]!r}; "
-                    "for that save it by itself",
-                    stacklevel=2,
-                )
-            state = state[inner[0]] if inner else state
-        for name, tensor in state.items():
-            plain = isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided
-            if not isinstance(name, str) or not plain or tensor.is_quantized or tensor.is_meta:
-                raise TypeError(f"{name!s:.60} is a {type(tensor).__name__}, not a plain tensor")
     except pickle.UnpicklingError:
         raise UserError(
             f"{file}: more than tensors is pickled in it, which could run code; "
@@ -161,8 +163,72 @@ def _unpickled(file: Path) -> State:
         ) from None
     except Exception as error:  # damaged files raise many kinds of errors
         raise UserError(f"{file}: not a readable state dict ({short(error)})") from None
-    weights.check_finite(state, file)
+    found = tensors(state, file)
+    weights.check_finite(found, file)
+    return found
+
+
+def tensors(state: Any, where: object) -> State:
+    """Return the tensors of a state dict, or of the one in a trainer's checkpoint.
+
+    A warning names an average beside it. Raises `UserError`, naming `where`, if there is none, or
+    it has anything but plain tensors.
+    """
+    wrong = f"{where}: not a readable state dict"
+    for _ in NESTED:
+        if not isinstance(state, Mapping):
+            raise UserError(f"{wrong} (it is of the type {type(state).__name__})")
+        inner = [key for key in NESTED if isinstance(state.get(key), Mapping)] or _inside(state)
+        if len(inner) > 1 and inner[0] not in NESTED:
+            line = f"there are several in it: {', '.join(map(str, inner))}"
+            raise UserError(f"{wrong} ({line:.160}); save one of them by itself")
+        inner += [key for key in AVERAGED if isinstance(state.get(key), Mapping)]
+        if others := [key for key in inner[1:] if key in AVERAGED]:
+            warnings.warn(
+                f"{where}: read is {inner[0]!r}, and not the average beside it, {others[0]!r}; "
+                "for that save it by itself",
+                stacklevel=2,
+            )
+        state = state[inner[0]] if inner else state
+    for name, tensor in state.items():
+        plain = isinstance(tensor, Tensor) and tensor.layout is torch.strided
+        plain = plain and not tensor.is_quantized and not tensor.is_meta
+        if str(name).endswith("_extra_state"):
+            line = f"{name!s:.60} is what get_extra_state() returns, which is not mixed"
+            raise UserError(f"{wrong} ({line}); leave it out")
+        if not isinstance(name, str) or not plain:
+            line = f"{name!s:.60} is of the type {type(tensor).__name__}, and no plain tensor"
+            raise UserError(f"{wrong} ({line})")
     return dict(state)
+
+
+def _inside(state: Mapping[Any, Any]) -> list[Any]:
+    """Return the keys of state dicts, but for averages, in what is not a state dict itself."""
+    if any(isinstance(value, Tensor) and value.ndim for value in state.values()):
+        return []
+    parts = {k: [*v.values()] for k, v in state.items() if isinstance(v, Mapping) and v}
+    each = {key: all(isinstance(value, Tensor) for value in part) for key, part in parts.items()}
+    return [key for key, plain in each.items() if plain and key not in AVERAGED]
+
+
+def alike(states: Mapping[str, Mapping[str, Tensor]], trained: Collection[str]) -> None:
+    """Raise `UserError` if networks cannot be mixed, by their tensors that are not floating-point.
+
+    These are not mixed, so they must be equal, and none of the parameters `trained` may be complex.
+    No function depends on BatchNorm's batch counters, which may differ.
+    """
+    (first, like), *others = states.items()
+    for name, tensor in like.items():
+        if tensor.is_floating_point() or name.endswith("num_batches_tracked"):
+            continue
+        kind = str(tensor.dtype).removeprefix("torch.")
+        if name in trained and tensor.is_complex():
+            line = f"{first}: {name} is {kind}, which is not mixed"
+            raise UserError(f"{line}; store it as real numbers, as by torch.view_as_real")
+        for other, state in others:
+            if name in state and not torch.equal(state[name], tensor):
+                line = f"{other}: {name} ({kind}) differs from that of {first}, and is not mixed"
+                raise UserError(f"{line}; give networks that have it in common")
 
 
 def lacking(base: object, tensors: State) -> str:
@@ -174,5 +240,10 @@ def lacking(base: object, tensors: State) -> str:
 
 
 def short(error: Exception) -> str:
-    """Return an error's message as one line of at most 120 characters."""
+    """Return an error's message as one line of at most 120 characters, or what to do about it."""
+    if "does not require grad" in str(error):
+        return (
+            "forward takes derivatives, and networks run in torch.inference_mode(); open "
+            "torch.inference_mode(False) around them, or take them by torch.func.grad"
+        )
     return " ".join(str(error).split())[:120]

@@ -110,6 +110,7 @@ def between(
                         shapes = f"{tuple(found.shape)}, not {tuple(place.shape)}"
                         raise UserError(f"{path}: {name} is {shapes}")
                 if not place.is_floating_point():
+                    states.alike({str(a): {name: first}, str(b): {name: last}}, trained)
                     place.copy_(first)
                     continue
                 if t == 0 and name in trained:
@@ -184,6 +185,8 @@ def merge(
                     shapes = f"{tuple(tensor.shape)}, not {tuple(like[name].shape)}"
                     raise UserError(f"{path}: {name} is {shapes}")
             if not found[0].is_floating_point():
+                each = zip(map(str, sources), found, strict=True)
+                states.alike({path: {name: tensor} for path, tensor in each}, trained)
                 return found[0]
             start = None
             if origin is not None:
