@@ -78,7 +78,7 @@ def test_a_bert_of_hugging_face(bench):
 def test_every_command_has_an_example():
     commands = set(re.findall(r"^\| `basins (\w+) ", PAGE, re.MULTILINE))
     assert commands == set(re.findall(r"^basins (\w+) ", PAGE, re.MULTILINE))
-    assert commands == {"connect", "cluster", "probe", "merge", "report"}
+    assert commands == {"connect", "cluster", "probe", "plane", "merge", "report"}
 
 
 def test_python_page(bench):
