@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,7 +38,7 @@ BLOCK = 128  # tokens per row, when texts are cut into rows
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches on the device, the same at every point, and their objective."""
+    """Batches on the device, copies of what was given, and their objective."""
 
     parts: list[tuple[Any, Any]]
     objective: Objective | None
@@ -44,8 +46,14 @@ class Batches:
     merge: None = None
 
     def batches(self) -> Iterator[tuple[Any, Any]]:
-        """Yield a network's inputs, by position or by name, and the targets."""
-        return iter(self.parts)
+        """Yield a network's inputs, by position or by name, and the targets.
+
+        Raises `UserError` if one was changed in place, as later points would see other data.
+        """
+        for part in self.parts:
+            _refuse_changed(part)
+            yield part
+            _refuse_changed(part)
 
 
 @dataclass(frozen=True)
@@ -90,16 +98,68 @@ class Form:
             raise UserError(f"{name}: {type(data).__name__}; give a loader, tensors or a dataset")
         parts = []
         for batch in data:
-            inputs, targets = _parted(name, batch)
+            inputs, targets = self._parted(name, batch)
             inputs = _tokens(name, inputs, self.read.config or {}) if self.read.text else inputs
             if self.measured is None:
                 targets = _classes(name, targets)
-            pair = tree_map(_single, inputs), targets
-            moved = tree_map(lambda x: x.to(self.device) if isinstance(x, Tensor) else x, pair)
-            parts.append(moved)
+            parts.append(self._kept((tree_map(_single, inputs), targets)))
         if not parts:
             raise UserError(f"{name}: no batches; a generator is empty after its first use")
         return Batches(parts, self.measured)
+
+    @torch.inference_mode(False)  # inference tensors do not show whether they were changed
+    def _kept(self, pair: tuple[Any, Any]) -> tuple[Any, Any]:
+        """Return a copy on the device: a loader may refill one buffer for all its batches."""
+
+        def copied(value: Any) -> Any:
+            tensor = isinstance(value, Tensor)
+            return value.detach().to(self.device, copy=True) if tensor else value
+
+        return tree_map(copied, pair)
+
+    @cached_property
+    def _parameters(self) -> dict[str, bool]:
+        """The parameters of the networks' `forward`, and whether each is its first positional."""
+        try:
+            found = [*inspect.signature(self.read.net.forward).parameters.values()]
+        except (TypeError, ValueError):  # compiled code may have no signature
+            return {}
+        both, named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+        return {p.name: p is found[0] and p.kind is both for p in found if p.kind in (both, named)}
+
+    def _parted(self, name: str, batch: Any) -> tuple[Any, Any]:
+        """Return a batch's inputs, by position or by name, and its targets.
+
+        Of columns by name the inputs are the tensors, and what else `forward` has a parameter for.
+        A single tensor that it has no parameter for is given by position.
+        """
+        batch = tree_map(_tensor, dict(batch) if isinstance(batch, Mapping) else batch)
+        if isinstance(batch, Mapping):
+            known = self._parameters
+            key = next((key for key in TARGETS if key in batch), None)
+            inputs = {k: x for k, x in batch.items() if isinstance(x, Tensor) or k in known}
+            inputs.pop(key, None)
+            if key is not None:
+                targets = batch[key]
+            elif isinstance(ids := inputs.get("input_ids"), Tensor):
+                real = inputs.get("attention_mask", torch.ones_like(ids)) != 0
+                targets = ids.masked_fill(~real, IGNORED)  # those of a language model
+            else:
+                targets = None
+            alone = len(inputs) == 1 and known.get(next(iter(inputs)), True)
+            return (tuple(inputs.values()) if alone else inputs), targets
+        if isinstance(batch, Sequence) and len(batch) == 1 and isinstance(batch[0], Tensor):
+            [batch] = batch  # from a `TensorDataset` without targets
+        if isinstance(batch, Tensor):
+            return (batch,), None
+        if isinstance(batch, Sequence) and len(batch) == 2:
+            inputs, targets = batch
+            if isinstance(inputs, Mapping):
+                return tree_map(_tensor, dict(inputs)), targets
+            return tuple(inputs) if isinstance(inputs, Sequence) else (inputs,), targets
+        kind = type(batch).__name__
+        what = f"{kind} of {len(batch)}" if hasattr(batch, "__len__") else kind
+        raise UserError(f"{name}: a batch is {what}; give (inputs, targets), or columns by name")
 
     def _columns(self, name: str, data: Dataset) -> Iterator[Any]:
         """Yield a dataset's batches, of sentences, texts, images or columns of numbers."""
@@ -215,12 +275,25 @@ def is_batch(data: Any) -> bool:
 
 
 def _cut(data: Any) -> Iterator[Any]:
-    tensors = tree_map(torch.as_tensor, data)
+    tensors = tree_map(_tensor, data)
     counts = {len(x) for x in tree_leaves(tensors)}
     if len(counts) != 1:
         raise UserError(f"tensors of {' and '.join(map(str, sorted(counts)))} rows; give as many")
     for start in range(0, counts.pop(), BATCH):
         yield tree_map(lambda x, start=start: x[start : start + BATCH], tensors)
+
+
+def _refuse_changed(part: tuple[Any, Any]) -> None:
+    """Raise `UserError` if a batch that is kept was changed in place."""
+    if any(isinstance(x, Tensor) and x._version for x in tree_leaves(part)):
+        line = "the network, or the loss, changes a batch in place"
+        raise UserError(f"{line}; let it change a copy (x = x.clone())")
+
+
+def _tensor(value: Any) -> Any:
+    """Convert an array of numbers to a tensor; leave others unchanged."""
+    numbers = isinstance(value, np.ndarray) and value.dtype.kind in "biufc"
+    return torch.from_numpy(value.copy()) if numbers else value
 
 
 def _single(value: Any) -> Any:
@@ -241,29 +314,3 @@ def _classes(name: str, targets: Any) -> Tensor:
         line = "cross-entropy takes (inputs, classes), integers [n]; else give a loss"
         raise UserError(f"{name}: the targets of a batch are {what}; {line}") from None
     return found if found.is_floating_point() or found.is_complex() else found.long()
-
-
-def _parted(name: str, batch: Any) -> tuple[Any, Any]:
-    """Return a batch's inputs, by position or by name, and its targets."""
-    if isinstance(batch, Mapping):
-        key = next((key for key in TARGETS if key in batch), None)
-        inputs = {k: v for k, v in batch.items() if k != key and isinstance(v, Tensor)}
-        if key is not None:
-            targets = batch[key]
-        elif "input_ids" in inputs:  # a language model's targets are its inputs
-            real = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])) != 0
-            targets = inputs["input_ids"].masked_fill(~real, IGNORED)
-        else:
-            targets = None
-        return (tuple(inputs.values()) if len(inputs) == 1 else inputs), targets
-    if isinstance(batch, Sequence) and len(batch) == 1 and isinstance(batch[0], Tensor):
-        [batch] = batch  # from a `TensorDataset` without targets
-    if isinstance(batch, Tensor):
-        return (batch,), None
-    if isinstance(batch, Sequence) and len(batch) == 2:
-        inputs, targets = batch
-        if isinstance(inputs, Mapping):
-            return dict(inputs), targets
-        return tuple(inputs) if isinstance(inputs, Sequence) else (inputs,), targets
-    what = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else type(batch)
-    raise UserError(f"{name}: a batch is {what}; give (inputs, targets), or columns by name")
