@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -108,3 +111,98 @@ def test_a_loader_may_refill_one_buffer():
 
     net = nn.Linear(4, 3)
     assert loss(net, refilled()) == pytest.approx(right(net(X)), 1e-5)
+
+
+def rows(**columns: Any) -> Dataset:
+    return Dataset.from_dict({k: getattr(x, "tolist", lambda x=x: x)() for k, x in columns.items()})
+
+
+def test_the_transform_of_a_dataset_is_applied():
+    net = nn.Linear(4, 3)
+
+    def doubled(batch: dict[str, list]) -> dict[str, Any]:
+        return {"pixel_values": [2 * torch.tensor(x) for x in batch["x"]], "label": batch["label"]}
+
+    given = rows(x=X, label=Y).with_transform(doubled)
+    assert loss(net, given) == pytest.approx(right(net(2 * X)), 1e-5)
+    failing = rows(x=X, label=Y).with_transform(lambda batch: {"x": [object()] * len(batch["x"])})
+    with pytest.raises(UserError, match="^data, data: its transform gives no batches of tensors"):
+        loss(net, failing)
+    images = rows(image=torch.zeros(60, 2, 2, 3).int(), label=Y).with_transform(doubled)
+    with pytest.raises(UserError, match="has a transform, .* give a DataLoader|gives no batches"):
+        loss(net, images)
+
+
+def test_columns_that_a_format_leaves_out_are_not_read():
+    net, given = nn.Linear(4, 3), rows(x=X, label=Y, more=X, words=["a"] * 60)
+    shown = given.with_format("torch", columns=["x", "label"])
+    assert loss(net, shown) == pytest.approx(right(net(X)), 1e-5)
+
+
+def test_labels_are_those_of_the_rows_that_are_selected():
+    torch.manual_seed(0)
+    net, pixels = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), torch.randint(256, (60, 2, 2, 3))
+    order = torch.randperm(60, generator=DRAW)[:40]
+    given = rows(image=pixels, label=Y).select(order.tolist())
+    expected = right(net(pixels.permute(0, 3, 1, 2) / 127.5 - 1)[order], Y[order])
+    assert loss(net, given) == pytest.approx(expected, 1e-5)
+
+
+def test_rows_that_are_streamed_are_batches():
+    net = nn.Linear(4, 3)
+    found = loss(net, rows(x=X, label=Y).to_iterable_dataset())
+    assert found == pytest.approx(right(net(X)), 1e-5)
+
+
+def table(**more: Any) -> pd.DataFrame:
+    return pd.DataFrame({**dict(zip("abcd", X.T.numpy(), strict=True)), "label": Y.numpy(), **more})
+
+
+def test_columns_of_several_tables_are_in_one_order():
+    net, one = nn.Linear(4, 3), table()
+    found = basins.probe(net, {"one": one, "other": one[[*"dbca", "label"]]}).rows
+    losses = found[found["metric"] == "loss"]["value"].to_list()
+    assert losses == pytest.approx([right(net(X))] * 2, 1e-5)
+    for odd in (one.drop(columns="b"), table(e=0.5)):
+        with pytest.raises(UserError, match="^data, other: the column '[be]' is only in some"):
+            basins.probe(net, {"one": one, "other": odd})
+
+
+def test_one_column_of_a_table_is_a_column():
+    net = nn.Linear(1, 3)
+    found = loss(net, table()[["a", "label"]])
+    assert found == pytest.approx(right(net(X[:, :1])), 1e-5)
+
+
+@pytest.mark.parametrize("column", ["b", "label"])
+def test_an_empty_cell_is_named(column):
+    given = table(label=Y.numpy().astype(float))
+    given.loc[33, column] = np.nan
+    with pytest.raises(UserError, match=f"^data, data: row 33: column '{column}' has no value; "):
+        loss(nn.Linear(4, 1), given, loss="regression")
+    lists = Dataset.from_dict({"x": [[1.0, 2.0], [1.0, None]], "label": [0, 1]})
+    with pytest.raises(UserError, match="row 1: column 'x' has no value"):
+        loss(nn.Linear(2, 3), lists)
+
+
+def test_rows_of_a_table_without_a_class_are_left_out_and_counted():
+    net, labels = nn.Linear(4, 3), Y.numpy().astype(float)
+    labels[:9], labels[9:12] = -1, np.nan
+    expected = right(net(X[12:]), Y[12:])
+    with pytest.warns(UserWarning, match="12 of 60 rows have no label and are left out"):
+        assert loss(net, table(label=labels)) == pytest.approx(expected, 1e-5)
+    gap = table(label=labels)
+    gap.loc[33, "b"] = np.nan
+    with pytest.warns(UserWarning), pytest.raises(UserError, match="row 33: column 'b' has no"):
+        loss(net, gap)
+
+
+def test_classes_of_a_table_may_be_words():
+    net, given = nn.Linear(4, 3), table(label=[("owl", "cat", "dog")[k] for k in Y.tolist()])
+    found = loss(net, given, labels=["owl", "cat", "dog"])
+    assert found == pytest.approx(right(net(X)), 1e-5)
+    both = loss(net, given.replace("dog", "cat"), labels=["owl", "cat", "cat"])
+    logits = torch.stack([net(X)[:, 0], net(X)[:, 1:].logsumexp(1)], 1)
+    assert both == pytest.approx(right(logits, Y.clamp(max=1)), 1e-5)
+    with pytest.raises(UserError, match="which output of the network is which is not known"):
+        loss(net, given)
