@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,16 @@ import pandas as pd
 import pytest
 import torch
 from datasets import Dataset
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
 import basins
+from basins.checkpoints import files
+from basins.checkpoints.objectives import RESERVED
 from basins.errors import UserError
+from tests.checkpoints.conftest import MARKS, WORDS
 
 DRAW = torch.Generator().manual_seed(0)
 X = torch.randn(60, 4, generator=DRAW)
@@ -206,3 +212,68 @@ def test_classes_of_a_table_may_be_words():
     assert both == pytest.approx(right(logits, Y.clamp(max=1)), 1e-5)
     with pytest.raises(UserError, match="which output of the network is which is not known"):
         loss(net, given)
+
+
+@pytest.mark.parametrize("name", ["loss", "n", "loss_se", "t", "model_a", "technique", "f1"])
+def test_metrics_do_not_overwrite_other_columns(name):
+    with pytest.raises(UserError, match=f"^metrics: '{name}' is the name of a column of the rows"):
+        loss(
+            nn.Linear(4, 3), (X, X[:, :3]), loss="regression", metrics={name: lambda y, t: y[:, 0]}
+        )
+
+
+def test_the_names_that_metrics_may_not_have_are_the_columns():
+    metrics = {"own": lambda y, t: y[:, 0]}
+    nets, data = [nn.Linear(4, 3), nn.Linear(4, 3)], (X, X[:, :3])
+    joined = basins.connect(*nets, data, loss="regression", metrics=metrics, points=3)
+    merged = basins.merge(nets, data, loss="regression", metrics=metrics)
+    written = {*joined.paths.columns, *merged.rows.columns}
+    assert written - {"own", "absolute_error"} <= RESERVED
+
+
+@pytest.mark.parametrize("labels", [[0.5, 1.25], [[0, 1], [1, 1]]], ids=["numbers", "lists"])
+@pytest.mark.parametrize("known", [True, False])
+def test_labels_that_are_no_classes_say_which_loss_they_are_for(labels, known):
+    several = isinstance(labels[0], list)
+    kind = "multi_label_classification" if several else "regression"
+    config = {"num_labels": 2 if several else 1, "problem_type": kind} if known else {}
+    save_bert("net", **config)
+    data = rows(sentence=["a dog", "the cat"], label=labels)
+    with pytest.raises(UserError, match="say --loss .*multilabel") as caught:
+        basins.probe("net", data)
+    assert "\n" not in str(caught.value)
+
+
+def save_bert(name: str, **options: Any) -> BertForSequenceClassification:
+    words = [*MARKS, *WORDS]
+    Path("vocab.txt").write_text("\n".join(words))
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=len(words), intermediate_size=8, **sizes, **options)
+    net = BertForSequenceClassification(config).eval()
+    net.save_pretrained(name)
+    BertTokenizerFast("vocab.txt").save_pretrained(name)
+    return net
+
+
+def test_rows_of_tokens_of_several_lengths_are_padded():
+    net = save_bert("net", num_labels=1, problem_type="regression")
+    ids, targets = [[2, 5, 7, 3], [2, 6, 8, 9, 3]], [0.5, 1.5]
+    with torch.no_grad():
+        found = torch.cat([net(torch.tensor([row])).logits[0] for row in ids])
+    expected = functional.mse_loss(found, torch.tensor(targets)).item()
+    given = rows(input_ids=ids, label=targets)
+    assert loss("net", given, loss="regression") == pytest.approx(expected, 1e-4)
+
+
+def test_hidden_folders_are_no_classes():
+    for name in ("cat/a", "dog/b", ".ipynb_checkpoints/a-checkpoint"):
+        Path("pictures", name).parent.mkdir(parents=True)
+        Image.new("RGB", (2, 2)).save(f"pictures/{name}.png")
+    Path("pictures/dog/.b.png").write_bytes(b"no image")
+    [split] = files.splits("pictures").values()
+    assert split.features["label"].names == ["cat", "dog"] and split["label"][:] == [0, 1]
+    Path("tables").mkdir()
+    Path("tables/test.csv").write_text("a,label\n1,2\n")
+    Path("tables/._test.csv").write_bytes(b"\0")
+    assert [*files.splits("tables")] == ["test"]
