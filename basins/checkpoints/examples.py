@@ -231,10 +231,9 @@ def of_classes(models: Models) -> None:
 def labels(split: Dataset, where: str, among: Sequence[str] = LABELS) -> Labels | None:
     """Return the classes of a split's rows, or None if no row has one (GLUE's test sets have -1).
 
-    They are in the first column there is `among` these.
-
-    Classes are named (`ClassLabel`, or strings) or are integers. If all names are integers, they
-    are the numbers of the classes, whatever the order of the names.
+    They are in the first column there is `among` these: names (`ClassLabel`, or strings) or
+    integers. If all names are integers, they are the numbers of the classes, whatever the order of
+    the names.
     """
     column = next((name for name in among if name in split.features), None)
     if column is None or not len(split):

@@ -198,6 +198,7 @@ class Form:
         if any(column in names for column in pictures.COLUMNS):
             return self._images(name, data, targets, where), merge
         if self.read.text and label is None and "text" in names:
+            _refuse_gap(data.select_columns(["text"]), rows, where)
             return self._blocks(name, data["text"][:]), merge
         if self.read.text and "input_ids" not in names:
             return self._sentences(data, targets, where), merge
@@ -220,9 +221,7 @@ class Form:
         step = ROWS if self.read.text else BATCH
         for start in range(0, len(data), step):
             part = data.select(range(start, min(len(data), start + step)))
-            if gap := columns.gap(part):
-                line = f"row {rows[start + gap[0]]}: column {gap[1]!r} has no value"
-                raise UserError(f"{where}: {line}; fill it in, or leave the row out")
+            _refuse_gap(part, rows[start:], where)
             found = columns.tensors(part)
             if label is not None:
                 found[label] = targets[start : start + step]
@@ -252,7 +251,7 @@ class Form:
     def _padded(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Pad rows of tokens of several lengths at the end."""
         ragged = {k: x for k, x in batch.items() if k in READ and isinstance(x, list)}
-        if not all(isinstance(row, Tensor) for x in ragged.values() for row in x):
+        if not ragged or not all(isinstance(row, Tensor) for x in ragged.values() for row in x):
             return batch
         if ids := ragged.get(READ[0]):
             ragged.setdefault(READ[1], [torch.ones_like(row) for row in ids])
@@ -353,6 +352,13 @@ def _cut(data: Any) -> Iterator[Any]:
         raise UserError(f"tensors of {' and '.join(map(str, sorted(counts)))} rows; give as many")
     for start in range(0, counts.pop(), BATCH):
         yield tree_map(lambda x, start=start: x[start : start + BATCH], tensors)
+
+
+def _refuse_gap(data: Dataset, rows: np.ndarray, where: str) -> None:
+    """Raise `UserError`, naming the row by its number in `rows`, if a value is missing."""
+    if gap := columns.gap(data):
+        line = f"row {rows[gap[0]]}: column {gap[1]!r} has no value"
+        raise UserError(f"{where}: {line}; fill it in, or leave the row out")
 
 
 def _refuse_changed(part: tuple[Any, Any]) -> None:

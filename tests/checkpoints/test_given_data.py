@@ -266,6 +266,12 @@ def test_rows_of_tokens_of_several_lengths_are_padded():
     assert loss("net", given, loss="regression") == pytest.approx(expected, 1e-4)
 
 
+def test_a_missing_text_is_no_word():
+    save_bert("net")
+    with pytest.raises(UserError, match="row 1: column 'text' has no value"):
+        loss("net", rows(text=["a dog", None]), loss="language")
+
+
 def test_hidden_folders_are_no_classes():
     for name in ("cat/a", "dog/b", ".ipynb_checkpoints/a-checkpoint"):
         Path("pictures", name).parent.mkdir(parents=True)
