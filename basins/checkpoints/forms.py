@@ -256,7 +256,7 @@ class Form:
         if ids := ragged.get(READ[0]):
             ragged.setdefault(READ[1], [torch.ones_like(row) for row in ids])
         tokenizer = checkpoint.tokenizer(next(iter(self.read.folders.values())))
-        fill = {READ[0]: tokenizer.pad_token_id or 0}
+        fill = {READ[0]: cast(int, tokenizer.pad_token_id or 0)}
         return batch | {k: pad_sequence(x, True, fill.get(k, 0)) for k, x in ragged.items()}
 
     def _sentences(self, data: Dataset, targets: Any, where: str) -> Iterator[Any]:
