@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from basins import seeds
-from basins.checkpoints import pictures
+from basins.checkpoints import columns, pictures
 from basins.checkpoints.models import Models
 from basins.checkpoints.states import short
 from basins.data import text
@@ -149,13 +149,17 @@ def read(
     """
     if names and (missing := [name for name in names if name not in splits]):
         raise UserError(f"{data}: no split {missing[0]!r}; there are: {', '.join(splits)}")
+    if lost := [name for name, split in splits.items() if columns.transformed(split)]:
+        line = "it has a transform, which would not be applied; give a DataLoader of it"
+        raise UserError(f"{data}, {lost[0]}: {line}")
+    of_classes(models)
+    splits = {name: columns.seen(split) for name, split in splits.items()}
     looked = {"train", *names} & splits.keys() if names else splits
     known = {name: labels(splits[name], f"{data}, {name}") for name in looked}
     chosen = names or [n for n in splits if n not in TRAINING and known[n] is not None]
     if not chosen:
         found = ", ".join(f"{name} ({', '.join(s.column_names)})" for name, s in splits.items())
         raise UserError(f"{data}: no labelled split to evaluate on; it has: {found:.300}")
-    of_classes(models)
     config = {**(models.config or {}), **({"long_rows": "truncate"} if truncate else {})}
     order = None if models.text else _order(models, known, chosen)
     different = tokenizers(models) if models.text else {}
@@ -224,16 +228,18 @@ def of_classes(models: Models) -> None:
         raise UserError(f"{where}: {said[0]}, and no classes; say --loss {said[1]}")
 
 
-def labels(split: Dataset, where: str) -> Labels | None:
+def labels(split: Dataset, where: str, among: Sequence[str] = LABELS) -> Labels | None:
     """Return the classes of a split's rows, or None if no row has one (GLUE's test sets have -1).
 
-    Classes are named (`ClassLabel`, or strings) or are integers. If all names are integers, they
-    are the numbers of the classes, whatever the order of the names.
+    They are in the first column there is `among` these: names (`ClassLabel`, or strings) or
+    integers. If all names are integers, they are the numbers of the classes, whatever the order of
+    the names.
     """
-    column = next((name for name in LABELS if name in split.features), None)
+    column = next((name for name in among if name in split.features), None)
     if column is None or not len(split):
         return None
-    values = [None if v == "" else v for v in split.data.column(column).to_pylist()]
+    rows = split.select_columns([column]).with_format("arrow")[:]  # `split.data` ignores `select`
+    values = [None if v == "" else v for v in rows[column].to_pylist()]
     feature, there = split.features[column], [value for value in values if value is not None]
     names: Sequence[str] = ()
     if isinstance(feature, ClassLabel):
@@ -243,7 +249,8 @@ def labels(split: Dataset, where: str) -> Labels | None:
         number = {name: k for k, name in enumerate(names)}
         values = [None if value is None else number[value] for value in values]
     elif not all(isinstance(v, (int, float)) and v == v // 1 for v in there):
-        raise UserError(f"{where}: {column!r} has values that are no classes")
+        line = "for numbers say --loss regression, for several labels of a row --loss multilabel"
+        raise UserError(f"{where}: {column!r} has values that are no classes; {line}")
     whole = [-1 if value is None else min(max(int(value), -1), MOST) for value in values]
     numbers = np.array(whole, np.int64)
     if (largest := int(numbers.max())) < 0:
@@ -304,11 +311,34 @@ def _resident(
     where: str,
 ) -> Resident | Merged:
     """Put images on the device, with classes numbered as the outputs named in `order`."""
-    numbers, merge = (None, None) if order is None else matched(order, found.names, where)
-    mapped = found.numbers[rows]
-    mapped = mapped if numbers is None else np.array(numbers)[mapped]
-    there = resident(Split(images, mapped), device)
-    return there if merge is None else Merged(there, torch.tensor(merge, device=device))
+    numbers, merge = _numbered(found, rows, order, where)
+    there = resident(Split(images, numbers), device)
+    return there if merge is None else Merged(there, merge.to(device))
+
+
+def _numbered(
+    found: Labels, rows: np.ndarray, order: Sequence[str] | None, where: str
+) -> tuple[np.ndarray, Tensor | None]:
+    """Return the classes of rows, numbered as the outputs named in `order`, and what is merged."""
+    if order is None:
+        return found.numbers[rows], None
+    numbers, merge = matched(order, found.names, where)
+    return np.array(numbers)[found.numbers[rows]], None if merge is None else torch.tensor(merge)
+
+
+def classes(
+    models: Models, split: Dataset, column: str, where: str
+) -> tuple[np.ndarray, Tensor, Tensor | None]:
+    """Return the rows that have a class in a column, their outputs' numbers, and what is merged.
+
+    A warning counts the other rows. Raises `UserError` if there is none, or classes do not match.
+    """
+    if (found := labels(split, where, (column,))) is None:
+        raise UserError(f"{where}: no row has a class in the column {column!r}")
+    own = checkpoint.classes(models.config or {}) if models.text else None
+    order, rows = own or _order(models, {where: found}, [where]), _labelled(found, where)
+    numbers, merge = _numbered(found, rows, order, where)
+    return rows, torch.from_numpy(numbers), merge
 
 
 def _text(

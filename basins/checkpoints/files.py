@@ -27,6 +27,7 @@ HUB = re.compile(r"hub:(?P<name>[\w.-]+(/[\w.-]+)?)(:(?P<config>[\w.-]+))?(@(?P<
 ENCODING = "utf-8-sig"  # with or without a byte order mark
 INDEX = re.compile(r"__index_level_\d+__")  # column in which pandas stores a frame's index
 PINNED = re.compile(r"[0-9a-f]{40}")
+SHOWN = "[!.]*"  # not `.ipynb_checkpoints`, or the `._test.csv` of a Mac
 IMAGES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"))
 
 
@@ -52,7 +53,7 @@ def splits(data: Path | str) -> Splits:
         known = ", ".join(TABLES)
         raise UserError(f"{data}: not a DatasetDict on disk, and no table ({known})")
     saved = any((path / name).exists() for name in ("dataset_dict.json", "state.json"))
-    tables = sorted(file for file in path.iterdir() if file.suffix in TABLES)
+    tables = sorted(file for file in path.glob(SHOWN) if file.suffix in TABLES)
     if not saved and any(_images(path)):
         return _pictures(path)
     if not saved and tables:
@@ -94,7 +95,7 @@ def _from_hub(data: str, asked: re.Match[str]) -> Splits:
 
 def _images(path: Path) -> Iterator[Path]:
     """Yield image files, `<class>/<image>` or `<split>/<class>/<image>`."""
-    for pattern in ("*/*", "*/*/*"):
+    for pattern in (f"{SHOWN}/{SHOWN}", f"{SHOWN}/{SHOWN}/{SHOWN}"):
         yield from (file for file in path.glob(pattern) if file.suffix.lower() in IMAGES)
 
 
@@ -103,14 +104,14 @@ def _pictures(path: Path) -> Splits:
     from datasets import ClassLabel, Features, Image, Value
 
     deep = not any(file.parent.parent == path for file in _images(path))
-    folders = sorted(folder for folder in path.iterdir() if folder.is_dir()) if deep else [path]
+    folders = sorted(folder for folder in path.glob(SHOWN) if folder.is_dir()) if deep else [path]
     found = {}
     for folder in folders:
-        classes = sorted(below.name for below in folder.iterdir() if below.is_dir())
+        classes = sorted(below.name for below in folder.glob(SHOWN) if below.is_dir())
         files = [
             (str(file), number)
             for number, name in enumerate(classes)
-            for file in sorted((folder / name).iterdir())
+            for file in sorted((folder / name).glob(SHOWN))
             if file.suffix.lower() in IMAGES
         ]
         if not files:

@@ -17,6 +17,12 @@ from basins.nets.outputs import logits_of
 Function = Callable[[Any, Any], Tensor]
 """Maps a network's output and the targets of a batch of n examples to a value for each, [n]."""
 
+RESERVED = {
+    *("experiment", "model_a", "model_b", "path", "alignment", "batchnorm", "t", "eval_set", "n"),
+    *("loss", "loss_se", "merge", "technique", "sources", "set", "members", "f1", "mcc"),
+}
+"""Names that no metric may have: of other columns of the rows, and of scores of two classes."""
+
 IGNORED = -100  # a target that is ignored, as in torch and Hugging Face
 
 
@@ -44,8 +50,11 @@ def objective(
 
     A function may be given as `FILE.py:FUNCTION`.
 
-    Raises `UserError` if the name is unknown, or metrics are given for classification.
+    Raises `UserError` if the name is unknown, metrics are given for classification, or a metric
+    has a reserved name.
     """
+    if taken := sorted(RESERVED & {*(metrics or {})}):
+        raise UserError(f"metrics: {taken[0]!r} is the name of a column of the rows; take another")
     if isinstance(loss, str) and ".py:" in loss:
         loss = written(loss, "--loss", lambda function: function)
     if callable(loss):
