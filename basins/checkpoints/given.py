@@ -21,13 +21,14 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils._pytree import tree_leaves, tree_map
 
 from basins import weights
-from basins.checkpoints import examples, files, models, pictures, states
+from basins.checkpoints import columns, examples, files, models, pictures, states
 from basins.checkpoints.examples import Task
 from basins.checkpoints.forms import TARGETS, Batches, Data, Form, Rollouts, is_batch
 from basins.checkpoints.measure import Bench
 from basins.checkpoints.models import Models
 from basins.checkpoints.objectives import Function, objective
 from basins.checkpoints.states import short
+from basins.data import text
 from basins.errors import UserError
 from basins.nets import checkpoint
 from basins.nets.outputs import logits_of
@@ -235,7 +236,7 @@ def task(
         sets = {str(name): one for name, one in data.items()}
     if not sets:
         raise UserError(f"{where}: no sets; give one or more by name")
-    form = Form(read, measured, truncate, device, where)
+    form = Form(read, measured, truncate, device, where, train)
     made = {name: form.set(name, one) for name, one in sets.items()}
     how = "a split `train`" if isinstance(source, str | Path) else "train="
     why = f"{where}: this takes training rows: give them as {how}"
@@ -299,11 +300,15 @@ def _splits(data: Data, names: Sequence[str] | None) -> dict[str, Any] | None:
 
 def _as_ours(splits: Mapping[str, Any], read: Models) -> bool:
     """Return whether `examples.read` reads the splits: labelled sentences or images."""
-    columns = next(iter(splits.values())).column_names
-    if not any(name in columns for name in examples.LABELS) and "text" in columns:
+    if any(columns.transformed(split) for split in splits.values()):
         return False
-    plain = read.config is None and not any(name in columns for name in pictures.COLUMNS)
-    return not (plain and any(name in columns for name in TARGETS))
+    names = columns.seen(next(iter(splits.values()))).column_names
+    if "input_ids" in names and not any({*fields} <= {*names} for fields in text.FIELDS):
+        return False
+    if not any(name in names for name in examples.LABELS) and "text" in names:
+        return False
+    plain = read.config is None and not any(name in names for name in pictures.COLUMNS)
+    return not (plain and any(name in names for name in TARGETS))
 
 
 def _binary(data: Any) -> np.ndarray | None:
