@@ -30,6 +30,7 @@ PROFILES = (
     "mnli_crossed",
     "mnli_factors",
     "mnli_regime",
+    "paper_column",
     "paws",
     "study",
     "study_followup",
