@@ -283,7 +283,7 @@ def _mixed(finding: Finding, holds: Mapping[str, bool]) -> str:
         for side in (True, False)
     )
     text = finding.holds
-    return f"It depends on the data: {text[0].lower()}{text[1:]} in {yes}, but not in {no}"
+    return f"In {yes}, but not in {no}: {text[0].lower()}{text[1:]}"
 
 
 def _doubts(claims: Sequence[Mapping[str, Any]]) -> tuple[bool, bool, bool]:

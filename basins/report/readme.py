@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from basins.claims.ledger import KINDS
 from basins.report import contents, findings, profile, site
-from basins.report.findings import Card
+from basins.report.findings import Card, Effect
 
 VERDICTS = contents.VERDICTS
 
@@ -42,11 +42,17 @@ def _findings(cards: Sequence[Card]) -> Iterator[str]:
         papers = (f" (paper: {e.paper})" if e.paper[:1].isdigit() else "" for e in shown)
         parts = zip(shown, where, papers, strict=True)
         said = [f"{e.what}{place}: {e.value}{paper}" for e, place, paper in parts]
-        own = (e.claim for e in shown if e.claim and e.profile == first.profile)
-        claims = [f"`{first.profile}`", *(f"`{claim}`" for claim in own)]
-        others = "".join(f"; {word} `{'`, `'.join(of)}`" for word, of in card.others.items())
-        cells = [card.title, "<br>".join(said), " ".join(claims) + others, first.n, card.status]
+        claims = [_claims(first.profile, shown)]
+        for word, of in card.others.items():
+            claims.append(f"; {word} " + ", ".join(_claims(profile, shown) for profile in of))
+        cells = [card.title, "<br>".join(said), "".join(claims), first.n, card.status]
         yield f"| {' | '.join(cells)} |\n"
+
+
+def _claims(profile: str, shown: Sequence[Effect]) -> str:
+    """Return a profile with its claims among the effects."""
+    own = (f" `{effect.claim}`" for effect in shown if effect.claim and effect.profile == profile)
+    return f"`{profile}`{''.join(own)}"
 
 
 def _counts(profiles: Sequence[profile.Rows]) -> Iterator[str]:

@@ -121,8 +121,7 @@ def test_profiles_that_decide_the_opposite_as_surely_have_no_common_answer():
     against = {**sure, "estimate": 0.1, "verdict": "contradicted", "verdict_holm": "contradicted"}
     (card,) = findings.cards({"one": [sure], "other": [against]}, {}, {})
     assert card.status == "decided both ways"
-    assert card.title.startswith("It depends on the data: after matching, networks of different")
-    assert card.title.endswith("networks of the same data in one, but not in other")
+    assert card.title.startswith("In one, but not in other: after matching, networks of different")
     late = {**against, "registered": "no"}
     (card,) = findings.cards({"one": [sure], "late": [late]}, {}, {})
     assert card.status == "supported" and card.others == {"not in": ["late"]}
