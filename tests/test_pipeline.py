@@ -124,12 +124,11 @@ def test_dvc_knows_what_a_stage_reads(copy: Path, stage: str):
     known = [*(item.replace("${profile}", "smoke") for item in [*of["deps"], *outs]), "params.yaml"]
     succeed(copy, "python", str(PROJECT / "tests/opened.py"), "opened", f"stages/{stage}.py")
     read = [Path(line) for line in (copy / "opened").read_text().splitlines()]
+    read = [file for file in read if (copy / file).is_file()]  # some are only looked for
     # Losses are written with the rows of `connect`, on which a stage depends that reads them.
     rows = [file for file in read if file.parts[0] in ("data", "models", "reports")]
-    assert rows
-    assert [
-        str(file) for file in rows if not any(file.is_relative_to(item) for item in known)
-    ] == []
+    unknown = [file for file in rows if not any(file.is_relative_to(item) for item in known)]
+    assert rows and not unknown
 
 
 def test_pretraining_leaves_another_process_to_train_images(copy: Path):
