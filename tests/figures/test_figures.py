@@ -358,14 +358,18 @@ def test_the_font_is_matplotlibs_own():
     assert Path(found).is_relative_to(matplotlib.get_data_path())
 
 
+EDGE = 0.02
+"""Inches, half a millimetre, by which the box of a text exceeds its letters."""
+
+
 def test_labels_stay_inside_the_page(tables):
     for name, options in OPTIONS.items():
         figure = find("figures", name, "draw")(tables, **options)
         figure.draw_without_rendering()
         box = figure.get_tightbbox()
-        assert box.xmin > -0.01 and box.ymin > -0.01, name
-        assert box.xmax < figure.get_figwidth() + 0.01, name
-        assert box.ymax < figure.get_figheight() + 0.01, name
+        assert box.xmin > -EDGE and box.ymin > -EDGE, name
+        assert box.xmax < figure.get_figwidth() + EDGE, name
+        assert box.ymax < figure.get_figheight() + EDGE, name
 
 
 def test_labels_stay_inside_where_the_layout_changes_the_ticks(tmp_path: Path):
