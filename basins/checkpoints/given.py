@@ -27,6 +27,7 @@ from basins.checkpoints.forms import TARGETS, Batches, Data, Form, Rollouts, is_
 from basins.checkpoints.measure import Bench
 from basins.checkpoints.models import Models
 from basins.checkpoints.objectives import Function, objective
+from basins.checkpoints.outputs import confirm
 from basins.checkpoints.states import short
 from basins.data import text
 from basins.errors import UserError
@@ -70,11 +71,11 @@ def bench(recipe: Mapping[str, Any], device: torch.device) -> Bench:
     if read.states:  # what is not mixed is then theirs, not that of `net`
         read.net.load_state_dict(next(iter(read.states.values())))
     options = {name: recipe[name] for name in READ if name not in ("net", "labels")}
-    found = Bench(read, task(read, recipe["data"], device=device, **options))
+    found = task(read, recipe["data"], device=device, **options)
     for name, model in named.items():
         if isinstance(model, nn.Module):
-            found.confirm(name, _copied(model, device))
-    return found
+            confirm(read, found, name, _copied(model, device))
+    return Bench(read, found)
 
 
 def networks(
