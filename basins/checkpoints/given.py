@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils._pytree import tree_leaves, tree_map
 
 from basins import weights
-from basins.checkpoints import columns, examples, files, models, pictures, states
+from basins.checkpoints import columns, examples, files, labels, models, pictures, states
 from basins.checkpoints.examples import Task
 from basins.checkpoints.forms import TARGETS, Batches, Data, Form, Rollouts, is_batch
 from basins.checkpoints.measure import Bench
@@ -306,7 +306,7 @@ def _as_ours(splits: Mapping[str, Any], read: Models) -> bool:
     names = columns.seen(next(iter(splits.values()))).column_names
     if "input_ids" in names and not any({*fields} <= {*names} for fields in text.FIELDS):
         return False
-    if not any(name in names for name in examples.LABELS) and "text" in names:
+    if not any(name in names for name in labels.COLUMNS) and "text" in names:
         return False
     plain = read.config is None and not any(name in names for name in pictures.COLUMNS)
     return not (plain and any(name in names for name in TARGETS))
