@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from datasets import ClassLabel, Dataset
+from datasets import Dataset
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from basins import seeds
-from basins.checkpoints import columns, pictures
+from basins.checkpoints import columns, labels, pictures
+from basins.checkpoints.labels import Labels
 from basins.checkpoints.models import Models
 from basins.checkpoints.states import short
 from basins.data import text
-from basins.data.classes import key, matched, numbered
 from basins.data.images import Split
 from basins.data.resident import Resident, resident
 from basins.data.sampling import stratified
@@ -37,20 +36,7 @@ TRAINING = ("train", "train_c", "counterexamples")
 ROWS = 2048
 """The most training rows used for BatchNorm statistics, activations and merges."""
 
-LABELS = ("label", "labels", "fine_label")
-MOST = 10**6  # larger numbers are not taken for classes
 BESIDE = ("merges.txt", "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json")
-
-
-class Labels(NamedTuple):
-    """The class of every row, int64 [n], -1 if it has none, and the names of the classes.
-
-    `stated` says whether the dataset itself specifies the order of the classes.
-    """
-
-    numbers: np.ndarray
-    names: tuple[str, ...]
-    stated: bool
 
 
 @dataclass(frozen=True)
@@ -155,13 +141,13 @@ def read(
     of_classes(models)
     splits = {name: columns.seen(split) for name, split in splits.items()}
     looked = {"train", *names} & splits.keys() if names else splits
-    known = {name: labels(splits[name], f"{data}, {name}") for name in looked}
+    known = {name: labels.read(splits[name], f"{data}, {name}") for name in looked}
     chosen = names or [n for n in splits if n not in TRAINING and known[n] is not None]
     if not chosen:
         found = ", ".join(f"{name} ({', '.join(s.column_names)})" for name, s in splits.items())
         raise UserError(f"{data}: no labelled split to evaluate on; it has: {found:.300}")
     config = {**(models.config or {}), **({"long_rows": "truncate"} if truncate else {})}
-    order = None if models.text else _order(models, known, chosen)
+    order = None if models.text else labels.order(models, known, chosen)
     different = tokenizers(models) if models.text else {}
     sets: dict[str, Examples] = {}
     binary: dict[str, np.ndarray | None] = {}
@@ -171,7 +157,7 @@ def read(
         where, split, found = f"{data}, {name}", splits[name], known[name]
         if found is None:
             raise UserError(f"{where}: no column `label` that has a class for any row")
-        rows = _labelled(found, where)
+        rows = labels.labelled(found, where)
         if models.text:
             folder = next(iter(models.folders.values()))
             sets[name] = _text(split, found, rows, folder, config, device, where)
@@ -197,10 +183,10 @@ def read(
         if "train" not in splits:
             return Missing(f"{data}: no split 'train' for it; there are: {', '.join(splits)}")
         split = splits["train"]
-        found = labels(split, where)
+        found = labels.read(split, where)
         if found is None:
             raise UserError(f"{where}: no row has a label; give training rows with classes")
-        kept = _labelled(found, where)
+        kept = labels.labelled(found, where)
         stream = seeds.derive("merging" if models.text else "calibration") % 2**32
         rows = kept[stratified(found.numbers[kept], min(len(kept), ROWS), stream)]
         if models.text:
@@ -228,80 +214,6 @@ def of_classes(models: Models) -> None:
         raise UserError(f"{where}: {said[0]}, and no classes; say --loss {said[1]}")
 
 
-def labels(split: Dataset, where: str, among: Sequence[str] = LABELS) -> Labels | None:
-    """Return the classes of a split's rows, or None if no row has one (GLUE's test sets have -1).
-
-    They are in the first column there is `among` these: names (`ClassLabel`, or strings) or
-    integers. If all names are integers, they are the numbers of the classes, whatever the order of
-    the names.
-    """
-    column = next((name for name in among if name in split.features), None)
-    if column is None or not len(split):
-        return None
-    rows = split.select_columns([column]).with_format("arrow")[:]  # `split.data` ignores `select`
-    values = [None if v == "" else v for v in rows[column].to_pylist()]
-    feature, there = split.features[column], [value for value in values if value is not None]
-    names: Sequence[str] = ()
-    if isinstance(feature, ClassLabel):
-        names = feature.names
-    elif there and all(isinstance(value, str) for value in there):
-        names = sorted(set(there))
-        number = {name: k for k, name in enumerate(names)}
-        values = [None if value is None else number[value] for value in values]
-    elif not all(isinstance(v, (int, float)) and v == v // 1 for v in there):
-        line = "for numbers say --loss regression, for several labels of a row --loss multilabel"
-        raise UserError(f"{where}: {column!r} has values that are no classes; {line}")
-    whole = [-1 if value is None else min(max(int(value), -1), MOST) for value in values]
-    numbers = np.array(whole, np.int64)
-    if (largest := int(numbers.max())) < 0:
-        return None
-    if names and not numbered(names):
-        return Labels(numbers, tuple(names), isinstance(feature, ClassLabel))
-    if names:
-        own = np.array([int(key(name)) if len(key(name)) < 7 else MOST for name in names])
-        numbers, largest = np.where(numbers < 0, -1, own[numbers]), int(own.max())
-    if largest >= MOST:
-        raise UserError(
-            f"{where}: {column!r} has numbers of {MOST:,} and more, which are no classes"
-        )
-    return Labels(numbers, tuple(map(str, range(largest + 1))), True)
-
-
-def _labelled(found: Labels, where: str) -> np.ndarray:
-    """Return the indices of rows that have a class; a warning counts the others."""
-    rows = np.flatnonzero(found.numbers >= 0)
-    if gone := len(found.numbers) - len(rows):
-        warnings.warn(
-            f"{where}: {gone} of {len(found.numbers)} rows have no label and are left out",
-            stacklevel=2,
-        )
-    return rows
-
-
-def _order(
-    models: Models, known: Mapping[str, Labels | None], chosen: Sequence[str]
-) -> tuple[str, ...] | None:
-    """Return the names of an image network's outputs, or None if they are only numbers.
-
-    They are given by the option, or else by Hugging Face's config. If neither has names, they are
-    the classes of `train`, which the network was trained on, or of the first evaluation set.
-    """
-    if models.classes is not None:
-        return models.classes
-    named = [known.get(name) for name in ("train", *chosen)]
-    if models.config is not None and checkpoint.of_library(models.config):
-        order = checkpoint.classes(models.config)
-        if not numbered(order):
-            return order if any(found and not numbered(found.names) for found in named) else None
-    for found in named:
-        if found is not None and not found.stated:
-            raise UserError(
-                f"labels are texts ({', '.join(found.names)[:200]}), and which output of the "
-                "network is which is not known: say so by `--labels NAME=NUMBER,...`"
-            )
-    return next((found.names for found in named if found and not numbered(found.names)), None)
-
-
 def _resident(
     images: np.ndarray,
     found: Labels,
@@ -311,34 +223,9 @@ def _resident(
     where: str,
 ) -> Resident | Merged:
     """Put images on the device, with classes numbered as the outputs named in `order`."""
-    numbers, merge = _numbered(found, rows, order, where)
+    numbers, merge = labels.renumbered(found, rows, order, where)
     there = resident(Split(images, numbers), device)
     return there if merge is None else Merged(there, merge.to(device))
-
-
-def _numbered(
-    found: Labels, rows: np.ndarray, order: Sequence[str] | None, where: str
-) -> tuple[np.ndarray, Tensor | None]:
-    """Return the classes of rows, numbered as the outputs named in `order`, and what is merged."""
-    if order is None:
-        return found.numbers[rows], None
-    numbers, merge = matched(order, found.names, where)
-    return np.array(numbers)[found.numbers[rows]], None if merge is None else torch.tensor(merge)
-
-
-def classes(
-    models: Models, split: Dataset, column: str, where: str
-) -> tuple[np.ndarray, Tensor, Tensor | None]:
-    """Return the rows that have a class in a column, their outputs' numbers, and what is merged.
-
-    A warning counts the other rows. Raises `UserError` if there is none, or classes do not match.
-    """
-    if (found := labels(split, where, (column,))) is None:
-        raise UserError(f"{where}: no row has a class in the column {column!r}")
-    own = checkpoint.classes(models.config or {}) if models.text else None
-    order, rows = own or _order(models, {where: found}, [where]), _labelled(found, where)
-    numbers, merge = _numbered(found, rows, order, where)
-    return rows, torch.from_numpy(numbers), merge
 
 
 def _text(
@@ -402,6 +289,6 @@ def _try(models: Models, examples: Examples, where: str) -> None:
     count, named = logits.shape[1], models.classes
     if named is not None and count != len(named):
         raise UserError(f"--labels names {len(named)} outputs, but the network has {count}")
-    largest = max(int(labels.max()) for _, labels in batches)
+    largest = max(int(targets.max()) for _, targets in batches)
     if examples.merge is None and count <= largest:
         raise UserError(f"{where}: labels up to {largest}, but the network has {count} classes")

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from basins.checkpoints import columns, examples, files, pictures
+from basins.checkpoints import columns, examples, files, labels, pictures
 from basins.checkpoints.models import Models
 from basins.checkpoints.objectives import IGNORED, Objective
 from basins.checkpoints.states import short
@@ -191,7 +191,7 @@ class Form:
         label = next((column for column in TARGETS if column in names), None)
         rows, targets, merge = np.arange(len(data)), None, None
         if label is not None and self.measured is None:
-            rows, targets, merge = examples.classes(self.read, data, label, where)
+            rows, targets, merge = labels.classes(self.read, data, label, where)
             data = data if len(rows) == len(data) else data.select(rows)
         elif label is not None:
             targets = columns.tensors(data.select_columns([label]))[label]

@@ -21,12 +21,13 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils._pytree import tree_leaves, tree_map
 
 from basins import weights
-from basins.checkpoints import columns, examples, files, models, pictures, states
+from basins.checkpoints import columns, examples, files, labels, models, pictures, states
 from basins.checkpoints.examples import Task
 from basins.checkpoints.forms import TARGETS, Batches, Data, Form, Rollouts, is_batch
 from basins.checkpoints.measure import Bench
 from basins.checkpoints.models import Models
 from basins.checkpoints.objectives import Function, objective
+from basins.checkpoints.outputs import confirm
 from basins.checkpoints.states import short
 from basins.data import text
 from basins.errors import UserError
@@ -70,11 +71,11 @@ def bench(recipe: Mapping[str, Any], device: torch.device) -> Bench:
     if read.states:  # what is not mixed is then theirs, not that of `net`
         read.net.load_state_dict(next(iter(read.states.values())))
     options = {name: recipe[name] for name in READ if name not in ("net", "labels")}
-    found = Bench(read, task(read, recipe["data"], device=device, **options))
+    found = task(read, recipe["data"], device=device, **options)
     for name, model in named.items():
         if isinstance(model, nn.Module):
-            found.confirm(name, _copied(model, device))
-    return found
+            confirm(read, found, name, _copied(model, device))
+    return Bench(read, found)
 
 
 def networks(
@@ -305,7 +306,7 @@ def _as_ours(splits: Mapping[str, Any], read: Models) -> bool:
     names = columns.seen(next(iter(splits.values()))).column_names
     if "input_ids" in names and not any({*fields} <= {*names} for fields in text.FIELDS):
         return False
-    if not any(name in names for name in examples.LABELS) and "text" in names:
+    if not any(name in names for name in labels.COLUMNS) and "text" in names:
         return False
     plain = read.config is None and not any(name in names for name in pictures.COLUMNS)
     return not (plain and any(name in names for name in TARGETS))

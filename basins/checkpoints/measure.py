@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from itertools import combinations
 from typing import Any, Literal, NamedTuple, cast, get_args
 
@@ -18,11 +17,11 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from basins import seeds
 from basins.align import activations, alignments
-from basins.align.batchnorm import BATCH, reset, same_draws
+from basins.align.batchnorm import BATCH, reset
 from basins.align.equivalence import ROUNDING, change
 from basins.align.permute import permute
 from basins.align.traced import trace
-from basins.checkpoints import states
+from basins.checkpoints import outputs, states
 from basins.checkpoints.examples import Task
 from basins.checkpoints.models import Models
 from basins.checkpoints.states import short
@@ -33,17 +32,9 @@ from basins.landscape.directions import directions
 from basins.landscape.plane import corners, nodes
 from basins.merges.evaluation import evaluations
 from basins.merges.sources import Sources
-from basins.nets.outputs import logits_of
 from basins.nets.permutation import Net, PermutationSpec
 from basins.paths.engine import Curves
-from basins.paths.evaluation import (
-    TOLERANCE,
-    DoubleEntry,
-    Episodes,
-    Examples,
-    double_entry,
-    evaluate,
-)
+from basins.paths.evaluation import DoubleEntry, double_entry, evaluate
 from basins.paths.pairs import grid
 from basins.registry import check_options, find, module
 from basins.weights import State, flatten
@@ -98,7 +89,7 @@ class Bench:
     def __init__(self, models: Models, task: Task) -> None:
         self.models, self.task = models, task
         self.calibration = cache(self._calibration)
-        self.said = cache(self._said)
+        self.said = cache(partial(outputs.digest, models, task))
 
     def end(self, names: Sequence[str], step: Step, *, batchnorm: BatchNorm) -> Measured:
         """Evaluate one network as the end of a path."""
@@ -347,54 +338,6 @@ class Bench:
             raise UserError(f"{line}; take interpolate") from None
         return {mode: given}
 
-    def confirm(self, name: str, given: nn.Module) -> None:
-        """Check that `net`, with the weights of a network, computes what the network itself does.
-
-        It is a copy of another network, whose activations, attributes or unsaved buffers may
-        differ. Raises `UserError` if outputs on a batch do.
-        """
-        batched = (one for one in self.task.sets.values() if not isinstance(one, Episodes))
-        if (data := next(batched, None)) is None:
-            return
-        self.models.net.load_state_dict(self.models.states[name])
-        ours = _outputs(self.models.net, data)
-        try:
-            theirs = _outputs(given, data)
-        except Exception as error:  # a user's network may raise anything
-            line = f"the network does not take the first batch: {short(error)}"
-            raise UserError(f"{name}: {line}") from None
-        # Outputs that differ between two calls show nothing: no seed fixes all draws.
-        if _differ(ours, theirs) and not _differ(theirs, _outputs(given, data)):
-            raise UserError(
-                f"{name}: the code that is measured, that of the first network or of net=, gives "
-                "other outputs with its weights; only what a state dict holds may differ, not "
-                "activations, attributes or unsaved buffers (where eval() changes weights, call it)"
-            )
-
-    @torch.inference_mode()
-    def _said(self, name: str) -> str:
-        """Return a hash of a network's outputs on the first batch of every set.
-
-        It stands for the code of the network and of the libraries that it uses.
-        """
-        net, digest = self.models.net, hashlib.sha256()
-        if name not in self.models.states:  # streamed: never wholly in memory
-            return ""
-        net.load_state_dict(self.models.states[name])
-        for examples in self.task.own.get(name, self.task.sets).values():
-            for output in _outputs(net, examples):
-                digest.update(output.float().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
-
-
-@torch.inference_mode()
-def _outputs(net: nn.Module, data: Examples) -> list[Tensor]:
-    """Return a network's logits, or all tensors that it returns, for the first batch."""
-    given, _ = next(iter(data.batches()))
-    with same_draws(net):
-        output = net(**given) if isinstance(given, Mapping) else net(*given)
-    return [leaf for leaf in tree_leaves(logits_of(output)) if isinstance(leaf, Tensor)]
-
 
 def _rows(inputs: Any) -> int:
     """Return the number of examples in a batch of inputs."""
@@ -409,19 +352,6 @@ def _whole(given: Resident | list[Any]) -> Resident | list[Any]:
     if isinstance(given, Resident) or len(given) < 2 or _rows(given[-1]) >= _rows(given[0]):
         return given
     return given[:-1]
-
-
-def _differ(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
-    """Return whether outputs differ by more than rounding errors."""
-    if [one.shape for one in ours] != [one.shape for one in theirs]:
-        return True
-    for one, other in zip(ours, theirs, strict=True):
-        finite = other[other.isfinite()].abs()
-        apart = TOLERANCE["fp32"] * float(finite.max() if len(finite) else 0)
-        one = one.to(other.dtype)
-        if not torch.isclose(one, other, rtol=0, atol=apart, equal_nan=True).all():
-            return True
-    return False
 
 
 def technique_of(name: str, options: Mapping[str, Any]) -> tuple[Callable[..., Any], str]:

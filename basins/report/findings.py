@@ -9,159 +9,11 @@ import pandas as pd
 
 from basins.figures import style
 from basins.report import contents, words
+from basins.report.questions import QUESTIONS, Question
 from basins.statistics.merges import averages, gains
 
 Ledgers = Mapping[str, Sequence[Mapping[str, Any]]]  # the claims of each profile
 
-
-class Finding(NamedTuple):
-    """A question, and its answer if all estimates lie on the side of their claims, or if not.
-
-    `claims` are keys of the ledger, each with what it measures; of several keys separated by `|`,
-    the first that a profile has is used. `figures` are keys of its figures in the same way.
-    """
-
-    key: str
-    asks: str
-    holds: str
-    fails: str
-    claims: Mapping[str, str]
-    figures: str
-
-
-OTHER_HEADS = (61, 62, 63, 64)
-"""Heads of `study` besides that of its registered claims: a finding holds for each, or is open."""
-
-FINDINGS = (
-    Finding(
-        "fine-tuning",
-        "Does fine-tuning on clean data remove a cue?",
-        "Fine-tuning at a low rate keeps the cue; CBFT removes it",
-        "Fine-tuning does not always keep the cue, or CBFT does not always remove it",
-        {
-            "mmc/c6_small_80|mmc/c6_small|mmc/c6_other_small": "RI after fine-tuning at a low rate",
-            "mmc/c6_cbft_ri_80|mmc/c6_cbft_ri": "RI after CBFT",
-        },
-        "table1|probe_finetuned|fig5",
-    ),
-    Finding(
-        "curve",
-        "Do networks with different mechanisms lie in one connected basin?",
-        "A curve without a barrier on the data it was fitted to has one on other data",
-        "A curve without a barrier on the data it was fitted to need not have one on other data",
-        {
-            "mmc/c1_nocue": "barrier (error) on NC, curve fitted to NC",
-            "mmc/c2_nocue": "barrier (error) on C, the same curve",
-            "mmc/c1_cued": "barrier (error) on C, curve fitted to C",
-            "mmc/c2_cued": "barrier (error) on NC, the same curve",
-        },
-        "fig4",
-    ),
-    Finding(
-        "conjecture",
-        "Does a barrier after matching mean different mechanisms?",
-        "After matching, networks of different data keep a higher barrier than networks of the "
-        "same data",
-        "After matching, the barrier between networks of different data is less than 5 points "
-        "above that between networks of the same data",
-        {
-            "mmc/c12_contrast|mmc/c12_contrast_64": "barrier (error), different data less the same "
-            "data"
-        },
-        "width|control",
-    ),
-    Finding(
-        "clusters",
-        "Do fine-tuned text models fall into clusters of strategies?",
-        "Convexity gaps split the seeds of one recipe into clusters",
-        "The seeds of one recipe do not form clusters",
-        {
-            "lcrgs/c3_several_mnli|lcrgs/c3_several_paws|lcrgs/c3_several|"
-            "lcrgs/cell_several_one_head": "p for gaps without structure, the first of four "
-            "conditions for clusters"
-        },
-        "mnli_gaps|nli_gaps|paws_gaps",
-    ),
-    Finding(
-        "heads",
-        "Does a common initial head lower the barriers between fine-tuned text models?",
-        "A new head for each model raises the barriers between models of one encoder",
-        "A new head for each model does not raise the barriers between models of one encoder",
-        {
-            "lcrgs/head_apart|lcrgs/cell_head": "mean barrier (nats), a new head each less one "
-            "head for all",
-            **{
-                f"lcrgs/cell_head_other_head_{head}": f"the same, less head {head} for all"
-                for head in OTHER_HEADS
-            },
-        },
-        "mnli_new_head_gaps|cell_heads|paws_new_head_gaps",
-    ),
-    Finding(
-        "distance",
-        "Does the convexity gap between two fine-tuned models predict how they generalise?",
-        "The larger the convexity gap between two models of one head, the more they differ in "
-        "strategy",
-        "The convexity gap between two models of one head does not predict how much they differ in "
-        "strategy",
-        {
-            "lcrgs/strategy_gap_lexical_overlap|lcrgs/cell_strategy_gap_lexical_overlap": "r of "
-            "gap and difference in HANS accuracy, at equal accuracy, one head for all",
-            **{
-                f"lcrgs/cell_strategy_gap_other_head_{head}": f"the same, head {head} for all"
-                for head in OTHER_HEADS
-            },
-        },
-        "mnli_in_and_out|cell_in_and_out|cell_heads",
-    ),
-    Finding(
-        "factorial",
-        "Does the head or the order of the rows determine the barrier between two models?",
-        "The initial head determines the barrier between two models more than the order of the "
-        "rows does",
-        "The initial head does not determine the barrier between two models more than the order "
-        "of the rows does",
-        {
-            "lcrgs/share_head": "share of the barriers that the head explains",
-            "lcrgs/more|lcrgs/share_more": "the same, less the share of the order",
-        },
-        "mnli_factorial|factorial",
-    ),
-    Finding(
-        "cause",
-        "Does what determines the barrier between two models determine their strategy, too?",
-        "The initial head, more than the order of the rows, determines a model's strategy",
-        "The order of the rows, more than the initial head, determines a model's strategy",
-        {
-            "lcrgs/more_strategy|lcrgs/share_more_strategy": "share of the variance of HANS "
-            "accuracy that the head explains, less that of the order"
-        },
-        "mnli_factorial|factorial",
-    ),
-    Finding(
-        "midpoint",
-        "Does averaging two fine-tuned models help out of distribution?",
-        "Out of distribution, the average of two fine-tuned models has a lower loss than the mean "
-        "of the two",
-        "Out of distribution, the average of two fine-tuned models does not have a lower loss than "
-        "the mean of the two",
-        {
-            "lcrgs/c7_any_out|lcrgs/c7_any_lexical_overlap|lcrgs/c7_any_ood|"
-            "lcrgs/cell_any_lexical_overlap": "loss at the midpoint less the mean of the endpoints"
-        },
-        "mnli_types|nli_types|paws_types",
-    ),
-    Finding(
-        "published",
-        "Do the clusters of the models in LCRGS predict accuracy on HANS?",
-        "The clusters of the paper's own models predict accuracy on HANS at equal accuracy on MNLI",
-        "The clusters of the paper's own models do not predict accuracy on HANS at equal accuracy "
-        "on MNLI",
-        {"lcrgs/c4_published_given": "partial correlation with HANS"},
-        "published",
-    ),
-)
-"""Findings in the order of their cards, which follow that of `merged`."""
 
 APART = (
     "An ensemble and a weight average of the same networks are equally accurate, and the ensemble "
@@ -232,15 +84,17 @@ def cards(
         confidence: the confidence of intervals over sets of merged models.
     """
     made = [merged(tables, figures, confidence)]
-    made += [_card(finding, ledgers, figures) for finding in FINDINGS]
+    made += [_card(question, ledgers, figures) for question in QUESTIONS]
     return [card for card in made if card is not None]
 
 
-def _card(finding: Finding, ledgers: Ledgers, figures: Mapping[str, Sequence[str]]) -> Card | None:
+def _card(
+    question: Question, ledgers: Ledgers, figures: Mapping[str, Sequence[str]]
+) -> Card | None:
     measured: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     for profile, claims in ledgers.items():
         known = {claim["id"]: claim for claim in claims}
-        for keys, what in finding.claims.items():
+        for keys, what in question.claims.items():
             if claim := next((known[key] for key in keys.split("|") if key in known), None):
                 measured.setdefault(profile, []).append((what, claim))
     if not measured:
@@ -251,38 +105,38 @@ def _card(finding: Finding, ledgers: Ledgers, figures: Mapping[str, Sequence[str
     holds = {profile: all(map(contents.side, claims)) for profile, claims in found.items()}
     sure = [profile for profile in profiles if _doubts(found[profile]) == _doubts(found[first])]
     both = status(found[first]) in DECIDED and len({holds[profile] for profile in sure}) > 1
-    title = _title(finding, found[first], holds[first])
+    title = _title(question, found[first], holds[first])
     others: dict[str, list[str]] = {}
     for profile in rest:
         same = "also" if holds[profile] == holds[first] else "not in"
         word = same if status(found[profile]) in DECIDED else "undecided in"
         others.setdefault(word, []).append(profile)
     return Card(
-        finding.key,
-        finding.asks,
-        _mixed(finding, {profile: holds[profile] for profile in sure}) if both else title,
+        question.key,
+        question.asks,
+        _mixed(question, {profile: holds[profile] for profile in sure}) if both else title,
         BOTH if both else _status_in_full(found[first], holds[first]),
         [_effect(profile, *one) for profile in profiles for one in measured[profile]],
         others,
-        _figure(finding.figures.split("|"), profiles, figures),
+        _figure(question.figures.split("|"), profiles, figures),
     )
 
 
-def _title(finding: Finding, claims: Sequence[Mapping[str, Any]], holds: bool) -> str:
+def _title(question: Question, claims: Sequence[Mapping[str, Any]], holds: bool) -> str:
     """Return the answer as a sentence, which does not assert what is not decided."""
-    text = finding.holds if holds else finding.fails
+    text = question.holds if holds else question.fails
     if status(claims) in DECIDED:
         return text
     return f"Not decided; the estimates suggest that {text[0].lower()}{text[1:]}"
 
 
-def _mixed(finding: Finding, holds: Mapping[str, bool]) -> str:
+def _mixed(question: Question, holds: Mapping[str, bool]) -> str:
     """Return an answer that says in which of the profiles it holds."""
     yes, no = (
         " and ".join(words.spaced(profile) for profile, held in holds.items() if held is side)
         for side in (True, False)
     )
-    text = finding.holds
+    text = question.holds
     return f"In {yes}, but not in {no}: {text[0].lower()}{text[1:]}"
 
 

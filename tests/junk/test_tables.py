@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
 
-from basins.checkpoints import adapters, examples, files, pictures
+from basins.checkpoints import adapters, files, labels, pictures
 from basins.errors import UserError
 from tests.junk.mangle import line, mangled
 
@@ -56,7 +56,7 @@ def test_a_mangled_table_is_read_or_refused(suffix: str, folder: Path, data: st.
     file.write_bytes(data.draw(mangled(TABLES[suffix])))
     try:
         split = files.splits(file)["test"]
-        found = examples.labels(split, "test")
+        found = labels.read(split, "test")
     except UserError as error:
         assert "test" in line(error)
         return
