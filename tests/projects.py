@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import chdir
 from pathlib import Path
 from subprocess import CompletedProcess
+
+import pytest
 
 from tests.runner import LIMIT, Running
 
@@ -42,6 +46,23 @@ def refuse(project: Path, *command: str, **more: str) -> str:
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("error: ")
     return lines[0]
+
+
+def stage(folder: Path, script: str, *arguments: str, **more: str) -> object:
+    """Run a stage in a folder, as the main script of this process; return what it exits with.
+
+    That is None where it succeeds, and the line that it would end with where it refuses. Another
+    process would take seconds to import what is here already.
+    """
+    with pytest.MonkeyPatch.context() as patch, chdir(folder):
+        patch.setattr(sys, "argv", [script, *arguments])
+        for name, value in more.items():
+            patch.setenv(name, value)
+        try:
+            runpy.run_path(str(PROJECT / script), run_name="__main__")
+        except SystemExit as error:
+            return error.code
+    return None
 
 
 def lay_out(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -59,22 +60,30 @@ def state(seed: int, centre: int = 0) -> dict[str, Tensor]:
     return {"1.weight": weight, "1.bias": torch.zeros(3)}
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)  # put back as it was, afterwards
-    monkeypatch.setattr(cluster_rows, "DRAWS", 39)
-    monkeypatch.setenv("BASINS_STORE", str(tmp_path.with_name(f"{tmp_path.name}-store")))
-    Path("net.py").write_text(NET)
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    """A folder with the images, made once: the tests work in copies of it."""
+    folder = tmp_path_factory.mktemp("written")
+    (folder / "net.py").write_text(NET)
     splits = {}
     for seed, (name, count) in enumerate({"train": 300, "test": 60, "odd": 40}.items()):
         pixels, labels = images(count, seed)
         splits[name] = Dataset.from_dict({"image": pixels, "label": labels})
     splits["unlabelled"] = Dataset.from_dict({"image": pixels, "label": [-1] * 40})
-    DatasetDict(splits).save_to_disk("data")
-    save_file(state(1), "a.safetensors")
-    save_file(state(2, centre=1), "b.safetensors")
-    torch.save(state(2, centre=1), "b.pt")
+    DatasetDict(splits).save_to_disk(folder / "data")
+    save_file(state(1), folder / "a.safetensors")
+    save_file(state(2, centre=1), folder / "b.safetensors")
+    torch.save(state(2, centre=1), folder / "b.pt")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def folder(written, tmp_path, monkeypatch) -> Path:
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # put back as it was, afterwards
+    monkeypatch.setattr(cluster_rows, "DRAWS", 39)
+    monkeypatch.setenv("BASINS_STORE", str(tmp_path.with_name(f"{tmp_path.name}-store")))
     return tmp_path
 
 

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from basins import layout, profiles
 from basins.errors import UserError
-from basins.params import read
+from basins.params import checked, read
 from basins.settings.models import Streams
 
 PROJECT = Path(__file__).parents[1]
@@ -59,6 +59,15 @@ def refusal(file: Path) -> str:
     assert line.startswith(f"{file}: ")
     assert line.splitlines() == [line]
     return line.removeprefix(f"{file}: ")
+
+
+def refused(content: Any) -> str:
+    """Return the line of `refusal`, but for the file, which YAML would be long in reading."""
+    with pytest.raises(UserError) as caught:
+        checked(content)
+    line = str(caught.value)
+    assert line.splitlines() == [line]
+    return line
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -192,9 +201,9 @@ def test_data_root_is_used_where_the_environment_names_none(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
-def test_a_wrong_value_is_named(at: str, value: Any, says: list[str], tmp_path: Path) -> None:
+def test_a_wrong_value_is_named(at: str, value: Any, says: list[str]) -> None:
     keys = tuple(int(key) if key.isdigit() else key for key in at.split("."))
-    line = refusal(written(tmp_path, edited(keys, value)))
+    line = refused(edited(keys, value))
     for part in says:
         assert part in line
     assert len(line) < 500
@@ -202,9 +211,9 @@ def test_a_wrong_value_is_named(at: str, value: Any, says: list[str], tmp_path: 
 
 @pytest.mark.parametrize("name", ["../cued", "a/b", "a.b", "a b", "Cued", "", ".", "x" * 65, "é"])
 @pytest.mark.parametrize("section", ["data", "train", "connect", "figures"])
-def test_names_stay_within_their_folder(section: str, name: str, tmp_path: Path) -> None:
+def test_names_stay_within_their_folder(section: str, name: str) -> None:
     something = next(iter(laptop()[section].values()))
-    line = refusal(written(tmp_path, edited((section, name), something)))
+    line = refused(edited((section, name), something))
     assert f"{section}.{name}" in line
     assert repr(name)[:50] in line
 
@@ -226,16 +235,21 @@ def test_an_experiment_joins_models_of_one_net(tmp_path: Path) -> None:
         ("paths", [{"name": "arch"}], ["race.screen.paths.0: no 'arch'"]),
     ],
 )
-def test_races_are_checked_as_experiments_are(at: str, value: Any, says: list[str], tmp_path: Path):
-    more = {"eval_sets": ["nc"], "decide": {"metric": "error", "threshold": 0.05}}
-    screen = {**laptop()["connect"]["mechanisms"], **more}
-    assert (
-        read(written(tmp_path, edited(("race", "screen"), screen))).race["screen"].points
-        == screen["points"]
-    )
-    line = refusal(written(tmp_path, edited(("race", "screen"), screen | {at: value})))
+def test_races_are_checked_as_experiments_are(at: str, value: Any, says: list[str]):
+    line = refused(edited(("race", "screen"), race() | {at: value}))
     for part in says:
         assert part in line
+
+
+def test_a_race_is_an_experiment_with_a_decision() -> None:
+    right = checked(edited(("race", "screen"), race()))
+    assert right.race["screen"].points == race()["points"]
+
+
+def race() -> dict[str, Any]:
+    """Return the settings of a race that are right."""
+    more = {"eval_sets": ["nc"], "decide": {"metric": "error", "threshold": 0.05}}
+    return {**laptop()["connect"]["mechanisms"], **more}
 
 
 def test_a_recipe_of_one_seed_has_no_pair(tmp_path: Path) -> None:
@@ -353,12 +367,12 @@ def test_streams_vary_by_themselves_or_with_another() -> None:
         ("clusters.nli.experiment", "hans", ["clusters.nli.experiment: no 'hans'"]),
     ],
 )
-def test_settings_of_text_are_checked(at: str, value: Any, says: list[str], tmp_path: Path) -> None:
-    file = written(tmp_path, edited(tuple(at.split(".")), value))
+def test_settings_of_text_are_checked(at: str, value: Any, says: list[str]) -> None:
+    content = edited(tuple(at.split(".")), value)
     if not says:
-        assert read(file)  # classifiers of two tasks that come from one encoder can be joined
+        assert checked(content)  # classifiers of two tasks that come from one encoder can be joined
         return
-    line = refusal(file)
+    line = refused(content)
     assert all(part in line for part in says), line
 
 
@@ -378,12 +392,12 @@ def test_settings_of_text_are_checked(at: str, value: Any, says: list[str], tmp_
         ("theory", "toy networks", []),
     ],
 )
-def test_labels_are_checked(label: str, words: Any, says: list[str], tmp_path: Path) -> None:
-    file = written(tmp_path, edited(("labels", label), words))
+def test_labels_are_checked(label: str, words: Any, says: list[str]) -> None:
+    content = edited(("labels", label), words)
     if not says:
-        assert read(file, check=[]).labels[label] == words
+        assert checked(content, check=[]).labels[label] == words
         return
-    line = refusal(file)
+    line = refused(content)
     assert all(part in line for part in says), line
 
 

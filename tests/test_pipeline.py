@@ -118,11 +118,11 @@ def test_a_clone_without_models_redraws_everything(runner: Runner, finished: Pat
 
 
 @pytest.mark.parametrize("stage", ["clusters", "analyze", "claims", "figures", "report"])
-def test_dvc_knows_what_a_stage_reads(copy: Path, stage: str):
+def test_dvc_knows_what_a_stage_reads(runner: Runner, copy: Path, stage: str):
     of = YAML(typ="safe").load(copy / "dvc.yaml")["stages"][stage]
     outs = [next(iter(out)) if isinstance(out, dict) else out for out in of["outs"]]
     known = [*(item.replace("${profile}", "smoke") for item in [*of["deps"], *outs]), "params.yaml"]
-    succeed(copy, "python", str(PROJECT / "tests/opened.py"), "opened", f"stages/{stage}.py")
+    runner.succeed(copy, str(PROJECT / "tests/opened.py"), "opened", f"stages/{stage}.py")
     read = [Path(line) for line in (copy / "opened").read_text().splitlines()]
     read = [file for file in read if (copy / file).is_file()]  # some are only looked for
     # Losses are written with the rows of `connect`, on which a stage depends that reads them.
@@ -131,12 +131,12 @@ def test_dvc_knows_what_a_stage_reads(copy: Path, stage: str):
     assert rows and not unknown
 
 
-def test_pretraining_leaves_another_process_to_train_images(copy: Path):
+def test_pretraining_leaves_another_process_to_train_images(runner: Runner, copy: Path):
     store = copy / ".cache"
     for kind in ("text", "train"):
         shutil.rmtree(store / kind)
     edit(copy, "workers: 1", "workers: 2")
-    succeed(copy, "python", "stages/pretrain.py", "grammar")
+    runner.succeed(copy, "stages/pretrain.py", "grammar")
     assert len(list((store / "text").iterdir())) == 1
     assert {key(item)["method"]["name"] for item in (store / "train").iterdir()} == {"scratch"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,7 @@ def claims_with_rows(profile: str) -> dict[str, Any]:
     }
 
 
+@cache  # claims that were written down together ask the same
 def git(*words: str) -> str:
     done = subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True, check=False)
     return done.stdout if done.returncode == 0 else ""

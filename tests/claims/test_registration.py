@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -16,21 +13,18 @@ from basins import profiles, results
 from basins.claims.registration import Registration, rows_exist
 from basins.errors import UserError
 from basins.params import read
+from tests.projects import PROJECT, stage
 
-PROJECT = Path(__file__).parents[2]
 
-
-def run(folder: Path, params: str) -> subprocess.CompletedProcess[str]:
-    """Let the stage register the claims of these params."""
+def run(folder: Path, params: str) -> object:
+    """Let the stage register the claims of these params; return what it exits with."""
     (folder / "params.yaml").write_text(params, encoding="utf-8")
-    command = [sys.executable, PROJECT / "stages/claims.py", "--register"]
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return stage(folder, "stages/claims.py", "--register")
 
 
 def register(folder: Path, params: str) -> dict[str, dict]:
     """Return the registration of mnli's claims after the stage has written down these."""
-    run(folder, params).check_returncode()
+    assert run(folder, params) is None
     return json.loads((folder / "profiles/registered/mnli.json").read_text())
 
 
@@ -60,11 +54,10 @@ def test_an_unfinished_run_is_named_and_nothing_is_registered(tmp_path):
     left.mkdir(parents=True)
     for name in ("clusters", "probes"):
         shutil.copy(results.file_of(mnli / "results", name), left)
-    done = run(tmp_path, (mnli / "params.yaml").read_text(encoding="utf-8"))
-    assert done.returncode and done.stderr == (
+    assert run(tmp_path, (mnli / "params.yaml").read_text(encoding="utf-8")) == (
         "error: reports/mnli/results has tables of an unfinished run: clusters.csv, "
         "probes.csv.gz; claims must be registered before their rows exist: register in a clean "
-        "working tree (`git worktree add`)\n"
+        "working tree (`git worktree add`)"
     )
     assert not (tmp_path / "profiles").exists()
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +13,7 @@ from ruamel.yaml import YAML
 from basins import profiles
 from basins.data import disk, natural, waterbirds
 from basins.errors import UserError
-
-PROJECT = Path(__file__).parents[2]
+from tests.projects import PROJECT, stage
 
 FOLDER = "waterbird_complete95_forest2water2"
 # Images of each split, class and place; a pixel's red is the class, green the place, blue a number.
@@ -140,21 +136,17 @@ def test_the_stage_writes_the_sets_and_refuses_a_drawn_cue(root):
     params = yaml.load(profiles.render(PROJECT / "profiles", "laptop"))
     birds = {"name": "waterbirds", "source": "files", "seed": 0, "size": 8}
 
-    def stage(**more: object) -> subprocess.CompletedProcess:
+    def run(**more: object) -> object:
         params["data"]["shapes"] = birds | more
         with (root / "params.yaml").open("w") as file:
             yaml.dump(params, file)
-        command = [sys.executable, PROJECT / "stages/data.py", "shapes"]
-        environment = {**os.environ, "PYTHONPATH": str(PROJECT), "BASINS_DATA": str(root)}
-        return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+        return stage(root, "stages/data.py", "shapes", BASINS_DATA=str(root))
 
-    done = stage()
-    assert done.returncode == 0, done.stderr
+    assert run() is None
     for name, split in natural.splits(load(root), "birds", 0).items():
         written = disk.read(root / "data/shapes", name)
         assert (written.images == split.images).all() and (written.labels == split.labels).all()
     assert disk.class_names(root / "data/shapes") == waterbirds.CLASSES
-    done = stage(cue={"name": "box"})
-    assert done.returncode and done.stderr.strip() == (
+    assert run(cue={"name": "box"}) == (
         "error: data.shapes.cue: leave it out; the cue is in the images themselves"
     )
