@@ -20,6 +20,7 @@ PROFILES = (
     "cifar",
     "cifar100",
     "cifar_control",
+    "cifar_cue_only",
     "cifar_rates",
     "cola",
     "dominoes",
