@@ -82,8 +82,7 @@ def of_room(room: str) -> list[Path]:
     files += [PROJECT / place.with_suffix(".py") for place in places] + [PROJECT / tests]
     found = [file.relative_to(PROJECT) for file in files if file.is_file()]
     if not found or ".." in folder.parts:
-        rooms = sorted(path.name for path in (PROJECT / "basins").iterdir() if path.is_dir())
-        raise UserError(f"ROOM={room}: no room or module; rooms: {', '.join(rooms)}")
+        raise UserError(f"ROOM={room}: no room or module; rooms: {', '.join(sorted(ROOMS))}")
     return found
 
 
@@ -160,7 +159,7 @@ def modules_of(folder: str) -> set[str]:
 
 SCRIPT = re.compile(r"^stages/(\w+)\.py")
 MODULES = modules_of("basins") | modules_of("stages") | modules_of("tests")
-ROOMS = {path.name for path in (PROJECT / "basins").iterdir() if path.is_dir()}
+ROOMS = {path.parent.name for path in (PROJECT / "basins").glob("*/__init__.py")}
 
 
 if __name__ == "__main__":
