@@ -14,9 +14,8 @@ export PYTHONUTF8 := 1
 # Every stage and every process of the tests imports the project: compiled once, not each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-PYRIGHT := PYRIGHT_PYTHON_USE_BUNDLED_PYRIGHT=1 pyright
 INTERFACE := basins.checkpoints.interface basins.checkpoints.options basins.checkpoints.found
-.PHONY: help installed profile repro encoder check test figures site api bench lint style clean-cache
+.PHONY: help installed profile repro encoder check test figures site api bench lint clean-cache
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -31,19 +30,14 @@ encoder: installed  ## fetch the text encoder pretrained on real text (83 MB, Ap
 check: installed  ## lint; check types and test what differs from main, or one ROOM (a package): 90 seconds
 	@python -m tests.changed "$$ROOM"
 
-# Types are checked beside the tests, and what is said of them comes last: they take one core a minute.
-test: installed style  ## lint, type checks and all tests, including a smoke pipeline
-	@said=$$(mktemp); $(PYRIGHT) >"$$said" 2>&1 & pyright=$$!; \
-	  pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder; tests=$$?; \
-	  wait $$pyright; types=$$?; cat "$$said"; rm "$$said"; exit $$((tests | types))
+test: installed lint  ## lint, type checks and all tests, including a smoke pipeline
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-lint: installed style
-	$(PYRIGHT)
-
-style: installed
+lint: installed
 	ruff check .
 	ruff format --check .
 	lint-imports
+	PYRIGHT_PYTHON_USE_BUNDLED_PYRIGHT=1 pyright
 
 figures: installed  ## claims, figures, tables and report of every profile, from rows alone
 	@python stages/redraw.py
