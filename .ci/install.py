@@ -99,9 +99,14 @@ def install(choice):
         lines = [line for line in lines if not GPU_ONLY.match(line)]
     with open(CHOSEN, "w") as file:
         file.writelines(lines)
-    pip = (PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    pip = (PYTHON, "-m", "pip", "install", "--quiet", "--no-compile")
+    pip = (*pip, "--disable-pip-version-check")
     run(*pip, "-r", CHOSEN)
     run(*pip, "--no-deps", "-e", ".")
+    # pip compiles on one core. What fails here are packages' templates, which nobody imports.
+    with open(LOG, "a") as log:
+        every = (PYTHON, "-m", "compileall", "-q", "-j", "0", ".venv/lib")
+        subprocess.call(every, stdout=log, stderr=log)
 
 
 def run(*command, advice=""):

@@ -100,17 +100,17 @@ def read(name: str) -> Source:
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise UserError(f"{file}{line}: cannot be parsed ({error.args[0]})") from None
+    nodes = list(_executed(tree))
+    bound = _bound(nodes)
     imports, rooms, strings = [], [], set()
-    for node in _executed(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             imports += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             imports += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             strings.add(node.value)
-    bound = _bound(tree)
-    for node in _executed(tree):
-        if isinstance(node, ast.Call) and _called(node.func) in bound:
+        elif isinstance(node, ast.Call) and _called(node.func) in bound:
             first = node.args[0] if node.args else None
             if not (isinstance(first, ast.Constant) and isinstance(first.value, str)):
                 raise UserError(f"{file}, line {node.lineno}: give the package as a plain string")
@@ -180,20 +180,21 @@ def _ours(name: str, file: Path) -> str | None:
     return None
 
 
-def _executed(node: ast.AST) -> Iterator[ast.AST]:
+def _executed(tree: ast.AST) -> Iterator[ast.AST]:
     """Yield all descendant nodes, except those only for type checkers."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and _called(child.test) == "TYPE_CHECKING":
-            continue
-        yield child
-        yield from _executed(child)
+    waiting = [tree]
+    while waiting:
+        for child in ast.iter_child_nodes(waiting.pop()):
+            if not (isinstance(child, ast.If) and _called(child.test) == "TYPE_CHECKING"):
+                yield child
+                waiting.append(child)
 
 
-def _bound(tree: ast.AST) -> set[str]:
+def _bound(nodes: Iterable[ast.AST]) -> set[str]:
     """Return the module's names of the registry's functions that choose a file of a package."""
     offers = ("find", "module", "names")
     bound = {f"registry.{name}" for name in offers}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module == "basins.registry":
             bound |= {alias.asname or alias.name for alias in node.names if alias.name in offers}
     return bound
@@ -212,10 +213,11 @@ def _syntax(node: Any) -> str:
     if not isinstance(node, ast.AST):
         return repr(node)
     parts = []
-    for field, value in ast.iter_fields(node):
+    for field in node._fields:
+        value = getattr(node, field, None)
         if field == "body" and isinstance(value, list):
             value = [statement for statement in value if not _is_docstring(statement)]
-        if value not in (None, []) and field not in ("kind", "type_comment"):
+        if value is not None and value != [] and field not in ("kind", "type_comment"):
             parts.append(f"{field}={_syntax(value)}")
     return f"{type(node).__name__}({','.join(parts)})"
 

@@ -108,6 +108,23 @@ def test_models_and_losses_go_to_a_remote_and_come_back(runner, project, tmp_pat
         assert kept and tiny.content(clone / name) == kept
 
 
+def test_a_clone_without_models_redraws_everything(runner, project, tmp_path):
+    clone = tmp_path / "clone"
+    succeed(tmp_path, "git", "clone", "--quiet", str(project), str(clone))
+    for stage in ("claims", "figures", "report"):
+        runner.succeed(clone, f"stages/{stage}.py", "--params", "reports/tiny/params.yaml")
+    assert succeed(clone, "git", "status", "--porcelain") == ""
+    assert "Running stage" not in dvc(runner, clone, "repro", "--allow-missing")
+
+
+def test_a_change_of_a_figure_draws_and_nothing_else(runner, copy):
+    edit(copy, "{name: path_curves,", "{name: path_curves, chance: 0.2,")
+    said = dvc(runner, copy, "repro")
+    ran = {line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")}
+    # analyze keeps the params beside the results
+    assert ran == {"check", "analyze", "figures", "report"}
+
+
 def test_dvc_reports_no_usage(runner, project):
     assert dvc(runner, project, "config", "core.analytics").strip() == "false"
 

@@ -1,4 +1,4 @@
-"""Too little memory, a worker that dies, files that may not be written: one line, work goes on."""
+"""Workers beside each other, and what stops them: memory, a kill, files that may not be written."""
 
 from __future__ import annotations
 
@@ -37,11 +37,23 @@ def test_an_item_whose_worker_is_killed_is_trained_again(
     os.kill(int(worker), signal.SIGKILL)  # as the system does when memory runs out
     assert process.wait() == 0
     edit(project, "workers: 2", "workers: 1")
-    expected, found = tiny.content(finished), tiny.content(project)
-    assert {name: found.get(name) for name in expected if ".cache" not in name} == {
-        name: value for name, value in expected.items() if ".cache" not in name
-    }
+    assert made(project) == made(finished)
     assert not list(temporary.iterdir())
+
+
+def test_two_workers_give_the_bytes_of_one(runner: Runner, finished: Path, tmp_path: Path) -> None:
+    project, stages = tmp_path / "project", ("train cued", "connect pairs")
+    tiny.without(finished, project, *stages)
+    edit(project, "workers: 1", "workers: 2")
+    for stage in stages:
+        runner.succeed(project, *tiny.script(stage))
+    edit(project, "workers: 2", "workers: 1")
+    assert made(project) == made(finished)
+
+
+def made(project: Path) -> dict[str, str]:
+    """Return the content of all but the store."""
+    return {name: hash for name, hash in tiny.content(project).items() if ".cache" not in name}
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ SIZES = {device: (resident.BATCH[device], tokens.BUDGET[device]) for device in D
 KINDS = ("images", "text")
 CLASSES = 3
 FEWER = {"spro": {"steps": 10}, "adamerging": {"steps": 20}}
+FEWER |= {"annealing": {"steps": 20}, "straight_through": {"steps": 5}, "sinkhorn": {"steps": 10}}
 """Steps of the slowest, after which batches of the device's size still show."""
 
 
@@ -118,7 +119,7 @@ def test_alignments_and_the_paths_after_them_are_the_same(name, settings, models
         test_points.points._loaded.clear()
         pairs = list(combinations(models, 2))
         rest = (sets.calibration, sets.fingerprint, "corrected", CPU)
-        work = alignments.plan(pairs, {"name": name}, *rest)
+        work = alignments.plan(pairs, {"name": name, **FEWER.get(name, {})}, *rest)
         aligned = {pair: pair for pair in pairs}
         aligned |= alignments.aligned(work, [get(job, nothing) for job in work])
         curves = [along(LINEAR, aligned[pair], grid(3)) for pair in pairs]
