@@ -67,7 +67,21 @@ def runner() -> Iterator[Runner]:
         env = os.environ | {"OMP_NUM_THREADS": "1"}
         with subprocess.Popen(command, cwd=PROJECT, env=env) as server:
             try:
+                _pin(server.pid)
                 assert within(120, lambda: address.exists() or server.poll() is not None)
                 yield Runner(address, shim(Path(folder) / "bin", address))
             finally:
                 server.kill()
+
+
+def _pin(process: int) -> None:
+    """Give a process, and all that it starts, one core: another for each worker of the tests.
+
+    On two, every stage starts a process that imports torch, in case that there is work for it,
+    which is what the runner saves; there, the other core is the other worker's.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return  # outside Linux no stage starts one
+    cores = sorted(os.sched_getaffinity(0))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    os.sched_setaffinity(process, {cores[number % len(cores)]})
