@@ -13,7 +13,6 @@ import readme
 import report
 from basins import parallel
 from basins.errors import UserError, one_line
-from basins.params import read
 
 REPORTS = Path("reports")
 STAGES = (claims, figures, report)
@@ -25,18 +24,12 @@ def main() -> None:
     Stages of all profiles share processes, since to import what they need takes as long as to draw.
     """
     argparse.ArgumentParser(description=__doc__).parse_args()
-    # Those with most figures first, so that all cores end at about the same time.
-    every = sorted(map(str, REPORTS.glob("*/params.yaml")), key=figures_of, reverse=True)
+    every = sorted(map(str, REPORTS.glob("*/params.yaml")))
     if not every:
         raise UserError(f"{REPORTS}: no profile has rows; run `make repro` first")
     cores = os.cpu_count() or 1
     parallel.run(redraw, every, workers=cores, title="redraw", steps=len(STAGES))
     readme.main()
-
-
-def figures_of(params: str) -> int:
-    """Return how many figures the profile with these `params` draws."""
-    return len(read(Path(params), check=[]).figures)
 
 
 def redraw(params: str, step: parallel.Step) -> None:
